@@ -1,0 +1,23 @@
+// Shared by the binding files: one bind_* function per group of kernels.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <string>
+
+#include "status.h"
+
+namespace solo::python {
+
+namespace py = pybind11;
+
+// Raises ValueError naming the kernel unless the status is kOk.
+void check(Status status, const char* kernel);
+
+void bind_decode(py::module_& m);  // candidates, dynamic convolution, matrix NMS
+void bind_masks(py::module_& m);   // soft masks to boxes, run-length codes, dense masks
+void bind_pixels(py::module_& m);  // letterbox, colour conversion, overlay
+
+}  // namespace solo::python

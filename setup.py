@@ -1,0 +1,57 @@
+"""Package map and the CMake build of `solo_rt._native`; everything declarative is in pyproject.toml."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+
+
+class CMakeBuild(build_ext):
+    """Builds the native module with CMake; SOLO_RT_CMAKE_ARGS is passed on, e.g. "-DSOLO_RT_CUDA=on"."""
+
+    def build_extension(self, ext: Extension) -> None:
+        import pybind11
+
+        target = Path(self.get_ext_fullpath(ext.name)).resolve().parent
+        build = ROOT / "build" / f"native-{sys.implementation.cache_tag}"  # fixed: rebuilds are incremental
+        build.mkdir(parents=True, exist_ok=True)
+        configure = [
+            "cmake",
+            "-S",
+            str(ROOT),
+            "-B",
+            str(build),
+            "-G",
+            "Ninja",
+            "-DCMAKE_BUILD_TYPE=Release",
+            f"-DPython_EXECUTABLE={sys.executable}",
+            f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+            f"-DSOLO_RT_MODULE_DIR={target}",
+            *os.environ.get("SOLO_RT_CMAKE_ARGS", "").split(),
+        ]
+        subprocess.run(configure, check=True)
+        subprocess.run(["cmake", "--build", str(build), "--target", "_native"], check=True)
+
+
+setup(
+    packages=[
+        "solo_rt",
+        "solo_rt.decode",
+        "solo_rt.engine",
+        "solo_rt.engines",
+        "solo_rt.train",
+        "solo_rt.train.data",
+        "solo_rt.train.models",
+    ],
+    package_dir={"solo_rt.train": "train", "solo_rt.engines": "engines"},
+    package_data={"solo_rt": ["py.typed", "*.pyi"], "solo_rt.engines": ["*.onnx"]},
+    ext_modules=[Extension("solo_rt._native", sources=[])],
+    cmdclass={"build_ext": CMakeBuild},
+)

@@ -1,0 +1,78 @@
+"""Types of the native module; the source is plugins/python."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+UInt8 = NDArray[np.uint8]
+Float32 = NDArray[np.float32]
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+
+def solov2_decode(
+    scores: Float32,
+    kernels: Float32,
+    features: Float32,
+    cell_strides: Int32,
+    score_threshold: float,
+    mask_threshold: float,
+    nms_pre: int,
+    linear: bool,
+    sigma: float,
+    update_threshold: float,
+    max_instances: int,
+    threads: int,
+) -> tuple[Float32, Int32, Int32, Int32, Int64, UInt8]: ...
+def matrix_nms(
+    bits: NDArray[np.uint64],
+    areas: Int32,
+    scores: Float32,
+    class_ids: Int32,
+    linear: bool,
+    sigma: float,
+) -> Float32: ...
+def mask_boxes(
+    data: UInt8,
+    offsets: Int64,
+    regions: Int32,
+    grid_size: tuple[int, int],
+    step: tuple[float, float],
+    frame_size: tuple[int, int],
+) -> Float32: ...
+def encode_masks(
+    data: UInt8,
+    offsets: Int64,
+    regions: Int32,
+    grid_size: tuple[int, int],
+    step: tuple[float, float],
+    frame_size: tuple[int, int],
+) -> list[str]: ...
+def fill_mask(
+    data: UInt8,
+    offsets: Int64,
+    regions: Int32,
+    grid_size: tuple[int, int],
+    step: tuple[float, float],
+    index: int,
+    out: UInt8,
+) -> None: ...
+def letterbox(
+    planes: tuple[UInt8, ...],
+    bt709: bool,
+    full_range: bool,
+    resized: tuple[int, int],
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    out: Float32,
+) -> None: ...
+def yuv420_to_rgb(y: UInt8, u: UInt8, v: UInt8, bt709: bool, full_range: bool) -> UInt8: ...
+def overlay(
+    planes: tuple[UInt8, ...],
+    data: UInt8,
+    offsets: Int64,
+    regions: Int32,
+    grid_size: tuple[int, int],
+    step: tuple[float, float],
+    colours: UInt8,
+    alpha: float,
+    outline: int,
+) -> None: ...

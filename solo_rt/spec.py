@@ -1,0 +1,172 @@
+"""What a model is, in one value that travels inside its ONNX file.
+
+A `ModelSpec` is everything the run time must know beside the weights: how a picture becomes the input tensor, what
+the output tensors mean, how they are decoded, what the classes are called and where the weights came from. It is
+stored as JSON under the metadata key `solo_rt.spec`, so `solo-rt run --model x.onnx` needs no configuration.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, TypeVar
+
+from solo_rt.errors import SpecError
+
+METADATA_KEY = "solo_rt.spec"
+SCHEMA_VERSION = 1
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """How a picture becomes `float32 [B, 3, height, width]`, RGB.
+
+    The picture is resized with its aspect ratio kept so that it fits, put into the top-left corner, normalised as
+    `(value - mean) / std` with values in 0..255, and padded right and bottom with 0 *after* normalisation.
+    """
+
+    height: int
+    width: int
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    batch: int = 1
+    name: str = "image"
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width, self.batch) < 1 or self.height % 32 or self.width % 32:
+            raise SpecError(
+                f"model input must be positive and divisible by 32, got {self.height}x{self.width}, batch {self.batch}"
+            )
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise SpecError(
+                f"model input needs three means and three positive stds, got {self.mean} and {self.std}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class SoloV2Decoder:
+    """How the raw heads of SOLOv2 become instances (SOLOv2 paper, sections 3.2 and 3.3).
+
+    Tensors, by name: `scores float32 [B, cells, C]` in 0..1, zero where points NMS removed the cell;
+    `kernels float32 [B, cells, E]`; `features float32 [B, E, height/stride, width/stride]`.
+    Cells run level by level, row-major: `start_of_level + row * grid + column`.
+    """
+
+    grids: tuple[int, ...]
+    level_strides: tuple[int, ...]
+    score_threshold: float = 0.1
+    mask_threshold: float = 0.5
+    nms_pre: int = 500
+    nms_kernel: Literal["gaussian", "linear"] = "gaussian"
+    nms_sigma: float = 2.0
+    update_threshold: float = 0.05
+    max_instances: int = 100
+    mask_stride: int = 4
+    kind: Literal["solov2"] = "solov2"
+
+    def __post_init__(self) -> None:
+        if not self.grids or len(self.grids) != len(self.level_strides) or min(self.grids) < 1:
+            raise SpecError(
+                f"decoder needs one stride per grid, got grids {self.grids} and strides {self.level_strides}"
+            )
+        if self.nms_kernel not in ("gaussian", "linear"):
+            raise SpecError(f"decoder: expected nms_kernel gaussian or linear, got {self.nms_kernel!r}")
+        for name in ("score_threshold", "mask_threshold", "update_threshold"):
+            if not 0 <= getattr(self, name) < 1:
+                raise SpecError(f"decoder: {name} must be in [0, 1), got {getattr(self, name)}")
+        if self.nms_pre < 1 or self.max_instances < 1 or self.mask_stride < 1 or self.nms_sigma <= 0:
+            raise SpecError("decoder: nms_pre, max_instances, mask_stride and nms_sigma must be positive")
+
+    @property
+    def cells(self) -> int:
+        """Number of grid cells of all levels together."""
+        return sum(grid * grid for grid in self.grids)
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where the weights came from; free text except for the metrics."""
+
+    recipe: str = ""
+    command: str = ""
+    data: str = ""
+    seed: int = 0
+    training_hours: float = 0.0
+    hardware: str = ""
+    licence: str = ""
+    commit: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """The self-description of a model file."""
+
+    name: str
+    input: InputSpec
+    decoder: SoloV2Decoder
+    classes: tuple[str, ...]
+    provenance: Provenance = Provenance()
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.classes:
+            raise SpecError("model spec needs a name and at least one class")
+        if len(set(self.classes)) != len(self.classes):
+            raise SpecError(f"model {self.name}: class names must be distinct, got {list(self.classes)}")
+
+    @property
+    def output_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Expected output tensors by name; -1 stands for the number of mask channels, which only the file knows."""
+        b, cells, stride = self.input.batch, self.decoder.cells, self.decoder.mask_stride
+        return {
+            "scores": (b, cells, len(self.classes)),
+            "kernels": (b, cells, -1),
+            "features": (b, -1, self.input.height // stride, self.input.width // stride),
+        }
+
+    def to_json(self) -> str:
+        """Return the spec as one line of JSON with its schema version."""
+        return json.dumps({"schema": SCHEMA_VERSION, **asdict(self)}, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelSpec:
+        """Return the spec written by `to_json`. Raises: SpecError on unknown schema, unknown or missing fields."""
+        try:
+            record = json.loads(text)
+        except ValueError as error:
+            raise SpecError(f"model spec is not JSON ({error}); export the model again with solo-rt export") from error
+        if not isinstance(record, dict):
+            raise SpecError(f"model spec must be a JSON object, got {type(record).__name__}")
+        version = record.pop("schema", None)
+        if version != SCHEMA_VERSION:
+            raise SpecError(
+                f"model spec has schema {version}, this solo-rt reads {SCHEMA_VERSION}; update solo-rt or export again"
+            )
+        kind = (record.get("decoder") or {}).get("kind")
+        if kind != "solov2":
+            raise SpecError(f"model spec has decoder {kind!r}, this solo-rt knows: solov2")
+        return _build(
+            cls,
+            record,
+            input=_build(InputSpec, record.get("input")),
+            decoder=_build(SoloV2Decoder, record.get("decoder")),
+            provenance=_build(Provenance, record.get("provenance") or {}),
+        )
+
+
+def _build(cls: type[T], record: Any, **parts: object) -> T:
+    """Return `cls` from a JSON object, lists turned into tuples, every key accounted for."""
+    if not isinstance(record, dict):
+        raise SpecError(f"model spec: expected an object for {cls.__name__}, got {type(record).__name__}")
+    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+    unknown = sorted(set(record) - known)
+    if unknown:
+        raise SpecError(f"model spec: {cls.__name__} has unknown fields {unknown}; update solo-rt or export again")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
+    try:
+        return cls(**(values | parts))
+    except TypeError as error:
+        raise SpecError(f"model spec: {cls.__name__}: {error}; export the model again with solo-rt export") from error

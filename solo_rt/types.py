@@ -1,0 +1,188 @@
+"""The values that cross the seams of the pipeline: `Frame`, `Instances` and `Result`.
+
+Masks stay small on purpose. A hundred boolean masks of a 1080p frame are 207 MB; the same masks as `uint8`
+probabilities on the network's quarter-resolution grid, cropped to their boxes, are well under one. Every full-size
+form (run-length code, dense mask, polygon, overlay) is computed on demand, inside the box, by native code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solo_rt import _native
+
+UInt8 = NDArray[np.uint8]
+PixelFormat = Literal["rgb24", "yuv420p"]
+ColourMatrix = Literal["bt601", "bt709"]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of a source, as the decoder gave it. Read-only for everybody after the source.
+
+    `planes` is one `uint8 [H, W, 3]` RGB array for `rgb24`, or Y `[H, W]`, U and V `[ceil(H/2), ceil(W/2)]` for
+    `yuv420p`. Rows may be padded: only the last axis is contiguous. Planes keep the decoder's buffer alive.
+    """
+
+    planes: tuple[UInt8, ...]
+    pixel_format: PixelFormat
+    index: int = 0  # position in the source, from 0; dropped frames leave gaps
+    pts: int = 0  # presentation time in units of time_base
+    time_base: Fraction = Fraction(1, 1000)
+    captured_at: float = 0.0  # time.monotonic() when the decoder returned it, seconds
+    matrix: ColourMatrix = "bt601"  # meaning of U and V; ignored for rgb24
+    full_range: bool = False  # Y in 0..255 instead of 16..235; ignored for rgb24
+    name: str = ""  # file name of a picture; empty for video
+
+    def __post_init__(self) -> None:
+        h, w = self.planes[0].shape[:2]
+        expected: list[tuple[int, ...]] = (
+            [(h, w, 3)] if self.pixel_format == "rgb24" else [(h, w), *[((h + 1) // 2, (w + 1) // 2)] * 2]
+        )
+        if [plane.shape for plane in self.planes] != expected or h < 1 or w < 1:
+            raise ValueError(
+                f"{self.pixel_format} frame: expected planes {expected}, got {[p.shape for p in self.planes]}"
+            )
+
+    @property
+    def height(self) -> int:
+        return int(self.planes[0].shape[0])
+
+    @property
+    def width(self) -> int:
+        return int(self.planes[0].shape[1])
+
+    @property
+    def time_s(self) -> float:
+        """Presentation time in seconds."""
+        return float(self.pts * self.time_base)
+
+    def rgb(self) -> UInt8:
+        """Return the picture as `uint8 [H, W, 3]` RGB: the plane itself for `rgb24`, a new array otherwise."""
+        if self.pixel_format == "rgb24":
+            return self.planes[0]
+        return _native.yuv420_to_rgb(*self.planes, self.matrix == "bt709", self.full_range)
+
+
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """N soft masks on the decoder's grid, each cropped to its region.
+
+    `data` holds the crops one after another, row-major: `uint8`, probability times 255, inside where > 127.
+    Region i is `regions[i]` = xyxy in grid cells, half-open, one cell wider than the mask on every side the grid
+    allows, so that interpolation fades out inside it. `offsets[i]:offsets[i+1]` is its slice of `data`.
+    Frame pixel (x, y) lies at grid position `((x + 0.5) * step_x - 0.5, (y + 0.5) * step_y - 0.5)`.
+    """
+
+    data: UInt8
+    offsets: NDArray[np.int64]
+    regions: NDArray[np.int32]
+    grid_size: tuple[int, int]  # height, width in cells
+    step: tuple[float, float]  # grid cells per frame pixel: vertical, horizontal
+
+    def __len__(self) -> int:
+        return len(self.regions)
+
+    def crop(self, i: int) -> UInt8:
+        """Return mask i as `uint8 [h, w]` on the grid, a view."""
+        x0, y0, x1, y1 = self.regions[i]
+        return self.data[self.offsets[i] : self.offsets[i + 1]].reshape(y1 - y0, x1 - x0)
+
+
+@dataclass(frozen=True, slots=True)
+class Instances:
+    """The objects of one frame, best score first. No object is a value of length 0, never None."""
+
+    frame_size: tuple[int, int]  # height, width in pixels
+    boxes: NDArray[np.float32]  # [N, 4] xyxy, frame pixels, half-open, tight around the mask
+    scores: NDArray[np.float32]  # [N] in 0..1
+    class_ids: NDArray[np.int32]  # [N] index into ModelSpec.classes
+    masks: Masks
+    track_ids: NDArray[np.int32] | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.scores)
+        lengths = [len(self.boxes), len(self.class_ids), len(self.masks)]
+        if any(length != n for length in lengths) or (self.track_ids is not None and len(self.track_ids) != n):
+            raise ValueError(f"instances: {n} scores but {lengths} boxes, classes and masks")
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __iter__(self) -> Iterator[Instances]:
+        return (self[[i]] for i in range(len(self)))
+
+    def __getitem__(self, index: slice | list[int] | NDArray[np.bool_] | NDArray[np.integer]) -> Instances:
+        """Return the chosen instances in the given order; `index` is a slice, indices or a boolean mask [N]."""
+        chosen = np.arange(len(self))[index]
+        parts = [self.masks.data[self.masks.offsets[i] : self.masks.offsets[i + 1]] for i in chosen]
+        masks = Masks(
+            data=np.concatenate(parts) if parts else np.empty(0, np.uint8),
+            offsets=np.cumsum([0, *map(len, parts)], dtype=np.int64),
+            regions=self.masks.regions[chosen],
+            grid_size=self.masks.grid_size,
+            step=self.masks.step,
+        )
+        track_ids = None if self.track_ids is None else self.track_ids[chosen]
+        return Instances(
+            self.frame_size, self.boxes[chosen], self.scores[chosen], self.class_ids[chosen], masks, track_ids
+        )
+
+    def rles(self) -> list[dict[str, object]]:
+        """Return the masks at frame size as COCO run-length codes, `{"size": [H, W], "counts": str}` each."""
+        counts = _native.encode_masks(*self._native_masks(), self.frame_size)
+        return [{"size": list(self.frame_size), "counts": text} for text in counts]
+
+    def dense(self, i: int) -> NDArray[np.bool_]:
+        """Return mask i as `bool [H, W]` at frame size."""
+        mask = np.zeros(self.frame_size, np.bool_)
+        _native.fill_mask(*self._native_masks(), i, mask.view(np.uint8))
+        return mask
+
+    def _native_masks(self) -> tuple[UInt8, NDArray[np.int64], NDArray[np.int32], tuple[int, int], tuple[float, float]]:
+        m = self.masks
+        return m.data, m.offsets, m.regions, m.grid_size, m.step
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the pipeline hands out per frame."""
+
+    frame: Frame
+    instances: Instances
+    classes: tuple[str, ...]  # names by class id
+    rendered: Frame | None = None  # the annotated picture; only when a sink or the caller asked for it
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)  # time in each stage, by stage name
+
+    def to_record(self) -> dict[str, object]:
+        """Return the result as plain JSON values: index, pts, time, size and one entry per instance, masks as RLE."""
+        found = self.instances
+        rles = found.rles()
+        entries: list[dict[str, object]] = []
+        for i in range(len(found)):
+            entry: dict[str, object] = {
+                "class_id": int(found.class_ids[i]),
+                "class": self.classes[found.class_ids[i]],
+                "score": round(float(found.scores[i]), 5),
+                "box": [float(v) for v in found.boxes[i]],
+                "rle": rles[i],
+            }
+            if found.track_ids is not None:
+                entry["track_id"] = int(found.track_ids[i])
+            entries.append(entry)
+        frame = self.frame
+        return {
+            "frame": frame.index,
+            "pts": frame.pts,
+            "time_base": [frame.time_base.numerator, frame.time_base.denominator],
+            "time_s": round(frame.time_s, 6),
+            "size": list(found.frame_size),
+            **({"name": frame.name} if frame.name else {}),
+            "instances": entries,
+        }
