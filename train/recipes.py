@@ -37,7 +37,7 @@ RECIPES: dict[str, Recipe] = {
     # Grids do not depend on the input size, so most of what there is to learn is learnt at a quarter of the cost.
     "solov2-nano": Recipe(
         model="solov2-nano",
-        phases=(Phase((128, 224), 3500, 32), Phase((256, 448), 4000, 16)),
+        phases=(Phase((128, 224), 3000, 32), Phase((256, 448), 3000, 16)),
         lr=2e-3,
         weight_decay=0.02,
         warmup_steps=300,

@@ -133,18 +133,32 @@ class GridHead(nn.Module):
         nn.init.zeros_(self.solo_kernel.bias)  # type: ignore[arg-type]
 
     def forward(self, levels: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
-        p2, p3, p4, p5, p6 = levels
-        inputs = (F.avg_pool2d(p2, 2), p3, p4, p5, resize(p6, (p5.shape[-2], p5.shape[-1])))
         logits, kernels = [], []
-        for x, grid in zip(inputs, self.grids, strict=True):
-            # Coordinates are appended before the resize to the grid; being other channels, they resize on their own.
-            coords = resize(coordinates(x.shape[-2], x.shape[-1], x), (grid, grid))
-            x = resize(x, (grid, grid))  # [B, F, S, S]
-            kernels.append(
-                self.solo_kernel(self.kernel_convs(torch.cat([x, coords.expand(x.shape[0], -1, -1, -1)], dim=1)))
-            )
+        for x, coords in zip(self.grid_features(levels), self.grid_coordinates(levels), strict=True):
+            x_coords = torch.cat([x, coords.expand(x.shape[0], -1, -1, -1)], dim=1)  # [B, F + 2, S, S]
+            kernels.append(self.solo_kernel(self.kernel_convs(x_coords)))
             logits.append(self.solo_cate(self.cate_convs(x)))
         return logits, kernels
+
+    def level_inputs(self, levels: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return the features the five levels read, at strides 8, 8, 16, 32 and 32."""
+        p2, p3, p4, p5, p6 = levels
+        return F.avg_pool2d(p2, 2), p3, p4, p5, resize(p6, (p5.shape[-2], p5.shape[-1]))
+
+    def grid_features(self, levels: tuple[Tensor, ...]) -> list[Tensor]:
+        """Return the features of each level on its grid, `[B, F, S, S]`."""
+        return [resize(x, (grid, grid)) for x, grid in zip(self.level_inputs(levels), self.grids, strict=True)]
+
+    def grid_coordinates(self, levels: tuple[Tensor, ...]) -> list[Tensor]:
+        """Return the coordinates of each level on its grid, `[1, 2, S, S]`.
+
+        The paper appends them to the features before both are resized; being channels of their own, they may as well
+        be resized by themselves.
+        """
+        sizes = [(x.shape[-2], x.shape[-1]) for x in self.level_inputs(levels)]
+        return [
+            resize(coordinates(h, w, levels[0]), (grid, grid)) for (h, w), grid in zip(sizes, self.grids, strict=True)
+        ]
 
 
 class MaskBranch(nn.Module):
@@ -166,17 +180,21 @@ class MaskBranch(nn.Module):
         self.conv_pred = ConvNorm(hidden, config.kernel_channels, 1, norm(config.kernel_channels))
 
     def forward(self, levels: tuple[Tensor, ...]) -> Tensor:
+        p5 = levels[3]
+        coords = coordinates(p5.shape[-2], p5.shape[-1], p5)
+        x_coords = torch.cat([p5, coords.expand(p5.shape[0], -1, -1, -1)], dim=1)
+        return self.merge(levels, self.convs_all_levels[3][0](x_coords))  # type: ignore[index]
+
+    def merge(self, levels: tuple[Tensor, ...], p5: Tensor) -> Tensor:
+        """Return the mask features from P2..P4 and what the first convolution made of P5 and its coordinates."""
         total = self.convs_all_levels[0][0](levels[0])  # type: ignore[index]
         for level in (1, 2, 3):
-            x = levels[level]
-            if level == 3:
-                coords = coordinates(x.shape[-2], x.shape[-1], x)
-                x = torch.cat([x, coords.expand(x.shape[0], -1, -1, -1)], dim=1)
-            for conv in self.convs_all_levels[level]:  # type: ignore[union-attr]
-                x = conv(x)
+            x = p5 if level == 3 else levels[level]
+            for i, conv in enumerate(self.convs_all_levels[level]):  # type: ignore[arg-type]
+                x = x if level == 3 and i == 0 else conv(x)
                 x = resize(x, (2 * x.shape[-2], 2 * x.shape[-1]))
             total = total + x
-        return self.conv_pred(total)  # [B, E, H/4, W/4]
+        return self.conv_pred(total)  # type: ignore[no-any-return]
 
 
 class SoloV2(nn.Module):
