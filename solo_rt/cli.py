@@ -7,36 +7,20 @@ interrupted, with the outputs finished.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import sys
 import traceback
-from collections.abc import Callable
 from typing import NoReturn
 
 import click
 
 from solo_rt import __version__
+from solo_rt.cli_options import as_json, log, print_json, verbose
 from solo_rt.errors import SoloRTError, UsageError
+from solo_rt.model_commands import COMMANDS
 
 SECRETS = re.compile(r"(\w+://)\S*@")  # user and password of an address; FFmpeg's messages repeat them
-
-log = logging.getLogger("solo_rt")
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-
-
-def verbose(function: Callable[..., int]) -> Callable[..., int]:
-    """Add -v: what the library logs, and tracebacks."""
-
-    def set_level(_context: click.Context, _parameter: click.Parameter, value: bool) -> None:
-        log.setLevel(logging.DEBUG if value else logging.WARNING)
-
-    option = click.option(
-        "-v", "--verbose", is_flag=True, expose_value=False, callback=set_level, help="Log details; show tracebacks."
-    )
-    return option(function)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -51,6 +35,7 @@ def commands() -> None:
 @click.option("--output", multiple=True, metavar="URI", help="What to write, by extension: video, .jsonl, folder/.")
 @click.option("--save-jsonl", metavar="FILE", help="Write one JSON record per frame.")
 @click.option("--save-images", metavar="DIR", help="Write annotated pictures into a folder.")
+@click.option("--contact-sheet", metavar="FILE", help="Write one picture of the whole run, .png or .jpg.")
 @click.option("--conf", default=0.25, show_default=True, help="Lowest score of an instance.")
 @click.option("--max-det", default=100, show_default=True, help="Most instances per frame.")
 @click.option("--classes", metavar="A,B", help="Classes to keep.  [default: all]")
@@ -69,6 +54,7 @@ def run(
     output: tuple[str, ...],
     save_jsonl: str | None,
     save_images: str | None,
+    contact_sheet: str | None,
     conf: float,
     max_det: int,
     classes: str | None,
@@ -104,7 +90,9 @@ def run(
     )
     if save_jsonl is not None and not save_jsonl.endswith(".jsonl"):
         raise UsageError(f"--save-jsonl {save_jsonl}: expected a file that ends in .jsonl")
-    outputs = [*output, *filter(None, [save_jsonl, save_images and save_images.rstrip("/") + "/"])]
+    if contact_sheet is not None and not contact_sheet.endswith((".png", ".jpg")):
+        raise UsageError(f"--contact-sheet {contact_sheet}: expected a file that ends in .png or .jpg")
+    outputs = [*output, *filter(None, [save_jsonl, save_images and save_images.rstrip("/") + "/", contact_sheet])]
     with Interrupts() as interrupts, Reporter(interrupts, quiet=quiet) as reporter:
 
         def begin(info: SourceInfo, engine: Engine) -> None:
@@ -166,9 +154,8 @@ def doctor(as_json: bool) -> int:
     return 0 if all(finding.found for finding in findings if finding.required) else 1
 
 
-def print_json(record: object) -> None:
-    """Print a result on stdout."""
-    click.echo(json.dumps(record, ensure_ascii=False))
+for command in COMMANDS:
+    commands.add_command(command)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -96,7 +96,8 @@ def _detect(engine: Engine, path: Path) -> Result:
         (frame,) = source
     tensor, letterbox = prepare(frame, spec.input)
     outputs = engine.infer({spec.input.name: tensor})
-    found = decode(outputs, spec, frame_size=(frame.height, frame.width), resized=letterbox.resized)
+    first = {name: values[0] for name, values in outputs.items()}
+    found = decode(first, spec, frame_size=(frame.height, frame.width), resized=letterbox.resized)
     return Result(frame, found, spec.classes)
 
 

@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from solo_rt.errors import UsageError
+from solo_rt.sink import refuse_overwrite
 from solo_rt.uri import redact, scheme
 
 
 def refuse_overwriting(source: str, model: Path, outputs: Sequence[str]) -> None:
-    """Raise UsageError if an output is the source, one of its pictures, the model or another output.
-
-    Addresses with a scheme are compared as they are, paths by the file they lead to. A folder counts as the source
-    if the source's pictures lie in it, because the pictures written there could have their names.
-    """
+    """Raise UsageError if an output is the source, the folder of its pictures, the model or another output."""
     seen: dict[str, str] = {}
     for output in outputs:
-        known = seen.get(_identity(output))
-        if known is not None:
-            raise UsageError(f"two outputs are the same: {redact(known)} and {redact(output)}; give each its own path")
-        seen[_identity(output)] = output
-    read = {_identity(path): path for path in [*_files(source), str(model)]}
-    for identity, output in seen.items():
-        if identity in read:
-            raise UsageError(f"output {redact(output)} would overwrite {redact(read[identity])}; choose another path")
-
-
-def _files(source: str) -> Iterable[str]:
-    """Return the files and folders a local source consists of."""
-    if scheme(source):
-        return [source]
-    if not glob.has_magic(source) or Path(source).exists():
-        return [source]
-    matches = glob.glob(source, recursive=True)
-    return {*matches, *(str(Path(match).parent) for match in matches)}
+        refuse_overwrite(source, output)
+        identity = _identity(output)
+        if identity == _identity(str(model)):
+            raise UsageError(f"output {output} would overwrite the model; choose another path")
+        if identity in seen:
+            raise UsageError(
+                f"two outputs are the same: {redact(seen[identity])} and {redact(output)}; give each its own path"
+            )
+        seen[identity] = output
 
 
 def _identity(uri: str) -> str:

@@ -158,7 +158,11 @@ def process(
         stack.enter_context(closing(opened))
         if on_start is not None:
             on_start(opened.info, engine)
-        sinks = [stack.enter_context(_finished(open_sink(uri, info=opened.info))) for uri in outputs]
+        name, classes = engine.spec.name, engine.spec.classes
+        sinks = [
+            stack.enter_context(_finished(open_sink(uri, info=opened.info, model=name, classes=classes)))
+            for uri in outputs
+        ]
         return run(opened, engine, sinks, options=options, on_progress=on_progress, stop=stop)
 
 

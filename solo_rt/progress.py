@@ -27,7 +27,7 @@ class Reporter:
 
     def __init__(self, interrupts: Interrupts, *, quiet: bool = False) -> None:
         self._interrupts = interrupts
-        self._told_interrupted = False
+        self._begun = self._told_interrupted = False
         self._quiet = quiet
         self._on_terminal = sys.stderr.isatty()
         self._total: int | None = None
@@ -47,6 +47,7 @@ class Reporter:
 
     def begin(self, info: SourceInfo, engine: Engine, *, max_frames: int | None) -> None:
         """Say what runs on what, and start the line."""
+        self._begun = True
         counts = [count for count in (info.frame_count, max_frames) if count]
         self._total = min(counts) if counts and not info.live else max_frames
         if self._quiet:
@@ -61,9 +62,7 @@ class Reporter:
     def __call__(self, progress: Progress) -> None:
         """Show the counts if it is time to."""
         now = time.monotonic()
-        if self._interrupts.stop.is_set() and not self._told_interrupted:
-            self._told_interrupted = True
-            self._say("finishing the outputs; once more to leave at once")
+        self._tell_interrupted()
         if self._quiet or now - self._shown_at < (LINE_SECONDS if self._on_terminal else LOG_SECONDS):
             return
         self._shown_at = now
@@ -84,8 +83,14 @@ class Reporter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._tell_interrupted()
         if self._bar.live.is_started:
             self._bar.stop()
+
+    def _tell_interrupted(self) -> None:
+        if self._begun and self._interrupts.stop.is_set() and not self._told_interrupted:
+            self._told_interrupted = True
+            self._say("finishing the outputs; once more to leave at once")
 
     def _say(self, text: str) -> None:
         if self._quiet:

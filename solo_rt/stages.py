@@ -119,7 +119,7 @@ def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> lis
     def decode_job(job: Job) -> None:
         assert job.letterbox is not None
         found = decode(
-            job.outputs,
+            {name: values[0] for name, values in job.outputs.items()},
             spec,
             frame_size=(job.frame.height, job.frame.width),
             resized=job.letterbox.resized,

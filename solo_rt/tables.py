@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from solo_rt.doctor import Finding
+from solo_rt.evaluate import MaskScores
 from solo_rt.report import RunReport
 
 
@@ -37,6 +38,17 @@ def print_report(report: RunReport, outputs: Sequence[str]) -> None:
     _print(table)
     for output in outputs:
         click.echo(output)
+
+
+def print_scores(scores: MaskScores) -> None:
+    """Print COCO mask AP: the twelve numbers, then AP per class."""
+    click.echo(f"{scores.images} pictures")
+    for names in (dict(list(scores.metrics.items())[:6]), dict(list(scores.metrics.items())[6:]), scores.per_class):
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name in names:
+            table.add_column(name, justify="right")
+        table.add_row(*(f"{value:.3f}" if value >= 0 else "-" for value in names.values()))
+        _print(table)
 
 
 def print_model(card: Mapping[str, Any]) -> None:

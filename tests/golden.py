@@ -69,7 +69,8 @@ def tensors(model: SoloV2, spec: ModelSpec) -> dict[str, np.ndarray]:
             "kernels": flatten_levels(heads.kernels).numpy(),
             "features": heads.features.numpy(),
         }
-    found = decode_reference(outputs, spec, frame_size=(90, 160), resized=(90, 160))
+    first = {name: values[0] for name, values in outputs.items()}
+    found = decode_reference(first, spec, frame_size=(90, 160), resized=(90, 160))
     return {
         "picture": picture,
         **outputs,

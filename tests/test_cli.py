@@ -126,6 +126,7 @@ def test_failing_output_is_exit_code_4_and_the_others_are_finished(solo, source,
         close = sink.close
 
         def fail(*_):
+            close()
             raise SinkError(f"{uri}: the disk is full")
 
         def note():
@@ -190,7 +191,7 @@ def test_output_that_is_the_source_is_refused_and_left_alone(solo, tiny, tmp_pat
     for name in ["in.mp4", "link.mp4", "hard.mp4"]:
         code, _, err = solo("run", "--source", video, "--model", tiny, "--output", tmp_path / name)
         assert code == 2
-        assert complaint(err) == f"output {tmp_path / name} would overwrite {video}; choose another path"
+        assert complaint(err) == f"output {tmp_path / name} would overwrite the source; choose another file"
     assert video.read_bytes() == b"video"
 
 
@@ -329,9 +330,10 @@ def test_signal_while_the_source_opens_ends_at_once(tiny, tmp_path):
 
 def test_second_signal_ends_at_once(tiny, tmp_path):
     output = tmp_path / "out.jsonl"
-    source = "FakeSource(10**6, live=True, gate=lambda i: time.sleep(0.01 if i < 20 else 60))"
-    process = start(tiny, source, "--output", output)
-    wait_until(lambda: output.exists() and output.stat().st_size > 0)
+    marker = tmp_path / "blocked"
+    blocking = f"(open({str(marker)!r}, 'w').close(), time.sleep(60)) if i == 5 else None"
+    process = start(tiny, f"FakeSource(10**6, live=True, gate=lambda i: {blocking})", "--output", output)
+    wait_until(marker.exists)
     process.send_signal(signal.SIGINT)
     time.sleep(0.3)  # the second comes while the first is being obeyed
     started = time.monotonic()

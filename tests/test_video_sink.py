@@ -368,7 +368,7 @@ def test_the_source_is_never_overwritten(tmp_path: Path, link: Callable[[Path, P
     sink = tmp_path / "out.mp4" if link else tmp_path / "." / "in.mp4"
     if link:
         link(sink, source)
-    with pytest.raises(UsageError, match="it is the source"):
+    with pytest.raises(UsageError, match="would overwrite the source"):
         open_sink(str(sink), info=info(uri=str(source)))
     assert source.read_bytes() == b"precious"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from solo_rt.errors import SoloRTError, UsageError
 from solo_rt.sink import pictures, records, video
 from solo_rt.sink.base import Sink
+from solo_rt.sink.contact_sheet import ContactSheet
 from solo_rt.sink.null import NullSink
 from solo_rt.sink.pictures import PictureSink
 from solo_rt.sink.records import RecordSink
@@ -34,6 +35,7 @@ def open_sink(
     - `out.mp4`, `.mov`, `.mkv` (H.264) or `.avi` (Motion JPEG): annotated video;
     - `out.jsonl` or `.ndjson`: JSON lines;
     - `folder/` or `folder/*.jpg`, `folder/*.png`: one annotated picture per frame;
+    - `sheet.png`, `sheet.jpg`: one picture of the whole run (see ContactSheet);
     - `null://`: nothing.
 
     `info` is the source's; `model` and `classes` go into the header of JSON lines; `crf` (0 lossless, 51 worst) and
@@ -54,6 +56,8 @@ def open_sink(
             return RecordSink(uri, info=info, model=model, classes=classes)
         if uri.endswith("/") or path.is_dir() or (path.stem == "*" and suffix in pictures.FORMATS):
             return PictureSink(uri)
+        if suffix in pictures.FORMATS:
+            return ContactSheet(uri)
     except SoloRTError:
         raise
     except FileNotFoundError as error:
@@ -65,7 +69,7 @@ def open_sink(
 
 _KNOWN = (
     f"expected a video ({' '.join(video.CONTAINERS)}), JSON lines ({' '.join(records.SUFFIXES)}), pictures (folder/ or "
-    f"folder/*.png) or null://"
+    f"folder/*.png), a contact sheet (sheet.png) or null://"
 )
 
 
@@ -76,9 +80,9 @@ def refuse_overwrite(source_uri: str, sink_uri: str) -> None:
     source, sink = Path(source_uri), Path(sink_uri)
     if sink.is_file():
         if source.is_file() and source.samefile(sink):
-            raise UsageError(f"output {sink_uri}: it is the source {source_uri}; choose another file")
+            raise UsageError(f"output {sink_uri} would overwrite the source; choose another file")
         return
     folder = pictures.split(sink_uri)[0]
     holds_pictures = source.is_dir() or is_picture(source) or is_pattern(source_uri)
     if folder.is_dir() and holds_pictures and any(p.parent.samefile(folder) for p in picture_paths(source_uri)):
-        raise UsageError(f"output {sink_uri}: the pictures of the source are in that folder; choose another")
+        raise UsageError(f"output {sink_uri} would overwrite pictures of the source; choose another folder")

@@ -18,6 +18,7 @@ from solo_rt.train.data.shapes import REACH, SHAPES
 
 CLASSES = tuple(SHAPES)
 Image = NDArray[np.float32]  # [H, W, 3] RGB, 0..255
+MIN_VISIBLE = 0.0004  # of an object that shows less than this share of the picture, nobody asks for a mask
 PAN = 1.3  # the background canvas is this much larger than the frame
 
 

@@ -7,11 +7,10 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from solo_rt.train.data.samples import Sample, sample_from_ids
-from solo_rt.train.data.world import CLASSES, World
+from solo_rt.train.data.world import CLASSES, MIN_VISIBLE, World
 
 TRAINING_SEEDS = 1_000_000  # worlds from here on are for training; evaluation and demos use smaller seeds
 FRAMES_PER_WORLD = 4
-MIN_VISIBLE = 0.0004  # objects showing less than this share of the picture are not asked for
 
 
 class WorldDataset(Dataset[Sample]):

@@ -1,9 +1,10 @@
-"""The procedural world written to disk: a COCO-format data set and sample videos."""
+"""The procedural world written to disk: sample videos and a COCO-format data set."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
@@ -11,10 +12,41 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from solo_rt.errors import UsageError
-from solo_rt.train.data.world import CLASSES, Scene, World
-from solo_rt.train.data.world_dataset import MIN_VISIBLE
+from solo_rt.sink import open_sink
+from solo_rt.source import open_source
+from solo_rt.train.data.world import CLASSES, MIN_VISIBLE, Scene, World
+from solo_rt.types import Instances, Result
 
 OnImage = Callable[[int, int], None]
+
+
+def write_videos(
+    folder: Path,
+    *,
+    seed: int,
+    size: tuple[int, int],
+    frames: int,
+    on_image: OnImage = lambda done, total: None,
+) -> list[Path]:
+    """Write the same `frames` pictures to `cam0.avi` (Motion JPEG) and `cam0.mp4` (H.264), and return their paths.
+
+    Raises: UsageError when the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make {folder}: {error.strerror}; choose another folder") from error
+    paths = [folder / "cam0.avi", folder / "cam0.mp4"]
+    with ExitStack() as stack:
+        uri = f"test://?seed={seed}&size={size[1]}x{size[0]}&frames={frames}"
+        source = stack.enter_context(open_source(uri))
+        sinks = [stack.enter_context(open_sink(str(path), info=source.info)) for path in paths]
+        for done, frame in enumerate(source, 1):
+            result = Result(frame, Instances.none(size), CLASSES)
+            for sink in sinks:
+                sink.write(result)
+            on_image(done, frames)
+    return paths
 
 
 def write_coco(
