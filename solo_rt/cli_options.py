@@ -27,7 +27,7 @@ def verbose(function: Callable[..., int]) -> Callable[..., int]:
     return option(function)
 
 
-class Size(click.ParamType):
+class Size(click.ParamType):  # type: ignore[type-arg]
     """Two lengths in pixels, written 256x448; `name` says in which order."""
 
     def __init__(self, name: str) -> None:

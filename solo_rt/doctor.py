@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -37,14 +38,14 @@ def examine() -> list[Finding]:
         Finding("solo-rt", True, solo_rt.__version__, required=True),
         Finding("python", sys.version_info >= (3, 10), f"{platform.python_version()} {sys.executable}", required=True),
         Finding("machine", True, f"{platform.platform()}, {_processor()}, {_cores()} usable cores"),
-        *(_probe(name, lambda name=name: _import(name), required=True) for name in REQUIRED),
+        *(_probe(name, partial(_import, name), required=True) for name in REQUIRED),
         _probe("kernels", _kernels, required=True),
         _probe("onnxruntime providers", _providers, required=True),
         _probe("h264 decoder", lambda: _decoder("h264"), required=True),
         _probe("h264 encoder", lambda: _encoder("libx264"), required=True),
         _probe("h264 encoder, NVIDIA", lambda: _encoder("h264_nvenc")),
         _probe("CUDA driver", _cuda),
-        *(_probe(name, lambda name=name: _installed(name)) for name in OPTIONAL),
+        *(_probe(name, partial(_installed, name)) for name in OPTIONAL),
         _probe("default model", _default_model, required=True),
     ]
 
@@ -83,7 +84,7 @@ def _providers() -> str:
 def _decoder(name: str) -> str:
     import av
 
-    return av.Codec(name, "r").long_name
+    return str(av.Codec(name, "r").long_name)
 
 
 def _encoder(name: str) -> str:
@@ -93,7 +94,7 @@ def _encoder(name: str) -> str:
     context = av.CodecContext.create(name, "w")
     context.width, context.height, context.pix_fmt, context.time_base = 256, 256, "yuv420p", Fraction(1, 30)
     context.open()
-    return context.codec.long_name
+    return str(context.codec.long_name)
 
 
 def _cuda() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,7 +30,7 @@ def _identity(uri: str) -> str:
     if scheme(uri):
         return uri
     try:
-        status = os.stat(uri)
+        status = Path(uri).stat()
     except OSError:
         return str(Path(uri).resolve())
     return f"inode {status.st_dev}:{status.st_ino}"

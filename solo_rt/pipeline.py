@@ -110,9 +110,7 @@ def stream(
     caller looks at a result; a live source drops what the caller is too slow for.
     Raises: UsageError, SpecError, EngineError, SourceError.
     """
-    options = Options(
-        conf=conf, max_det=max_det, classes=classes, max_frames=max_frames, max_fps=max_fps, sync=sync
-    )
+    options = Options(conf=conf, max_det=max_det, classes=classes, max_frames=max_frames, max_fps=max_fps, sync=sync)
     with ExitStack() as stack:
         if model is None or isinstance(model, (str, Path)):
             engine = stack.enter_context(closing(open_engine(model, backend=backend, device=device, threads=threads)))
@@ -150,9 +148,7 @@ def process(
     path = find_model(model)
     refuse_overwriting(source, path, outputs)
     with ExitStack() as stack:
-        engine = call_interruptibly(
-            lambda: open_engine(path, backend=backend, device=device, threads=threads), stop
-        )
+        engine = call_interruptibly(lambda: open_engine(path, backend=backend, device=device, threads=threads), stop)
         stack.enter_context(closing(engine))
         opened = call_interruptibly(lambda: open_source(source), stop)
         stack.enter_context(closing(opened))

@@ -41,9 +41,7 @@ class InputSpec:
                 f"model input must be positive and divisible by 32, got {self.height}x{self.width}, batch {self.batch}"
             )
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise SpecError(
-                f"model input needs three means and three positive stds, got {self.mean} and {self.std}"
-            )
+            raise SpecError(f"model input needs three means and three positive stds, got {self.mean} and {self.std}")
 
 
 @dataclass(frozen=True, slots=True)

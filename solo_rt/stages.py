@@ -147,7 +147,9 @@ def class_indices(known: tuple[str, ...], names: tuple[str, ...]) -> list[int] |
     return [known.index(name) for name in names] or None
 
 
-def read_jobs(source: Source, options: Options, counts: Counts, times: Histogram, stop: threading.Event) -> Iterator[Job]:
+def read_jobs(
+    source: Source, options: Options, counts: Counts, times: Histogram, stop: threading.Event
+) -> Iterator[Job]:
     """Yield a job per admitted frame until the source ends, `max_frames` are on their way or `stop` is set.
 
     The consumer adds the frames it drops to `counts.dropped`, so that `max_frames` counts results.

@@ -75,7 +75,11 @@ def print_findings(findings: Sequence[Finding]) -> None:
     """Print what `examine` returns: a sign for there, missing and needed-but-missing, name and detail."""
     signs = {True: "[green]+[/]", False: "[dim]-[/]"}
     _print_columns(
-        (signs[finding.found] if finding.found or not finding.required else "[red]![/]", finding.subject, finding.detail)
+        (
+            signs[finding.found] if finding.found or not finding.required else "[red]![/]",
+            finding.subject,
+            finding.detail,
+        )
         for finding in findings
     )
 

@@ -43,7 +43,9 @@ def write_tiny_model(
         "one_row_e": np.array([1, channels, -1], np.int64),
     }
     names = {"scores": "scores", "kernels": "kernels", "features": "features", **(outputs or {})}
-    nodes = [helper.make_node("Conv", ["image", "to_features"], [names["features"]], strides=[4, 4], kernel_shape=[4, 4])]
+    nodes = [
+        helper.make_node("Conv", ["image", "to_features"], [names["features"]], strides=[4, 4], kernel_shape=[4, 4])
+    ]
     for level, cell in enumerate([(8, 16), (10, 21)]):
         pooled = f"pooled{level}"
         nodes += [

@@ -60,7 +60,7 @@ def tensors(model: SoloV2, spec: ModelSpec) -> dict[str, np.ndarray]:
     """Return the picture, the raw outputs of PyTorch and the decoded reference."""
     picture = World(3, height=90, width=160).render(20).rgb
     image = np.zeros((1, 3, spec.input.height, spec.input.width), np.float32)
-    normalised = (picture - np.float32(spec.input.mean)) / np.float32(spec.input.std)
+    normalised = (picture - np.array(spec.input.mean)) / np.array(spec.input.std)
     image[0, :, :90, :160] = normalised.transpose(2, 0, 1)
     with torch.inference_mode():
         heads = model(torch.from_numpy(image))
@@ -89,7 +89,9 @@ def write() -> None:
     np.savez_compressed(DATA / "tiny.npz", **tensors(model, spec))
     for path in (DATA / "tiny.onnx", DATA / "tiny.npz"):
         print(f"{path.name}: {path.stat().st_size} bytes")
-    print(f"python {sys.version.split()[0]}, torch {torch.__version__}, onnx {onnx.__version__}, numpy {np.__version__}")
+    print(
+        f"python {sys.version.split()[0]}, torch {torch.__version__}, onnx {onnx.__version__}, numpy {np.__version__}"
+    )
 
 
 if __name__ == "__main__":

@@ -43,7 +43,9 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if p != ROOT / "__init__.py"], ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if p != ROOT / "__init__.py"], ids=lambda p: str(p.relative_to(ROOT))
+)
 def test_module_imports_only_from_its_layer_and_below(path):
     module = noun(path)
     assert module in LAYER, f"{module} has no layer: add it to LAYERS"
@@ -58,7 +60,9 @@ TRAINS = {"model_commands", "source"}  # commands that train; the procedural wor
 def test_importing_the_package_loads_nothing_heavy():
     program = "import sys, solo_rt; print(sorted({m.split('.')[0] for m in sys.modules} & set(sys.argv[1:])))"
     heavy = ["torch", "cv2", "av", "onnxruntime", "numpy", "click", "rich", "onnx"]
-    done = subprocess.run([sys.executable, "-c", program, *heavy], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *heavy], capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout.strip() == "[]"
 
 

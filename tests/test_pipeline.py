@@ -120,7 +120,9 @@ def test_stop_event_ends_a_run_whose_source_is_silent():
     """The results so far are out while the source still blocks; the thread in it is waited for."""
     stop, first, never = threading.Event(), threading.Event(), threading.Event()
     waits = {1: (first, 10.0), 2: (never, 2.0)}  # else the second frame could replace the first
-    silent = FakeSource(10, live=True, gate=lambda index: waits[index][0].wait(waits[index][1]) if index in waits else 0)
+    silent = FakeSource(
+        10, live=True, gate=lambda index: waits[index][0].wait(waits[index][1]) if index in waits else 0
+    )
     seen = []
 
     def stop_soon(progress):

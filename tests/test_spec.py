@@ -56,7 +56,7 @@ def test_output_shapes_follow_from_grids_classes_and_stride():
         (nested("input", height="32"), "InputSpec.height must be int, got '32'; export again"),
         (nested("decoder", grids=4), r"SoloV2Decoder.grids must be tuple\[int, ...\], got 4"),
         (nested("decoder", score_threshold=True), "score_threshold must be float, got True"),
-        (nested("decoder", nms_kernel="cubic"), 'nms_kernel must be Literal..gaussian., .linear.., got .cubic.'),
+        (nested("decoder", nms_kernel="cubic"), "nms_kernel must be Literal..gaussian., .linear.., got .cubic."),
         (nested("provenance", metrics={"AP": "high"}), "metrics must be Mapping.str, float., got"),
         (changed(classes="red"), r"ModelSpec.classes must be tuple\[str, ...\], got 'red'"),
     ],

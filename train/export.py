@@ -117,7 +117,7 @@ def _probe(spec: ModelSpec) -> Tensor:
     """Return input with structure and with noise: a frame of the procedural world plus a little Gaussian noise."""
     size = spec.input
     scene = World(0, height=size.height, width=size.width).render(50).rgb
-    normalised = (scene - np.float32(size.mean)) / np.float32(size.std)
+    normalised = (scene - np.array(size.mean)) / np.array(size.std)
     noise = np.random.default_rng(0).normal(0, 0.05, (size.batch, *normalised.shape))
     return torch.from_numpy((normalised + noise).astype(np.float32)).permute(0, 3, 1, 2).contiguous()
 

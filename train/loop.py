@@ -108,7 +108,7 @@ class _Run:
         torch.manual_seed(seed)
         self.recipe, self.seed, self.device, self.command = recipe, seed, device, command
         self.step, self.hours = 0, 0.0
-        self.model = build_model(recipe.model, len(WorldDataset.classes)).to(device, memory_format=torch.channels_last)
+        self.model = build_model(recipe.model, len(WorldDataset.classes)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average: dict[str, Tensor] = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.optimiser = torch.optim.AdamW(_parameter_groups(self.model, recipe.weight_decay), lr=recipe.lr)
         self.cuda = device.type == "cuda"

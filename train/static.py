@@ -6,13 +6,14 @@ Composed from the parts of the trained network; the network itself has no export
 from __future__ import annotations
 
 import copy
+import itertools
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from solo_rt.train.models.solov2 import GridHead, MaskBranch, SoloV2, coordinates, resize
+from solo_rt.train.models.solov2 import GridHead, MaskBranch, SoloV2, coordinates
 
 NEVER = -1e4  # a logit that loses against everything
 
@@ -79,7 +80,7 @@ class StaticHead(nn.Module):
     def __init__(self, head: GridHead, levels: tuple[Tensor, ...]) -> None:
         super().__init__()
         self.head = head
-        self.first_kernel_conv = CoordConv(head.kernel_convs[0], head.grid_coordinates(levels))
+        self.first_kernel_conv = CoordConv(head.kernel_convs[0], head.grid_coordinates(levels))  # type: ignore[arg-type]
 
     def forward(self, levels: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
         logits, kernels = [], []
@@ -108,7 +109,7 @@ def fold_batch_norms(model: SoloV2) -> SoloV2:
     for module in list(model.modules()):
         children = dict(module.named_children())
         names = list(children)
-        for name, following in zip(names, names[1:], strict=False):
+        for name, following in itertools.pairwise(names):
             conv, norm = children[name], children[following]
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 setattr(module, name, fuse_conv_bn_eval(conv, norm))

@@ -1,9 +1,8 @@
-#include "dynamic_conv.h"
-
 #include <algorithm>
 #include <limits>
 
 #include "conv_tile.h"
+#include "dynamic_conv.h"
 #include "parallel.h"
 #include "sigmoid.h"
 

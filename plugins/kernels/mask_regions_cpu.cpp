@@ -1,8 +1,7 @@
-#include "mask_regions.h"
-
 #include <algorithm>
 
 #include "dynamic_conv.h"
+#include "mask_regions.h"
 
 namespace solo {
 

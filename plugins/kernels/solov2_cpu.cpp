@@ -1,5 +1,3 @@
-#include "solov2.h"
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -9,6 +7,7 @@
 #include "dynamic_conv.h"
 #include "mask_regions.h"
 #include "matrix_nms.h"
+#include "solov2.h"
 
 namespace solo {
 namespace {

@@ -92,13 +92,17 @@ def find_model(model: str | Path | None = None) -> Path:
         name = model or DEFAULT_MODEL
         if name not in shipped:
             known = ", ".join(sorted(shipped)) or "none"
-            raise UsageError(f"no model named {name} ships with solo-rt (there are: {known}); give a path to an .onnx file")
+            raise UsageError(
+                f"no model named {name} ships with solo-rt (there are: {known}); give a path to an .onnx file"
+            )
         return shipped[name]
     path = Path(model)
     if not path.is_file():
         raise UsageError(f"{path}: no such model file")
     if path.suffix != ".onnx":
-        raise UsageError(f"{path}: expected an .onnx file written by solo-rt export, got {path.suffix or 'no extension'}")
+        raise UsageError(
+            f"{path}: expected an .onnx file written by solo-rt export, got {path.suffix or 'no extension'}"
+        )
     return path
 
 

@@ -31,7 +31,9 @@ def try_out(engine: Engine, path: Path) -> None:
     _compare(f"{path}: outputs", spec.output_shapes, {name: array.shape for name, array in outputs.items()})
     kernels, features = outputs["kernels"].shape[2], outputs["features"].shape[1]
     if kernels != features:
-        raise SpecError(f"{path}: expected as many kernel as feature channels, got {kernels} and {features}; export again")
+        raise SpecError(
+            f"{path}: expected as many kernel as feature channels, got {kernels} and {features}; export again"
+        )
     for name, array in outputs.items():
         if array.dtype != np.float32:
             raise SpecError(f"{path}: expected float32 in output {name!r}, got {array.dtype}; export again")

@@ -80,7 +80,9 @@ def _cuda_device(device: str) -> str | None:
     if device == "cpu" or (device == "auto" and CUDA not in ort.get_available_providers()):
         return None
     if CUDA not in ort.get_available_providers():
-        raise EngineError(f"device {device}: this ONNX Runtime has no CUDA provider; install onnxruntime-gpu or use cpu")
+        raise EngineError(
+            f"device {device}: this ONNX Runtime has no CUDA provider; install onnxruntime-gpu or use cpu"
+        )
     return match.group(1) or "0"
 
 

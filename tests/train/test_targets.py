@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -86,7 +87,7 @@ def test_scale_ranges_overlap_and_include_their_ends() -> None:
     def levels(side: float) -> list[bool]:
         pair_cell = assign(make_batch([(0, 64.1, 32.1, side, side)]), grids=GRIDS, scale_ranges=RANGES).pair_cell
         starts = [0, 25, 41, CELLS]
-        return [bool(((pair_cell >= a) & (pair_cell < b)).any()) for a, b in zip(starts, starts[1:], strict=False)]
+        return [bool(((pair_cell >= a) & (pair_cell < b)).any()) for a, b in itertools.pairwise(starts)]
 
     assert levels(8) == [True, False, False]
     assert levels(16) == levels(32) == [True, True, False]

@@ -96,7 +96,7 @@ def collate(samples: Sequence[Sample], *, imgsz: tuple[int, int]) -> Batch:
     images = np.zeros((len(samples), *imgsz, 3), np.float32)
     for canvas, sample in zip(images, samples, strict=True):
         h, w = sample.image.shape[:2]
-        canvas[:h, :w] = (sample.image - np.float32(MEAN)) / np.float32(STD)
+        canvas[:h, :w] = (sample.image - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
     counts = [len(sample.labels) for sample in samples]
     return Batch(
         images=torch.from_numpy(images).permute(0, 3, 1, 2),  # [B, 3, H, W], channels last in memory

@@ -241,8 +241,9 @@ def _background(rng: np.random.Generator, height: int, width: int) -> Image:
     angle, scale = rng.uniform(0, np.pi), rng.uniform(5, 22)
     y = ((np.arange(h, dtype=np.float32) / height)[:, None] * np.float32(scale)).astype(np.float32)
     x = ((np.arange(w, dtype=np.float32) / height)[None, :] * np.float32(scale)).astype(np.float32)
-    u, v = x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle)), y * np.float32(np.cos(angle)) - x * np.float32(
-        np.sin(angle)
+    u, v = (
+        x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle)),
+        y * np.float32(np.cos(angle)) - x * np.float32(np.sin(angle)),
     )
     strength = np.float32(rng.uniform(8, 34))
     match int(rng.integers(4)):

@@ -38,9 +38,7 @@ class WorldDataset(Dataset[Sample]):
             h, w = int(world.height * fit + 0.5), int(world.width * fit + 0.5)
             rgb = np.asarray(cv2.resize(rgb, (w, h), interpolation=cv2.INTER_LINEAR), np.uint8)
             ids = np.asarray(cv2.resize(ids, (w, h), interpolation=cv2.INTER_NEAREST), np.uint8)
-        return sample_from_ids(
-            rgb, ids, scene.class_ids, imgsz=self.imgsz, min_area=MIN_VISIBLE * ids.size
-        )
+        return sample_from_ids(rgb, ids, scene.class_ids, imgsz=self.imgsz, min_area=MIN_VISIBLE * ids.size)
 
     def _make_world(self, number: int) -> World:
         """Half of the worlds are drawn at 16:9 and network size, the rest at other ratios or larger, then resized."""

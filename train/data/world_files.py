@@ -67,7 +67,8 @@ def write_coco(
     except OSError as error:
         raise UsageError(f"cannot make {folder / 'images'}: {error.strerror}; choose a new folder") from error
     height, width = size
-    records, annotations = [], []
+    records: list[dict[str, object]] = []
+    annotations: list[dict[str, object]] = []
     for i in range(images):
         scene = World(seed + i, height=height, width=width).render(index=7 * i)
         name = f"{seed + i:06d}.jpg"

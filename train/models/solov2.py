@@ -91,10 +91,8 @@ class ConvNorm(nn.Sequential):
     """Convolution without bias, normalisation, ReLU."""
 
     def __init__(self, channels: int, out: int, kernel: int, norm: nn.Module) -> None:
-        super().__init__(
-            nn.Conv2d(channels, out, kernel, padding=kernel // 2, bias=False), norm, nn.ReLU(inplace=True)
-        )
-        nn.init.normal_(self[0].weight, std=0.01)
+        super().__init__(nn.Conv2d(channels, out, kernel, padding=kernel // 2, bias=False), norm, nn.ReLU(inplace=True))
+        nn.init.normal_(self[0].weight, std=0.01)  # type: ignore[arg-type]
 
 
 def coordinates(height: int, width: int, like: Tensor) -> Tensor:
@@ -119,9 +117,7 @@ class GridHead(nn.Module):
 
         def tower(first: int) -> nn.Sequential:
             sizes = [first, *[width] * config.tower_depth]
-            return nn.Sequential(
-                *(ConvNorm(a, width, 3, nn.GroupNorm(config.norm_groups, width)) for a in sizes[:-1])
-            )
+            return nn.Sequential(*(ConvNorm(a, width, 3, nn.GroupNorm(config.norm_groups, width)) for a in sizes[:-1]))
 
         self.cate_convs = tower(channels)
         self.kernel_convs = tower(channels + 2)
@@ -190,7 +186,7 @@ class MaskBranch(nn.Module):
         total = self.convs_all_levels[0][0](levels[0])  # type: ignore[index]
         for level in (1, 2, 3):
             x = p5 if level == 3 else levels[level]
-            for i, conv in enumerate(self.convs_all_levels[level]):  # type: ignore[arg-type]
+            for i, conv in enumerate(self.convs_all_levels[level]):  # type: ignore[arg-type, var-annotated]
                 x = x if level == 3 and i == 0 else conv(x)
                 x = resize(x, (2 * x.shape[-2], 2 * x.shape[-1]))
             total = total + x
