@@ -40,6 +40,7 @@ def mask_boxes(
     grid_size: tuple[int, int],
     step: tuple[float, float],
     frame_size: tuple[int, int],
+    threads: int = 1,
 ) -> Float32: ...
 def encode_masks(
     data: UInt8,
@@ -48,6 +49,7 @@ def encode_masks(
     grid_size: tuple[int, int],
     step: tuple[float, float],
     frame_size: tuple[int, int],
+    threads: int = 1,
 ) -> list[str]: ...
 def fill_mask(
     data: UInt8,

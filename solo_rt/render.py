@@ -69,7 +69,9 @@ def render(frame: Frame, instances: Instances, classes: Sequence[str], *, style:
     planes = tuple(np.array(plane, order="C") for plane in frame.planes)
     colours = plane_colours(frame, np.array(PALETTE, np.uint8)[instances.class_ids % len(PALETTE)])
     masks = instances.masks
-    outline = max(1, round(min(size) / 400)) if style.outline is None else style.outline
+    outline = style.outline
+    if outline is None:
+        outline = min(max(1, round(min(size) / 400)), _MAX_OUTLINE)
     _native.overlay(
         planes, masks.data, masks.offsets, masks.regions, masks.grid_size, masks.step, colours, style.alpha, outline
     )

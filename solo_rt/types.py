@@ -143,9 +143,12 @@ class Instances:
             self.frame_size, self.boxes[chosen], self.scores[chosen], self.class_ids[chosen], masks, track_ids
         )
 
-    def rles(self) -> list[dict[str, object]]:
-        """Return the masks at frame size as COCO run-length codes, `{"size": [H, W], "counts": str}` each."""
-        counts = _native.encode_masks(*self._native_masks(), self.frame_size)
+    def rles(self, *, threads: int = 1) -> list[dict[str, object]]:
+        """Return the masks at frame size as COCO run-length codes, `{"size": [H, W], "counts": str}` each.
+
+        At most `threads` threads are used; the result does not depend on it.
+        """
+        counts = _native.encode_masks(*self._native_masks(), self.frame_size, threads)
         return [{"size": list(self.frame_size), "counts": text} for text in counts]
 
     def dense(self, i: int) -> NDArray[np.bool_]:

@@ -105,7 +105,9 @@ def test_contact_sheet_shows_the_run(solo, tmp_path):
     picture = cv2.imread(str(sheet))
     assert picture.shape == (4 * 270 + 5 * 8, 3 * 480 + 4 * 8, 3)
     tiles = picture[8:-8, 8:-8]
-    assert len({tiles[y : y + 270, x : x + 480].tobytes() for y in range(0, 1100, 278) for x in range(0, 1400, 488)}) == 12
+    assert (
+        len({tiles[y : y + 270, x : x + 480].tobytes() for y in range(0, 1100, 278) for x in range(0, 1400, 488)}) == 12
+    )
     code, _, err = solo("run", "--source", source, "--contact-sheet", tmp_path / "sheet.txt")
     assert (code, "expected a file that ends in .png or .jpg" in err) == (2, True)
 

@@ -5,7 +5,8 @@
 
 namespace solo {
 
-// boxes: float [count, 4] xyxy in frame pixels, half-open; zeros for a mask without a pixel in the frame.
-Status mask_boxes(const SoftMasks& masks, FrameSize frame, float* boxes);
+// boxes: float [count, 4] xyxy in frame pixels, half-open; zeros for a mask without a pixel in the frame. At most
+// `threads` threads are used.
+Status mask_boxes(const SoftMasks& masks, FrameSize frame, int threads, float* boxes);
 
 }  // namespace solo

@@ -2,13 +2,15 @@
 
 #include "mask_boxes.h"
 #include "mask_lines.h"
+#include "parallel.h"
 
 namespace solo {
 
-Status mask_boxes(const SoftMasks& masks, FrameSize frame, float* boxes) {
+Status mask_boxes(const SoftMasks& masks, FrameSize frame, int threads, float* boxes) {
   if (const Status status = check_masks(masks, frame); status != Status::kOk) return status;
-  Run runs[kMaxRuns];
-  for (int64_t i = 0; i < masks.count; ++i) {
+  if (threads < 1) return Status::kBadArgument;
+  parallel_for(masks.count < kFewMasks ? 1 : threads, masks.count, [&](int, int64_t i) {
+    Run runs[kMaxRuns];
     const MaskLines rows(masks, i, frame, MaskLines::Direction::kRows);
     int left = frame.width, top = -1, right = 0, bottom = 0;
     for (int y = rows.lines().begin; y < rows.lines().end; ++y) {
@@ -22,7 +24,7 @@ Status mask_boxes(const SoftMasks& masks, FrameSize frame, float* boxes) {
     if (top < 0) left = top = 0;
     const int box[4] = {left, top, right, bottom};
     std::copy(box, box + 4, boxes + 4 * i);
-  }
+  });
   return Status::kOk;
 }
 

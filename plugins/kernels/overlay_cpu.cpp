@@ -124,11 +124,12 @@ struct MaskRuns {
   int count(int y) const { return starts[y - lines.begin + 1] - starts[y - lines.begin]; }
 };
 
+// Writes the common runs of a and b, where b's shrink at both ends unless the frame ends there; returns how many.
 int intersect(const Run* a, int a_count, const Run* b, int b_count, int shrink, int width, Run* out) {
   int count = 0;
   for (int i = 0, j = 0; i < a_count && j < b_count;) {
-    const int b_begin = b[j].begin == 0 ? 0 : b[j].begin + shrink,
-              b_end = b[j].end == width ? width : b[j].end - shrink;
+    const int b_begin = b[j].begin == 0 ? 0 : b[j].begin + shrink;
+    const int b_end = b[j].end == width ? width : b[j].end - shrink;
     const Run common{std::max(a[i].begin, b_begin), std::min(a[i].end, b_end)};
     if (common.begin < common.end) out[count++] = common;
     if (a[i].end < b_end) {
@@ -150,10 +151,12 @@ int erode(const MaskRuns& mask, int y, const int* half_widths, int radius, Run* 
     for (const int other : {y - reach, y + reach}) {
       if (other < 0 || other >= mask.height) continue;
       const bool empty = other < mask.lines.begin || other >= mask.lines.end;
-      count = empty
-                  ? 0
-                  : intersect(out, count, mask.begin(other), mask.count(other), half_widths[reach], mask.width, spare);
-      std::swap(out, spare);
+      if (empty) {
+        count = 0;
+      } else {
+        count = intersect(out, count, mask.begin(other), mask.count(other), half_widths[reach], mask.width, spare);
+        std::swap(out, spare);
+      }
     }
   }
   *core = out;

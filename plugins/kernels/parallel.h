@@ -9,6 +9,8 @@
 
 namespace solo {
 
+constexpr int64_t kFewMasks = 8;  // below this many, work of some 20 us per mask is not worth starting a thread for
+
 // Calls body(thread, piece) once for every piece in [0, pieces), on at most `threads` threads including the caller's,
 // and returns when all are done. Which thread takes which piece is up to chance, so the pieces must not depend on it:
 // a piece writes only what is its own, and `thread` in [0, threads) only selects scratch memory. `body` must not throw.

@@ -18,10 +18,13 @@ void require(const py::array& array, const char* name, const py::dtype& dtype, c
   const std::vector<py::ssize_t> found(array.shape(), array.shape() + array.ndim());
   bool fits = found.size() == shape.size();
   for (size_t i = 0; fits && i < shape.size(); ++i) fits = shape[i] == kAny || shape[i] == found[i];
-  const std::string message =
-      std::string(name) + ": expected " + describe(dtype, shape) + ", got " + describe(array.dtype(), found);
-  if (!array.dtype().equal(dtype)) throw py::type_error(message);
-  if (!fits) throw py::value_error(message);
+  const bool same_dtype = array.dtype().equal(dtype);
+  if (!same_dtype || !fits) {
+    const std::string message =
+        std::string(name) + ": expected " + describe(dtype, shape) + ", got " + describe(array.dtype(), found);
+    if (!same_dtype) throw py::type_error(message);
+    throw py::value_error(message);
+  }
   if (array.size() == 0) return;  // strides of nothing mean nothing
 
   py::ssize_t expected = array.itemsize();

@@ -6,6 +6,7 @@
 
 #include "mask_boxes.h"
 #include "mask_fill.h"
+#include "parallel.h"
 #include "rle.h"
 
 namespace solo::python {
@@ -14,21 +15,21 @@ namespace {
 FrameSize make_frame(Size size) { return {size.first, size.second}; }
 
 py::array_t<float> boxes_of(const py::array& data, const py::array& offsets, const py::array& regions, Size grid_size,
-                            std::pair<double, double> step, Size frame_size) {
+                            std::pair<double, double> step, Size frame_size, int threads) {
   const SoftMasks masks = make_masks(data, offsets, regions, grid_size, step);
   py::array_t<float> boxes({masks.count, int64_t{4}});
   float* out = boxes.mutable_data();
   Status status;
   {
     const py::gil_scoped_release unlocked;
-    status = mask_boxes(masks, make_frame(frame_size), out);
+    status = mask_boxes(masks, make_frame(frame_size), threads, out);
   }
   check(status, "mask_boxes");
   return boxes;
 }
 
 std::vector<std::string> encode(const py::array& data, const py::array& offsets, const py::array& regions,
-                                Size grid_size, std::pair<double, double> step, Size frame_size) {
+                                Size grid_size, std::pair<double, double> step, Size frame_size, int threads) {
   const SoftMasks masks = make_masks(data, offsets, regions, grid_size, step);
   const FrameSize frame = make_frame(frame_size);
   std::vector<std::string> texts(masks.count);
@@ -40,12 +41,19 @@ std::vector<std::string> encode(const py::array& data, const py::array& offsets,
     for (int64_t i = 0; status == Status::kOk && i < masks.count; ++i) {
       capacity = std::max(capacity, encoded_capacity(masks, i, frame));
     }
-    // Room for the worst text, of which only what is written becomes memory; new char[] does not touch it.
-    const std::unique_ptr<char[]> text(new char[capacity]);
-    for (int64_t i = 0; status == Status::kOk && i < masks.count; ++i) {
-      int64_t length = 0;
-      status = encode_mask(masks, i, frame, text.get(), capacity, &length);
-      texts[i].assign(text.get(), status == Status::kOk ? length : 0);
+    if (threads < 1) status = Status::kBadArgument;
+    if (status == Status::kOk) {
+      // Room for the worst text, of which only what is written becomes memory; new char[] does not touch it.
+      const int used = masks.count < kFewMasks ? 1 : threads;
+      const std::unique_ptr<char[]> room(new char[used * capacity]);
+      std::vector<Status> statuses(masks.count, Status::kOk);
+      parallel_for(used, masks.count, [&](int thread, int64_t i) {
+        char* text = room.get() + thread * capacity;
+        int64_t length = 0;
+        statuses[i] = encode_mask(masks, i, frame, text, capacity, &length);
+        if (statuses[i] == Status::kOk) texts[i].assign(text, length);
+      });
+      for (const Status one : statuses) status = one == Status::kOk ? status : one;
     }
   }
   check(status, "encode_masks");
@@ -75,8 +83,10 @@ void fill(const py::array& data, const py::array& offsets, const py::array& regi
 void bind_masks(py::module_& m) {
   using namespace py::literals;
   m.def("mask_boxes", &boxes_of, "data"_a, "offsets"_a, "regions"_a, "grid_size"_a, "step"_a, "frame_size"_a,
+        "threads"_a = 1,
         "Return the tight boxes of the masks at frame size: float32 [N, 4] xyxy, half-open; zeros for an empty mask.");
   m.def("encode_masks", &encode, "data"_a, "offsets"_a, "regions"_a, "grid_size"_a, "step"_a, "frame_size"_a,
+        "threads"_a = 1,
         "Return the masks at frame size as COCO compressed run-length codes (the `counts`), in order.");
   m.def("fill_mask", &fill, "data"_a, "offsets"_a, "regions"_a, "grid_size"_a, "step"_a, "index"_a, "out"_a,
         "origin"_a = Size{0, 0},

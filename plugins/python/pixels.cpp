@@ -1,8 +1,10 @@
 // Letterbox, colour conversion and overlay.
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <memory>
 #include <type_traits>
+#include <utility>
 
 #include "letterbox.h"
 #include "masks.h"

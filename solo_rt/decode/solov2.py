@@ -84,7 +84,7 @@ def decode(
     )
     step = (resized[0] / decoder.mask_stride / frame_size[0], resized[1] / decoder.mask_stride / frame_size[1])
     masks = Masks(data, offsets, regions, grid_size, step)
-    boxes = _native.mask_boxes(data, offsets, regions, grid_size, step, frame_size)
+    boxes = _native.mask_boxes(data, offsets, regions, grid_size, step, frame_size, threads)
     instances = Instances(frame_size, boxes, scores, class_ids, masks)
     seen = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     return instances if seen.all() else instances[seen]

@@ -1,6 +1,6 @@
 """Post-processing of SOLOv2: native decoding and run-length codes against the usual full-frame PyTorch code.
 
-    python scripts/bench_parts/postprocess.py [--threads 2] [--repeats 5] [--candidates 50 200 500]
+    python tests/bench/postprocess.py [--threads 2] [--repeats 5] [--candidates 50 200 500]
 
 One 448x768 network output (features 128 x 112 x 192, 3872 cells, 80 classes) of a 1280x720 picture, at most 100
 instances kept, masks as COCO run-length codes. Times are the least of several runs, in milliseconds. The steps of the
@@ -134,8 +134,8 @@ def native_steps(outputs: Outputs, threads: int, repeats: int) -> dict[str, floa
         "conv": convolved - scanned,
         "nms": suppressed - convolved,
         "crop": decoded - suppressed,
-        "rle": least_ms(found.rles, repeats),
-        "total": least_ms(lambda: run().rles(), repeats),
+        "rle": least_ms(lambda: found.rles(threads=threads), repeats),
+        "total": least_ms(lambda: run().rles(threads=threads), repeats),
     }
 
 
