@@ -54,6 +54,7 @@ def fill_mask(
     step: tuple[float, float],
     index: int,
     out: UInt8,
+    origin: tuple[int, int] = (0, 0),
 ) -> None: ...
 def letterbox(
     planes: tuple[UInt8, ...],

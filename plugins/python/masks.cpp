@@ -1,0 +1,86 @@
+// Soft masks to boxes, run-length codes and pixels.
+#include "masks.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "mask_boxes.h"
+#include "mask_fill.h"
+#include "rle.h"
+
+namespace solo::python {
+namespace {
+
+FrameSize make_frame(Size size) { return {size.first, size.second}; }
+
+py::array_t<float> boxes_of(const py::array& data, const py::array& offsets, const py::array& regions, Size grid_size,
+                            std::pair<double, double> step, Size frame_size) {
+  const SoftMasks masks = make_masks(data, offsets, regions, grid_size, step);
+  py::array_t<float> boxes({masks.count, int64_t{4}});
+  float* out = boxes.mutable_data();
+  Status status;
+  {
+    const py::gil_scoped_release unlocked;
+    status = mask_boxes(masks, make_frame(frame_size), out);
+  }
+  check(status, "mask_boxes");
+  return boxes;
+}
+
+std::vector<std::string> encode(const py::array& data, const py::array& offsets, const py::array& regions,
+                                Size grid_size, std::pair<double, double> step, Size frame_size) {
+  const SoftMasks masks = make_masks(data, offsets, regions, grid_size, step);
+  const FrameSize frame = make_frame(frame_size);
+  std::vector<std::string> texts(masks.count);
+  Status status;
+  {
+    const py::gil_scoped_release unlocked;
+    status = check_masks(masks, frame);
+    int64_t capacity = 0;
+    for (int64_t i = 0; status == Status::kOk && i < masks.count; ++i) {
+      capacity = std::max(capacity, encoded_capacity(masks, i, frame));
+    }
+    // Room for the worst text, of which only what is written becomes memory; new char[] does not touch it.
+    const std::unique_ptr<char[]> text(new char[capacity]);
+    for (int64_t i = 0; status == Status::kOk && i < masks.count; ++i) {
+      int64_t length = 0;
+      status = encode_mask(masks, i, frame, text.get(), capacity, &length);
+      texts[i].assign(text.get(), status == Status::kOk ? length : 0);
+    }
+  }
+  check(status, "encode_masks");
+  return texts;
+}
+
+void fill(const py::array& data, const py::array& offsets, const py::array& regions, Size grid_size,
+          std::pair<double, double> step, int64_t index, py::array out, Size origin) {
+  const SoftMasks masks = make_masks(data, offsets, regions, grid_size, step);
+  auto* pixels = writable<uint8_t>(out, "out", {kAny, kAny}, Layout::kPaddedRows);
+  const Window window{pixels,
+                      out.strides(0),
+                      origin.second,
+                      origin.first,
+                      static_cast<int>(std::min<py::ssize_t>(out.shape(0), kMaxSide + 1)),
+                      static_cast<int>(std::min<py::ssize_t>(out.shape(1), kMaxSide + 1))};
+  Status status;
+  {
+    const py::gil_scoped_release unlocked;
+    status = fill_mask(masks, index, window);
+  }
+  check(status, "fill_mask");
+}
+
+}  // namespace
+
+void bind_masks(py::module_& m) {
+  using namespace py::literals;
+  m.def("mask_boxes", &boxes_of, "data"_a, "offsets"_a, "regions"_a, "grid_size"_a, "step"_a, "frame_size"_a,
+        "Return the tight boxes of the masks at frame size: float32 [N, 4] xyxy, half-open; zeros for an empty mask.");
+  m.def("encode_masks", &encode, "data"_a, "offsets"_a, "regions"_a, "grid_size"_a, "step"_a, "frame_size"_a,
+        "Return the masks at frame size as COCO compressed run-length codes (the `counts`), in order.");
+  m.def("fill_mask", &fill, "data"_a, "offsets"_a, "regions"_a, "grid_size"_a, "step"_a, "index"_a, "out"_a,
+        "origin"_a = Size{0, 0},
+        "Set the pixels of one mask to 1 in `out`: uint8 [h, w], the frame's pixels from `origin` (y, x) on.");
+}
+
+}  // namespace solo::python
