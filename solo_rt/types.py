@@ -67,7 +67,8 @@ class Frame:
         """Return the picture as `uint8 [H, W, 3]` RGB: the plane itself for `rgb24`, a new array otherwise."""
         if self.pixel_format == "rgb24":
             return self.planes[0]
-        return _native.yuv420_to_rgb(*self.planes, self.matrix == "bt709", self.full_range)
+        y, u, v = self.planes
+        return _native.yuv420_to_rgb(y, u, v, self.matrix == "bt709", self.full_range)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,22 @@ class Instances:
         mask = np.zeros(self.frame_size, np.bool_)
         _native.fill_mask(*self._native_masks(), i, mask.view(np.uint8))
         return mask
+
+    def polygons(self, i: int) -> list[NDArray[np.int32]]:
+        """Return the outer contours of mask i, `int32 [K, 2] xy` each: the pixels on its border, joined by lines.
+
+        Source: Suzuki and Abe 1985, as cv2.findContours with CHAIN_APPROX_SIMPLE. Holes are not reported; a single
+        pixel is a contour of one point.
+        """
+        import cv2
+
+        x0, y0, x1, y1 = (int(v) for v in self.boxes[i])
+        if x0 >= x1 or y0 >= y1:
+            return []
+        window = np.zeros((y1 - y0, x1 - x0), np.uint8)
+        _native.fill_mask(*self._native_masks(), i, window, (y0, x0))
+        contours, _ = cv2.findContours(window, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(x0, y0))
+        return [contour.reshape(-1, 2).astype(np.int32) for contour in contours]
 
     def _native_masks(self) -> tuple[UInt8, NDArray[np.int64], NDArray[np.int32], tuple[int, int], tuple[float, float]]:
         m = self.masks

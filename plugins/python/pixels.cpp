@@ -1,0 +1,122 @@
+// Letterbox, colour conversion and overlay.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+#include "letterbox.h"
+#include "masks.h"
+#include "overlay.h"
+#include "yuv420.h"
+
+namespace solo::python {
+namespace {
+
+using Triple = std::array<float, 3>;
+
+// One plane makes an RGB picture, three make I420. Read-only planes will do where Byte is const.
+template <typename Byte>
+PictureOf<Byte> make_picture(std::vector<py::array>& planes) {
+  if (planes.size() != 1 && planes.size() != 3) {
+    throw py::value_error("planes: expected (rgb,) or (y, u, v), got " + std::to_string(planes.size()) + " planes");
+  }
+  PictureOf<Byte> picture{};
+  picture.yuv420 = planes.size() == 3;
+  const auto add = [&](int i, const char* name, const std::vector<py::ssize_t>& shape) {
+    if constexpr (std::is_const_v<Byte>) {
+      picture.planes[i] = checked<uint8_t>(planes[i], name, shape, Layout::kPaddedRows);
+    } else {
+      picture.planes[i] = writable<uint8_t>(planes[i], name, shape, Layout::kPaddedRows);
+    }
+    picture.strides[i] = planes[i].strides(0);
+  };
+  if (picture.yuv420) {
+    add(0, "y plane", {kAny, kAny});
+    const py::ssize_t height = (planes[0].shape(0) + 1) / 2, width = (planes[0].shape(1) + 1) / 2;
+    add(1, "u plane", {height, width});
+    add(2, "v plane", {height, width});
+  } else {
+    add(0, "rgb plane", {kAny, kAny, 3});
+  }
+  if (planes[0].shape(0) > kMaxSide || planes[0].shape(1) > kMaxSide) {
+    throw py::value_error("planes: expected at most 65535 rows and columns; scale the picture down first");
+  }
+  picture.height = static_cast<int>(planes[0].shape(0));
+  picture.width = static_cast<int>(planes[0].shape(1));
+  return picture;
+}
+
+void fill_tensor(std::vector<py::array> planes, bool bt709, bool full_range, Size resized, Triple mean, Triple std,
+                 py::array out) {
+  const ConstPicture picture = make_picture<const uint8_t>(planes);
+  LetterboxTarget target{};
+  target.tensor = writable<float>(out, "out", {3, kAny, kAny});
+  target.height = static_cast<int>(out.shape(1));
+  target.width = static_cast<int>(out.shape(2));
+  target.resized_height = resized.first;
+  target.resized_width = resized.second;
+  std::copy(mean.begin(), mean.end(), target.mean);
+  std::copy(std.begin(), std.end(), target.std);
+  Status status;
+  {
+    const py::gil_scoped_release unlocked;
+    status = letterbox(picture, {bt709, full_range}, target);
+  }
+  check(status, "letterbox");
+}
+
+py::array_t<uint8_t> to_rgb(py::array y, py::array u, py::array v, bool bt709, bool full_range) {
+  std::vector<py::array> planes{std::move(y), std::move(u), std::move(v)};
+  const ConstPicture picture = make_picture<const uint8_t>(planes);
+  py::array_t<uint8_t> rgb({picture.height, picture.width, 3});
+  uint8_t* out = rgb.mutable_data();
+  Status status;
+  {
+    const py::gil_scoped_release unlocked;
+    status = yuv420_to_rgb(picture, {bt709, full_range}, out, int64_t{3} * picture.width);
+  }
+  check(status, "yuv420_to_rgb");
+  return rgb;
+}
+
+void paint(std::vector<py::array> planes, const py::array& data, const py::array& offsets, const py::array& regions,
+           Size grid_size, std::pair<double, double> step, const py::array& colours, double alpha, int outline) {
+  const Picture picture = make_picture<uint8_t>(planes);
+  const SoftMasks masks = make_masks(data, offsets, regions, grid_size, step);
+  const FrameSize frame{picture.height, picture.width};
+  if (!(alpha >= 0 && alpha <= 1)) throw py::value_error("alpha: expected 0..1, got " + std::to_string(alpha));
+  if (outline < 0 || outline > kMaxOutline) {
+    throw py::value_error("outline: expected 0.." + std::to_string(kMaxOutline) + " pixels, got " +
+                          std::to_string(outline));
+  }
+  const OverlayStyle style{checked<uint8_t>(colours, "colours", {masks.count, 3}),
+                           static_cast<int>(std::lround(alpha * 256)), outline};
+  Status status;
+  {
+    const py::gil_scoped_release unlocked;
+    status = check_masks(masks, frame);
+    if (status == Status::kOk) {
+      const int64_t bytes = overlay_workspace(masks, frame, outline);
+      const std::unique_ptr<char[]> workspace(new char[bytes]);  // untouched parts never become memory
+      status = overlay(picture, masks, style, workspace.get(), bytes);
+    }
+  }
+  check(status, "overlay");
+}
+
+}  // namespace
+
+void bind_pixels(py::module_& m) {
+  using namespace py::literals;
+  m.def("letterbox", &fill_tensor, "planes"_a, "bt709"_a, "full_range"_a, "resized"_a, "mean"_a, "std"_a, "out"_a,
+        "Fill `out`, float32 [3, H, W] RGB, with the picture at size `resized` in its top-left corner, normalised.");
+  m.def("yuv420_to_rgb", &to_rgb, "y"_a, "u"_a, "v"_a, "bt709"_a, "full_range"_a,
+        "Return an I420 picture as uint8 [H, W, 3] RGB.");
+  m.def("overlay", &paint, "planes"_a, "data"_a, "offsets"_a, "regions"_a, "grid_size"_a, "step"_a, "colours"_a,
+        "alpha"_a, "outline"_a,
+        "Blend the masks into the planes in place, the last one first; colours are uint8 [N, 3] RGB or YUV.");
+}
+
+}  // namespace solo::python
