@@ -46,6 +46,8 @@ setup(
         "solo_rt.decode",
         "solo_rt.engine",
         "solo_rt.engines",
+        "solo_rt.sink",
+        "solo_rt.source",
         "solo_rt.train",
         "solo_rt.train.data",
         "solo_rt.train.models",

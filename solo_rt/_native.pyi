@@ -8,6 +8,7 @@ Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 
+def instruction_sets() -> list[str]: ...
 def solov2_decode(
     scores: Float32,
     kernels: Float32,
@@ -21,6 +22,7 @@ def solov2_decode(
     update_threshold: float,
     max_instances: int,
     threads: int,
+    instruction_set: str = "best",
 ) -> tuple[Float32, Int32, Int32, Int32, Int64, UInt8]: ...
 def matrix_nms(
     bits: NDArray[np.uint64],
@@ -29,6 +31,7 @@ def matrix_nms(
     class_ids: Int32,
     linear: bool,
     sigma: float,
+    instruction_set: str = "best",
 ) -> Float32: ...
 def mask_boxes(
     data: UInt8,

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, TypeVar
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from solo_rt.errors import SpecError
 
@@ -41,9 +41,7 @@ class InputSpec:
                 f"model input must be positive and divisible by 32, got {self.height}x{self.width}, batch {self.batch}"
             )
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise SpecError(
-                f"model input needs three means and three positive stds, got {self.mean} and {self.std}"
-            )
+            raise SpecError(f"model input needs three means and three positive stds, got {self.mean} and {self.std}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,28 +143,48 @@ class ModelSpec:
             raise SpecError(
                 f"model spec has schema {version}, this solo-rt reads {SCHEMA_VERSION}; update solo-rt or export again"
             )
-        kind = (record.get("decoder") or {}).get("kind")
+        decoder = record.get("decoder")
+        kind = decoder.get("kind") if isinstance(decoder, dict) else decoder
         if kind != "solov2":
             raise SpecError(f"model spec has decoder {kind!r}, this solo-rt knows: solov2")
         return _build(
             cls,
             record,
             input=_build(InputSpec, record.get("input")),
-            decoder=_build(SoloV2Decoder, record.get("decoder")),
+            decoder=_build(SoloV2Decoder, decoder),
             provenance=_build(Provenance, record.get("provenance") or {}),
         )
 
 
 def _build(cls: type[T], record: Any, **parts: object) -> T:
-    """Return `cls` from a JSON object, lists turned into tuples, every key accounted for."""
+    """Return `cls` from a JSON object, lists turned into tuples, every key and type accounted for."""
     if not isinstance(record, dict):
         raise SpecError(f"model spec: expected an object for {cls.__name__}, got {type(record).__name__}")
-    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-    unknown = sorted(set(record) - known)
+    kinds = get_type_hints(cls)
+    unknown = sorted(set(record) - set(kinds))
     if unknown:
         raise SpecError(f"model spec: {cls.__name__} has unknown fields {unknown}; update solo-rt or export again")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()} | parts
+    for key, value in values.items():
+        if not _fits(value, kinds[key]):
+            raise SpecError(
+                f"model spec: {cls.__name__}.{key} must be {cls.__annotations__[key]}, got {value!r}; export again"
+            )
     try:
-        return cls(**(values | parts))
+        return cls(**values)
     except TypeError as error:
         raise SpecError(f"model spec: {cls.__name__}: {error}; export the model again with solo-rt export") from error
+
+
+def _fits(value: object, kind: Any) -> bool:
+    """Return whether a JSON value is of an annotated type; an integer is a float, a bool is no number."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return value in arguments
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(item, arguments[0]) for item in value)
+    if origin is Mapping:
+        return isinstance(value, dict) and all(_fits(item, arguments[1]) for item in value.values())
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, (int, float) if kind is float else kind)

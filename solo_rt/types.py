@@ -113,6 +113,14 @@ class Instances:
         if any(length != n for length in lengths) or (self.track_ids is not None and len(self.track_ids) != n):
             raise ValueError(f"instances: {n} scores but {lengths} boxes, classes and masks")
 
+    @classmethod
+    def none(cls, frame_size: tuple[int, int]) -> Instances:
+        """Return no instances of a frame of `frame_size` = height, width."""
+        offsets, regions = np.zeros(1, np.int64), np.zeros((0, 4), np.int32)
+        masks = Masks(np.zeros(0, np.uint8), offsets, regions, grid_size=(1, 1), step=(1.0, 1.0))
+        nothing = np.zeros(0, np.float32)
+        return cls(frame_size, np.zeros((0, 4), np.float32), nothing, np.zeros(0, np.int32), masks)
+
     def __len__(self) -> int:
         return len(self.scores)
 

@@ -1,6 +1,6 @@
 """Preparing, drawing and run-length coding on one core, against the usual way over whole frames.
 
-    python scripts/bench_parts/render.py [--objects 20] [--height 1080] [--repeats 7]
+    python tests/bench/render.py [--objects 20] [--height 1080] [--repeats 7]
 
 A 16:9 frame of noise with ellipses of 4 to 8 % of it, on the grid of a 448x256 network. The usual way: OpenCV and numpy
 on RGB, float masks resized to the frame, coloured through boolean indexing, blended with addWeighted, and encoded by

@@ -1,0 +1,71 @@
+"""Video into segmented video and data, in real time.
+
+    import solo_rt
+
+    for result in solo_rt.stream("cam0.avi"):
+        print(result.frame.index, len(result.instances))
+
+Importing this package loads nothing else; a name is imported from its module when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from solo_rt.engine import Engine, open_engine
+    from solo_rt.errors import SoloRTError
+    from solo_rt.pipeline import process, run, stream
+    from solo_rt.report import RunReport
+    from solo_rt.sink import open_sink
+    from solo_rt.source import open_source
+    from solo_rt.spec import ModelSpec
+    from solo_rt.stages import Options
+    from solo_rt.types import Frame, Instances, Result
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Engine": "engine",
+    "Frame": "types",
+    "Instances": "types",
+    "ModelSpec": "spec",
+    "Options": "stages",
+    "Result": "types",
+    "RunReport": "report",
+    "SoloRTError": "errors",
+    "open_engine": "engine",
+    "open_sink": "sink",
+    "open_source": "source",
+    "process": "pipeline",
+    "run": "pipeline",
+    "stream": "pipeline",
+}
+
+__all__ = [
+    "Engine",
+    "Frame",
+    "Instances",
+    "ModelSpec",
+    "Options",
+    "Result",
+    "RunReport",
+    "SoloRTError",
+    "open_engine",
+    "open_sink",
+    "open_source",
+    "process",
+    "run",
+    "stream",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'solo_rt' has no attribute {name!r}")
+    return getattr(import_module(f"solo_rt.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,5 @@
+"""Raw network outputs to `Instances`: native code, with a numpy reference of every step."""
+
+from solo_rt.decode.solov2 import DenseInstances, decode, decode_reference, points_nms
+
+__all__ = ["DenseInstances", "decode", "decode_reference", "points_nms"]

@@ -1,0 +1,139 @@
+"""What this machine and this installation can do, found out by trying."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import solo_rt
+from solo_rt.errors import SoloRTError
+
+REQUIRED = ("numpy", "av", "cv2", "onnxruntime", "pycocotools", "click", "rich")
+DISTRIBUTIONS = {"cv2": "opencv-python-headless"}  # where it is not called like the module
+OPTIONAL = ("openvino", "tensorrt", "torch", "onnx")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked for. `solo-rt run` works if everything `required` is there."""
+
+    subject: str
+    found: bool
+    detail: str
+    required: bool = False
+
+
+def examine() -> list[Finding]:
+    """Return everything there is to know, most basic first. Nothing that is missing or broken raises."""
+    return [
+        Finding("solo-rt", True, solo_rt.__version__, required=True),
+        Finding("python", sys.version_info >= (3, 10), f"{platform.python_version()} {sys.executable}", required=True),
+        Finding("machine", True, f"{platform.platform()}, {_processor()}, {_cores()} usable cores"),
+        *(_probe(name, partial(_import, name), required=True) for name in REQUIRED),
+        _probe("kernels", _kernels, required=True),
+        _probe("onnxruntime providers", _providers, required=True),
+        _probe("h264 decoder", lambda: _decoder("h264"), required=True),
+        _probe("h264 encoder", lambda: _encoder("libx264"), required=True),
+        _probe("h264 encoder, NVIDIA", lambda: _encoder("h264_nvenc")),
+        _probe("CUDA driver", _cuda),
+        *(_probe(name, partial(_installed, name)) for name in OPTIONAL),
+        _probe("default model", _default_model, required=True),
+    ]
+
+
+def _probe(subject: str, look: Callable[[], str], *, required: bool = False) -> Finding:
+    try:
+        return Finding(subject, True, look(), required)
+    except Exception as error:  # whatever is broken, it is what we are here to report
+        return Finding(subject, False, " ".join(str(error).split()) or type(error).__name__, required)
+
+
+def _import(module: str) -> str:
+    importlib.import_module(module)
+    return _installed(DISTRIBUTIONS.get(module, module))
+
+
+def _installed(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        raise SoloRTError("not installed") from None
+
+
+def _kernels() -> str:
+    from solo_rt import _native
+
+    return str(Path(_native.__file__ or ""))
+
+
+def _providers() -> str:
+    import onnxruntime
+
+    return ", ".join(onnxruntime.get_available_providers())
+
+
+def _decoder(name: str) -> str:
+    import av
+
+    return str(av.Codec(name, "r").long_name)
+
+
+def _encoder(name: str) -> str:
+    """Return the encoder's name after opening it, which for hardware needs the driver and a free session."""
+    import av
+
+    context = av.CodecContext.create(name, "w")
+    context.width, context.height, context.pix_fmt, context.time_base = 256, 256, "yuv420p", Fraction(1, 30)
+    context.open()
+    return str(context.codec.long_name)
+
+
+def _cuda() -> str:
+    """Return the driver's CUDA version and the GPUs, asked from the driver itself (CUDA Driver API, cuda.h)."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        raise SoloRTError("no NVIDIA driver") from None
+    status = driver.cuInit(0)
+    if status:
+        raise SoloRTError(f"the NVIDIA driver is there but refuses to work (CUDA error {status})")
+    number, count = ctypes.c_int(), ctypes.c_int()
+    driver.cuDriverGetVersion(ctypes.byref(number))
+    driver.cuDeviceGetCount(ctypes.byref(count))
+    names = []
+    for index in range(count.value):
+        name = ctypes.create_string_buffer(256)
+        driver.cuDeviceGetName(name, len(name), index)
+        names.append(name.value.decode())
+    return f"CUDA {number.value // 1000}.{number.value % 1000 // 10}, {', '.join(names) or 'no GPU'}"
+
+
+def _default_model() -> str:
+    from solo_rt.engine import find_model
+    from solo_rt.engine.base import read_spec
+
+    path = find_model()
+    spec = read_spec(path)
+    return f"{spec.name} {spec.input.width}x{spec.input.height}, {len(spec.classes)} classes, {path}"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

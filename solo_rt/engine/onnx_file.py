@@ -1,0 +1,153 @@
+"""Reads what an ONNX file says about itself, without the onnx package and without loading it into an engine.
+
+An ONNX file is one protobuf message. Its wire format is a sequence of fields, each a key `number << 3 | type` and a
+value; messages nest as length-delimited fields. Knowing eleven field numbers is all that is needed here.
+Source: protobuf.dev/programming-guides/encoding and onnx/onnx.proto (fields named beside the constants).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from solo_rt.errors import SpecError, UsageError
+
+PRODUCER_NAME, PRODUCER_VERSION, GRAPH, OPSET_IMPORT, METADATA_PROPS = 2, 3, 7, 8, 14  # ModelProto
+NODE, INITIALIZER = 1, 5  # GraphProto
+OP_TYPE = 4  # NodeProto
+DIMS = 1  # TensorProto
+DOMAIN, VERSION = 1, 2  # OperatorSetIdProto
+KEY, VALUE = 1, 2  # StringStringEntryProto
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxFile:
+    """The facts about an ONNX file that need no engine."""
+
+    path: Path
+    size: int  # bytes
+    metadata: Mapping[str, str]
+    producer: str
+    opset: int  # of the default domain; 0 if the file names none
+    operators: Mapping[str, int]  # number of nodes by type, most frequent first; nodes inside control flow not counted
+    parameters: int  # elements of all stored tensors
+
+
+def read_onnx(path: Path) -> OnnxFile:
+    """Return what the file says. Raises: UsageError if it cannot be read, SpecError if it is not an ONNX model."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: the model cannot be read: {error.strerror or error}") from error
+    try:
+        return _read_model(path, memoryview(content))
+    except (ValueError, IndexError) as error:
+        raise SpecError(f"{path}: expected an ONNX model, got something else or a damaged file ({error})") from error
+
+
+def _read_model(path: Path, view: memoryview) -> OnnxFile:
+    metadata: dict[str, str] = {}
+    producer, version, opset, parameters = "", "", 0, 0
+    operators: Counter[str] = Counter()
+    has_graph = False
+    for number, value in _fields(view):
+        if number == PRODUCER_NAME:
+            producer = _text(value)
+        elif number == PRODUCER_VERSION:
+            version = _text(value)
+        elif number == OPSET_IMPORT:
+            entry = dict(_fields(_message(value)))
+            if _text(entry.get(DOMAIN, b"")) in ("", "ai.onnx"):
+                opset = _integer(entry.get(VERSION, 0))
+        elif number == METADATA_PROPS:
+            entry = dict(_fields(_message(value)))
+            metadata[_text(entry.get(KEY, b""))] = _text(entry.get(VALUE, b""))
+        elif number == GRAPH:
+            has_graph = True
+            for part, content in _fields(_message(value)):
+                if part == NODE:
+                    operators.update(_text(v) for n, v in _fields(_message(content)) if n == OP_TYPE)
+                elif part == INITIALIZER:
+                    parameters += math.prod(_dims(_message(content)))
+    if not has_graph:
+        raise ValueError("it has no graph")
+    return OnnxFile(
+        path=path,
+        size=len(view),
+        metadata=metadata,
+        producer=f"{producer} {version}".strip(),
+        opset=opset,
+        operators=dict(operators.most_common()),
+        parameters=parameters,
+    )
+
+
+def _dims(tensor: memoryview) -> Iterator[int]:
+    """Yield the sizes of a TensorProto, stored one by one or packed."""
+    for number, value in _fields(tensor):
+        if number == DIMS and isinstance(value, int):
+            yield value
+        elif number == DIMS:
+            packed = _message(value)
+            at = 0
+            while at < len(packed):
+                size, at = _varint(packed, at)
+                yield size
+
+
+def _fields(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Yield (field number, value) of a message; a value is an integer or the bytes of what is nested."""
+    at = 0
+    while at < len(view):
+        key, at = _varint(view, at)
+        number, kind = key >> 3, key & 7
+        if kind == VARINT:
+            value, at = _varint(view, at)
+            yield number, value
+            continue
+        if kind == BYTES:
+            length, at = _varint(view, at)
+        elif kind in (FIXED64, FIXED32):
+            length = 8 if kind == FIXED64 else 4
+        else:
+            raise ValueError(f"unknown wire type {kind} at byte {at}")
+        if at + length > len(view):
+            raise ValueError("it ends too early")
+        yield number, view[at : at + length]
+        at += length
+
+
+def _varint(view: memoryview, at: int) -> tuple[int, int]:
+    """Return the integer stored at `at`, seven bits per byte from the lowest, and where the next field starts."""
+    value = shift = 0
+    while shift < 70:
+        byte = view[at]
+        value |= (byte & 0x7F) << shift
+        at += 1
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    raise ValueError(f"a number longer than ten bytes at byte {at}")
+
+
+def _message(value: int | memoryview) -> memoryview:
+    if isinstance(value, int):
+        raise ValueError("a number where a message belongs")
+    return value
+
+
+def _integer(value: int | memoryview) -> int:
+    if not isinstance(value, int):
+        raise ValueError("a message where a number belongs")
+    return value
+
+
+def _text(value: int | memoryview | bytes) -> str:
+    if isinstance(value, int):
+        raise ValueError("a number where text belongs")
+    return str(value, "utf-8")

@@ -1,0 +1,95 @@
+"""Inference with ONNX Runtime: the default on every CPU, and on CUDA where a build of it for CUDA is installed."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from solo_rt.engine.contract import check_ports
+from solo_rt.errors import EngineError, SpecError, UsageError
+from solo_rt.spec import ModelSpec
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+Float32 = NDArray[np.float32]
+log = logging.getLogger(__name__)
+
+
+class OnnxRuntimeEngine:
+    """An ONNX Runtime session; see `Engine`."""
+
+    def __init__(self, path: Path, spec: ModelSpec, *, device: str, threads: int) -> None:
+        self.spec = spec
+        wanted = _cuda_device(device)
+        providers: list[str | tuple[str, dict[str, str]]] = [CPU]
+        if wanted is not None:
+            providers.insert(0, (CUDA, {"device_id": wanted}))
+        try:
+            session = ort.InferenceSession(str(path), _session_options(threads), providers=providers)
+        except Exception as error:  # ONNX Runtime's own exceptions have no narrower common base
+            raise EngineError(f"{path}: ONNX Runtime cannot load the model: {_one_line(error)}") from error
+        has_cuda = CUDA in session.get_providers()
+        if wanted is not None and not has_cuda:
+            if device != "auto":
+                raise EngineError(f"device {device}: ONNX Runtime could not start CUDA; solo-rt doctor says more")
+            log.warning("ONNX Runtime could not start CUDA and computes on the CPU")
+        cpu = f"cpu, {threads} thread{'s' if threads > 1 else ''}"
+        self.backend = f"onnxruntime {f'cuda:{wanted}' if has_cuda else cpu}"
+        self._session: ort.InferenceSession | None = session
+        check_ports(path, spec, _shapes(session.get_inputs()), _shapes(session.get_outputs()))
+        if session.get_inputs()[0].type != "tensor(float)":
+            raise SpecError(f"{path}: expected a float32 input, got {session.get_inputs()[0].type}; export again")
+
+    def infer(self, inputs: Mapping[str, Float32]) -> dict[str, Float32]:
+        """Return the outputs by name, arrays that belong to the caller. Raises: EngineError."""
+        if self._session is None:
+            raise EngineError("the engine is closed; open another one")
+        names = list(self.spec.output_shapes)
+        try:
+            return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
+        except Exception as error:  # as above
+            raise EngineError(f"ONNX Runtime failed on a frame: {_one_line(error)}") from error
+
+    def close(self) -> None:
+        """Release the session; `infer` raises EngineError afterwards."""
+        self._session = None
+
+
+def _session_options(threads: int) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    # Between two operators idle threads would spin on the cores that decoding, drawing and encoding need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # what goes wrong arrives as an exception
+    return options
+
+
+def _cuda_device(device: str) -> str | None:
+    """Return the number of the CUDA device to use, None for the CPU. Raises: UsageError, EngineError."""
+    match = re.fullmatch(r"auto|cpu|cuda(?::(\d+))?", device)
+    if match is None:
+        raise UsageError(f"unknown device {device!r}; expected auto, cpu, cuda or cuda:N")
+    if device == "cpu" or (device == "auto" and CUDA not in ort.get_available_providers()):
+        return None
+    if CUDA not in ort.get_available_providers():
+        raise EngineError(
+            f"device {device}: this ONNX Runtime has no CUDA provider; install onnxruntime-gpu or use cpu"
+        )
+    return match.group(1) or "0"
+
+
+def _shapes(ports: list[ort.NodeArg]) -> dict[str, tuple[int, ...]]:
+    """Return declared sizes by name, -1 where the file leaves them open."""
+    return {port.name: tuple(size if isinstance(size, int) else -1 for size in port.shape) for port in ports}
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,36 @@
+"""Keeps outputs from overwriting what is read, or each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from solo_rt.errors import UsageError
+from solo_rt.sink import refuse_overwrite
+from solo_rt.uri import redact, scheme
+
+
+def refuse_overwriting(source: str, model: Path, outputs: Sequence[str]) -> None:
+    """Raise UsageError if an output is the source, the folder of its pictures, the model or another output."""
+    seen: dict[str, str] = {}
+    for output in outputs:
+        refuse_overwrite(source, output)
+        identity = _identity(output)
+        if identity == _identity(str(model)):
+            raise UsageError(f"output {output} would overwrite the model; choose another path")
+        if identity in seen:
+            raise UsageError(
+                f"two outputs are the same: {redact(seen[identity])} and {redact(output)}; give each its own path"
+            )
+        seen[identity] = output
+
+
+def _identity(uri: str) -> str:
+    """Return the same text for everything that leads to the same file: by inode if it exists, else by path."""
+    if scheme(uri):
+        return uri
+    try:
+        status = Path(uri).stat()
+    except OSError:
+        return str(Path(uri).resolve())
+    return f"inode {status.st_dev}:{status.st_ino}"

@@ -1,0 +1,196 @@
+"""Runs a source through a model: `stream` gives the results to Python, `run` to sinks, `process` does it all by name.
+
+    source -> read -> prepare -> infer -> decode -> render -> sink
+             thread   thread    thread   thread    thread    caller's thread
+
+Every arrow between two threads is a `Channel`. A stage takes a frame only when there is room for its result, so that
+the frames of a live source wait where newer ones can still replace them. A stage that fails ends the run: the frames
+before that one are still handed out, then the exception is raised on the caller's thread with the stage's name.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+from solo_rt.engine import Engine, find_model, open_engine
+from solo_rt.errors import SoloRTError, SourceError
+from solo_rt.paths import refuse_overwriting
+from solo_rt.report import Progress, RunReport
+from solo_rt.sink import Sink, open_sink
+from solo_rt.source import Source, SourceInfo, open_source
+from solo_rt.stages import Counts, Job, Options, Stage, build_stages, read_jobs
+from solo_rt.timing import Histogram
+from solo_rt.types import Result
+from solo_rt.workers import call_interruptibly, run_in_turn, run_threaded
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    source: Source,
+    engine: Engine,
+    sinks: Sequence[Sink],
+    *,
+    options: Options | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
+) -> RunReport:
+    """Write the results of a source to sinks and return what happened. Opens and closes none of them.
+
+    `on_progress` is called on this thread after every frame and at least every 0.1 s while none is ready. Setting
+    `stop` ends the run early: frames under way still reach the sinks. Raises: what a stage, the source or a sink
+    raises, after all threads have ended; SourceError if there was no frame at all.
+    """
+    options = options or Options()
+    stop = stop or threading.Event()
+    counts, read_times, latency = Counts(), Histogram(), Histogram()
+    stages = build_stages(engine, options, with_picture=any(sink.needs_picture for sink in sinks))
+    sink_stage = Stage("sink", lambda job: _write(job.result(engine.spec.classes), sinks))
+    processed = instances = 0
+    started = time.perf_counter()
+
+    def progress() -> Progress:
+        seconds = time.perf_counter() - started
+        return Progress(counts.read, processed, counts.dropped, counts.skipped, instances, seconds)
+
+    def tick() -> None:
+        if on_progress is not None:
+            on_progress(progress())
+
+    feed = read_jobs(source, options, counts, read_times, stop)
+    with closing(_through(feed, stages, source, options, counts, stop, on_wait=tick)) as jobs:
+        for job in jobs:
+            sink_stage(job)
+            latency.add(time.monotonic() - job.frame.captured_at)
+            processed += 1
+            instances += len(job.instances or ())
+            tick()
+    if not counts.read and not stop.is_set():
+        raise SourceError(f"{source.info.uri}: expected frames, got none ({source.damage or 'it is empty'})")
+    end = progress()
+    timed = {"read": read_times, **{stage.name: stage.times for stage in [*stages, sink_stage]}}
+    return RunReport(
+        read=end.read,
+        processed=end.processed,
+        dropped=end.dropped,
+        skipped=end.skipped,
+        instances=end.instances,
+        seconds=end.seconds,
+        stages={name: times.stats(end.seconds) for name, times in timed.items()},
+        latency=latency.stats(end.seconds),
+        damage=source.damage,
+        interrupted=stop.is_set(),
+    )
+
+
+def stream(
+    source: str | Source,
+    *,
+    model: str | Path | Engine | None = None,
+    backend: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+    conf: float = 0.25,
+    max_det: int = 100,
+    classes: tuple[str, ...] = (),
+    max_frames: int | None = None,
+    max_fps: float | None = None,
+    render: bool = False,
+    sync: bool = False,
+) -> Generator[Result, None, None]:
+    """Yield the result of every frame of a source, in order; `render=True` adds the annotated picture.
+
+    Opens the source and the model on the first step and closes them when the generator ends, is closed or is
+    forgotten; a `Source` or an `Engine` given opened stays open. Stages run ahead on threads of their own while the
+    caller looks at a result; a live source drops what the caller is too slow for.
+    Raises: UsageError, SpecError, EngineError, SourceError.
+    """
+    options = Options(conf=conf, max_det=max_det, classes=classes, max_frames=max_frames, max_fps=max_fps, sync=sync)
+    with ExitStack() as stack:
+        if model is None or isinstance(model, (str, Path)):
+            engine = stack.enter_context(closing(open_engine(model, backend=backend, device=device, threads=threads)))
+        else:
+            engine = model
+        opened = stack.enter_context(closing(open_source(source))) if isinstance(source, str) else source
+        counts, stop = Counts(), threading.Event()
+        feed = read_jobs(opened, options, counts, Histogram(), stop)
+        stages = build_stages(engine, options, with_picture=render)
+        jobs = stack.enter_context(closing(_through(feed, stages, opened, options, counts, stop)))
+        for job in jobs:
+            yield job.result(engine.spec.classes)
+
+
+def process(
+    source: str,
+    outputs: Sequence[str] = (),
+    *,
+    model: str | Path | None = None,
+    backend: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+    options: Options | None = None,
+    on_start: Callable[[SourceInfo, Engine], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
+) -> RunReport:
+    """Open everything by name, `run`, close everything and return what happened.
+
+    Nothing is written before the model and the source have been opened. `on_start` is called then. The outputs are
+    finished files however the run ends. Raises: as `run`; UsageError if an output would overwrite the source, the
+    model or another output; KeyboardInterrupt if `stop` is set while opening.
+    """
+    stop = stop or threading.Event()
+    path = find_model(model)
+    refuse_overwriting(source, path, outputs)
+    with ExitStack() as stack:
+        engine = call_interruptibly(lambda: open_engine(path, backend=backend, device=device, threads=threads), stop)
+        stack.enter_context(closing(engine))
+        opened = call_interruptibly(lambda: open_source(source), stop)
+        stack.enter_context(closing(opened))
+        if on_start is not None:
+            on_start(opened.info, engine)
+        name, classes = engine.spec.name, engine.spec.classes
+        sinks = [
+            stack.enter_context(_finished(open_sink(uri, info=opened.info, model=name, classes=classes)))
+            for uri in outputs
+        ]
+        return run(opened, engine, sinks, options=options, on_progress=on_progress, stop=stop)
+
+
+def _through(
+    feed: Iterator[Job],
+    stages: Sequence[Stage],
+    source: Source,
+    options: Options,
+    counts: Counts,
+    stop: threading.Event,
+    on_wait: Callable[[], None] = lambda: None,
+) -> Generator[Job, None, None]:
+    """Return the jobs after all stages, on threads or not."""
+    if options.sync:
+        return run_in_turn(feed, stages)
+    return run_threaded(feed, stages, counts, live=source.info.live, stop=stop, on_wait=on_wait)
+
+
+def _write(result: Result, sinks: Sequence[Sink]) -> None:
+    for sink in sinks:
+        sink.write(result)
+
+
+@contextmanager
+def _finished(sink: Sink) -> Iterator[Sink]:
+    """Close the sink in the end; if it cannot be finished after something else went wrong, only log that."""
+    try:
+        yield sink
+    except BaseException:
+        try:
+            sink.close()
+        except SoloRTError as error:
+            log.warning("%s", error)
+        raise
+    sink.close()

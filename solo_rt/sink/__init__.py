@@ -1,0 +1,88 @@
+"""Where results go: annotated video, pictures and JSON lines, behind `open_sink`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from solo_rt.errors import SoloRTError, UsageError
+from solo_rt.sink import pictures, records, video
+from solo_rt.sink.base import Sink
+from solo_rt.sink.contact_sheet import ContactSheet
+from solo_rt.sink.null import NullSink
+from solo_rt.sink.pictures import PictureSink
+from solo_rt.sink.records import RecordSink
+from solo_rt.sink.video import VideoSink
+from solo_rt.source.base import SourceInfo
+from solo_rt.source.pictures import is_pattern, is_picture, picture_paths
+from solo_rt.uri import redact, scheme
+
+__all__ = ["Sink", "open_sink", "refuse_overwrite"]
+
+
+def open_sink(
+    uri: str,
+    *,
+    info: SourceInfo,
+    model: str = "",
+    classes: Sequence[str] = (),
+    crf: int = 23,
+    preset: str = "veryfast",
+    threads: int = 0,
+) -> Sink:
+    """Return the opened sink that `uri` names. A file that exists is replaced, unless it is the source itself.
+
+    - `out.mp4`, `.mov`, `.mkv` (H.264) or `.avi` (Motion JPEG): annotated video;
+    - `out.jsonl` or `.ndjson`: JSON lines;
+    - `folder/` or `folder/*.jpg`, `folder/*.png`: one annotated picture per frame;
+    - `sheet.png`, `sheet.jpg`: one picture of the whole run (see ContactSheet);
+    - `null://`: nothing.
+
+    `info` is the source's; `model` and `classes` go into the header of JSON lines; `crf` (0 lossless, 51 worst) and
+    `preset` are x264's; `threads` bounds the encoder's threads (0: FFmpeg's choice).
+    Raises: UsageError for an address of another kind or a place where nothing can be written.
+    """
+    if uri == "null://":
+        return NullSink(uri)
+    if scheme(uri) or not uri:
+        raise UsageError(f"output {redact(uri)}: {_KNOWN}")
+    path = Path(uri)
+    suffix = path.suffix.lower()
+    try:
+        refuse_overwrite(info.uri, uri)
+        if suffix in video.CONTAINERS:
+            return VideoSink(uri, info=info, crf=crf, preset=preset, threads=threads)
+        if suffix in records.SUFFIXES:
+            return RecordSink(uri, info=info, model=model, classes=classes)
+        if uri.endswith("/") or path.is_dir() or (path.stem == "*" and suffix in pictures.FORMATS):
+            return PictureSink(uri)
+        if suffix in pictures.FORMATS:
+            return ContactSheet(uri)
+    except SoloRTError:
+        raise
+    except FileNotFoundError as error:
+        raise UsageError(f"output {uri}: the folder {path.parent} does not exist; create it first") from error
+    except OSError as error:
+        raise UsageError(f"output {uri}: {error.strerror}; choose another place") from error
+    raise UsageError(f"output {uri}: {_KNOWN}")
+
+
+_KNOWN = (
+    f"expected a video ({' '.join(video.CONTAINERS)}), JSON lines ({' '.join(records.SUFFIXES)}), pictures (folder/ or "
+    f"folder/*.png), a contact sheet (sheet.png) or null://"
+)
+
+
+def refuse_overwrite(source_uri: str, sink_uri: str) -> None:
+    """Raise UsageError where writing the sink could destroy what the source reads, whatever the two are called."""
+    if scheme(source_uri) or scheme(sink_uri):
+        return
+    source, sink = Path(source_uri), Path(sink_uri)
+    if sink.is_file():
+        if source.is_file() and source.samefile(sink):
+            raise UsageError(f"output {sink_uri} would overwrite the source; choose another file")
+        return
+    folder = pictures.split(sink_uri)[0]
+    holds_pictures = source.is_dir() or is_picture(source) or is_pattern(source_uri)
+    if folder.is_dir() and holds_pictures and any(p.parent.samefile(folder) for p in picture_paths(source_uri)):
+        raise UsageError(f"output {sink_uri} would overwrite pictures of the source; choose another folder")

@@ -1,0 +1,70 @@
+"""Annotated pictures in a folder, one file per frame."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+
+from solo_rt.sink.base import picture_of, write_failure
+from solo_rt.types import Result
+
+FORMATS = {
+    ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95],
+    ".png": [cv2.IMWRITE_PNG_COMPRESSION, 1],  # 6 is a fifth smaller and several times slower
+}
+
+
+class PictureSink:
+    """`folder/` (JPEG), `folder/*.jpg` or `folder/*.png`. `write`, `close`: see `Sink`.
+
+    A frame that was a picture keeps its name, others are numbered: `000042.jpg`; a name that comes twice in one run,
+    from two folders, gets the number as well. A file appears under its name only when it is complete.
+    """
+
+    needs_picture = True
+
+    def __init__(self, uri: str) -> None:
+        """Create the folder if there is none. Raises: OSError."""
+        self.uri = uri
+        self._folder, self._suffix = split(uri)
+        self._names: set[str] = set()
+        self._folder.mkdir(exist_ok=True)
+        if not os.access(self._folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def write(self, result: Result) -> None:
+        name = Path(result.frame.name).stem or f"{result.frame.index:06d}"
+        if name in self._names:
+            name = f"{name}_{result.frame.index:06d}"
+        part = self._folder / f".{name}{self._suffix}.part"
+        try:
+            bgr = cv2.cvtColor(picture_of(result).rgb(), cv2.COLOR_RGB2BGR)
+            part.write_bytes(cv2.imencode(self._suffix, bgr, FORMATS[self._suffix])[1].tobytes())
+            part.replace(self._folder / f"{name}{self._suffix}")
+        except (OSError, cv2.error) as error:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise write_failure(self.uri, error, len(self._names)) from error
+        self._names.add(name)
+
+    def close(self) -> None:
+        pass
+
+    def __enter__(self) -> PictureSink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def split(uri: str) -> tuple[Path, str]:
+    """Return the folder and the suffix of the pictures that `uri` asks for."""
+    path = Path(uri)
+    return (path.parent, path.suffix) if path.stem == "*" else (path, ".jpg")

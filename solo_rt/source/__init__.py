@@ -1,0 +1,43 @@
+"""Where frames come from: video files, pictures and the procedural world, behind `open_source`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from solo_rt.errors import SourceError, UsageError
+from solo_rt.source.base import MAX_PIXELS, Source, SourceInfo
+from solo_rt.source.pictures import PictureSource, is_pattern, is_picture
+from solo_rt.source.video import VideoSource
+from solo_rt.source.world import WorldSource
+from solo_rt.uri import redact, scheme
+
+__all__ = ["MAX_PIXELS", "Source", "SourceInfo", "open_source"]
+
+
+def open_source(uri: str, *, max_pixels: int = MAX_PIXELS, threads: int = 0) -> Source:
+    """Return the opened source that `uri` names.
+
+    - a video file: whatever FFmpeg reads;
+    - a picture file, a folder of pictures, or a glob pattern (`"shots/*.png"`, `**` descends): in natural order;
+    - `test://?seed=0&size=1280x720&frames=300&fps=30&objects=8`: the procedural world; `live=1` paces it.
+
+    `max_pixels` bounds the size of one picture, `threads` the decoder's threads (0: FFmpeg's choice).
+    Raises: UsageError for an address of another kind, SourceError when no frame can be read.
+    """
+    if scheme(uri) == "test":
+        return WorldSource(uri)
+    if scheme(uri):
+        raise UsageError(
+            f"source {redact(uri)}: expected a video file, a picture, a folder of pictures, a pattern or test://, "
+            f"got {scheme(uri)}://"
+        )
+    if not uri:
+        raise UsageError("source: expected an address, got an empty one")
+    path = Path(uri)
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except OSError as error:
+        raise SourceError(f"source {uri}: {error.strerror}; check the path and its permissions") from error
+    if is_folder or is_picture(path) or (not exists and is_pattern(uri)):
+        return PictureSource(uri, max_pixels=max_pixels)
+    return VideoSource(uri, max_pixels=max_pixels, threads=threads)

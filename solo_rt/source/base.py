@@ -1,0 +1,52 @@
+"""What every source is: an iterator of frames that knows what it reads and reports what it lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from types import TracebackType
+from typing import Literal, Protocol
+
+from solo_rt.types import Frame
+
+MAX_PIXELS = 8192 * 8192  # a picture with more is refused before it is allocated; 8K video has half as many
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What is known about a source once it is open. Size and rate are those of the first frame, shown upright."""
+
+    uri: str  # as given, credentials removed
+    kind: Literal["video", "pictures", "world"]
+    width: int
+    height: int
+    frame_rate: Fraction | None  # average, frames per second; None when the file does not say
+    frame_count: int | None  # an estimate, good for a progress bar; None when the file does not say
+    time_base: Fraction  # seconds per unit of Frame.pts
+    live: bool  # frames come at their own pace and are lost unless read in time
+
+
+class Source(Protocol):
+    """Frames in order, read once: a second loop goes on where the first one stopped.
+
+    Opening reads the first frame, so that whatever keeps a source from being read is reported there. A source is
+    used by one thread at a time; frames stay valid after `close()`.
+    """
+
+    info: SourceInfo
+
+    @property
+    def damage(self) -> str | None:
+        """One sentence on what could not be read so far and how much it was; None when nothing was lost."""
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+    def close(self) -> None:
+        """Release the file; reading ends. May be called again."""
+
+    def __enter__(self) -> Source: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

@@ -1,0 +1,155 @@
+"""Frames of picture files: one file, a folder or a glob pattern, in the order a person would number them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Generator, Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+
+from solo_rt.errors import SourceError
+from solo_rt.source.base import SourceInfo
+from solo_rt.source.picture_size import picture_size
+from solo_rt.types import Frame, UInt8
+
+SUFFIXES = (".bmp", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+FRAME_RATE = Fraction(25)  # pictures carry no time; a video made of them shows this many a second
+NAMED_IN_DAMAGE = 3
+
+
+class PictureSource:
+    """Pictures as rgb24 frames, each at its own size. `__iter__`, `damage`, `close`: see `Source`.
+
+    EXIF orientation is applied, grey becomes RGB, 16 bits become 8, alpha is dropped. What cannot be read is skipped
+    and named in `damage`; `index` and `pts` count the pictures delivered.
+    """
+
+    def __init__(self, uri: str, *, max_pixels: int) -> None:
+        paths = picture_paths(uri)
+        self._uri = uri
+        self._max_pixels = max_pixels
+        self._skipped: list[str] = []
+        self._reading = self._read(paths)
+        first = next(self._reading, None)
+        if first is None:
+            raise SourceError(f"source {uri}: none of {len(paths)} pictures could be read: {self._name_skipped()}")
+        self._frames: Iterator[Frame] = chain((first,), self._reading)
+        self.info = SourceInfo(
+            uri=uri,
+            kind="pictures",
+            width=first.width,
+            height=first.height,
+            frame_rate=FRAME_RATE,
+            frame_count=len(paths),
+            time_base=1 / FRAME_RATE,
+            live=False,
+        )
+
+    @property
+    def damage(self) -> str | None:
+        if not self._skipped:
+            return None
+        return f"{self._uri}: {len(self._skipped)} unreadable pictures were skipped: {self._name_skipped()}"
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self._frames
+
+    def close(self) -> None:
+        self._frames = iter(())
+        self._reading.close()
+
+    def __enter__(self) -> PictureSource:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _read(self, paths: list[Path]) -> Generator[Frame, None, None]:
+        index = 0
+        for path in paths:
+            try:
+                rgb = read_picture(path, max_pixels=self._max_pixels)
+            except SourceError as error:
+                self._skipped.append(str(error))
+                continue
+            rgb.flags.writeable = False
+            yield Frame((rgb,), "rgb24", index, index, 1 / FRAME_RATE, time.monotonic(), name=path.name)
+            index += 1
+
+    def _name_skipped(self) -> str:
+        hidden = len(self._skipped) - NAMED_IN_DAMAGE
+        return "; ".join(self._skipped[:NAMED_IN_DAMAGE]) + (f"; and {hidden} more" if hidden > 0 else "")
+
+
+def is_picture(path: Path) -> bool:
+    """Return whether the file's name is that of a picture."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def is_pattern(uri: str) -> bool:
+    """Return whether the address is a glob pattern."""
+    return any(character in uri for character in "*?[")
+
+
+def picture_paths(uri: str) -> list[Path]:
+    """Return the pictures that a file name, a folder or a pattern stands for: `frame2.png` before `frame10.png`.
+
+    Other files are passed over, and so are hidden ones. Raises: SourceError where there is no picture.
+    """
+    path = Path(uri)
+    try:
+        if path.is_dir():
+            found, place = list(path.iterdir()), "in the folder"
+        elif path.exists():
+            return [path]
+        else:
+            found, place = _expand(uri), "matches the pattern"
+        visible = (p for p in found if is_picture(p) and p.is_file() and not p.name.startswith("."))
+        pictures = sorted(visible, key=_natural_order)
+    except OSError as error:
+        raise SourceError(f"source {uri}: {error.strerror}; check the path and its permissions") from error
+    if not pictures and not is_pattern(uri) and not path.exists():
+        raise SourceError(f"source {uri}: no such file or folder; check the path")
+    if not pictures:
+        kinds = " ".join(SUFFIXES)
+        raise SourceError(f"source {uri}: no picture {place} ({len(found)} other entries); expected one of {kinds}")
+    return pictures
+
+
+def read_picture(path: Path, *, max_pixels: int) -> UInt8:
+    """Return the picture as `uint8 [H, W, 3]` RGB, upright. Raises: SourceError naming the file and what is wrong."""
+    try:
+        data = np.fromfile(path, np.uint8)  # cv2.imread takes no path that is not valid in the locale
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror}") from error
+    size = picture_size(data)
+    if size is not None and size[0] * size[1] > max_pixels:
+        raise SourceError(f"{path}: expected at most {max_pixels} pixels, got {size[0]}x{size[1]}; raise max_pixels")
+    try:
+        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except cv2.error:
+        bgr = None
+    if bgr is None:
+        raise SourceError(f"{path}: not a picture, or damaged")
+    if bgr.shape[0] * bgr.shape[1] > max_pixels:
+        raise SourceError(f"{path}: expected at most {max_pixels} pixels, got {bgr.shape[1]}x{bgr.shape[0]}")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), np.uint8)
+
+
+def _expand(pattern: str) -> list[Path]:
+    path = Path(pattern)
+    return list(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+
+
+def _natural_order(path: Path) -> tuple[list[str | int], str]:
+    """Return a sort key by which numbers inside a name count as numbers."""
+    pieces = re.split(r"(\d+)", str(path))  # text and number take turns, so that like is compared with like
+    return [int(piece) if i % 2 else piece.casefold() for i, piece in enumerate(pieces)], str(path)

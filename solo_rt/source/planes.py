@@ -1,0 +1,96 @@
+"""Decoded FFmpeg pictures as `Frame`s: views where the decoder gave 8-bit 4:2:0, one conversion where it did not."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import Interpolation
+
+from solo_rt.colour import BT2020, FULL, LIMITED, MATRIX_OF_TAG, SMPTE240M, TAG_OF_MATRIX, default_matrix
+from solo_rt.types import ColourMatrix, Frame, UInt8
+
+# Without these flags swscale rounds differently from one CPU to the next.
+_EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+
+
+def to_frame(picture: av.VideoFrame, *, index: int, pts: int, time_base: Fraction, captured_at: float) -> Frame:
+    """Return the picture upright as a yuv420p `Frame` with read-only planes.
+
+    8-bit 4:2:0 costs nothing: the planes are views of the decoder's buffer and keep it alive. Every other layout goes
+    through swscale once: luma of 8-bit YUV is kept exactly, chroma is averaged down to 4:2:0, deeper pictures are
+    reduced to 8 bits, grey gets neutral chroma, RGB becomes limited-range YUV, alpha is dropped. Matrix and range
+    are kept, but BT.2020 and SMPTE 240M become BT.709; HDR is not tone-mapped.
+    """
+    transform = _display_matrix(picture)
+    is_foreign = picture.colorspace in (SMPTE240M, BT2020)  # a matrix that Frame has no word for
+    matrix = "bt709" if is_foreign else MATRIX_OF_TAG.get(picture.colorspace, default_matrix(picture.height))
+    full_range = _has_full_range(picture)
+    is_planar_420 = picture.format.name in ("yuv420p", "yuvj420p") and all(p.line_size > 0 for p in picture.planes)
+    if is_foreign or not is_planar_420:
+        picture = _to_planar_420(picture, matrix, full_range)
+    planes = upright(_views(picture), transform)
+    for plane in planes:
+        plane.flags.writeable = False
+    return Frame(planes, "yuv420p", index, pts, time_base, captured_at, matrix, full_range)
+
+
+def upright(planes: tuple[UInt8, ...], transform: tuple[int, int, int, int]) -> tuple[UInt8, ...]:
+    """Return the planes turned and mirrored the way the file asks to be shown; the planes themselves when it does not.
+
+    `transform` is a, b, c, d of the display matrix: pixel (x, y) is shown at (a x + c y, b x + d y), moved into view.
+    Only multiples of 90 degrees are applied, other angles to the nearest. With an odd size the chroma of a mirrored
+    picture is off by half a pixel of its own.
+    """
+    a, b, c, d = transform
+    if abs(b) > abs(a):
+        planes = tuple(cv2.transpose(plane) for plane in planes)
+        left, up = c < 0, b < 0
+    else:
+        left, up = a < 0, d < 0
+    if not (left or up):
+        return planes
+    axis = -1 if left and up else int(left)  # cv2.flip: 1 mirrors columns, 0 rows, -1 both
+    return tuple(cv2.flip(plane, axis) for plane in planes)
+
+
+def _has_full_range(picture: av.VideoFrame) -> bool:
+    """Return whether luma spans 0..255. Untagged YUV is limited; untagged grey is full, as FFmpeg has it."""
+    name: str = picture.format.name
+    untagged_grey = name.startswith("gray") and picture.color_range != LIMITED
+    return name.startswith("yuvj") or untagged_grey or bool(picture.color_range == FULL)
+
+
+def _to_planar_420(picture: av.VideoFrame, matrix: ColourMatrix, full_range: bool) -> av.VideoFrame:
+    is_rgb = picture.format.is_rgb or picture.format.name == "pal8"
+    colour_range = FULL if full_range and not is_rgb else LIMITED
+    tag = TAG_OF_MATRIX[matrix]
+    return picture.reformat(
+        format="yuv420p",
+        src_colorspace=None if is_rgb or picture.colorspace in (SMPTE240M, BT2020) else tag,
+        dst_colorspace=tag,
+        src_color_range=None if is_rgb else colour_range,
+        dst_color_range=colour_range,
+        interpolation=_EXACT,
+        threads=1,  # the decoder and the network have better uses for the cores
+    )
+
+
+def _views(picture: av.VideoFrame) -> tuple[UInt8, ...]:
+    """Return Y, U, V as views `uint8 [h, w]`; each holds its plane, which holds the picture's buffer."""
+    w, h = picture.width, picture.height
+    sizes = [(h, w)] + [((h + 1) // 2, (w + 1) // 2)] * 2
+    return tuple(
+        np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:rows, :columns]
+        for plane, (rows, columns) in zip(picture.planes, sizes, strict=True)
+    )
+
+
+def _display_matrix(picture: av.VideoFrame) -> tuple[int, int, int, int]:
+    data = picture.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
+    return a, b, c, d

@@ -1,0 +1,206 @@
+"""What happens to a frame between source and sink, one function per stage; who runs them is `pipeline`'s business."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solo_rt.decode import decode
+from solo_rt.engine.base import Engine
+from solo_rt.errors import UsageError
+from solo_rt.preprocess import Letterbox, prepare
+from solo_rt.render import render
+from solo_rt.source import Source
+from solo_rt.timing import Histogram
+from solo_rt.types import Frame, Instances, Result
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to do with the frames of a source."""
+
+    conf: float = 0.25  # lowest score of an instance
+    max_det: int = 100  # most instances per frame, best first
+    classes: tuple[str, ...] = ()  # names to keep; empty keeps all
+    max_frames: int | None = None  # end after this many results
+    max_fps: float | None = None  # most results per second, of video time for files and of wall time for live sources
+    sync: bool = False  # one frame at a time on the caller's thread: the reference, and easy to debug
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.conf <= 1:
+            raise UsageError(f"conf must be in 0..1, got {self.conf}")
+        if self.max_det < 1:
+            raise UsageError(f"max_det must be at least 1, got {self.max_det}")
+        if self.max_frames is not None and self.max_frames < 1:
+            raise UsageError(f"max_frames must be at least 1, got {self.max_frames}")
+        if self.max_fps is not None and not self.max_fps > 0:
+            raise UsageError(f"max_fps must be above 0, got {self.max_fps}")
+
+
+@dataclass(slots=True)
+class Counts:
+    """Frames so far; `read == dropped + skipped + processed` once a run is over. Written by the reading side only."""
+
+    read: int = 0  # given by the source
+    dropped: int = 0  # replaced by newer ones of a live source, or given after the run was stopped
+    skipped: int = 0  # left out because of max_fps
+
+
+@dataclass(slots=True)
+class Job:
+    """One frame and what is known about it so far. It belongs to one stage at a time, so nothing in it is locked."""
+
+    frame: Frame
+    seconds: dict[str, float] = field(default_factory=dict)  # by stage
+    tensor: Float32 | None = None  # [1, 3, H, W], back in the pool after inference
+    letterbox: Letterbox | None = None
+    outputs: Mapping[str, Float32] = field(default_factory=dict)
+    instances: Instances | None = None
+    rendered: Frame | None = None
+
+    def result(self, classes: tuple[str, ...]) -> Result:
+        """Return what the caller gets to see."""
+        assert self.instances is not None
+        return Result(self.frame, self.instances, classes, self.rendered, self.seconds)
+
+
+class Stage:
+    """A named function of a job that keeps its times."""
+
+    def __init__(self, name: str, function: Callable[[Job], None]) -> None:
+        self.name = name
+        self.times = Histogram()
+        self._function = function
+
+    def __call__(self, job: Job) -> None:
+        started = time.perf_counter()
+        try:
+            self._function(job)
+        except Exception as error:
+            name_stage(error, self.name)
+            raise
+        job.seconds[self.name] = time.perf_counter() - started
+        self.times.add(job.seconds[self.name])
+
+
+def name_stage(error: BaseException, stage: str) -> None:
+    """Note on an exception where it came from; Python 3.11 and later print it with the traceback (PEP 678)."""
+    error.__notes__ = [*getattr(error, "__notes__", []), f"in the {stage} stage"]  # type: ignore[attr-defined]
+
+
+def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> list[Stage]:
+    """Return the stages after reading, in order. Raises: UsageError for a class the model does not know."""
+    spec = engine.spec
+    wanted = class_indices(spec.classes, options.classes)
+    spare_tensors: SimpleQueue[Float32] = SimpleQueue()  # a fresh one costs a page fault per 4 KiB
+
+    def prepare_job(job: Job) -> None:
+        try:
+            out = spare_tensors.get_nowait()
+        except Empty:
+            out = None
+        job.tensor, job.letterbox = prepare(job.frame, spec.input, out=out)
+
+    def infer_job(job: Job) -> None:
+        assert job.tensor is not None
+        job.outputs = engine.infer({spec.input.name: job.tensor})
+        spare_tensors.put(job.tensor)
+        job.tensor = None
+
+    def decode_job(job: Job) -> None:
+        assert job.letterbox is not None
+        found = decode(
+            {name: values[0] for name, values in job.outputs.items()},
+            spec,
+            frame_size=(job.frame.height, job.frame.width),
+            resized=job.letterbox.resized,
+            conf=options.conf,
+            max_det=options.max_det if wanted is None else None,
+        )
+        if wanted is not None:
+            found = found[np.isin(found.class_ids, wanted)][: options.max_det]
+        job.instances = found
+        job.outputs = {}
+
+    def render_job(job: Job) -> None:
+        assert job.instances is not None
+        job.rendered = render(job.frame, job.instances, spec.classes)
+
+    stages = [Stage("prepare", prepare_job), Stage("infer", infer_job), Stage("decode", decode_job)]
+    return [*stages, Stage("render", render_job)] if with_picture else stages
+
+
+def class_indices(known: tuple[str, ...], names: tuple[str, ...]) -> list[int] | None:
+    """Return the class ids of the names, None for no names. Raises: UsageError."""
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(f"unknown class {', '.join(unknown)}; the model knows {', '.join(known)}")
+    return [known.index(name) for name in names] or None
+
+
+def read_jobs(
+    source: Source, options: Options, counts: Counts, times: Histogram, stop: threading.Event
+) -> Iterator[Job]:
+    """Yield a job per admitted frame until the source ends, `max_frames` are on their way or `stop` is set.
+
+    The consumer adds the frames it drops to `counts.dropped`, so that `max_frames` counts results.
+    Raises: what the source raises, with the stage's name noted.
+    """
+    admits = FrameRateLimit(options.max_fps, live=source.info.live)
+    frames = iter(source)
+    while not stop.is_set():
+        if options.max_frames is not None and counts.read - counts.skipped - counts.dropped >= options.max_frames:
+            return
+        started = time.perf_counter()
+        try:
+            frame = next(frames, None)
+        except Exception as error:
+            name_stage(error, "read")
+            raise
+        if frame is None:
+            return
+        seconds = time.perf_counter() - started
+        times.add(seconds)
+        counts.read += 1
+        if admits(frame):
+            yield Job(frame, {"read": seconds})
+        else:
+            counts.skipped += 1
+
+
+class FrameRateLimit:
+    """Says which frames to keep so that at most `max_fps` per second remain, without drift.
+
+    Time is cut into slots of 1 / max_fps seconds and the first frame of each is kept. A frame may come a little before
+    its slot: half a millisecond in files, because Matroska rounds time stamps to one, a quarter of a slot in live
+    sources, because they jitter. Time that runs backwards starts a new slot.
+    """
+
+    def __init__(self, max_fps: float | None, *, live: bool) -> None:
+        self._max_fps = max_fps
+        self._live = live
+        self._first: float | None = None
+        self._slot: int | None = None
+
+    def __call__(self, frame: Frame) -> bool:
+        """Return whether to keep this frame; each frame is asked about once, in order."""
+        if self._max_fps is None:
+            return True
+        now = frame.captured_at if self._live else frame.time_s
+        if self._first is None:
+            self._first = now
+        early = 0.25 if self._live else 0.0005 * self._max_fps
+        slot = math.floor((now - self._first) * self._max_fps + early)
+        if slot == self._slot:
+            return False
+        self._slot = slot
+        return True

@@ -1,0 +1,102 @@
+"""Results for people, as rich tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from solo_rt.doctor import Finding
+from solo_rt.evaluate import MaskScores
+from solo_rt.report import RunReport
+
+
+def print_report(report: RunReport, outputs: Sequence[str]) -> None:
+    """Print what a run did: counts, time per stage in milliseconds, outputs."""
+    losses = [(report.dropped, "dropped"), (report.skipped, "skipped by --max-fps")]
+    counts = ", ".join(
+        [
+            f"{report.processed} frame{'s' if report.processed != 1 else ''} in {report.seconds:.2f} s",
+            f"{report.fps:.1f} fps",
+            f"{report.instances} instance{'s' if report.instances != 1 else ''}",
+            *(f"{count} {what}" for count, what in losses if count),
+        ]
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("stage, ms")
+    for heading in ("mean", "p50", "p95", "p99", "busy"):
+        table.add_column(heading, justify="right")
+    for name, stats in {**report.stages, "latency": report.latency}.items():
+        times = [f"{1e3 * value:.1f}" for value in (stats.mean, stats.p50, stats.p95, stats.p99)]
+        table.add_row(name, *times, f"{stats.busy:.0%}" if name != "latency" else "")
+    click.echo(counts)
+    _print(table)
+    for output in outputs:
+        click.echo(output)
+
+
+def print_scores(scores: MaskScores) -> None:
+    """Print COCO mask AP: the twelve numbers, then AP per class."""
+    click.echo(f"{scores.images} pictures")
+    for names in (dict(list(scores.metrics.items())[:6]), dict(list(scores.metrics.items())[6:]), scores.per_class):
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name in names:
+            table.add_column(name, justify="right")
+        table.add_row(*(f"{value:.3f}" if value >= 0 else "-" for value in names.values()))
+        _print(table)
+
+
+def print_model(card: Mapping[str, Any]) -> None:
+    """Print what `describe_model` returns."""
+    taken, decoder = card["input"], card["decoder"]
+    facts = {
+        "model": f"{card['name']}, {card['parameters']:,} parameters, {card['bytes'] / 1e6:.1f} MB",
+        "file": card["path"],
+        "input": f"{taken['name']} float32 {taken['shape']}",
+        "outputs": "\n".join(f"{name} float32 {shape}" for name, shape in card["outputs"].items()),
+        "classes": f"{len(card['classes'])}: {', '.join(card['classes'])}",
+        "decoder": ", ".join(f"{name} {value}" for name, value in decoder.items()),
+        "made by": f"{card['producer']}, opset {card['opset']}",
+        "operators": ", ".join(f"{name} {count}" for name, count in card["operators"].items()),
+    }
+    provenance = dict(card["provenance"])
+    metrics = provenance.pop("metrics")
+    facts |= {name.replace("_", " "): str(value) for name, value in provenance.items() if value}
+    facts |= {"metrics": ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())} if metrics else {}
+    _print_columns(facts.items())
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print what `examine` returns: a sign for there, missing and needed-but-missing, name and detail."""
+    signs = {True: "[green]+[/]", False: "[dim]-[/]"}
+    _print_columns(
+        (
+            signs[finding.found] if finding.found or not finding.required else "[red]![/]",
+            finding.subject,
+            finding.detail,
+        )
+        for finding in findings
+    )
+
+
+def _print_columns(rows: Iterable[tuple[str, ...]]) -> None:
+    """Print rows whose last column takes the rest of the line."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for row in rows:
+        *signs, name, value = row
+        table.add_row(*signs, Text(name, "bold", no_wrap=True), Text(value, overflow="fold"))
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    """Print a table as wide as the terminal; elsewhere as wide as it is, so that grep finds whole lines."""
+    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=10_000)
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())

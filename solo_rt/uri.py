@@ -1,0 +1,28 @@
+"""What a source or sink address may show of itself: everything but its secrets."""
+
+from __future__ import annotations
+
+import re
+
+
+def scheme(uri: str) -> str:
+    """Return the scheme in lower case, `"rtsp"` for `rtsp://host`; empty for a plain path."""
+    head, separator, _ = uri.partition("://")
+    return head.lower() if separator and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", head) else ""
+
+
+def redact(uri: str) -> str:
+    """Return the address without user, password and query, fit for messages and logs; plain paths are unchanged.
+
+    Passwords may hold `/`, `?` and `@` unescaped. Hiding too much is a nuisance, hiding too little is a leak: all up to
+    the last `@` is hidden, and all of it where a `?` before that `@` leaves open which part is the query.
+    """
+    kind = scheme(uri)
+    if kind in ("", "test"):
+        return uri
+    start = uri[: len(kind) + 3]
+    credentials, at, place = uri[len(start) :].rpartition("@")
+    if "?" in credentials:
+        return f"{start}***"
+    path, question, _ = place.partition("?")
+    return f"{start}{'***@' if at else ''}{path}{'?***' if question else ''}"

@@ -1,0 +1,160 @@
+"""Threads: one per stage, joined by channels. No other module starts any."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, wait
+from contextlib import closing
+from typing import TypeVar
+
+from solo_rt.channel import Channel, Closed
+from solo_rt.stages import Counts, Job, Stage
+
+POLL_SECONDS = 0.1  # how often a waiting caller looks at its stop event and reports progress
+LEAVE_SECONDS = 5.0  # how long to wait for a thread that sits in a native call before it is left behind
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+def run_in_turn(jobs: Iterator[Job], stages: Sequence[Stage]) -> Generator[Job, None, None]:
+    """Yield the jobs after all stages, on the caller's thread: the reference for `run_threaded`."""
+    for job in jobs:
+        for stage in stages:
+            stage(job)
+        yield job
+
+
+def run_threaded(
+    jobs: Iterator[Job],
+    stages: Sequence[Stage],
+    counts: Counts,
+    *,
+    live: bool,
+    stop: threading.Event,
+    on_wait: Callable[[], None],
+) -> Generator[Job, None, None]:
+    """Yield the jobs after all stages, in order, while each stage works on a thread of its own.
+
+    With `live`, the newest job replaces those that wait for the first stage and `counts.dropped` says how many.
+    `on_wait` is called on the caller's thread while no job is ready. Raises: what the first stage to fail raised,
+    after the jobs before that one have been handed out. Leaving the generator ends all threads.
+    """
+    with closing(_Workers(jobs, stages, counts, live=live)) as workers:
+        while True:
+            if stop.is_set():
+                workers.drain()
+            try:
+                job = workers.receive(POLL_SECONDS)
+            except TimeoutError:
+                on_wait()
+            except Closed:
+                return
+            else:
+                yield job
+                del job  # or the picture would live until the next one arrives
+
+
+def call_interruptibly(function: Callable[[], T], stop: threading.Event) -> T:
+    """Return `function()`, run on a thread of its own so that the calling thread stays able to handle signals.
+
+    Python runs signal handlers on the main thread only, and not while that sits in a native call such as opening a
+    camera that does not answer. Raises: what the function raises; KeyboardInterrupt once `stop` is set.
+    """
+    future: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="solo-rt open", daemon=True).start()
+    while not wait([future], POLL_SECONDS).done:
+        if stop.is_set():
+            raise KeyboardInterrupt
+    return future.result()
+
+
+class _Workers:
+    """The threads of one run: one that reads, one per stage. `receive` returns their jobs in order."""
+
+    def __init__(self, jobs: Iterator[Job], stages: Sequence[Stage], counts: Counts, *, live: bool) -> None:
+        depth = 1 if live else 2
+        self._channels: list[Channel[Job]] = [Channel(depth, freshest=live), *(Channel(depth) for _ in stages)]
+        self._error: BaseException | None = None  # the first one; guarded by _error_lock
+        self._error_lock = threading.Lock()
+        self._threads = [self._thread("read", self._read, jobs, counts)]
+        for stage, inbox, outbox in zip(stages, self._channels, self._channels[1:], strict=False):
+            self._threads.append(self._thread(stage.name, self._work, stage, inbox, outbox))
+        # Daemon threads that still run while the interpreter takes itself down can crash it: end them before that.
+        atexit.register(self.close)
+        for thread in self._threads:
+            thread.start()
+
+    def receive(self, timeout: float) -> Job:
+        """Return the next finished job. Raises: TimeoutError; Closed after the last; what a stage raised."""
+        try:
+            return self._channels[-1].get(timeout)
+        except Closed:
+            if self._error is None:
+                raise
+        raise self._error
+
+    def drain(self) -> None:
+        """Take no further frames; those under way still arrive."""
+        self._channels[0].close()
+
+    def close(self) -> None:
+        """End all threads and wait for them. Calling it again does nothing."""
+        atexit.unregister(self.close)
+        for channel in self._channels:
+            channel.cancel()
+        deadline = time.monotonic() + LEAVE_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                log.warning("thread %s did not end within %g s and was left behind", thread.name, LEAVE_SECONDS)
+
+    @staticmethod
+    def _thread(stage: str, target: Callable[..., None], *args: object) -> threading.Thread:
+        return threading.Thread(target=target, args=args, name=f"solo-rt {stage}", daemon=True)
+
+    def _read(self, jobs: Iterator[Job], counts: Counts) -> None:
+        outbox = self._channels[0]
+        try:
+            for job in jobs:
+                try:
+                    counts.dropped += outbox.put(job)
+                except Closed:
+                    counts.dropped += 1
+                    return
+                del job  # or this thread would keep a picture alive while it waits
+        except BaseException as error:
+            self._fail(error)
+        finally:
+            outbox.close()
+
+    def _work(self, stage: Stage, inbox: Channel[Job], outbox: Channel[Job]) -> None:
+        try:
+            while True:
+                # Room first: until there is, a live frame stays where a newer one can replace it.
+                outbox.wait_for_room()
+                job = inbox.get()
+                stage(job)
+                outbox.put(job)
+                del job
+        except Closed:
+            pass
+        except BaseException as error:
+            self._fail(error)
+        finally:
+            outbox.close()
+
+    def _fail(self, error: BaseException) -> None:
+        with self._error_lock:
+            self._error = self._error or error

@@ -1,0 +1,162 @@
+"""Post-processing of SOLOv2: native decoding and run-length codes against the usual full-frame PyTorch code.
+
+    python scripts/bench_parts/postprocess.py [--threads 2] [--repeats 5] [--candidates 50 200 500]
+
+One 448x768 network output (features 128 x 112 x 192, 3872 cells, 80 classes) of a 1280x720 picture, at most 100
+instances kept, masks as COCO run-length codes. Times are the least of several runs, in milliseconds. The steps of the
+native decoder are differences between runs that stop earlier, so they are rough where a step takes microseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+from torch.nn import functional
+
+from solo_rt.decode import decode
+from solo_rt.decode.solov2 import Outputs
+from solo_rt.spec import InputSpec, ModelSpec, SoloV2Decoder
+
+FRAME, RESIZED, GRID = (720, 1280), (432, 768), (112, 192)
+CHANNELS, CLASSES, OBJECTS = 128, 80, 60
+MEAN_AREA = 0.08  # of the frame
+
+DECODER = SoloV2Decoder(grids=(40, 36, 24, 16, 12), level_strides=(8, 8, 16, 32, 32))
+SPEC = ModelSpec("bench", InputSpec(448, 768), DECODER, tuple(f"class {i}" for i in range(CLASSES)))
+
+
+def make_scene(candidates: int, seed: int = 0) -> Outputs:
+    """Return network outputs whose candidates are near copies of `OBJECTS` ellipses of `MEAN_AREA` on average.
+
+    The features are a rotation of the six terms of a conic section and smooth noise, so every kernel is dense and an
+    ellipse is a dot product.
+    """
+    rng = np.random.default_rng(seed)
+    y, x = np.meshgrid(*(np.linspace(-1, 1, size, dtype=np.float32) for size in GRID), indexing="ij")
+    noise = rng.normal(0, 1, (CHANNELS - 5, GRID[0] // 8, GRID[1] // 8)).astype(np.float32)
+    noise = functional.interpolate(torch.from_numpy(noise)[None], GRID, mode="bilinear")[0].numpy()
+    basis = np.concatenate([[np.ones_like(x), x, y, x * x, y * y], noise])  # [E, h, w]
+    rotation = np.linalg.qr(rng.normal(size=(CHANNELS, CHANNELS)))[0].astype(np.float32)
+
+    centre = rng.uniform(-0.8, 0.8, (OBJECTS, 2))
+    area = MEAN_AREA * 4 * rng.lognormal(-0.18, 0.6, OBJECTS)  # of the square [-1, 1]^2; the mean of the factor is 1
+    radius = np.sqrt(area / np.pi)[:, None] * np.exp(rng.normal(0, 0.2, OBJECTS))[:, None] ** [1, -1]
+    class_of_object = rng.integers(0, 10, OBJECTS)  # ten classes in one picture, each with several objects
+
+    which = rng.integers(0, OBJECTS, candidates)
+    centres = centre[which] + rng.normal(0, 0.02, (candidates, 2))
+    radii = radius[which] * np.exp(rng.normal(0, 0.05, (candidates, 2)))
+    conic = np.zeros((candidates, CHANNELS))
+    conic[:, 0] = 1 - ((centres / radii) ** 2).sum(axis=1)
+    conic[:, 1:3] = 2 * centres / radii**2
+    conic[:, 3:5] = -1 / radii**2
+    conic = 6 * conic / np.abs(conic).max(axis=1, keepdims=True).clip(6)
+    conic[:, 5:] = rng.normal(0, 0.02, (candidates, CHANNELS - 5))
+
+    cells = rng.choice(DECODER.cells, candidates, replace=False)
+    scores = rng.uniform(0, 0.05, (DECODER.cells, CLASSES)).astype(np.float32)
+    scores[cells, class_of_object[which]] = rng.uniform(0.15, 0.9, candidates)
+    kernels = rng.normal(0, 0.1, (DECODER.cells, CHANNELS)).astype(np.float32)
+    kernels[cells] = (conic @ rotation.T).astype(np.float32)
+    features = (rotation @ basis.reshape(CHANNELS, -1)).astype(np.float32).reshape(CHANNELS, *GRID)
+    return {"scores": scores, "kernels": kernels, "features": features}
+
+
+def torch_postprocess(outputs: Outputs) -> list[dict[str, object]]:
+    """Return run-length codes the usual way: float masks of all candidates, matrix products, full-size masks."""
+    tensors = {name: torch.from_numpy(array) for name, array in outputs.items()}
+    cells, classes = (tensors["scores"] > DECODER.score_threshold).nonzero(as_tuple=True)
+    scores = tensors["scores"][cells, classes]
+    kernels = tensors["kernels"][cells]
+    soft = functional.conv2d(tensors["features"][None], kernels[:, :, None, None])[0].sigmoid()  # [K, h, w]
+    inside = (soft > DECODER.mask_threshold).float()
+    areas = inside.sum((1, 2))
+    strides = torch.repeat_interleave(
+        torch.tensor(DECODER.level_strides), torch.tensor([grid * grid for grid in DECODER.grids])
+    )[cells]
+    keep = areas > strides
+    soft, inside, areas, scores, classes = (t[keep] for t in (soft, inside, areas, scores, classes))
+    scores = scores * (soft * inside).sum((1, 2)) / areas
+    order = scores.argsort(descending=True, stable=True)[: DECODER.nms_pre]
+    soft, inside, areas, scores, classes = (t[order] for t in (soft, inside, areas, scores, classes))
+    flat = inside.flatten(1)
+    intersection = flat @ flat.T
+    iou = intersection / (areas[:, None] + areas[None, :] - intersection)
+    iou = (iou * (classes[:, None] == classes[None, :])).triu(1)
+    worst = iou.max(0).values[:, None]
+    decay = (torch.exp(-DECODER.nms_sigma * iou**2) / torch.exp(-DECODER.nms_sigma * worst**2)).min(0).values
+    scores = scores * decay
+    keep = scores >= DECODER.update_threshold
+    order = scores[keep].argsort(descending=True, stable=True)[: DECODER.max_instances]
+    soft = soft[keep][order]
+    size = (GRID[0] * 4, GRID[1] * 4)
+    padded = functional.interpolate(soft[None], size, mode="bilinear", align_corners=False)
+    frame = functional.interpolate(
+        padded[:, :, : RESIZED[0], : RESIZED[1]], FRAME, mode="bilinear", align_corners=False
+    )[0]
+    masks = (frame > DECODER.mask_threshold).numpy().astype(np.uint8)
+    return [coco_mask.encode(np.asfortranarray(mask)) for mask in masks]
+
+
+def least_ms(call: Callable[[], object], repeats: int) -> float:
+    """Return the least time of a call in milliseconds, after one call to warm up."""
+    call()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return min(times) * 1e3
+
+
+def native_steps(outputs: Outputs, threads: int, repeats: int) -> dict[str, float]:
+    """Return the milliseconds of each step of the native post-processing."""
+
+    def run(spec: ModelSpec = SPEC) -> object:
+        return decode(outputs, spec, frame_size=FRAME, resized=RESIZED, threads=threads)
+
+    def changed(**fields: float) -> ModelSpec:
+        return replace(SPEC, decoder=replace(DECODER, **fields))
+
+    found = run()
+    scanned = least_ms(lambda: run(changed(score_threshold=0.999)), repeats)
+    convolved = least_ms(lambda: run(changed(update_threshold=0.999, nms_pre=1)), repeats)
+    suppressed = least_ms(lambda: run(changed(update_threshold=0.999)), repeats)
+    decoded = least_ms(run, repeats)
+    return {
+        "scan": scanned,
+        "conv": convolved - scanned,
+        "nms": suppressed - convolved,
+        "crop": decoded - suppressed,
+        "rle": least_ms(found.rles, repeats),
+        "total": least_ms(lambda: run().rles(), repeats),
+    }
+
+
+def main() -> None:
+    """Print one line per number of candidates."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--candidates", type=int, nargs="+", default=[50, 200, 500])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    print("candidates  kept   torch ms  native ms  ratio |   scan   conv    nms   crop    rle")
+    for candidates in options.candidates:
+        outputs = make_scene(candidates)
+        slow = least_ms(lambda: torch_postprocess(outputs), max(1, options.repeats // 2))  # noqa: B023
+        steps = native_steps(outputs, options.threads, options.repeats)
+        kept = len(torch_postprocess(outputs))
+        split = " ".join(f"{steps[name]:6.2f}" for name in ("scan", "conv", "nms", "crop", "rle"))
+        ratio = slow / steps["total"]
+        print(f"{candidates:10d} {kept:5d} {slow:10.1f} {steps['total']:10.2f} {ratio:5.0f}x | {split}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""Small synthetic clips, and results without objects, for the tests of sources and sinks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from solo_rt.source import SourceInfo
+from solo_rt.types import Frame, Instances, Masks, Result, UInt8
+
+FORMATS = {".mkv": "matroska", ".ts": "mpegts", ".avi": "avi", ".nut": "nut", ".mp4": "mp4", ".mov": "mov"}
+THIRTY = Fraction(1, 30)
+LOSSLESS = {"qp": "0", "preset": "ultrafast"}
+
+
+def planes(index: int, height: int, width: int) -> tuple[UInt8, UInt8, UInt8]:
+    """Return Y, U, V of frame `index`: ramps that move, different in every frame and every corner."""
+    y, x = np.mgrid[:height, :width]
+    cy, cx = np.mgrid[: (height + 1) // 2, : (width + 1) // 2]
+    luma = 16 + (3 * x + 5 * y + 7 * index) % 220
+    return luma.astype(np.uint8), (40 + (cx + index) % 170).astype(np.uint8), (60 + (2 * cy) % 150).astype(np.uint8)
+
+
+def write_clip(
+    path: Path,
+    *,
+    count: int = 10,
+    pts: Sequence[int] | None = None,
+    time_base: Fraction = THIRTY,
+    size: tuple[int, int] = (64, 48),
+    codec: str = "ffv1",
+    pix_fmt: str = "yuv420p",
+    options: Mapping[str, str] | None = None,
+    muxer: Mapping[str, str] | None = None,
+    rotation: tuple[float, bool, bool] | None = None,
+    matrix: int = 2,
+    colour_range: int = 0,
+    audio: bool = False,
+) -> None:
+    """Write `planes(0), planes(1), ...` of `size` = width, height; other layouts than 4:2:0 are converted."""
+    stamps = range(count) if pts is None else pts
+    width, height = size
+    with av.open(str(path), "w", format=FORMATS[path.suffix], container_options=dict(muxer or {})) as container:
+        stream = container.add_stream(codec, rate=30, options=dict(options or {}))
+        stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
+        stream.codec_context.time_base = time_base
+        stream.codec_context.colorspace, stream.codec_context.color_range = matrix, colour_range
+        if rotation is not None:
+            stream.set_display_rotation(*rotation)
+        sound = container.add_stream("aac", rate=44100) if audio else None
+        for i, stamp in enumerate(stamps):
+            picture = av.VideoFrame(width, height, "yuv420p")
+            for plane, values in zip(picture.planes, planes(i, height, width), strict=True):
+                view = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+                view[:, : values.shape[1]] = values
+            if pix_fmt not in ("yuv420p", "yuvj420p"):
+                picture = picture.reformat(format=pix_fmt)
+            picture.pts, picture.time_base = stamp, time_base
+            picture.colorspace, picture.color_range = matrix, colour_range
+            container.mux(stream.encode(picture))
+            if sound is not None:
+                silence = av.AudioFrame.from_ndarray(np.zeros((2, 1470), np.float32), format="fltp", layout="stereo")
+                silence.sample_rate = 44100
+                container.mux(sound.encode(silence))
+        container.mux(stream.encode(None))
+        if sound is not None:
+            container.mux(sound.encode(None))
+
+
+def no_instances(size: tuple[int, int]) -> Instances:
+    masks = Masks(np.empty(0, np.uint8), np.zeros(1, np.int64), np.empty((0, 4), np.int32), (1, 1), (1.0, 1.0))
+    return Instances(size, np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int32), masks)
+
+
+def result_of(frame: Frame) -> Result:
+    return Result(frame, no_instances((frame.height, frame.width)), ("thing",))
+
+
+def yuv_frame(index: int, *, size: tuple[int, int] = (64, 48), pts: int | None = None, time_base: Fraction = THIRTY,
+              matrix: str = "bt601", full_range: bool = False) -> Frame:  # fmt: skip
+    """Return frame `index` of the moving ramps; `size` = width, height."""
+    stamp = index if pts is None else pts
+    return Frame(planes(index, size[1], size[0]), "yuv420p", index, stamp, time_base, 0.0, matrix, full_range)  # type: ignore[arg-type]
+
+
+def rgb_frame(array: UInt8, *, index: int = 0, name: str = "") -> Frame:
+    return Frame((array,), "rgb24", index, index, Fraction(1, 25), name=name)
+
+
+def info(
+    *, uri: str = "test://", frame_rate: Fraction | None = Fraction(30), time_base: Fraction = THIRTY,
+    size: tuple[int, int] = (64, 48)
+) -> SourceInfo:  # fmt: skip
+    return SourceInfo(uri, "video", *size, frame_rate, None, time_base, False)
+
+
+def times(frames: Sequence[Frame]) -> list[Fraction]:
+    """Return the presentation times in seconds, exactly."""
+    return [frame.pts * frame.time_base for frame in frames]
+
+
+def noisy(index: int) -> Result:
+    """Return a result that takes a few kilobytes to encode."""
+    frame = yuv_frame(index)
+    noise = np.random.default_rng(0).integers(0, 256, frame.planes[0].shape, np.uint8)
+    frame.planes[0][:] = np.roll(noise, 5 * index)
+    return result_of(frame)
+
+
+def run_child(body: str, path: Path) -> subprocess.CompletedProcess[str]:
+    """Run `body` in a process of its own, which may be killed or starved; it finds its output's name in `path`."""
+    here = Path(__file__).parent
+    prelude = """
+        import os, resource, signal, sys
+        from clips import info, noisy, result_of, yuv_frame
+        from solo_rt.errors import SinkError
+        from solo_rt.sink import open_sink
+        path = sys.argv[1]
+    """
+    code = textwrap.dedent(prelude) + textwrap.dedent(body)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])}
+    return subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment,
+        check=False,
+    )

@@ -1,0 +1,180 @@
+"""Stand-ins for what a run needs, each a few lines, and a real but tiny model."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from solo_rt.source import SourceInfo
+from solo_rt.spec import METADATA_KEY, InputSpec, ModelSpec, Provenance, SoloV2Decoder
+from solo_rt.types import Frame, Result
+
+TINY_SPEC = ModelSpec(
+    name="tiny",
+    input=InputSpec(height=32, width=64),
+    decoder=SoloV2Decoder(grids=(4, 3), level_strides=(8, 16)),
+    classes=("red", "green", "blue"),
+    provenance=Provenance(recipe="by hand", metrics={"AP": 0.25}),
+)
+
+
+def write_tiny_model(
+    path: Path, *, spec: ModelSpec | None = TINY_SPEC, outputs: Mapping[str, str] | None = None, channels: int = 4
+) -> Path:
+    """Write a model whose outputs are simple functions of the picture and return its path.
+
+    A cell's score for red, green or blue is how much of that colour there is in it. `outputs` renames output tensors,
+    `channels` is the number of kernel channels, which is right only if it is 4.
+    """
+    rng = np.random.default_rng(0)
+    weights = {
+        "to_features": rng.normal(0, 0.3, (4, 3, 4, 4)).astype(np.float32),
+        "to_kernels": rng.normal(0, 1, (channels, 3, 1, 1)).astype(np.float32),
+        "one_row": np.array([1, 3, -1], np.int64),
+        "one_row_e": np.array([1, channels, -1], np.int64),
+    }
+    names = {"scores": "scores", "kernels": "kernels", "features": "features", **(outputs or {})}
+    nodes = [
+        helper.make_node("Conv", ["image", "to_features"], [names["features"]], strides=[4, 4], kernel_shape=[4, 4])
+    ]
+    for level, cell in enumerate([(8, 16), (10, 21)]):
+        pooled = f"pooled{level}"
+        nodes += [
+            helper.make_node("AveragePool", ["image"], [pooled], kernel_shape=cell, strides=cell),
+            helper.make_node("Sigmoid", [pooled], [f"p{level}"]),
+            helper.make_node("Reshape", [f"p{level}", "one_row"], [f"rows{level}"]),
+            helper.make_node("Transpose", [f"rows{level}"], [f"scores{level}"], perm=[0, 2, 1]),
+            helper.make_node("Conv", [pooled, "to_kernels"], [f"k{level}"], kernel_shape=[1, 1]),
+            helper.make_node("Reshape", [f"k{level}", "one_row_e"], [f"krows{level}"]),
+            helper.make_node("Transpose", [f"krows{level}"], [f"kernels{level}"], perm=[0, 2, 1]),
+        ]
+    nodes += [
+        helper.make_node("Concat", ["scores0", "scores1"], [names["scores"]], axis=1),
+        helper.make_node("Concat", ["kernels0", "kernels1"], [names["kernels"]], axis=1),
+    ]
+    shapes = {"scores": [1, 25, 3], "kernels": [1, 25, channels], "features": [1, 4, 8, 16]}
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 32, 64])],
+        [helper.make_tensor_value_info(names[n], TensorProto.FLOAT, shape) for n, shape in shapes.items()],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    model = helper.make_model(graph, producer_name="fakes", opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    if spec is not None:
+        helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path
+
+
+def colour_frame(index: int, *, height: int = 48, width: int = 80) -> Frame:
+    """Return a frame of coloured blocks that differs from every other index."""
+    rgb = np.random.default_rng(index).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    picture = np.repeat(np.repeat(rgb, -(-height // 4), 0), -(-width // 4), 1)[:height, :width]
+    return Frame((np.ascontiguousarray(picture),), "rgb24", index, index, Fraction(1, 30), time.monotonic())
+
+
+class FakeSource:
+    """`count` frames, one each time `gate` lets it; raises `error` instead of frame number `fail_at`."""
+
+    def __init__(
+        self,
+        count: int = 20,
+        *,
+        live: bool = False,
+        gate: Callable[[int], object] = lambda index: None,
+        error: Exception | None = None,
+        fail_at: int = -1,
+        damage: str | None = None,
+    ) -> None:
+        self.info = SourceInfo(
+            uri="fake",
+            kind="world",
+            width=80,
+            height=48,
+            frame_rate=Fraction(30),
+            frame_count=count,
+            time_base=Fraction(1, 30),
+            live=live,
+        )
+        self.damage = damage
+        self.closed = False
+        self._count, self._gate, self._error, self._fail_at = count, gate, error, fail_at
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index in range(self._count):
+            self._gate(index)
+            if self._error is not None and index == self._fail_at:
+                raise self._error
+            yield replace(colour_frame(index), captured_at=time.monotonic())
+
+    def close(self) -> None:
+        self.closed = True
+
+    def __enter__(self) -> FakeSource:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class FakeEngine:
+    """Seeded noise that depends on nothing but the mean of the picture."""
+
+    def __init__(self, *, gate: Callable[[int], object] = lambda call: None, spec: ModelSpec = TINY_SPEC) -> None:
+        self.spec = spec
+        self.backend = "fake"
+        self.closed = False
+        self.calls = 0
+        self._gate = gate
+
+    def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        self._gate(self.calls)
+        self.calls += 1
+        seed = int(np.abs(inputs["image"]).sum() * 1000)
+        rng = np.random.default_rng(seed)
+        return {
+            name: rng.random([4 if size == -1 else size for size in shape], np.float32)
+            for name, shape in self.spec.output_shapes.items()
+        }
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeSink:
+    """Keeps what it gets as records, not as pictures."""
+
+    def __init__(self, *, needs_picture: bool = False, gate: Callable[[Result], object] = lambda result: None) -> None:
+        self.uri = "fake"
+        self.needs_picture = needs_picture
+        self.records: list[dict[str, object]] = []
+        self.pictures: list[bytes] = []
+        self.closed = False
+        self._gate = gate
+
+    def write(self, result: Result) -> None:
+        self._gate(result)
+        self.records.append(result.to_record())
+        if result.rendered is not None:
+            self.pictures.append(b"".join(plane.tobytes() for plane in result.rendered.planes))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def pipeline_threads() -> list[threading.Thread]:
+    """Return the threads of pipelines that are still alive."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("solo-rt")]

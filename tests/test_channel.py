@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from solo_rt.channel import Channel, Closed
+
+WAIT = 5.0  # seconds; only a failing test takes that long
+
+
+def in_thread(function, *args):
+    """Start `function` on a thread; its `.outcome` is what it returned or raised, once joined."""
+
+    def work():
+        try:
+            thread.outcome = function(*args)
+        except Exception as error:
+            thread.outcome = error
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.outcome = None
+    thread.start()
+    return thread
+
+
+def joined(thread):
+    thread.join(WAIT)
+    assert not thread.is_alive()
+    return thread.outcome
+
+
+def test_items_come_out_in_order():
+    channel = Channel(3)
+    assert [channel.put(i) for i in range(3)] == [0, 0, 0]
+    assert [channel.get() for _ in range(3)] == [0, 1, 2]
+
+
+def test_full_blocking_channel_makes_its_producer_wait():
+    channel = Channel(1)
+    channel.put("first")
+    thread = in_thread(channel.put, "second")
+    thread.join(0.05)
+    assert thread.is_alive()
+    assert channel.get() == "first"
+    assert joined(thread) == 0
+    assert channel.get() == "second"
+
+
+def test_full_freshest_channel_drops_the_oldest_and_counts_it():
+    channel = Channel(2, freshest=True)
+    assert [channel.put(i) for i in range(5)] == [0, 0, 1, 1, 1]
+    assert [channel.get(), channel.get()] == [3, 4]
+
+
+def test_closed_channel_gives_what_it_holds_then_ends():
+    for freshest in (False, True):
+        channel = Channel(2, freshest=freshest)
+        channel.put(1)
+        channel.put(2)
+        channel.close()
+        with pytest.raises(Closed):
+            channel.put(3)
+        with pytest.raises(Closed):
+            channel.wait_for_room()
+        assert [channel.get(), channel.get()] == [1, 2]
+        with pytest.raises(Closed):
+            channel.get()
+
+
+def test_cancelled_channel_gives_nothing():
+    channel = Channel(2)
+    channel.put(1)
+    channel.cancel()
+    with pytest.raises(Closed):
+        channel.get()
+
+
+@pytest.mark.parametrize("end", ["close", "cancel"])
+def test_ending_wakes_whoever_waits(end):
+    empty, full = Channel(1), Channel(1)
+    full.put(0)
+    threads = [in_thread(empty.get), in_thread(full.put, 1), in_thread(full.wait_for_room)]
+    for channel in (empty, full):
+        getattr(channel, end)()
+    assert [type(joined(thread)) for thread in threads] == [Closed] * 3
+
+
+def test_get_gives_up_after_its_timeout():
+    with pytest.raises(TimeoutError):
+        Channel(1).get(timeout=0.01)
+
+
+def test_wait_for_room_returns_when_the_consumer_takes():
+    channel = Channel(1)
+    channel.wait_for_room()
+    channel.put(0)
+    thread = in_thread(channel.wait_for_room)
+    channel.get()
+    assert joined(thread) is None
+
+
+def test_nothing_is_lost_or_reordered_between_two_threads():
+    channel = Channel(2)
+
+    def produce():
+        for i in range(2000):
+            channel.put(i)
+        channel.close()
+
+    producer = in_thread(produce)
+    received = []
+    with pytest.raises(Closed):
+        while True:
+            received.append(channel.get(WAIT))
+    joined(producer)
+    assert received == list(range(2000))
+
+
+def test_depth_must_be_positive():
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        Channel(0)

@@ -1,0 +1,381 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fakes import FakeSource, write_tiny_model
+
+import solo_rt
+from solo_rt import pipeline
+from solo_rt.cli import main
+from solo_rt.errors import SinkError, SourceError
+
+WAIT = 30.0  # seconds; only a failing test takes that long
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+@pytest.fixture
+def source(monkeypatch):
+    """Make every address lead to a fake source of ten frames; its attributes may be changed before the run."""
+    fake = FakeSource(10)
+    monkeypatch.setattr(pipeline, "open_source", lambda uri: fake)
+    return fake
+
+
+@pytest.fixture
+def solo(capsys):
+    """Return a function that runs the command line and returns exit code, stdout and stderr."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as left:
+            main([str(argument) for argument in arguments])
+        shown = capsys.readouterr()
+        assert "Traceback" not in shown.err or "-v" in arguments
+        return left.value.code, shown.out, shown.err
+
+    return run
+
+
+def complaint(err):
+    """Return the one line that says what is wrong."""
+    lines = [line for line in err.splitlines() if line.startswith("solo-rt: error: ")]
+    assert len(lines) == 1
+    return lines[0].removeprefix("solo-rt: error: ")
+
+
+def test_run_writes_its_output_and_prints_times_per_stage(solo, source, tiny, tmp_path):
+    output = tmp_path / "out.jsonl"
+    code, out, err = solo("run", "--source", "x", "--model", tiny, "--save-jsonl", output)
+    assert code == 0
+    records = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [record["frame"] for record in records if "frame" in record] == list(range(10))
+    lines = out.splitlines()
+    assert lines[0].startswith("10 frames in ")
+    assert [line.split()[0] for line in lines[2:-1]] == ["read", "prepare", "infer", "decode", "sink", "latency"]
+    assert lines[-1] == str(output)
+    assert err.splitlines() == ["fake: 80x48, 30 fps", "tiny on onnxruntime cpu, 2 threads"] or "tiny on" in err
+
+
+def test_run_without_output_only_measures(solo, source, tiny):
+    code, out, _ = solo("run", "--source", "x", "--model", tiny, "--sync", "--max-frames", 3)
+    assert code == 0
+    assert out.startswith("3 frames in ")
+
+
+def test_json_is_one_object_on_stdout(solo, source, tiny, tmp_path):
+    output = tmp_path / "out.jsonl"
+    code, out, _ = solo("run", "--source", "x", "--model", tiny, "--output", output, "--json", "--max-fps", 10)
+    report = json.loads(out)
+    assert code == 0
+    assert report["frames"] == {"read": 10, "processed": 4, "dropped": 0, "skipped": 6}
+    assert report["outputs"] == [str(output)]
+    assert report["stages"]["infer"]["p99_ms"] > 0
+    assert (report["damage"], report["interrupted"]) == (None, False)
+
+
+def test_quiet_shows_nothing(solo, source, tiny):
+    assert solo("run", "--source", "x", "--model", tiny, "--quiet") == (0, "", "")
+
+
+def test_lines_of_a_log_hold_no_control_characters(solo, source, tiny):
+    _, out, err = solo("run", "--source", "x", "--model", tiny)
+    assert "\x1b" not in out + err
+    assert all(line == line.rstrip() for line in out.splitlines())
+
+
+def test_damaged_source_is_a_warning_and_exit_code_4(solo, source, tiny):
+    source.damage = "2 packets could not be decoded"
+    code, out, err = solo("run", "--source", "x", "--model", tiny)
+    assert code == 4
+    assert out.startswith("10 frames in ")
+    assert "solo-rt: warning: the source is damaged: 2 packets could not be decoded" in err
+
+
+def test_missing_source_is_exit_code_3_and_writes_nothing(solo, tiny, tmp_path):
+    output = tmp_path / "out.jsonl"
+    code, out, err = solo("run", "--source", tmp_path / "no.mp4", "--model", tiny, "--output", output)
+    assert (code, out) == (3, "")
+    assert "no.mp4" in complaint(err)
+    assert not output.exists()
+
+
+def test_source_without_frames_is_exit_code_3(solo, monkeypatch, tiny):
+    monkeypatch.setattr(pipeline, "open_source", lambda uri: FakeSource(0))
+    code, _, err = solo("run", "--source", "x", "--model", tiny)
+    assert code == 3
+    assert complaint(err) == "fake: expected frames, got none (it is empty)"
+
+
+@pytest.mark.parametrize("method", ["write", "close"])
+def test_failing_output_is_exit_code_4_and_the_others_are_finished(solo, source, tiny, tmp_path, monkeypatch, method):
+    genuine = pipeline.open_sink
+    closed = []
+
+    def open_sink(uri, **arguments):
+        sink = genuine(uri, **arguments)
+        close = sink.close
+
+        def fail(*_):
+            close()
+            raise SinkError(f"{uri}: the disk is full")
+
+        def note():
+            closed.append(Path(uri).name)
+            close()
+
+        monkeypatch.setattr(sink, "close", note)
+        if Path(uri).name == "bad.jsonl":
+            monkeypatch.setattr(sink, method, fail)
+        return sink
+
+    monkeypatch.setattr(pipeline, "open_sink", open_sink)
+    outputs = [a for name in ("first", "bad", "last") for a in ("--output", tmp_path / f"{name}.jsonl")]
+    code, _, err = solo("run", "--source", "x", "--model", tiny, *outputs)
+    assert code == 4
+    assert "the disk is full" in complaint(err)
+    assert {"first.jsonl", "last.jsonl"} <= set(closed)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--conf", 2], "conf must be in 0..1, got 2.0"),
+        (["--conf", "high"], "Invalid value for '--conf': 'high' is not a valid float"),
+        (["--max-frames", 0], "max_frames must be at least 1, got 0"),
+        (["--classes", "red,dog"], "unknown class dog; the model knows red, green, blue"),
+        (["--backend", "tf"], "unknown backend 'tf'"),
+        (["--device", "tpu", "--backend", "onnxruntime"], "unknown device 'tpu'"),
+        (["--threads", 0], "threads must be at least 1, got 0"),
+        (["--save-jsonl", "out.txt"], "--save-jsonl out.txt: expected a file that ends in .jsonl"),
+        (["--sorce", "x"], "No such option '--sorce'. (Did you mean"),
+        (["stray"], "Got unexpected extra argument (stray)"),
+    ],
+)
+def test_usage_errors_are_exit_code_2_and_one_line(solo, source, tiny, arguments, message):
+    code, out, err = solo("run", "--source", "x", "--model", tiny, *arguments)
+    assert (code, out) == (2, "")
+    assert message in complaint(err)
+
+
+def test_source_is_required_and_commands_are_known(solo):
+    code, _, err = solo("run")
+    assert (code, "Missing option '--source'" in complaint(err)) == (2, True)
+    code, _, err = solo("walk")
+    assert (code, "No such command 'walk'" in complaint(err)) == (2, True)
+
+
+def test_two_outputs_that_are_the_same_file_are_refused(solo, source, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for second in ["out.jsonl", tmp_path / "out.jsonl", "./x/../out.jsonl"]:
+        code, _, err = solo("run", "--source", "x", "--model", tiny, "--output", "out.jsonl", "--save-jsonl", second)
+        assert code == 2
+        assert f"two outputs are the same: out.jsonl and {second}; give each its own path" == complaint(err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_output_that_is_the_source_is_refused_and_left_alone(solo, tiny, tmp_path):
+    video = tmp_path / "in.mp4"
+    video.write_bytes(b"video")
+    (tmp_path / "link.mp4").symlink_to(video)
+    (tmp_path / "hard.mp4").hardlink_to(video)
+    for name in ["in.mp4", "link.mp4", "hard.mp4"]:
+        code, _, err = solo("run", "--source", video, "--model", tiny, "--output", tmp_path / name)
+        assert code == 2
+        assert complaint(err) == f"output {tmp_path / name} would overwrite the source; choose another file"
+    assert video.read_bytes() == b"video"
+
+
+def test_output_that_is_the_model_is_refused(solo, tiny):
+    code, _, err = solo("run", "--source", "x", "--model", tiny, "--output", tiny)
+    assert (code, "would overwrite" in complaint(err)) == (2, True)
+
+
+def test_folder_of_the_source_pictures_is_refused_as_output(solo, tiny, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"picture")
+    for source in [tmp_path, tmp_path / "*.png", tmp_path / "a.png"]:
+        code, _, err = solo("run", "--source", source, "--model", tiny, "--save-images", tmp_path)
+        assert (code, "would overwrite" in complaint(err)) == (2, True)
+    assert (tmp_path / "a.png").read_bytes() == b"picture"
+
+
+def test_output_that_cannot_be_written_is_exit_code_2(solo, source, tiny, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = solo("run", "--source", "x", "--model", tiny, "--output", tmp_path / "file" / "out.jsonl")
+    assert code in (2, 4)
+    assert str(tmp_path / "file") in complaint(err)
+
+
+def test_unexpected_exception_is_one_line_and_verbose_shows_where(solo, tiny, monkeypatch):
+    def explode(uri):
+        raise ZeroDivisionError("division by\nzero at rtsp://user:secret@camera/1")
+
+    monkeypatch.setattr(pipeline, "open_source", explode)
+    code, _, err = solo("run", "--source", "x", "--model", tiny)
+    assert code == 1
+    assert complaint(err) == (
+        "ZeroDivisionError: division by zero at rtsp://***@camera/1 (a bug; run again with -v to see where)"
+    )
+    code, _, err = solo("run", "--source", "x", "--model", tiny, "-v")
+    assert code == 1
+    assert "in explode" in err
+    assert "secret" not in err
+
+
+def test_failing_stage_is_named(solo, source, tiny, monkeypatch):
+    monkeypatch.setattr(pipeline, "open_source", lambda uri: FakeSource(5, error=SourceError("gone"), fail_at=2))
+    code, _, err = solo("run", "--source", "x", "--model", tiny)
+    assert (code, complaint(err)) == (3, "gone (in the read stage)")
+
+
+def test_inspect_shows_the_model(solo, tiny):
+    code, out, err = solo("inspect", tiny)
+    assert (code, err) == (0, "")
+    for text in ["tiny", "210 parameters", "image float32 [1, 3, 32, 64]", "scores float32 [1, 25, 3]", "AP 0.250"]:
+        assert text in out
+    code, out, _ = solo("inspect", tiny, "--json")
+    card = json.loads(out)
+    assert card["outputs"]["kernels"] == [1, 25, 4]
+    assert card["provenance"]["recipe"] == "by hand"
+
+
+def test_inspect_of_no_model_is_exit_code_2(solo, tmp_path):
+    code, out, err = solo("inspect", tmp_path / "no.onnx")
+    assert (code, out) == (2, "")
+    assert "no such model file" in complaint(err)
+
+
+def test_doctor_tells_what_is_there(solo):
+    code, out, _ = solo("doctor", "--json")
+    findings = {finding["subject"]: finding for finding in json.loads(out)}
+    assert findings["solo-rt"]["detail"] == solo_rt.__version__
+    assert "CPUExecutionProvider" in findings["onnxruntime providers"]["detail"]
+    assert findings["h264 encoder"]["found"]
+    assert code == (0 if all(f["found"] for f in findings.values() if f["required"]) else 1)
+    assert solo("doctor")[0] == code
+
+
+def test_doctor_survives_what_is_broken(solo, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    code, out, _ = solo("doctor", "--json")
+    (broken,) = [f for f in json.loads(out) if f["subject"] == "onnxruntime"]
+    assert (code, broken["found"]) == (1, False)
+
+
+def test_version_is_that_of_the_package(solo):
+    assert solo("--version") == (0, f"solo-rt {solo_rt.__version__}\n", "")
+
+
+PROGRAM = """
+import sys, threading, time
+sys.path.insert(0, {tests!r})
+from fakes import FakeSource
+from solo_rt import pipeline
+from solo_rt.cli import main
+pipeline.open_source = lambda uri: {source}
+main(sys.argv[1:])
+"""
+
+
+def start(tiny, source, *arguments):
+    """Start the command line in a process of its own with a fake source, given as Python."""
+    program = PROGRAM.format(tests=str(Path(__file__).parent), source=source)
+    command = [sys.executable, "-c", program, "run", "--source", "x", "--model", str(tiny), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_finishes_the_outputs(number, code, tiny, tmp_path):
+    output = tmp_path / "out.jsonl"
+    process = start(tiny, "FakeSource(10**6, gate=lambda i: time.sleep(0.005))", "--output", output)
+    wait_until(lambda: output.exists() and output.stat().st_size > 0)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=WAIT)
+    assert process.returncode == code
+    assert "finishing the outputs" in err
+    assert "Traceback" not in err
+    text = output.read_text()
+    frames = [record["frame"] for record in map(json.loads, text.splitlines()) if "frame" in record]
+    assert text.endswith("\n")
+    assert frames == list(range(len(frames)))
+    assert out.startswith(f"{len(frames)} frame")
+
+
+def test_signal_while_the_source_opens_ends_at_once(tiny, tmp_path):
+    marker, output = tmp_path / "opening", tmp_path / "out.jsonl"
+    process = start(tiny, f"(open({str(marker)!r}, 'w').close(), time.sleep(60))", "--output", output)
+    wait_until(marker.exists)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=WAIT)
+    assert (process.returncode, out) == (130, "")
+    assert err == "solo-rt: interrupted before anything was written\n"
+    assert not output.exists()
+
+
+def test_second_signal_ends_at_once(tiny, tmp_path):
+    output = tmp_path / "out.jsonl"
+    marker = tmp_path / "blocked"
+    blocking = f"(open({str(marker)!r}, 'w').close(), time.sleep(60)) if i == 5 else None"
+    process = start(tiny, f"FakeSource(10**6, live=True, gate=lambda i: {blocking})", "--output", output)
+    wait_until(marker.exists)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)  # the second comes while the first is being obeyed
+    started = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=WAIT)
+    assert process.returncode == 143
+    assert time.monotonic() - started < 2
+
+
+def test_reader_of_stdout_may_leave(tiny):
+    process = start(tiny, "FakeSource(10, gate=lambda i: time.sleep(0.05))", "--json")
+    process.stdout.close()
+    process.wait(WAIT)
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()
+    assert process.returncode == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo terminal")
+@pytest.mark.parametrize("no_color", [False, True])
+def test_terminal_gets_a_progress_line_and_no_color_is_honoured(tiny, no_color):
+    leader, follower = os.openpty()
+    program = PROGRAM.format(tests=str(Path(__file__).parent), source="FakeSource(60, gate=lambda i: time.sleep(0.01))")
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", **({"NO_COLOR": "1"} if no_color else {})}
+    environment = {key: value for key, value in environment.items() if no_color or key != "NO_COLOR"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "run", "--source", "x", "--model", str(tiny)],
+        stdout=subprocess.DEVNULL,
+        stderr=follower,
+        env=environment,
+    )
+    os.close(follower)
+    shown = b""
+    try:
+        while chunk := os.read(leader, 65536):
+            shown += chunk
+    except OSError:
+        pass  # Linux says so when the last process has left the terminal
+    finally:
+        os.close(leader)
+    assert process.wait(WAIT) == 0
+    assert b"/60 frames" in shown
+    assert b" fps" in shown
+    assert (b"\x1b[3" in shown or b"\x1b[9" in shown) is not no_color
+    assert shown.rstrip().endswith(b"\x1b[2K") or b"\x1b[?25h" in shown

@@ -1,0 +1,116 @@
+"""The commands that make and measure models, as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from solo_rt.cli import main
+from solo_rt.engine import open_engine
+from solo_rt.errors import DatasetError
+from solo_rt.evaluate import evaluate
+
+
+@pytest.fixture
+def solo(capsys: pytest.CaptureFixture[str]):
+    """Return a function that runs the command line and returns exit code, stdout and stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return int(left.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from solo_rt.train.data.world_files import write_coco
+
+    return write_coco(tmp_path_factory.mktemp("data") / "coco", images=6, size=(180, 320)).parent
+
+
+def test_demo_data_writes_the_same_frames_twice(solo, tmp_path):
+    code, out, _ = solo("demo-data", tmp_path / "d", "--size", "320x180", "--frames", 5)
+    assert code == 0
+    assert out.split() == [str(tmp_path / "d" / name) for name in ("cam0.avi", "cam0.mp4")]
+    for name, codec in {"cam0.avi": "mjpeg", "cam0.mp4": "h264"}.items():
+        with av.open(tmp_path / "d" / name) as container:
+            stream = container.streams.video[0]
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+            assert (stream.codec_context.name, len(frames)) == (codec, 5)
+            assert frames[0].shape == (180, 320, 3)
+
+
+def test_sizes_are_two_numbers(solo, tmp_path):
+    code, _, err = solo("demo-data", tmp_path / "d", "--size", "big")
+    assert code == 2
+    assert "WxH like 256x448, got 'big'" in err
+
+
+def test_shipped_model_finds_most_objects_of_unseen_pictures(solo, pictures, tmp_path):
+    results = tmp_path / "results.json"
+    code, out, _ = solo("eval", "--data", f"coco:{pictures}", "--results", results, "--json")
+    scores = json.loads(out)
+    assert code == 0
+    assert scores["images"] == 6
+    assert scores["metrics"]["AP50"] > 0.6
+    detections = json.loads(results.read_text())
+    assert {"image_id", "category_id", "segmentation", "score"} == set(detections[0])
+
+
+def test_a_model_that_is_right_has_a_perfect_score(pictures, tmp_path):
+    """Take the model's own detections as the truth."""
+    engine = open_engine(None)
+    evaluate(engine, pictures, results=tmp_path / "found.json")
+    truth = json.loads((pictures / "instances.json").read_text())
+    found = json.loads((tmp_path / "found.json").read_text())
+    best = [d for d in found if d["score"] > 0.5]
+    for number, detection in enumerate(best, 1):
+        mask = detection["segmentation"]
+        detection |= {"id": number, "iscrowd": 0, "area": 400.0, "bbox": [0, 0, 20, 20], "segmentation": mask}
+    (tmp_path / "images").symlink_to(pictures / "images")
+    (tmp_path / "instances.json").write_text(json.dumps(truth | {"annotations": best}))
+    scores = evaluate(engine, tmp_path)
+    assert scores.metrics["AP"] == pytest.approx(1, abs=1e-6)
+    engine.close()
+
+
+def test_data_sets_that_are_none_are_refused(solo, pictures, tmp_path):
+    assert "expected coco:DIR" in solo("eval", "--data", pictures)[2]
+    assert "expected instances.json" in solo("eval", "--data", f"coco:{tmp_path}")[2]
+    (tmp_path / "images").mkdir()
+    (tmp_path / "instances.json").write_text("{}")
+    code, _, err = solo("eval", "--data", f"coco:{tmp_path}")
+    assert (code, err.count("\n")) == (2, 1)
+    record = json.loads((pictures / "instances.json").read_text())
+    record["categories"] = record["categories"][1:]
+    (tmp_path / "instances.json").write_text(json.dumps(record))
+    with pytest.raises(DatasetError, match=r"lacks the model's classes \['ball'\]"):
+        evaluate(open_engine(None), tmp_path)
+
+
+def test_contact_sheet_shows_the_run(solo, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    source = "test://?size=160x90&frames=30"
+    code, out, _ = solo("run", "--source", source, "--contact-sheet", sheet)
+    assert code == 0
+    assert out.rstrip().endswith(str(sheet))
+    picture = cv2.imread(str(sheet))
+    assert picture.shape == (4 * 270 + 5 * 8, 3 * 480 + 4 * 8, 3)
+    tiles = picture[8:-8, 8:-8]
+    assert len({tiles[y : y + 270, x : x + 480].tobytes() for y in range(0, 1100, 278) for x in range(0, 1400, 488)}) == 12
+    code, _, err = solo("run", "--source", source, "--contact-sheet", tmp_path / "sheet.txt")
+    assert (code, "expected a file that ends in .png or .jpg" in err) == (2, True)
+
+
+def test_contact_sheet_of_one_frame_is_one_tile(solo, tmp_path):
+    assert solo("run", "--source", "test://?size=64x64&frames=1", "--contact-sheet", tmp_path / "s.jpg")[0] == 0
+    assert cv2.imread(str(tmp_path / "s.jpg")).shape == (480 + 16, 480 + 16, 3)
+    assert np.ptp(cv2.imread(str(tmp_path / "s.jpg"))) > 0

@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import importlib.util
+import logging
+import sys
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from fakes import TINY_SPEC, write_tiny_model
+from onnx import numpy_helper
+
+from solo_rt.engine import base, find_model, open_engine, shipped_models
+from solo_rt.engine.onnx_file import read_onnx
+from solo_rt.errors import EngineError, SpecError, UsageError
+from solo_rt.spec import METADATA_KEY, SoloV2Decoder
+
+BACKENDS = [
+    "onnxruntime",
+    pytest.param(
+        "openvino",
+        marks=pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is not installed"),
+    ),
+]
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    return write_tiny_model(tmp_path / "tiny.onnx")
+
+
+def picture(seed=0):
+    return np.random.default_rng(seed).normal(0, 1, (1, 3, 32, 64)).astype(np.float32)
+
+
+def by_hand(path, image):
+    """Compute the scores of the tiny model in numpy: mean colour per cell, through a sigmoid."""
+    (image,) = image
+    cells = [image[:, y * 8 : y * 8 + 8, x * 16 : x * 16 + 16] for y in range(4) for x in range(4)]
+    cells += [image[:, y * 10 : y * 10 + 10, x * 21 : x * 21 + 21] for y in range(3) for x in range(3)]
+    return 1 / (1 + np.exp(-np.stack([cell.mean((1, 2)) for cell in cells])))[None]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_outputs_are_those_of_the_model(backend, tiny):
+    engine = open_engine(tiny, backend=backend, device="cpu", threads=1)
+    image = picture()
+    outputs = engine.infer({"image": image})
+    assert engine.spec == TINY_SPEC
+    assert engine.backend == f"{backend} cpu, 1 thread"
+    assert {name: array.shape for name, array in outputs.items()} == {
+        "scores": (1, 25, 3),
+        "kernels": (1, 25, 4),
+        "features": (1, 4, 8, 16),
+    }
+    np.testing.assert_allclose(outputs["scores"], by_hand(tiny, image), atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_outputs_belong_to_the_caller_and_inputs_are_left_alone(backend, tiny):
+    engine = open_engine(tiny, backend=backend)
+    first_image = picture(1)
+    first = engine.infer({"image": first_image})
+    before = {name: array.copy() for name, array in first.items()}
+    engine.infer({"image": picture(2)})
+    np.testing.assert_array_equal(first_image, picture(1))
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, before[name])
+        array += 1  # writable
+    again = engine.infer({"image": first_image})
+    np.testing.assert_array_equal(again["scores"], before["scores"])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_closed_engine_refuses_to_infer(backend, tiny):
+    engine = open_engine(tiny, backend=backend)
+    engine.close()
+    engine.close()
+    with pytest.raises(EngineError, match="the engine is closed"):
+        engine.infer({"image": picture()})
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_wrong_input_size_is_one_line(backend, tiny):
+    with pytest.raises(EngineError, match="failed on a frame: ") as caught:
+        open_engine(tiny, backend=backend).infer({"image": np.zeros((1, 3, 16, 64), np.float32)})
+    assert "\n" not in str(caught.value)
+
+
+def test_threads_default_to_all_cores_but_one_from_three_on(monkeypatch):
+    for cores, threads in [(1, 1), (2, 2), (3, 2), (8, 7)]:
+        monkeypatch.setattr(base.os, "sched_getaffinity", lambda pid, n=cores: set(range(n)), raising=False)
+        assert base.default_threads() == threads
+
+
+def test_auto_reports_its_choice_once(tiny, caplog):
+    with caplog.at_level(logging.INFO, "solo_rt"):
+        engine = open_engine(tiny)
+    assert [record.message for record in caplog.records] == [f"model tiny on {engine.backend}"]
+
+
+@pytest.mark.parametrize(
+    ("installed", "intel", "device", "backend"),
+    [
+        (True, True, "auto", "openvino"),
+        (True, True, "cpu", "openvino"),
+        (True, True, "cuda", "onnxruntime"),
+        (True, False, "auto", "onnxruntime"),
+        (False, True, "auto", "onnxruntime"),
+    ],
+)
+def test_auto_takes_openvino_only_where_it_is_installed_on_intel(monkeypatch, installed, intel, device, backend):
+    monkeypatch.setattr(base.importlib.util, "find_spec", lambda name: object() if installed else None)
+    monkeypatch.setattr(base, "_has_intel_cpu", lambda: intel)
+    assert base._preferred_backend(device) == backend
+
+
+def test_cuda_without_its_provider_is_an_error(tiny):
+    for device in ("cuda", "cuda:1"):
+        with pytest.raises(EngineError, match=f"device {device}: this ONNX Runtime has no CUDA provider"):
+            open_engine(tiny, backend="onnxruntime", device=device)
+
+
+def test_cuda_that_does_not_start_is_an_error_if_asked_for_and_a_warning_if_not(tiny, monkeypatch, caplog):
+    """ONNX Runtime takes the CPU without a word when CUDA fails to start; here its provider only claims to exist."""
+    from solo_rt.engine import onnxruntime as module
+
+    genuine = module.ort.InferenceSession
+    monkeypatch.setattr(module.ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(
+        module.ort,
+        "InferenceSession",
+        lambda path, options, providers: genuine(path, options, providers=["CPUExecutionProvider"]),
+    )
+    with pytest.raises(EngineError, match="device cuda:0: ONNX Runtime could not start CUDA"):
+        open_engine(tiny, backend="onnxruntime", device="cuda:0")
+    assert open_engine(tiny, backend="onnxruntime", threads=2).backend == "onnxruntime cpu, 2 threads"
+    assert "could not start CUDA and computes on the CPU" in caplog.text
+
+
+def test_openvino_that_is_not_installed_is_an_error(tiny, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "solo_rt.engine.openvino", raising=False)
+    with pytest.raises(EngineError, match=r"install solo-rt\[openvino\]"):
+        open_engine(tiny, backend="openvino")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"backend": "tensorflow"}, "unknown backend 'tensorflow'; expected one of auto, onnxruntime, openvino"),
+        ({"device": "tpu", "backend": "onnxruntime"}, "unknown device 'tpu'; expected auto, cpu, cuda or cuda:N"),
+        ({"device": "cuda:x", "backend": "onnxruntime"}, "unknown device 'cuda:x'"),
+        ({"threads": 0}, "threads must be at least 1, got 0"),
+    ],
+)
+def test_arguments_that_cannot_work_are_refused(arguments, message, tiny):
+    with pytest.raises(UsageError, match=message):
+        open_engine(tiny, **arguments)
+
+
+def test_model_is_found_by_path_or_by_shipped_name(tiny, monkeypatch):
+    monkeypatch.setattr(base, "shipped_models", lambda: {"solov2-nano": tiny})
+    assert find_model() == find_model("solov2-nano") == find_model(tiny) == find_model(str(tiny)) == tiny
+
+
+def test_shipped_models_are_onnx_files_with_a_spec():
+    for name, path in shipped_models().items():
+        assert base.read_spec(path).name == name
+
+
+def test_unknown_name_lists_the_known_ones(tiny, monkeypatch):
+    monkeypatch.setattr(base, "shipped_models", lambda: {"solov2-nano": tiny, "a": tiny})
+    with pytest.raises(UsageError, match=r"no model named nano ships with solo-rt .there are: a, solov2-nano.; give"):
+        find_model("nano")
+
+
+def test_missing_file_foreign_extension_and_folder_are_refused(tmp_path):
+    for given, message in [
+        (tmp_path / "no.onnx", "no such model file"),
+        (tmp_path, "no such model file"),
+        ("./nothing", "no such model file"),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            find_model(given)
+    (tmp_path / "model.pt").write_bytes(b"x")
+    with pytest.raises(UsageError, match=r"expected an .onnx file written by solo-rt export, got .pt"):
+        find_model(tmp_path / "model.pt")
+
+
+def test_onnx_without_our_spec_is_refused(tmp_path):
+    path = write_tiny_model(tmp_path / "foreign.onnx", spec=None)
+    with pytest.raises(SpecError, match=r"expected metadata 'solo_rt.spec', found none; make the file with solo-rt ex"):
+        open_engine(path)
+
+
+def test_unreadable_spec_names_the_file(tiny):
+    model = onnx.load(tiny)
+    model.metadata_props[0].value = "{"
+    onnx.save(model, tiny)
+    with pytest.raises(SpecError, match=r"tiny.onnx: model spec is not JSON"):
+        open_engine(tiny)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_other_output_names_are_refused(backend, tmp_path):
+    path = write_tiny_model(tmp_path / "m.onnx", outputs={"scores": "cate_preds"})
+    with pytest.raises(SpecError, match=r"outputs: expected \['features', 'kernels', 'scores'\] from the spec, got "):
+        open_engine(path, backend=backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_other_output_sizes_are_refused(backend, tmp_path):
+    spec = replace(TINY_SPEC, decoder=SoloV2Decoder(grids=(4, 2), level_strides=(8, 16)))
+    path = write_tiny_model(tmp_path / "m.onnx", spec=spec)
+    with pytest.raises(SpecError, match=r"outputs: expected 'scores' \[1, 20, 3\] from the spec, got \[1, 25, 3\]"):
+        open_engine(path, backend=backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_other_input_size_is_refused(backend, tmp_path):
+    spec = replace(TINY_SPEC, input=replace(TINY_SPEC.input, width=96))
+    path = write_tiny_model(tmp_path / "m.onnx", spec=spec)
+    with pytest.raises(SpecError, match=r"inputs: expected 'image' \[1, 3, 32, 96\] from the spec, got \[1, 3, 32, 64"):
+        open_engine(path, backend=backend)
+
+
+def test_kernels_that_do_not_fit_the_features_are_refused(tmp_path):
+    path = write_tiny_model(tmp_path / "m.onnx", channels=5)
+    with pytest.raises(SpecError, match="expected as many kernel as feature channels, got 5 and 4"):
+        open_engine(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an onnx file", b"\x00" * 100, b"\x3a\xff\xff\xff\xff\x7f"])
+def test_file_that_is_no_onnx_is_refused(content, tmp_path):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(content)
+    with pytest.raises(SpecError, match=r"m.onnx: expected an ONNX model, got something else or a damaged file"):
+        open_engine(path)
+
+
+def test_file_cut_short_is_refused_wherever_it_ends(tiny):
+    """Cut before the metadata it has no spec, cut inside a message it is damaged; never anything but one line."""
+    content = tiny.read_bytes()
+    for size in range(0, len(content) - 1, 7):
+        tiny.write_bytes(content[:size])
+        with pytest.raises((SpecError, EngineError)) as caught:
+            open_engine(tiny)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_graph_the_backend_cannot_load_is_one_line(backend, tiny):
+    model = onnx.load(tiny)
+    model.graph.node[1].op_type = "NoSuchOperator"
+    onnx.save(model, tiny)
+    with pytest.raises(EngineError, match=r"tiny.onnx: .* cannot load the model: ") as caught:
+        open_engine(tiny, backend=backend)
+    assert "\n" not in str(caught.value)
+
+
+def test_reader_says_what_the_onnx_package_says(tiny):
+    model, file = onnx.load(tiny), read_onnx(tiny)
+    assert file.metadata == {METADATA_KEY: TINY_SPEC.to_json()}
+    assert file.size == tiny.stat().st_size
+    assert file.opset == model.opset_import[0].version
+    assert file.producer == model.producer_name
+    assert sum(file.operators.values()) == len(model.graph.node)
+    assert file.operators["Conv"] == sum(node.op_type == "Conv" for node in model.graph.node)
+    assert file.parameters == sum(numpy_helper.to_array(tensor).size for tensor in model.graph.initializer)
+
+
+def test_reader_counts_scalars_and_packed_sizes(tmp_path):
+    """A scalar has no sizes and one element; a writer may pack the sizes of a tensor into one field."""
+    packed = bytes([0x0A, 2, 3, 5, 0x10, 1])  # dims = [3, 5] packed, data_type = 1
+    scalar = bytes([0x10, 1])
+    graph = b"".join(bytes([0x2A, len(tensor)]) + tensor for tensor in (packed, scalar))
+    path = tmp_path / "m.onnx"
+    path.write_bytes(bytes([0x3A, len(graph)]) + graph)
+    assert read_onnx(path).parameters == 16

@@ -1,0 +1,430 @@
+from __future__ import annotations
+
+import faulthandler
+import gc
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from fakes import TINY_SPEC, FakeEngine, FakeSink, FakeSource, colour_frame, pipeline_threads, write_tiny_model
+
+from solo_rt import stages as stages_module
+from solo_rt.engine import open_engine
+from solo_rt.errors import EngineError, SinkError, SourceError, UsageError
+from solo_rt.pipeline import run, stream
+from solo_rt.stages import FrameRateLimit, Options
+
+
+@pytest.fixture(autouse=True)
+def _never_hang():
+    """End the whole test run with all stacks if a test hangs, and fail it if it leaves a thread behind."""
+    faulthandler.dump_traceback_later(60, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+    assert pipeline_threads() == []
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+def balanced(report):
+    return report.read == report.processed + report.dropped + report.skipped
+
+
+# -- same results with and without threads
+
+
+@pytest.mark.parametrize("needs_picture", [False, True])
+def test_threads_give_what_the_plain_loop_gives(tiny, needs_picture):
+    with_threads, without = FakeSink(needs_picture=needs_picture), FakeSink(needs_picture=needs_picture)
+    engine = open_engine(tiny)
+    run(FakeSource(30), engine, [with_threads])
+    run(FakeSource(30), engine, [without], options=Options(sync=True))
+    assert len(without.records) == 30
+    assert sum(len(record["instances"]) for record in without.records) > 30
+    assert with_threads.records == without.records
+    assert with_threads.pictures == without.pictures
+    assert len(without.pictures) == (30 if needs_picture else 0)
+
+
+def test_stream_gives_what_run_gives(tiny):
+    sink = FakeSink()
+    run(FakeSource(10), open_engine(tiny), [sink])
+    results = list(stream(FakeSource(10), model=tiny))
+    assert [result.to_record() for result in results] == sink.records
+    assert all(result.rendered is None for result in results)
+    assert list(results[0].stage_seconds) == ["read", "prepare", "infer", "decode"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_every_frame_arrives_in_order(count):
+    sink = FakeSink()
+    report = run(FakeSource(count), FakeEngine(), [sink])
+    assert [record["frame"] for record in sink.records] == list(range(count))
+    assert (report.read, report.processed, report.dropped, report.skipped) == (count, count, 0, 0)
+    assert report.instances == sum(len(record["instances"]) for record in sink.records)
+
+
+def test_all_sinks_get_every_result_and_only_some_a_picture():
+    plain, drawn = FakeSink(), FakeSink(needs_picture=True)
+    run(FakeSource(3), FakeEngine(), [plain, drawn])
+    assert plain.records == drawn.records
+    assert len(drawn.pictures) == 3
+
+
+def test_report_has_times_of_every_stage_in_order():
+    report = run(FakeSource(5), FakeEngine(), [FakeSink(needs_picture=True)])
+    assert list(report.stages) == ["read", "prepare", "infer", "decode", "render", "sink"]
+    assert {stats.count for stats in report.stages.values()} == {5}
+    assert report.latency.count == 5
+    assert report.fps == pytest.approx(5 / report.seconds)
+
+
+# -- what ends a run
+
+
+def test_stop_event_drains_what_is_under_way():
+    stop = threading.Event()
+    sink = FakeSink(gate=lambda result: stop.set() if result.frame.index == 4 else None)
+    report = run(FakeSource(1000), FakeEngine(), [sink], stop=stop)
+    assert report.interrupted
+    assert 5 <= report.processed < 30
+    assert [record["frame"] for record in sink.records] == list(range(report.processed))
+    assert balanced(report)
+
+
+def test_stop_event_in_the_plain_loop_ends_after_the_frame():
+    stop = threading.Event()
+    sink = FakeSink(gate=lambda result: stop.set() if result.frame.index == 4 else None)
+    report = run(FakeSource(1000), FakeEngine(), [sink], stop=stop, options=Options(sync=True))
+    assert (report.read, report.processed, report.interrupted) == (5, 5, True)
+
+
+def test_stop_event_set_before_the_first_frame_ends_at_once():
+    for sync in (False, True):
+        stop = threading.Event()
+        stop.set()
+        report = run(FakeSource(10), FakeEngine(), [], stop=stop, options=Options(sync=sync))
+        assert report.interrupted
+        assert balanced(report)
+
+
+def test_stop_event_ends_a_run_whose_source_is_silent():
+    """The results so far are out while the source still blocks; the thread in it is waited for."""
+    stop, first, never = threading.Event(), threading.Event(), threading.Event()
+    waits = {1: (first, 10.0), 2: (never, 2.0)}  # else the second frame could replace the first
+    silent = FakeSource(
+        10, live=True, gate=lambda index: waits[index][0].wait(waits[index][1]) if index in waits else 0
+    )
+    seen = []
+
+    def stop_soon(progress):
+        seen.append(progress)
+        if progress.processed == 1:
+            first.set()
+        if progress.processed == 2:
+            stop.set()
+
+    started = time.monotonic()
+    report = run(silent, FakeEngine(), [], stop=stop, on_progress=stop_soon)
+    assert report.processed == 2
+    assert time.monotonic() - started < 4
+    assert seen[-1].processed == 2
+
+
+def test_progress_is_told_while_nothing_arrives():
+    slow = FakeSource(1, gate=lambda index: time.sleep(0.5))
+    seen = []
+    run(slow, FakeEngine(), [], on_progress=seen.append)
+    assert [p.processed for p in seen].count(0) >= 3
+    assert seen[-1].processed == 1
+
+
+def test_source_without_frames_is_an_error():
+    for sync in (False, True):
+        with pytest.raises(SourceError, match="fake: expected frames, got none"):
+            run(FakeSource(0), FakeEngine(), [FakeSink()], options=Options(sync=sync))
+
+
+def test_damage_of_the_source_is_reported():
+    report = run(FakeSource(2, damage="3 packets could not be decoded"), FakeEngine(), [])
+    assert report.damage == "3 packets could not be decoded"
+
+
+class Planted(RuntimeError):
+    pass
+
+
+def fail_at(call):
+    calls = []
+
+    def gate(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == call + 1:
+            raise Planted("planted")
+
+    return gate
+
+
+@pytest.mark.parametrize("sync", [False, True])
+@pytest.mark.parametrize("frame", [0, 1, 9, 29])
+@pytest.mark.parametrize("stage", ["read", "prepare", "infer", "decode", "render", "sink"])
+def test_failure_in_a_stage_keeps_the_frames_before_it(stage, frame, sync, monkeypatch):
+    source = FakeSource(30, error=Planted("planted"), fail_at=frame if stage == "read" else -1)
+    engine = FakeEngine(gate=fail_at(frame) if stage == "infer" else lambda call: None)
+    sink = FakeSink(needs_picture=True, gate=fail_at(frame) if stage == "sink" else lambda result: None)
+    if stage in ("prepare", "decode", "render"):
+        genuine, gate = getattr(stages_module, stage), fail_at(frame)
+        monkeypatch.setattr(stages_module, stage, lambda *a, **k: (gate(), genuine(*a, **k))[1])
+    with pytest.raises(Planted, match="planted") as caught:
+        run(source, engine, [sink], options=Options(sync=sync))
+    assert caught.value.__notes__ == [f"in the {stage} stage"]
+    assert [record["frame"] for record in sink.records] == list(range(frame))
+    assert pipeline_threads() == []
+
+
+@pytest.mark.parametrize("error", [EngineError("e"), SinkError("s")])
+def test_error_keeps_its_type_cause_and_exit_code(error):
+    error.__cause__ = OSError("disk")
+    source = FakeSource(5, error=error, fail_at=2)
+    with pytest.raises(type(error)) as caught:
+        run(source, FakeEngine(), [])
+    assert caught.value is error
+    assert isinstance(caught.value.__cause__, OSError)
+    assert caught.value.exit_code == type(error).exit_code
+
+
+def test_two_failing_stages_raise_one_of_them_and_leave_no_thread():
+    engine = FakeEngine(gate=fail_at(3))
+    with pytest.raises((Planted, SourceError)):
+        run(FakeSource(30, error=SourceError("gone"), fail_at=3), engine, [])
+    assert pipeline_threads() == []
+
+
+def test_failing_progress_callback_ends_the_run():
+    def callback(progress):
+        raise Planted("callback")
+
+    with pytest.raises(Planted, match="callback"):
+        run(FakeSource(30), FakeEngine(), [FakeSink()], on_progress=callback)
+    assert pipeline_threads() == []
+
+
+def test_thread_that_does_not_come_back_is_left_behind(monkeypatch, caplog):
+    monkeypatch.setattr("solo_rt.workers.LEAVE_SECONDS", 0.2)
+    free = threading.Event()
+    results = stream(FakeSource(10, gate=lambda index: free.wait(20) if index == 3 else None), model=FakeEngine())
+    next(results)
+    results.close()
+    assert "solo-rt read did not end within 0.2 s" in caplog.text
+    free.set()
+    for thread in pipeline_threads():
+        thread.join(5)
+
+
+# -- leaving a stream early
+
+
+def test_break_ends_all_threads():
+    for result in stream(FakeSource(1000), model=FakeEngine()):
+        if result.frame.index == 3:
+            break
+    gc.collect()
+    assert pipeline_threads() == []
+
+
+def test_exception_in_the_loop_ends_all_threads():
+    with pytest.raises(Planted):
+        for _ in stream(FakeSource(1000), model=FakeEngine()):
+            raise Planted
+    gc.collect()
+    assert pipeline_threads() == []
+
+
+def test_forgotten_stream_ends_its_threads():
+    results = stream(FakeSource(1000), model=FakeEngine())
+    next(results)
+    assert pipeline_threads()
+    del results
+    gc.collect()
+    assert pipeline_threads() == []
+
+
+def test_stream_never_started_starts_nothing():
+    source = FakeSource(10)
+    results = stream(source, model=FakeEngine())
+    assert pipeline_threads() == []
+    results.close()
+
+
+def test_stream_leaves_open_what_it_was_given_open():
+    source, engine = FakeSource(3), FakeEngine()
+    assert len(list(stream(source, model=engine))) == 3
+    assert (source.closed, engine.closed) == (False, False)
+
+
+def test_interpreter_ends_with_a_stream_half_read():
+    program = (
+        "import sys; sys.path.insert(0, 'tests')\n"
+        "from fakes import FakeEngine, FakeSource\n"
+        "import solo_rt\n"
+        "results = solo_rt.stream(FakeSource(1000), model=FakeEngine())\n"
+        "print(next(results).frame.index)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
+
+
+# -- live sources
+
+
+def test_live_source_drops_the_oldest_and_counts_every_drop():
+    sink = FakeSink()
+    source = FakeSource(100, live=True, gate=lambda index: time.sleep(0.002))
+    report = run(source, FakeEngine(gate=lambda call: time.sleep(0.02)), [sink])
+    assert report.read == 100
+    assert report.dropped > 40
+    assert balanced(report)
+    frames = [record["frame"] for record in sink.records]
+    assert frames == sorted(set(frames))
+    assert frames[-1] == 99
+
+
+def test_live_source_is_never_far_behind():
+    """One frame may wait ready for inference and one in front of preparation, whatever the load."""
+    service, period = 0.03, 0.005
+    source = FakeSource(120, live=True, gate=lambda index: time.sleep(period))
+    report = run(source, FakeEngine(gate=lambda call: time.sleep(service)), [])
+    assert report.latency.p95 < 3 * service + 2 * period
+
+
+def test_file_is_never_dropped_however_slow_the_sink():
+    report = run(FakeSource(40), FakeEngine(), [FakeSink(gate=lambda result: time.sleep(0.003))])
+    assert (report.processed, report.dropped) == (40, 0)
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("sync", [False, True])
+def test_max_frames_counts_results(live, sync):
+    sink = FakeSink()
+    source = FakeSource(200, live=live, gate=lambda index: time.sleep(0.001 if live else 0))
+    engine = FakeEngine(gate=lambda call: time.sleep(0.005 if live else 0))
+    report = run(source, engine, [sink], options=Options(max_frames=7, sync=sync))
+    assert report.processed == len(sink.records) == 7
+    assert balanced(report)
+    assert report.read == 7 or live
+
+
+def test_max_frames_beyond_the_end_changes_nothing():
+    assert run(FakeSource(5), FakeEngine(), [], options=Options(max_frames=50)).processed == 5
+
+
+# -- max_fps
+
+
+def kept(times, max_fps, *, live=False):
+    """Return the times at which a frame is kept."""
+    limit = FrameRateLimit(max_fps, live=live)
+    frame = colour_frame(0)
+    if live:
+        return [t for t in times if limit(replace(frame, captured_at=t))]
+    return [t for t in times if limit(replace(frame, pts=round(t * 90000), time_base=frame.time_base * 30 / 90000))]
+
+
+@pytest.mark.parametrize(("rate", "max_fps"), [(30, 10), (30, 20), (25, 10), (60, 50), (24, 7), (240, 10)])
+def test_max_fps_keeps_as_many_frames_per_second_of_video(rate, max_fps):
+    times = kept([i / rate for i in range(rate * 10)], max_fps)
+    assert set(Counter(int(t + 1e-6) for t in times).values()) == {max_fps}
+
+
+@pytest.mark.parametrize("rate", [24, 25, 30, 60])
+def test_max_fps_at_the_rate_of_the_source_keeps_all_despite_rounded_time_stamps(rate):
+    times = [round(i * 1000 / rate) / 1000 for i in range(rate * 20)]
+    assert kept(times, rate) == times
+
+
+def test_max_fps_tolerates_the_jitter_of_a_camera():
+    times = [i / 30 + (0.005 if i % 2 else 0) for i in range(300)]
+    assert kept(times, 30, live=True) == times
+
+
+def test_max_fps_goes_on_when_time_jumps():
+    times = [0, 0.1, 0.2, 100.0, 100.1, 3.0, 3.1]
+    assert kept(times, 10) == times
+
+
+def test_max_fps_counts_what_it_skips():
+    report = run(FakeSource(60), FakeEngine(), [], options=Options(max_fps=10))
+    assert (report.read, report.processed, report.skipped) == (60, 20, 40)
+
+
+def test_max_fps_and_max_frames_together_count_results():
+    report = run(FakeSource(60), FakeEngine(), [], options=Options(max_fps=10, max_frames=5))
+    assert report.processed == 5
+    assert balanced(report)
+
+
+# -- options
+
+
+def test_classes_keep_only_those_named(tiny):
+    engine = open_engine(tiny)
+    everything = [r.instances for r in stream(FakeSource(5), model=engine, conf=0.0, max_det=1000)]
+    only_blue = [r.instances for r in stream(FakeSource(5), model=engine, conf=0.0, max_det=4, classes=("blue",))]
+    assert any(len(found) > 4 for found in everything)
+    for found, blue in zip(everything, only_blue, strict=True):
+        expected = found.scores[found.class_ids == TINY_SPEC.classes.index("blue")][:4]
+        assert blue.scores.tolist() == expected.tolist()
+        assert set(blue.class_ids) <= {2}
+
+
+def test_unknown_class_names_the_known_ones():
+    with pytest.raises(UsageError, match="unknown class purple; the model knows red, green, blue"):
+        next(stream(FakeSource(1), model=FakeEngine(), classes=("purple", "red")))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"conf": 1.5}, "conf must be in 0..1, got 1.5"),
+        ({"conf": float("nan")}, "conf must be"),
+        ({"max_det": 0}, "max_det must be at least 1, got 0"),
+        ({"max_frames": 0}, "max_frames must be at least 1, got 0"),
+        ({"max_fps": 0.0}, "max_fps must be above 0, got 0.0"),
+        ({"max_fps": float("nan")}, "max_fps must be above 0"),
+    ],
+)
+def test_options_refuse_what_cannot_work(values, message):
+    with pytest.raises(UsageError, match=message):
+        Options(**values)
+
+
+# -- memory
+
+
+def test_pictures_do_not_pile_up():
+    alive: list[weakref.ref] = []
+    most = 0
+
+    def count(progress):
+        nonlocal most
+        most = max(most, sum(ref() is not None for ref in alive))
+
+    class Watched(FakeSource):
+        def __iter__(self):
+            for frame in super().__iter__():
+                alive.append(weakref.ref(frame.planes[0]))
+                yield frame
+
+    run(Watched(2000), FakeEngine(), [], on_progress=count)
+    assert len(alive) == 2000
+    assert most < 20
+    gc.collect()
+    assert sum(ref() is not None for ref in alive) == 0

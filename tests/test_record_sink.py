@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from clips import info, result_of, rgb_frame, run_child, yuv_frame
+
+from solo_rt.errors import SinkError
+from solo_rt.sink import open_sink
+from solo_rt.types import Instances, Masks, Result
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_header_comes_first(tmp_path: Path) -> None:
+    given = info(uri="clip.mp4", frame_rate=Fraction(30000, 1001), time_base=Fraction(1, 90000))
+    path = tmp_path / "a.jsonl"
+    open_sink(str(path), info=given, model="solov2-light", classes=("cat", "größe")).close()
+    assert lines(path) == [
+        {
+            "solo_rt": 1,
+            "source": "clip.mp4",
+            "model": "solov2-light",
+            "classes": ["cat", "größe"],
+            "size": [48, 64],
+            "frame_rate": [30000, 1001],
+            "time_base": [1, 90000],
+        }
+    ]
+    assert "größe".encode() in path.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".ndjson", ".JSONL"])
+def test_one_compact_line_per_result(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    results = [result_of(yuv_frame(i)) for i in range(3)]
+    with open_sink(str(path), info=info(frame_rate=None)) as sink:
+        assert not sink.needs_picture
+        for result in results:
+            sink.write(result)
+            assert path.read_bytes().endswith(b"\n")  # every line is with the operating system at once
+    header, *records = lines(path)
+    assert header["frame_rate"] is None
+    assert records == [result.to_record() for result in results]
+    assert b" " not in path.read_bytes().split(b"\n", 1)[1]
+
+
+def test_objects_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    masks = Masks(
+        np.full(4, 255, np.uint8), np.array([0, 4]), np.array([[0, 0, 2, 2]], np.int32), (12, 16), (0.25, 0.25)
+    )
+    found = Instances(
+        (48, 64),
+        np.array([[0.0, 0.0, 8.0, 8.0]], np.float32),
+        np.array([0.5], np.float32),
+        np.array([1], np.int32),
+        masks,
+        np.array([7], np.int32),
+    )
+    monkeypatch.setattr(Instances, "rles", lambda self: [{"size": [48, 64], "counts": "abc"}])
+    with open_sink(str(tmp_path / "a.jsonl"), info=info()) as sink:
+        sink.write(Result(yuv_frame(0), found, ("cat", "dog")))
+    entry = {"class_id": 1, "class": "dog", "score": 0.5, "box": [0.0, 0.0, 8.0, 8.0], "track_id": 7}
+    assert lines(tmp_path / "a.jsonl")[1]["instances"] == [{**entry, "rle": {"size": [48, 64], "counts": "abc"}}]
+
+
+def test_a_file_name_that_is_no_unicode_survives(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    frame = rgb_frame(np.zeros((4, 4, 3), np.uint8), name=name)
+    with open_sink(str(tmp_path / "a.jsonl"), info=info()) as sink:
+        sink.write(result_of(frame))
+    assert lines(tmp_path / "a.jsonl")[1]["name"] == name
+
+
+def test_a_full_disk_is_a_sink_error(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").symlink_to("/dev/full")
+    before = psutil.Process().num_fds()
+    with pytest.raises(SinkError, match=r"a\.jsonl: writing failed after 0 frames: No space left on device"):
+        open_sink(str(tmp_path / "a.jsonl"), info=info())
+    assert psutil.Process().num_fds() == before
+
+
+def test_a_disk_that_fills_up_leaves_one_torn_line_at_most(tmp_path: Path) -> None:
+    body = """
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+        sink = open_sink(path, info=info())
+        for attempt in range(2):
+            try:
+                for i in range(1000):
+                    sink.write(result_of(yuv_frame(i)))
+            except SinkError as error:
+                print(i, error)
+        sink.close()
+    """
+    path = tmp_path / "a.jsonl"
+    done = run_child(body, path)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second = done.stdout.splitlines()
+    count = int(first.split()[0])
+    assert "File too large" in first
+    assert "it failed before" in second
+    *whole, _torn = path.read_text().split("\n")
+    assert [json.loads(line).get("frame") for line in whole] == [None, *range(count)]
+
+
+def test_kill_9_loses_no_line(tmp_path: Path) -> None:
+    body = """
+        sink = open_sink(path, info=info())
+        for i in range(50):
+            sink.write(result_of(yuv_frame(i)))
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    path = tmp_path / "a.jsonl"
+    assert run_child(body, path).returncode == -signal.SIGKILL
+    assert [record["frame"] for record in lines(path)[1:]] == list(range(50))

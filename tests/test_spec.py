@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from fakes import TINY_SPEC
+
+from solo_rt.errors import SpecError
+from solo_rt.spec import InputSpec, ModelSpec, SoloV2Decoder
+
+
+def changed(**values):
+    """Return the JSON of the tiny spec with top-level fields replaced; None removes one."""
+    record = {**json.loads(TINY_SPEC.to_json()), **values}
+    return json.dumps({key: value for key, value in record.items() if value is not None})
+
+
+def nested(part, **values):
+    return changed(**{part: {**json.loads(TINY_SPEC.to_json())[part], **values}})
+
+
+def test_spec_survives_its_json():
+    assert ModelSpec.from_json(TINY_SPEC.to_json()) == TINY_SPEC
+
+
+def test_json_is_one_line_that_keeps_names_readable():
+    text = replace(TINY_SPEC, classes=("卡车", "Straße")).to_json()
+    assert "\n" not in text
+    assert "卡车" in text
+    assert ModelSpec.from_json(text).classes == ("卡车", "Straße")
+
+
+def test_output_shapes_follow_from_grids_classes_and_stride():
+    assert TINY_SPEC.decoder.cells == 25
+    assert TINY_SPEC.output_shapes == {"scores": (1, 25, 3), "kernels": (1, 25, -1), "features": (1, -1, 8, 16)}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "model spec is not JSON"),
+        ("[]", "must be a JSON object, got list"),
+        (changed(schema=99), "schema 99, this solo-rt reads 1; update solo-rt or export again"),
+        (changed(schema=None), "schema None"),
+        (changed(colour="red"), r"ModelSpec has unknown fields \['colour'\]; update solo-rt"),
+        (changed(input=None), "expected an object for InputSpec, got NoneType"),
+        (changed(input=[1]), "expected an object for InputSpec, got list"),
+        (changed(name=None), "missing .*'name'.*; export the model again"),
+        (nested("decoder", kind="yolo"), "decoder 'yolo', this solo-rt knows: solov2"),
+        (changed(decoder=None), "decoder None"),
+        (changed(decoder="yolo"), "decoder 'yolo'"),
+        (changed(decoder="solov2"), "expected an object for SoloV2Decoder, got str"),
+        (nested("decoder", flavour=1), r"SoloV2Decoder has unknown fields \['flavour'\]"),
+        (nested("input", height=33), "divisible by 32, got 33x64"),
+        (nested("input", height="32"), "InputSpec.height must be int, got '32'; export again"),
+        (nested("decoder", grids=4), r"SoloV2Decoder.grids must be tuple\[int, ...\], got 4"),
+        (nested("decoder", score_threshold=True), "score_threshold must be float, got True"),
+        (nested("decoder", nms_kernel="cubic"), "nms_kernel must be Literal..gaussian., .linear.., got .cubic."),
+        (nested("provenance", metrics={"AP": "high"}), "metrics must be Mapping.str, float., got"),
+        (changed(classes="red"), r"ModelSpec.classes must be tuple\[str, ...\], got 'red'"),
+    ],
+)
+def test_json_that_is_no_spec_says_what_is_wrong(text, message):
+    with pytest.raises(SpecError, match=message) as caught:
+        ModelSpec.from_json(text)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"height": 0}, "positive and divisible by 32, got 0x64"),
+        ({"width": 50}, "got 32x50"),
+        ({"batch": 0}, "batch 0"),
+        ({"std": (1.0, 0.0, 1.0)}, "three positive stds"),
+        ({"mean": (1.0,)}, "three means"),
+    ],
+)
+def test_input_that_cannot_be_is_refused(values, message):
+    with pytest.raises(SpecError, match=message):
+        InputSpec(**{"height": 32, "width": 64, **values})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"grids": ()}, "one stride per grid"),
+        ({"level_strides": (8,)}, "one stride per grid"),
+        ({"nms_kernel": "cubic"}, "expected nms_kernel gaussian or linear, got 'cubic'"),
+        ({"score_threshold": 1.0}, r"score_threshold must be in \[0, 1\), got 1.0"),
+        ({"mask_threshold": -0.1}, "mask_threshold must be in"),
+        ({"update_threshold": float("nan")}, "update_threshold must be in"),
+        ({"nms_pre": 0}, "must be positive"),
+        ({"nms_sigma": 0.0}, "must be positive"),
+    ],
+)
+def test_decoder_that_cannot_be_is_refused(values, message):
+    with pytest.raises(SpecError, match=message):
+        SoloV2Decoder(**{"grids": (4, 3), "level_strides": (8, 16), **values})
+
+
+def test_classes_must_be_there_and_distinct():
+    for classes, message in [((), "at least one class"), (("a", "a"), "must be distinct, got")]:
+        with pytest.raises(SpecError, match=message):
+            replace(TINY_SPEC, classes=classes)

@@ -1,0 +1,409 @@
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import psutil
+import pytest
+from clips import LOSSLESS, info, planes, result_of, rgb_frame, run_child, times, write_clip, yuv_frame
+
+from solo_rt.errors import SinkError, UsageError
+from solo_rt.sink import open_sink
+from solo_rt.sink.canvas import Canvas
+from solo_rt.source import open_source
+from solo_rt.types import Frame, Result
+
+MP4_LIKE = [".mp4", ".mov"]
+ALL = [".mp4", ".mov", ".mkv", ".avi"]
+
+
+def write(path: Path, frames: Sequence[Frame], *, crf: int = 23, preset: str = "ultrafast") -> None:
+    given = info(time_base=frames[0].time_base)
+    with open_sink(str(path), info=given, crf=crf, preset=preset) as sink:
+        assert sink.needs_picture
+        for frame in frames:
+            sink.write(result_of(frame))
+
+
+def read(path: Path) -> list[Frame]:
+    with open_source(str(path)) as source:
+        frames = list(source)
+        assert source.damage is None
+    return frames
+
+
+# Time.
+
+STAMPS = [
+    (Fraction(1, 30), list(range(20))),
+    (Fraction(1, 30), list(range(7, 27))),
+    (Fraction(1001, 30000), list(range(20))),
+    (Fraction(1, 90000), [3003 * i for i in range(20)]),
+    (Fraction(1, 90000), [126_001 + 3000 * i for i in range(20)]),
+    (Fraction(1, 1000), [0, 33, 70, 71, 500, 533, 2000, 2033]),
+    (Fraction(1, 1000), [0, 1000, 31_000, 32_000]),
+]
+NAMES = ["cfr", "late-cfr", "ntsc", "ntsc-90k", "late-90k", "vfr", "gap"]
+
+
+@pytest.mark.parametrize("suffix", MP4_LIKE)
+@pytest.mark.parametrize(("time_base", "pts"), STAMPS, ids=NAMES)
+def test_time_stamps_are_the_sources(tmp_path: Path, suffix: str, time_base: Fraction, pts: list[int]) -> None:
+    path = tmp_path / f"a{suffix}"
+    write(path, [yuv_frame(i, pts=p, time_base=time_base) for i, p in enumerate(pts)])
+    assert times(read(path)) == [p * time_base for p in pts]
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert stream.frames == len(pts)  # a plain file, not a fragmented one
+        duration = stream.duration * stream.time_base
+    assert abs(duration - (pts[-1] - pts[0]) * time_base - Fraction(1, 30)) <= time_base / 2
+
+
+@pytest.mark.parametrize(("time_base", "pts"), STAMPS, ids=NAMES)
+def test_matroska_rounds_to_milliseconds_and_avi_to_frames(tmp_path: Path, time_base: Fraction, pts: list[int]) -> None:
+    frames = [yuv_frame(i, pts=p, time_base=time_base) for i, p in enumerate(pts)]
+    write(tmp_path / "a.mkv", frames)
+    got = times(read(tmp_path / "a.mkv"))
+    assert len(got) == len(pts)
+    assert max(abs(g - p * time_base) for g, p in zip(got, pts, strict=True)) <= Fraction(1, 2000)
+    if pts[0] == 0:
+        write(tmp_path / "a.avi", frames)
+        got = times(read(tmp_path / "a.avi"))
+        assert len(got) == len(pts)
+        assert max(abs(g - p * time_base) for g, p in zip(got, pts, strict=True)) <= Fraction(1, 15)
+
+
+@pytest.mark.parametrize("suffix", ALL)
+@pytest.mark.parametrize(
+    "pts",
+    [
+        [0, 40, 80, 40, 120, 160],
+        [0, 40, 40, 40, 80],
+        [-120, -80, -40, 0, 40],
+        [0, 40, 108_000_000, 108_000_040],
+        [2**40, 2**40 + 40, 0, 40],
+    ],
+    ids=["backward", "repeated", "negative", "30-hours", "wrapped"],
+)
+def test_broken_time_stamps_never_cost_a_frame(tmp_path: Path, suffix: str, pts: list[int]) -> None:
+    write(tmp_path / f"a{suffix}", [yuv_frame(i, pts=p, time_base=Fraction(1, 1000)) for i, p in enumerate(pts)])
+    got = times(read(tmp_path / f"a{suffix}"))
+    assert len(got) == len(pts)
+    assert all(later > earlier for earlier, later in pairwise(got))
+    assert got[-1] < 2
+
+
+def test_a_finer_time_base_than_the_file_holds_is_rounded(tmp_path: Path) -> None:
+    pts = [33_366_700 * i for i in range(5)]
+    write(tmp_path / "a.mp4", [yuv_frame(i, pts=p, time_base=Fraction(1, 10**9)) for i, p in enumerate(pts)])
+    assert np.abs(np.array([float(t) for t in times(read(tmp_path / "a.mp4"))]) - np.array(pts) * 1e-9).max() <= 5e-7
+
+
+# Pictures.
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("size", [(64, 48), (66, 50), (2, 2)])
+def test_a_lossless_file_holds_the_planes_bit_for_bit(tmp_path: Path, suffix: str, size: tuple[int, int]) -> None:
+    path = tmp_path / f"a{suffix}"
+    write(path, [yuv_frame(i, size=size) for i in range(5)], crf=0)
+    for i, frame in enumerate(read(path)):
+        for got, expected in zip(frame.planes, planes(i, size[1], size[0]), strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("size", [(65, 48), (64, 47), (65, 47), (1, 1)])
+def test_an_odd_size_repeats_its_last_column_and_row(tmp_path: Path, size: tuple[int, int]) -> None:
+    write(tmp_path / "a.mp4", [yuv_frame(i, size=size) for i in range(3)], crf=0)
+    w, h = size
+    padded = [np.pad(planes(0, h, w)[0], ((0, h % 2), (0, w % 2)), "edge"), *planes(0, h, w)[1:]]
+    for got, expected in zip(read(tmp_path / "a.mp4")[0].planes, padded, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_padded_rows_and_read_only_planes_are_taken(tmp_path: Path) -> None:
+    wide = planes(0, 48, 80)
+    views = (wide[0][:, :64], wide[1][:, :32], wide[2][:, :32])
+    for view in views:
+        view.flags.writeable = False
+    write(tmp_path / "a.mp4", [Frame(views, "yuv420p", time_base=Fraction(1, 30))], crf=0)
+    for got, expected in zip(read(tmp_path / "a.mp4")[0].planes, views, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("matrix", ["bt601", "bt709"])
+@pytest.mark.parametrize("full_range", [False, True])
+def test_colour_tags_are_carried(tmp_path: Path, suffix: str, matrix: str, full_range: bool) -> None:
+    write(tmp_path / f"a{suffix}", [yuv_frame(i, matrix=matrix, full_range=full_range) for i in range(2)], crf=0)
+    frame = read(tmp_path / f"a{suffix}")[0]
+    assert (frame.matrix, frame.full_range) == (matrix, full_range)
+    np.testing.assert_array_equal(frame.planes[0], planes(0, 48, 64)[0])
+    with av.open(str(tmp_path / f"a{suffix}")) as container:
+        assert container.streams.video[0].codec_context.color_range == (2 if full_range else 1)  # tagged, not guessed
+
+
+@pytest.mark.parametrize("suffix", ALL)
+@pytest.mark.parametrize("size", [(64, 48), (65, 47), (48, 720)])
+def test_rgb_keeps_its_colour(tmp_path: Path, suffix: str, size: tuple[int, int]) -> None:
+    pixels = np.full((size[1], size[0], 3), (200, 30, 60), np.uint8)
+    write(tmp_path / f"a{suffix}", [rgb_frame(pixels, index=i) for i in range(3)], crf=1)
+    frame = read(tmp_path / f"a{suffix}")[0]
+    assert frame.matrix == ("bt709" if size[1] >= 720 and suffix != ".avi" else "bt601")
+    assert np.abs(frame.rgb()[20, 20].astype(int) - (200, 30, 60)).max() <= 6
+
+
+def test_avi_keeps_limited_range_colours_although_jpeg_is_full_range(tmp_path: Path) -> None:
+    flat = tuple(np.full(shape, value, np.uint8) for shape, value in (((48, 64), 88), ((24, 32), 116), ((24, 32), 201)))
+    frame = Frame(flat, "yuv420p", time_base=Fraction(1, 30), matrix="bt709")
+    write(tmp_path / "a.avi", [frame])
+    got = read(tmp_path / "a.avi")[0]
+    assert (got.matrix, got.full_range) == ("bt601", True)
+    assert np.abs(got.rgb()[20, 20].astype(int) - frame.rgb()[20, 20]).max() <= 6
+
+
+def test_the_annotated_picture_is_shown_where_there_is_one(tmp_path: Path) -> None:
+    plain, drawn = yuv_frame(0), yuv_frame(3, pts=0)
+    with open_sink(str(tmp_path / "a.mp4"), info=info(), crf=0) as sink:
+        sink.write(Result(plain, result_of(plain).instances, ("thing",), rendered=drawn))
+    np.testing.assert_array_equal(read(tmp_path / "a.mp4")[0].planes[0], planes(3, 48, 64)[0])
+
+
+def test_another_size_is_letterboxed_into_the_first(tmp_path: Path) -> None:
+    white = np.full((40, 40, 3), 255, np.uint8)
+    frames = [rgb_frame(np.zeros((48, 96, 3), np.uint8)), rgb_frame(white, index=1), rgb_frame(white[:, :20], index=2)]
+    write(tmp_path / "a.mp4", frames, crf=0)
+    _, square, tall = (frame.rgb() for frame in read(tmp_path / "a.mp4"))
+    assert square.shape == (48, 96, 3)
+    assert square[:, 26:70].min() >= 253  # 48 of 96 columns, centred
+    assert max(square[:, :22].max(), square[:, 74:].max()) <= 2
+    assert tall[:, 38:58].min() >= 253  # 24 columns
+    assert max(tall[:, :34].max(), tall[:, 62:].max()) <= 2
+
+
+@pytest.mark.parametrize("size", [(400, 1), (1, 400), (3, 3), (1000, 20)])
+def test_the_canvas_takes_any_shape(size: tuple[int, int]) -> None:
+    canvas = Canvas(64, 48, "bt709", True)
+    for frame in (yuv_frame(0, size=size), rgb_frame(np.zeros((size[1], size[0], 3), np.uint8))):
+        picture = canvas.paint(frame)
+        assert (picture.width, picture.height, picture.format.name) == (64, 48, "yuv420p")
+
+
+def test_a_frame_may_be_reused_after_it_was_written(tmp_path: Path) -> None:
+    buffers = planes(0, 48, 64)
+    with open_sink(str(tmp_path / "a.mp4"), info=info(), crf=0) as sink:
+        for i in range(5):
+            for buffer, values in zip(buffers, planes(i, 48, 64), strict=True):
+                buffer[:] = values
+            sink.write(result_of(Frame(buffers, "yuv420p", i, i, Fraction(1, 30))))
+            buffers[0][:] = 0
+    for i, frame in enumerate(read(tmp_path / "a.mp4")):
+        np.testing.assert_array_equal(frame.planes[0], planes(i, 48, 64)[0])
+
+
+def test_from_file_to_file_nothing_is_lost(tmp_path: Path) -> None:
+    source_path, sink_path = tmp_path / "in.mp4", tmp_path / "out.mp4"
+    write_clip(source_path, codec="libx264", options=LOSSLESS, rotation=(90.0, False, False), matrix=1, count=8)
+    with open_source(str(source_path)) as source, open_sink(str(sink_path), info=source.info, crf=0) as sink:
+        for frame in source:
+            sink.write(result_of(frame))
+    before, after = read(source_path), read(sink_path)
+    assert times(before) == times(after)
+    for a, b in zip(before, after, strict=True):
+        assert (a.matrix, a.full_range) == (b.matrix, b.full_range)
+        for x, y in zip(a.planes, b.planes, strict=True):
+            np.testing.assert_array_equal(x, y)
+
+
+# Ends.
+
+
+def test_an_interrupted_run_leaves_a_complete_file(tmp_path: Path) -> None:
+    def run() -> None:
+        with open_sink(str(tmp_path / "a.mp4"), info=info()) as sink:
+            for i in range(7):
+                sink.write(result_of(yuv_frame(i)))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert len(read(tmp_path / "a.mp4")) == 7
+
+
+def test_no_frame_leaves_no_file(tmp_path: Path) -> None:
+    sink = open_sink(str(tmp_path / "a.mp4"), info=info())
+    assert (tmp_path / "a.mp4").exists()
+    sink.close()
+    sink.close()
+    assert not (tmp_path / "a.mp4").exists()
+
+
+@pytest.mark.parametrize("suffix", ALL)
+@pytest.mark.parametrize("count", [40, 97])
+@pytest.mark.parametrize("picture", ["noisy(i)", "result_of(yuv_frame(0, pts=i))"], ids=["noise", "still"])
+def test_kill_9_costs_less_than_a_third_of_a_second(tmp_path: Path, suffix: str, count: int, picture: str) -> None:
+    body = f"""
+        sink = open_sink(path, info=info())
+        for i in range({count}):
+            sink.write({picture})
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    path = tmp_path / f"a{suffix}"
+    assert run_child(body, path).returncode == -signal.SIGKILL
+    with open_source(str(path)) as source:
+        got = times(list(source))
+    assert got[0] == 0
+    assert len(got) >= count - 10
+    np.testing.assert_allclose([float(t) for t in got], np.arange(len(got)) / 30, atol=1e-3)
+
+
+@pytest.mark.parametrize("suffix", ALL)
+def test_a_full_disk_is_reported_once_and_keeps_what_was_written(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    body = """
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        sink = open_sink(path, info=info())
+        try:
+            for i in range(400):
+                sink.write(noisy(i))
+        except SinkError as error:
+            print(i, error)
+        try:
+            sink.write(noisy(i))
+        except SinkError as error:
+            print(i, error)
+        sink.close()
+        sink.close()
+    """
+    done = run_child(body, path)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second = done.stdout.splitlines()
+    index = int(first.split()[0])
+    assert f"{path}: writing failed after {index} frames: File too large" in first
+    assert "it failed before" in second
+    with open_source(str(path)) as source:
+        assert len(list(source)) >= index - 10
+
+
+def test_a_disk_that_fills_up_while_closing_costs_no_fragment(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    body = """
+        sink = open_sink(path, info=info())
+        for i in range(60):
+            sink.write(noisy(i))
+        before = os.path.getsize(path)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before + ROOM, before + ROOM))
+        try:
+            sink.close()
+        except SinkError as error:
+            print(error)
+        else:
+            print(os.path.getsize(path) - before)
+    """
+    needed = int(run_child(body.replace("ROOM", "1_000_000"), path).stdout)
+    for room in (0, 7, needed // 2, needed - 700, needed - 20):
+        done = run_child(body.replace("ROOM", str(room)), path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "writing failed after 60 frames: File too large" in done.stdout, room
+        with open_source(str(path)) as source:
+            assert len(list(source)) >= 50, room
+
+
+# What cannot be opened.
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("none/a.mp4", ["the folder", "does not exist"]),
+        ("folder.mp4", ["Is a directory"]),
+        ("file/a.mp4", ["Not a directory"]),
+        ("a.wmv", [".mp4", ".jsonl", "folder/", "null://"]),
+        ("a", [".mp4"]),
+        ("x" * 300 + ".mp4", ["File name too long"]),
+    ],
+)
+def test_what_cannot_be_written_is_refused_at_once(tmp_path: Path, name: str, words: list[str]) -> None:
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError) as caught:
+        open_sink(str(tmp_path / name), info=info())
+    assert all(word in str(caught.value) for word in [str(tmp_path / name), *words])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_place_without_permission_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(UsageError, match=r"a\.mp4: Permission denied"):
+        open_sink(str(tmp_path / "a.mp4"), info=info())
+
+
+@pytest.mark.parametrize(("crf", "preset"), [(52, "veryfast"), (-1, "veryfast"), (23, "quick")])
+def test_wrong_settings_are_refused_at_once(tmp_path: Path, crf: int, preset: str) -> None:
+    with pytest.raises(UsageError, match=r"expected crf 0\.\.51 and a preset of ultrafast"):
+        open_sink(str(tmp_path / "a.mp4"), info=info(), crf=crf, preset=preset)
+    assert not (tmp_path / "a.mp4").exists()
+
+
+def link_hard(link: Path, target: Path) -> None:
+    link.hardlink_to(target)
+
+
+def link_soft(link: Path, target: Path) -> None:
+    link.symlink_to(target)
+
+
+@pytest.mark.parametrize("link", [None, link_hard, link_soft])
+def test_the_source_is_never_overwritten(tmp_path: Path, link: Callable[[Path, Path], None] | None) -> None:
+    source = tmp_path / "in.mp4"
+    source.write_bytes(b"precious")
+    sink = tmp_path / "out.mp4" if link else tmp_path / "." / "in.mp4"
+    if link:
+        link(sink, source)
+    with pytest.raises(UsageError, match="would overwrite the source"):
+        open_sink(str(sink), info=info(uri=str(source)))
+    assert source.read_bytes() == b"precious"
+
+
+def test_another_file_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "in.mp4").write_bytes(b"in")
+    (tmp_path / "out.mp4").write_bytes(b"x" * 100_000)
+    with open_sink(str(tmp_path / "out.mp4"), info=info(uri=str(tmp_path / "in.mp4"))) as sink:
+        sink.write(result_of(yuv_frame(0)))
+    assert len(read(tmp_path / "out.mp4")) == 1
+
+
+def test_nothing_stays_open(tmp_path: Path) -> None:
+    process = psutil.Process()
+
+    def use() -> None:
+        write(tmp_path / "a.mp4", [yuv_frame(0), yuv_frame(1)])
+        sink = open_sink(str(tmp_path / "b.mkv"), info=info())
+        sink.write(result_of(yuv_frame(0)))
+        sink.close()
+
+    use()
+    before = process.num_fds(), process.num_threads()
+    for _ in range(30):
+        use()
+    assert (process.num_fds(), process.num_threads()) == before
+
+
+def test_a_failed_start_is_a_sink_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise av.error.ExternalError(1, "no encoder today")
+
+    sink = open_sink(str(tmp_path / "a.mp4"), info=info())
+    monkeypatch.setattr(av, "open", refuse)
+    with pytest.raises(SinkError, match="writing failed after 0 frames: no encoder today"):
+        sink.write(result_of(yuv_frame(0)))
+    sink.close()
+    assert not (tmp_path / "a.mp4").exists()

@@ -1,0 +1,87 @@
+"""Export: a self-describing file that computes what the checkpoint computes, or no file at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+
+from solo_rt.errors import ExportError, SpecError, UsageError
+from solo_rt.spec import METADATA_KEY, ModelSpec
+from solo_rt.train import export as export_module
+from solo_rt.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from solo_rt.train.export import OPSET, export, record_metrics
+from solo_rt.train.models import build_model
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("run") / "last.pt"
+    model = build_model("solov2-nano", 2)
+    save_checkpoint(
+        Checkpoint("solov2-nano", ("cat", "dog"), model.state_dict(), 7, {}, {"seed": 5, "recipe": "none"}), path
+    )
+    return path
+
+
+def test_export_writes_a_self_describing_file(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "pets.onnx"
+    errors = export(checkpoint, out, imgsz=(64, 96))
+    assert set(errors) == {"scores", "kernels", "features"}
+    assert max(errors.values()) <= 1e-4
+    model = onnx.load(out)
+    onnx.checker.check_model(model)
+    assert [(o.domain, o.version) for o in model.opset_import] == [("", OPSET)]
+    spec = ModelSpec.from_json({entry.key: entry.value for entry in model.metadata_props}[METADATA_KEY])
+    assert spec.classes == ("cat", "dog")
+    assert (spec.input.height, spec.input.width) == (64, 96)
+    assert spec.provenance.seed == 5
+    shapes = {o.name: tuple(d.dim_value for d in o.type.tensor_type.shape.dim) for o in model.graph.output}
+    assert shapes == {"scores": (1, 968, 2), "kernels": (1, 968, 48), "features": (1, 48, 16, 24)}
+    assert not any(node.op_type == "BatchNormalization" for node in model.graph.node)
+
+    record_metrics(out, spec, {"AP": 0.5})
+    again = ModelSpec.from_json({e.key: e.value for e in onnx.load(out).metadata_props}[METADATA_KEY])
+    assert again.provenance.metrics == {"AP": 0.5}
+
+
+def test_a_wrong_graph_fails_the_export_and_leaves_nothing(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = export_module._write_graph
+
+    def sabotage(model: torch.nn.Module, spec: ModelSpec, path: Path) -> None:
+        with torch.no_grad():
+            model.head.solo_kernel.bias.add_(0.01)
+        honest(model, spec, path)
+        with torch.no_grad():
+            model.head.solo_kernel.bias.sub_(0.01)
+
+    monkeypatch.setattr(export_module, "_write_graph", sabotage)
+    with pytest.raises(ExportError, match="kernels"):
+        export(checkpoint, tmp_path / "bad.onnx", imgsz=(64, 96))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_requests_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="divisible by 32"):
+        export(checkpoint, tmp_path / "x.onnx", imgsz=(60, 96))
+    with pytest.raises(UsageError, match=r"\.onnx"):
+        export(checkpoint, tmp_path / "x.pt", imgsz=(64, 96))
+    with pytest.raises(UsageError, match="no folder"):
+        export(checkpoint, tmp_path / "nowhere" / "x.onnx", imgsz=(64, 96))
+    with pytest.raises(UsageError, match="no checkpoint"):
+        export(tmp_path / "none.pt", tmp_path / "x.onnx")
+
+
+def test_foreign_files_are_not_checkpoints(tmp_path: Path) -> None:
+    text, foreign = tmp_path / "a.pt", tmp_path / "b.pt"
+    text.write_text(json.dumps({}))
+    torch.save({"state_dict": {}}, foreign)
+    for path in (text, foreign):
+        with pytest.raises(UsageError, match="not a"):
+            load_checkpoint(path)

@@ -1,0 +1,77 @@
+"""Training samples: the quarter-size masks, boxes and centres, and the padded batch."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from solo_rt.train.data.samples import MEAN, STD, Sample, collate, sample_from_ids, shrink_mask
+from solo_rt.train.data.world_dataset import WorldDataset
+
+
+@pytest.mark.parametrize("density", [0.0, 0.2, 0.5, 0.8, 1.0])
+def test_masks_shrink_as_opencv_shrinks_them(density: float) -> None:
+    mask = np.random.default_rng(0).random((64, 96)) < density
+    expected = cv2.resize(mask.astype(np.uint8), (24, 16), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(shrink_mask(mask, (16, 24)), expected)
+
+
+def test_two_of_the_four_central_pixels_decide() -> None:
+    for count in range(5):
+        block = np.zeros((4, 4), bool)
+        block[[1, 1, 2, 2][:count], [1, 2, 1, 2][:count]] = True
+        block[0] = block[3] = True  # the border of the block has no say
+        assert shrink_mask(block, (1, 1))[0, 0] == (count >= 2)
+
+
+def test_sample_measures_objects_in_pixels() -> None:
+    ids = np.zeros((30, 50), np.uint8)
+    ids[10:20, 5:45] = 1
+    ids[12, 7] = 2
+    sample = sample_from_ids(np.zeros((30, 50, 3), np.uint8), ids, np.array([4, 2]), imgsz=(32, 64))
+    assert sample.masks.shape == (2, 8, 16)
+    np.testing.assert_array_equal(sample.labels, [4, 2])
+    np.testing.assert_array_equal(sample.boxes, [[5, 10, 45, 20], [7, 12, 8, 13]])
+    np.testing.assert_allclose(sample.centres[1], [7, 12])
+    np.testing.assert_allclose(sample.centres[0], [24.5, 14.5], atol=0.1)
+    assert len(sample_from_ids(sample.image, ids, np.array([4, 2]), imgsz=(32, 64), min_area=2).labels) == 1
+
+
+def test_collate_pads_with_the_mean_colour() -> None:
+    image = np.full((20, 40, 3), 200, np.uint8)
+    nothing = np.zeros((20, 40), np.uint8)
+    one = nothing + 1
+    samples = [sample_from_ids(image, ids, np.array([0]), imgsz=(32, 64)) for ids in (nothing, one, one)]
+    batch = collate(samples, imgsz=(32, 64))
+    assert batch.images.shape == (3, 3, 32, 64)
+    assert batch.image_index.tolist() == [1, 2]
+    assert not batch.images[:, :, 20:].any()
+    assert not batch.images[:, :, :, 40:].any()
+    torch.testing.assert_close(batch.images[0, :, 0, 0], (200 - torch.tensor(MEAN)) / torch.tensor(STD))
+
+
+def test_a_batch_without_objects_is_a_batch() -> None:
+    empty = Sample(
+        np.zeros((32, 32, 3), np.uint8),
+        np.zeros((0, 8, 8), np.uint8),
+        np.zeros(0, np.int64),
+        np.zeros((0, 4), np.float32),
+        np.zeros((0, 2), np.float32),
+    )
+    batch = collate([empty, empty], imgsz=(32, 32))
+    assert batch.masks.shape == (0, 8, 8)
+    assert batch.boxes.shape == (0, 4)
+
+
+def test_the_world_as_data_set_is_reproducible_and_fits() -> None:
+    first, second = (WorldDataset(seed=1, imgsz=(64, 96), length=40) for _ in range(2))
+    for i in (0, 17, 39):
+        a, b = first[i], second[i]
+        np.testing.assert_array_equal(a.image, b.image)
+        np.testing.assert_array_equal(a.masks, b.masks)
+        assert a.image.shape[0] <= 64
+        assert a.image.shape[1] <= 96
+        assert a.masks.shape[1:] == (16, 24)
+    assert not np.array_equal(first[0].image.ravel()[:99], first[8].image.ravel()[:99])

@@ -1,0 +1,116 @@
+"""Target assignment against its slow twin, and the rules of solo.md 3.2 one by one."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from solo_rt.train.data.samples import Batch
+from solo_rt.train.targets import assign
+
+GRIDS = (5, 4, 2)
+RANGES = ((1, 32), (16, 64), (48, 512))
+CELLS = sum(g * g for g in GRIDS)
+
+
+def make_batch(objects: list[tuple[int, float, float, float, float]], *, pictures: int = 2) -> Batch:
+    """Return a batch of 64x128 pictures; an object is (picture, centre x, centre y, width, height)."""
+    n = len(objects)
+    rows = torch.tensor(objects, dtype=torch.float32).reshape(n, 5)
+    centres, half = rows[:, 1:3], rows[:, 3:5] / 2
+    return Batch(
+        images=torch.zeros(pictures, 3, 64, 128),
+        masks=torch.ones(n, 16, 32, dtype=torch.uint8),
+        labels=torch.arange(n) % 3,
+        boxes=torch.cat([centres - half, centres + half], dim=1),
+        centres=centres,
+        image_index=rows[:, 0].long(),
+    )
+
+
+def assign_slowly(batch: Batch) -> tuple[list[int], set[tuple[int, int]]]:
+    """The rules, one object and one cell at a time."""
+    height, width = batch.images.shape[-2:]
+    owner = [-1] * (len(batch.images) * CELLS)
+    pairs = set()
+    for g in range(len(batch.labels)):
+        x0, y0, x1, y1 = batch.boxes[g].tolist()
+        cx, cy = batch.centres[g].tolist()
+        scale = math.sqrt((x1 - x0) * (y1 - y0))
+        start = int(batch.image_index[g]) * CELLS
+        for grid, (low, high) in zip(GRIDS, RANGES, strict=True):
+            if low <= scale <= high and batch.masks[g].any():
+                j, i = math.floor(cx / width * grid), math.floor(cy / height * grid)
+                half_w, half_h = 0.2 * (x1 - x0) / 2, 0.2 * (y1 - y0) / 2
+                top = max(0, math.floor((cy - half_h) / height * grid), i - 1)
+                bottom = min(grid - 1, math.floor((cy + half_h) / height * grid), i + 1)
+                left = max(0, math.floor((cx - half_w) / width * grid), j - 1)
+                right = min(grid - 1, math.floor((cx + half_w) / width * grid), j + 1)
+                for row in range(top, bottom + 1):
+                    for column in range(left, right + 1):
+                        cell = start + row * grid + column
+                        owner[cell] = g
+                        pairs.add((cell, g))
+            start += grid * grid
+    return owner, pairs
+
+
+def check(batch: Batch) -> None:
+    targets = assign(batch, grids=GRIDS, scale_ranges=RANGES)
+    owner, pairs = assign_slowly(batch)
+    assert targets.owner.tolist() == owner
+    found = list(zip(targets.pair_cell.tolist(), targets.pair_object.tolist(), strict=True))
+    assert len(found) == len(set(found))
+    assert set(found) == pairs
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_objects_are_assigned_as_the_rules_say(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    u = torch.rand(25, 5, generator=generator)
+    # Sizes are no multiples of anything, so that no centre sits on a cell border where rounding would decide.
+    objects = [(int(a * 2), 127.3 * b, 63.7 * c, 3.3 + 90 * d, 2.7 + 60 * e) for a, b, c, d, e in u.tolist()]
+    check(make_batch(objects))
+
+
+def test_no_objects_give_no_positives() -> None:
+    targets = assign(make_batch([]), grids=GRIDS, scale_ranges=RANGES)
+    assert (targets.owner == -1).all()
+    assert len(targets.owner) == 2 * CELLS
+    assert len(targets.pair_cell) == 0
+
+
+def test_scale_ranges_overlap_and_include_their_ends() -> None:
+    def levels(side: float) -> list[bool]:
+        pair_cell = assign(make_batch([(0, 64.1, 32.1, side, side)]), grids=GRIDS, scale_ranges=RANGES).pair_cell
+        starts = [0, 25, 41, CELLS]
+        return [bool(((pair_cell >= a) & (pair_cell < b)).any()) for a, b in itertools.pairwise(starts)]
+
+    assert levels(8) == [True, False, False]
+    assert levels(16) == levels(32) == [True, True, False]
+    assert levels(64) == [False, True, True]
+    assert levels(600) == [False, False, False]
+
+
+def test_a_shared_cell_keeps_both_masks_and_the_later_class() -> None:
+    batch = make_batch([(0, 64.1, 32.1, 10, 10), (0, 65.1, 33.1, 10, 10)])
+    targets = assign(batch, grids=GRIDS, scale_ranges=RANGES)
+    assert targets.pair_object.tolist() == [0, 1]
+    assert targets.pair_cell[0] == targets.pair_cell[1]
+    assert targets.owner[targets.pair_cell[0]] == 1
+
+
+def test_an_object_without_a_visible_pixel_is_skipped() -> None:
+    batch = make_batch([(0, 64.1, 32.1, 20, 20)])
+    batch.masks.zero_()
+    assert len(assign(batch, grids=GRIDS, scale_ranges=RANGES).pair_cell) == 0
+
+
+def test_large_objects_take_at_most_nine_cells_and_borders_clip() -> None:
+    wide = assign(make_batch([(0, 64.1, 32.1, 128, 128)]), grids=(16,), scale_ranges=((1, 512),))
+    assert len(wide.pair_cell) == 9
+    corner = assign(make_batch([(0, 0.4, 0.4, 128, 128)]), grids=(16,), scale_ranges=((1, 512),))
+    assert sorted(corner.pair_cell.tolist()) == [0, 1, 16, 17]

@@ -1,0 +1,55 @@
+"""The procedural world as training data: endless, never the same picture twice."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from torch.utils.data import Dataset
+
+from solo_rt.train.data.samples import Sample, sample_from_ids
+from solo_rt.train.data.world import CLASSES, MIN_VISIBLE, World
+
+TRAINING_SEEDS = 1_000_000  # worlds from here on are for training; evaluation and demos use smaller seeds
+FRAMES_PER_WORLD = 4
+
+
+class WorldDataset(Dataset[Sample]):
+    """`length` pictures that depend on (seed, index) alone, at most `imgsz` large, of varying aspect ratio."""
+
+    classes = CLASSES
+
+    def __init__(self, *, seed: int, imgsz: tuple[int, int], length: int) -> None:
+        self.seed, self.imgsz, self.length = seed, imgsz, length
+        self._world: tuple[int, World] | None = None
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Sample:
+        number = index // FRAMES_PER_WORLD
+        if self._world is None or self._world[0] != number:
+            self._world = number, self._make_world(number)
+        world = self._world[1]
+        rng = np.random.default_rng([self.seed, 3, index])
+        scene = world.render(int(rng.integers(0, 100_000)))
+        rgb, ids = scene.rgb, scene.ids
+        fit = min(self.imgsz[0] / world.height, self.imgsz[1] / world.width)
+        if fit != 1:
+            h, w = int(world.height * fit + 0.5), int(world.width * fit + 0.5)
+            rgb = np.asarray(cv2.resize(rgb, (w, h), interpolation=cv2.INTER_LINEAR), np.uint8)
+            ids = np.asarray(cv2.resize(ids, (w, h), interpolation=cv2.INTER_NEAREST), np.uint8)
+        return sample_from_ids(rgb, ids, scene.class_ids, imgsz=self.imgsz, min_area=MIN_VISIBLE * ids.size)
+
+    def _make_world(self, number: int) -> World:
+        """Half of the worlds are drawn at 16:9 and network size, the rest at other ratios or larger, then resized."""
+        rng = np.random.default_rng([self.seed, 4, number])
+        height, width = self.imgsz
+        ratio = 16 / 9 if rng.random() < 0.6 else rng.uniform(1.0, 2.0)
+        zoom = 1.0 if rng.random() < 0.6 else rng.uniform(1.1, 2.0)
+        fit = min(width, height * ratio)
+        return World(
+            TRAINING_SEEDS + self.seed * 10_000_000 + number,
+            height=int(fit / ratio * zoom + 0.5),
+            width=int(fit * zoom + 0.5),
+            objects=int(rng.integers(0, 14)),
+        )
