@@ -25,7 +25,7 @@ def test_python_examples_run(tmp_path, monkeypatch, capsys):
 def test_commands_named_in_the_readme_exist():
     from solo_rt.cli import commands
 
-    named = set(re.findall(r"`?solo-rt ([a-z-]+)", README))
+    named = set(re.findall(r"(?:`|^|&& )solo-rt ([a-z-]+)", README, re.MULTILINE))
     assert named <= set(commands.commands)
     assert set(commands.commands) <= named
 

@@ -7,6 +7,7 @@ constant maps added to a narrower convolution, points NMS runs on the logits, an
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import warnings
 from dataclasses import replace
@@ -130,6 +131,7 @@ def _existing_folder(out: Path) -> Path:
 
 def _write_graph(model: SoloV2, spec: ModelSpec, path: Path) -> None:
     image = torch.zeros(spec.input.batch, 3, spec.input.height, spec.input.width)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which we do not need
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's notes on its own internals
         torch.onnx.export(
