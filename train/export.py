@@ -1,7 +1,7 @@
 """From a checkpoint to one self-describing ONNX file, checked against the network it came from.
 
 The exported graph is static (opset 18) and computes exactly what the network computes, rewritten where that is
-cheaper (solo.md 8.2): batch normalisation is folded into the convolutions, the constant coordinate channels become
+cheaper: batch normalisation is folded into the convolutions, the constant coordinate channels become
 constant maps added to a narrower convolution, points NMS runs on the logits, and the five levels leave as one tensor.
 """
 

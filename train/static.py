@@ -1,4 +1,4 @@
-"""A trained SOLOv2 as a static graph: the same numbers, fewer and simpler operations (solo.md 8.2).
+"""A trained SOLOv2 as a static graph: the same numbers, fewer and simpler operations.
 
 Composed from the parts of the trained network; the network itself has no export mode.
 """
@@ -21,8 +21,8 @@ NEVER = -1e4  # a logit that loses against everything
 def points_nms(logits: Tensor) -> Tensor:
     """Return the scores `[B, C, S, S]` of `logits` after points NMS.
 
-    A cell keeps its score iff neither its upper, left nor upper-left neighbour is larger, otherwise it gets 0
-    (solo.md 4.1, step 2). The sigmoid being monotonic, the logits decide.
+    A cell keeps its score iff neither its upper, left nor upper-left neighbour is larger, otherwise it gets 0. The
+    sigmoid being monotonic, the logits decide. Source: the released SOLOv2 code, a 2x2 max-pool with padding.
     """
     largest = F.max_pool2d(F.pad(logits, (1, 0, 1, 0), value=NEVER), 2, stride=1)
     return torch.where(logits >= largest, logits.sigmoid(), 0.0)

@@ -1,4 +1,4 @@
-"""Which grid cells are responsible for which object (SOLO paper section 3.1.2; solo.md 3.2), without loops."""
+"""Which grid cells are responsible for which object (SOLO paper, section 3.3), without loops."""
 
 from __future__ import annotations
 

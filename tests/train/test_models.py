@@ -10,7 +10,7 @@ from solo_rt.train.models import build_model
 from solo_rt.train.models.solov2 import VARIANTS, coordinates
 from solo_rt.train.static import StaticSoloV2, flatten_levels, fold_batch_norms, points_nms
 
-# Millions, 80 classes: total, backbone, FPN, mask branch, head (solo.md 2.12).
+# Millions, 80 classes: total, backbone, FPN, mask branch, head.
 PARAMETERS = {
     "solov2-light-r18": (18.27, 11.18, 2.61, 1.64, 2.85),
     "solov2-light-r34": (28.38, 21.28, 2.61, 1.64, 2.85),

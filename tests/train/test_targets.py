@@ -1,4 +1,4 @@
-"""Target assignment against its slow twin, and the rules of solo.md 3.2 one by one."""
+"""Target assignment against its slow twin, and the rules one by one."""
 
 from __future__ import annotations
 

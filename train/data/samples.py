@@ -48,7 +48,7 @@ def shrink_mask(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.ui
     """Return `mask` at a quarter of its size, padded with 0 to `size` = (H/4, W/4).
 
     A target pixel is set iff at least two of the four central pixels of its 4x4 block are, which is what OpenCV's
-    bilinear resize of a uint8 mask by 1/4 gives and what the published models were trained with (solo.md 3.2).
+    bilinear resize of a uint8 mask by 1/4 gives and what the published models were trained with.
     """
     h, w = mask.shape
     padded = np.zeros((4 * size[0], 4 * size[1]), np.uint8)
