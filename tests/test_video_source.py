@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import random
 import struct
@@ -18,6 +19,7 @@ from clips import LOSSLESS, planes, times, write_clip
 from solo_rt.errors import SourceError, UsageError
 from solo_rt.source import MAX_PIXELS, Source, open_source
 from solo_rt.source.planes import to_frame, upright
+from solo_rt.train.data.world_files import write_videos
 from solo_rt.types import Frame
 
 H264 = {"preset": "ultrafast", "g": "5"}
@@ -477,3 +479,17 @@ def test_nothing_stays_open(tmp_path: Path) -> None:
     for _ in range(40):
         use()
     assert (process.num_fds(), process.num_threads()) == before
+
+
+def test_frames_go_without_waiting_for_the_garbage_collector(tmp_path):
+    """Pictures in a reference cycle would pile up until it comes by: half a gigabyte at 4K."""
+    write_videos(tmp_path, seed=0, size=(64, 96), frames=12)
+    clip = tmp_path / "cam0.mp4"
+    gc.collect()
+    gc.disable()
+    try:
+        with open_source(str(clip)) as source:
+            assert sum(1 for _ in source) == 12
+        assert not [thing for thing in gc.get_objects() if isinstance(thing, av.VideoFrame)]
+    finally:
+        gc.enable()

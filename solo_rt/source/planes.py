@@ -7,6 +7,7 @@ from fractions import Fraction
 import av
 import cv2
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import Interpolation
 
 from solo_rt.colour import BT2020, FULL, LIMITED, MATRIX_OF_TAG, SMPTE240M, TAG_OF_MATRIX, default_matrix
@@ -89,7 +90,9 @@ def _views(picture: av.VideoFrame) -> tuple[UInt8, ...]:
 
 
 def _display_matrix(picture: av.VideoFrame) -> tuple[int, int, int, int]:
-    data = picture.side_data.get("DISPLAYMATRIX")
+    # Not picture.side_data: the picture would keep that, which keeps the picture, and the decoder's buffers would stay
+    # until the garbage collector comes by. At 4K that is half a gigabyte.
+    data = SideDataContainer(picture).get("DISPLAYMATRIX")
     if data is None:
         return 1, 0, 0, 1
     a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
