@@ -92,7 +92,7 @@ def _views(picture: av.VideoFrame) -> tuple[UInt8, ...]:
 def _display_matrix(picture: av.VideoFrame) -> tuple[int, int, int, int]:
     # Not picture.side_data: the picture would keep that, which keeps the picture, and the decoder's buffers would stay
     # until the garbage collector comes by. At 4K that is half a gigabyte.
-    data = SideDataContainer(picture).get("DISPLAYMATRIX")
+    data = SideDataContainer(picture).get("DISPLAYMATRIX")  # type: ignore[call-arg]
     if data is None:
         return 1, 0, 0, 1
     a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
