@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import TracebackType
 
@@ -37,6 +38,8 @@ class ContactSheet:
         self._path = Path(uri)
         if not self._path.parent.is_dir():
             raise UsageError(f"output {uri}: the folder {self._path.parent} does not exist; create it first")
+        if self._path.is_dir() or not os.access(self._path.parent, os.W_OK):
+            raise UsageError(f"output {uri}: it cannot be written there; choose another place")
         self._tiles: list[Tile] = []
         self._seen = 0
         self._every = 1
