@@ -122,20 +122,26 @@ def valid_arguments():
 @pytest.mark.parametrize(
     ("position", "value", "message"),
     [
-        (0, np.zeros(2, np.uint64), r"bits: expected contiguous uint64 \[n, words\] = \[any, any\], got uint64 \[2\]"),
-        (0, np.zeros((2, 1), np.int64), r"bits: expected contiguous uint64 .* got int64 \[2, 1\]"),
-        (0, np.zeros((2, 4), np.uint64)[:, ::2], r"bits: .* got uint64 \[2, 2\], not contiguous"),
-        (1, np.zeros(3, np.int32), r"areas: expected contiguous int32 \[n\] = \[2\], got int32 \[3\]"),
-        (2, np.zeros(2), r"scores: expected contiguous float32 \[n\] = \[2\], got float64 \[2\]"),
+        (0, np.zeros(2, np.uint64), r"bits: expected uint64 \[any, any\], got uint64 \[2\]"),
+        (0, np.zeros((2, 4), np.uint64)[:, ::2], "bits: expected a contiguous array"),
+        (1, np.zeros(3, np.int32), r"areas: expected int32 \[2\], got int32 \[3\]"),
         (2, np.array([0.5, 0.6], np.float32), "scores: expected descending, got 0.5"),
         (2, np.array([0.5, np.nan], np.float32), "scores: expected descending"),
-        (3, np.zeros(1, np.int32), r"class_ids: expected contiguous int32 \[n\] = \[2\], got int32 \[1\]"),
+        (3, np.zeros(1, np.int32), r"class_ids: expected int32 \[2\], got int32 \[1\]"),
     ],
 )
 def test_bad_arrays_are_named(position, value, message):
     arguments = valid_arguments()
     arguments[position] = value
     with pytest.raises(ValueError, match=message):
+        _native.matrix_nms(*arguments, False, 2.0)
+
+
+@pytest.mark.parametrize(("position", "dtype"), [(0, np.int64), (1, np.int64), (2, np.float64), (3, np.uint32)])
+def test_arrays_are_not_converted(position, dtype):
+    arguments = valid_arguments()
+    arguments[position] = arguments[position].astype(dtype)
+    with pytest.raises(TypeError, match=f"expected .* got {np.dtype(dtype)}"):
         _native.matrix_nms(*arguments, False, 2.0)
 
 

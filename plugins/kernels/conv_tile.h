@@ -2,15 +2,16 @@
 //
 // Note [Tiles that cannot be inside]
 // Most of a picture is far from any one object, and there a mask costs time only to be found empty. Within a tile every
-// feature channel lies between its least and its largest value, so taking the larger end for positive weights and the
-// smaller for negative ones gives a logit that no pixel of the tile exceeds. It costs about a twentieth of the tile.
-// The bound holds to the last bit: it is summed over the channels in the same order as a logit, each term is at least
-// the logit's, and rounding keeps the order of sums. On a trained model about three tiles of four are skipped, with the
-// result unchanged. NaN: a feature or weight that is NaN makes every logit it is in NaN, which is not inside anyway.
+// feature channel lies between its least and its largest value, so taking the largest for positive weights and the
+// least for the others gives a logit that no pixel of the tile exceeds, for 1/64 of the work. The bound holds to the
+// last bit: it is summed over the channels in the order of the logits, each of its terms is at least theirs, and
+// rounding keeps the order. On the shipped model it spares four tiles of five. Pixels with a NaN feature are left
+// out of the two values, as they are outside of every mask; a NaN weight makes the bound NaN, which spares nothing.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 
 #include "dynamic_conv.h"
 #include "instruction_set.h"
@@ -42,41 +43,41 @@ inline TilePlace place_tile(const DynamicConv& conv, int64_t tile) {
           static_cast<int>(std::min<int64_t>(kTileSide, conv.height - y0))};
 }
 
-// Copies the features of one tile to `packed`. The last column and row are repeated where the tile is cut off.
-SOLO_INLINE void pack_tile(const DynamicConv& conv, const TilePlace& place, float* packed) {
+typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
+
+SOLO_INLINE float largest(const Eight& values) {
+  const Four* halves = reinterpret_cast<const Four*>(&values);
+  const Four four = halves[0] > halves[1] ? halves[0] : halves[1];
+  return std::max(std::max(four[0], four[1]), std::max(four[2], four[3]));
+}
+
+// Copies the features of one tile to `packed` [kPixels / kSlice][channels][kSlice]; the last column and row are
+// repeated where the tile is cut off. With `extremes` [channels][2][kTiles], also writes the largest and the least
+// value of each channel there, in the column given.
+SOLO_INLINE void pack_tile(const DynamicConv& conv, const TilePlace& place, float* packed, float* extremes = nullptr,
+                           int column = 0) {
   const int64_t pixels = conv.height * conv.width;
   const float* from = conv.features + place.y0 * conv.width + place.x0;
   for (int64_t e = 0; e < conv.channels; ++e, from += pixels) {
+    Eight top = Eight{} - std::numeric_limits<float>::infinity();
+    Eight bottom = -top;
+#pragma GCC unroll 8
     for (int y = 0; y < kTileSide; ++y) {
       const float* line = from + std::min(y, place.rows - 1) * conv.width;
-      float* to = packed + (y / 2 * conv.channels + e) * kSlice + y % 2 * kTileSide;
-      if (place.columns == kTileSide) {
-        for (int x = 0; x < kTileSide; ++x) to[x] = line[x];
-      } else {
-        for (int x = 0; x < kTileSide; ++x) to[x] = line[std::min(x, place.columns - 1)];
+      float repeated[kTileSide];
+      if (place.columns < kTileSide) {
+        for (int x = 0; x < kTileSide; ++x) repeated[x] = line[std::min(x, place.columns - 1)];
+        line = repeated;
       }
+      const Eight values = *reinterpret_cast<const Eight*>(line);
+      *reinterpret_cast<Eight*>(packed + (y / 2 * conv.channels + e) * kSlice + y % 2 * kTileSide) = values;
+      top = values > top ? values : top;
+      bottom = values < bottom ? values : bottom;
     }
-  }
-}
-
-// Writes the largest and least value of each channel of a packed tile to extremes [channels][2][kTiles], at `tile`.
-SOLO_INLINE void find_extremes(const float* packed, int64_t channels, int tile, float* extremes) {
-  for (int64_t e = 0; e < channels; ++e) {
-    float top[kSlice];
-    float bottom[kSlice];
-    const float* slice = packed + e * kSlice;
-    for (int i = 0; i < kSlice; ++i) top[i] = bottom[i] = slice[i];
-    for (int s = 1; s < kPixels / kSlice; ++s) {
-      slice += channels * kSlice;
-      for (int i = 0; i < kSlice; ++i) top[i] = slice[i] > top[i] ? slice[i] : top[i];
-      for (int i = 0; i < kSlice; ++i) bottom[i] = slice[i] < bottom[i] ? slice[i] : bottom[i];
-    }
-    for (int half = kSlice / 2; half > 0; half /= 2) {
-      for (int i = 0; i < half; ++i) top[i] = top[i + half] > top[i] ? top[i + half] : top[i];
-      for (int i = 0; i < half; ++i) bottom[i] = bottom[i + half] < bottom[i] ? bottom[i + half] : bottom[i];
-    }
-    extremes[2 * e * kTiles + tile] = top[0];
-    extremes[(2 * e + 1) * kTiles + tile] = bottom[0];
+    if (extremes == nullptr) continue;
+    extremes[2 * e * kTiles + column] = largest(top);
+    extremes[(2 * e + 1) * kTiles + column] = -largest(-bottom);
   }
 }
 
@@ -92,9 +93,8 @@ SOLO_INLINE void bound(const float* extremes, int64_t channels, const float* con
       const Vector bottom = *reinterpret_cast<const Vector*>(extremes + (2 * e + 1) * kTiles + start);
 #pragma GCC unroll 6
       for (int r = 0; r < kRows; ++r) {
-        const float k = kernels[r][e];
-        sums[r] += (k > 0.0f ? k : 0.0f) * top;
-        sums[r] += (k < 0.0f ? k : 0.0f) * bottom;
+        const Vector k = kernels[r][e] - Vector{};  // the same in all lanes
+        sums[r] += k * (k > 0.0f ? top : bottom);
       }
     }
     for (int r = 0; r < kRows; ++r) *reinterpret_cast<Vector*>(&bounds[r][start]) = sums[r];

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include "conv_tile.h"
 #include "dynamic_conv.h"
@@ -12,7 +13,6 @@ namespace {
 using namespace conv;
 
 constexpr int64_t kWorkPerThread = 1 << 22;  // multiply-adds that outweigh the start of a thread (about 30 us)
-constexpr int64_t kRowsToBound = 12;         // with fewer masks, looking for empty tiles costs more than it saves
 
 // The part of the picture that one thread works on: up to kTiles tiles.
 struct Block {
@@ -85,33 +85,29 @@ SOLO_INLINE void choose_kernels(const DynamicConv& conv, const int32_t* rows, in
   }
 }
 
-// Lists, for each tile of the block, the masks that may have a pixel in it, and writes how many.
+// Packs the tiles of the block and lists, for each of them, the masks that may have a pixel in it.
 template <int kLanes>
-SOLO_INLINE void list_rows(const Block& block, const Scratch& scratch, int64_t* counts) {
+SOLO_INLINE void prepare_block(const Block& block, const Scratch& scratch, int64_t* counts) {
   const DynamicConv& conv = block.conv;
-  const bool bounding = conv.rows >= kRowsToBound;
-  if (bounding) {
-    std::fill_n(scratch.extremes, 2 * conv.channels * kTiles, 0.0f);
-    for (int tile = 0; tile < block.tiles; ++tile) {
-      find_extremes(scratch.packed + tile * kPixels * conv.channels, conv.channels, tile, scratch.extremes);
-    }
+  if (block.tiles < kTiles) std::fill_n(scratch.extremes, 2 * conv.channels * kTiles, 0.0f);
+  for (int tile = 0; tile < block.tiles; ++tile) {
+    const TilePlace place = place_tile(conv, block.first_tile + tile);
+    pack_tile(conv, place, scratch.packed + tile * kPixels * conv.channels, scratch.extremes, tile);
   }
   std::fill_n(counts, kTiles, 0);
   alignas(kAlignment) Bounds bounds;
-  std::fill_n(&bounds[0][0], kRows * kTiles, std::numeric_limits<float>::infinity());
   for (int64_t first = 0; first < conv.rows; first += kRows) {
     const int group = static_cast<int>(std::min<int64_t>(kRows, conv.rows - first));
-    if (bounding) {
-      int32_t rows[kRows];
-      for (int r = 0; r < kRows; ++r) rows[r] = static_cast<int32_t>(first + std::min(r, group - 1));
-      const float* kernels[kRows];
-      choose_kernels(conv, rows, kRows, kernels);
-      bound<kLanes>(scratch.extremes, conv.channels, kernels, bounds);
-    }
-    for (int r = 0; r < group; ++r) {
-      for (int tile = 0; tile < block.tiles; ++tile) {
-        scratch.rows[tile * conv.rows + counts[tile]] = static_cast<int32_t>(first + r);
-        counts[tile] += !(bounds[r][tile] <= block.threshold);  // overwritten by the next one unless it counts
+    int32_t rows[kRows];
+    std::iota(rows, rows + kRows, static_cast<int32_t>(first));
+    const float* kernels[kRows];
+    choose_kernels(conv, rows, group, kernels);
+    bound<kLanes>(scratch.extremes, conv.channels, kernels, bounds);
+    for (int tile = 0; tile < block.tiles; ++tile) {
+      int32_t* list = scratch.rows + tile * conv.rows;
+      for (int r = 0; r < group; ++r) {
+        list[counts[tile]] = rows[r];  // overwritten by the next one unless it counts
+        counts[tile] += !(bounds[r][tile] <= block.threshold);
       }
     }
   }
@@ -121,25 +117,23 @@ template <int kLanes, int kVectors>
 SOLO_INLINE void binarise_block(const Block& block, const Scratch& scratch, const Bits& out) {
   const DynamicConv& conv = block.conv;
   const int64_t words = mask_words(conv.height, conv.width);
-  for (int tile = 0; tile < block.tiles; ++tile) {
-    pack_tile(conv, place_tile(conv, block.first_tile + tile), scratch.packed + tile * kPixels * conv.channels);
-  }
+  int64_t counts[kTiles];
+  prepare_block<kLanes>(block, scratch, counts);
   for (int64_t row = 0; row < conv.rows; ++row) {
     std::fill_n(out.bits + row * words + block.first_tile, block.tiles, 0);
     out.areas[row] = 0;
     out.sums[row] = 0.0f;
   }
-  int64_t counts[kTiles];
-  list_rows<kLanes>(block, scratch, counts);
   alignas(kAlignment) Logits logits;
   for (int tile = 0; tile < block.tiles; ++tile) {
     const TilePlace place = place_tile(conv, block.first_tile + tile);
+    const float* packed = scratch.packed + tile * kPixels * conv.channels;
     for (int64_t first = 0; first < counts[tile]; first += kRows) {
       const int32_t* rows = scratch.rows + tile * conv.rows + first;
       const int group = static_cast<int>(std::min<int64_t>(kRows, counts[tile] - first));
       const float* kernels[kRows];
       choose_kernels(conv, rows, group, kernels);
-      multiply<kLanes, kVectors>(scratch.packed + tile * kPixels * conv.channels, conv.channels, kernels, logits);
+      multiply<kLanes, kVectors>(packed, conv.channels, kernels, logits);
       for (int r = 0; r < group; ++r) {
         if (!place.whole()) cut_off(place, logits[r]);
         const uint64_t set = pack_bits(logits[r], block.threshold);

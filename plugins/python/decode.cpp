@@ -1,56 +1,29 @@
 // solov2_decode and matrix_nms as Python functions on numpy arrays.
 #include <cstdint>
 #include <numeric>
-#include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "dynamic_conv.h"
+#include "arrays.h"
 #include "instruction_set.h"
 #include "matrix_nms.h"
-#include "module.h"
 #include "solov2.h"
 
 namespace solo::python {
 namespace {
 
-constexpr py::ssize_t kAny = -1;  // an axis whose length this array decides
-
-std::string shape_text(const std::vector<py::ssize_t>& shape) {
-  std::ostringstream text;
-  text << '[';
-  for (size_t i = 0; i < shape.size(); ++i) text << (i == 0 ? "" : ", ") << shape[i];
-  text << ']';
-  return text.str();
-}
-
-// Returns the elements of an array that is contiguous, of type T and of the shape. Raises ValueError naming what was
-// expected and what came; `axes` names the shape for the reader, as "[cells, classes]".
-template <typename T>
-const T* elements(const py::array& array, const char* name, const char* axes, const std::vector<py::ssize_t>& shape) {
-  const std::vector<py::ssize_t> got(array.shape(), array.shape() + array.ndim());
-  bool fits =
-      got.size() == shape.size() && py::isinstance<py::array_t<T>>(array) && (array.flags() & py::array::c_style) != 0;
-  for (size_t i = 0; fits && i < shape.size(); ++i) fits = shape[i] == kAny || shape[i] == got[i];
-  if (!fits) {
-    std::ostringstream text;
-    text << name << ": expected contiguous " << py::str(py::dtype::of<T>()).cast<std::string>() << ' ' << axes;
-    for (size_t i = 0; i < shape.size(); ++i)
-      text << (i == 0 ? " = [" : ", ") << (shape[i] == kAny ? "any" : std::to_string(shape[i]));
-    text << "], got " << py::str(array.dtype()).cast<std::string>() << ' ' << shape_text(got);
-    if ((array.flags() & py::array::c_style) == 0) text << ", not contiguous";
-    throw py::value_error(text.str());
-  }
-  return static_cast<const T*>(array.data());
-}
-
 Isa isa_of(const std::string& name) {
-  const Isa isa = name == "best"    ? best_isa()
-                  : name == "plain" ? Isa::kPlain
-                  : name == "avx2"  ? Isa::kAvx2
-                  : name == "avx512"
-                      ? Isa::kAvx512
-                      : throw py::value_error("instruction_set: expected best, plain, avx2 or avx512, got " + name);
+  Isa isa = best_isa();
+  if (name == "plain") {
+    isa = Isa::kPlain;
+  } else if (name == "avx2") {
+    isa = Isa::kAvx2;
+  } else if (name == "avx512") {
+    isa = Isa::kAvx512;
+  } else if (name != "best") {
+    throw py::value_error("instruction_set: expected best, plain, avx2 or avx512, got " + name);
+  }
   if (!has_isa(isa)) throw py::value_error("instruction_set: this CPU has no " + name);
   return isa;
 }
@@ -72,15 +45,15 @@ py::tuple decode(const py::array& scores, const py::array& kernels, const py::ar
                  bool linear, float sigma, float update_threshold, int64_t max_instances, int threads,
                  const std::string& instruction_set) {
   Solov2Tensors tensors{};
-  tensors.scores = elements<float>(scores, "scores", "[cells, classes]", {kAny, kAny});
+  tensors.scores = checked<float>(scores, "scores", {kAny, kAny});
   tensors.cells = scores.shape(0);
   tensors.classes = scores.shape(1);
-  tensors.kernels = elements<float>(kernels, "kernels", "[cells, channels]", {tensors.cells, kAny});
+  tensors.kernels = checked<float>(kernels, "kernels", {tensors.cells, kAny});
   tensors.channels = kernels.shape(1);
-  tensors.features = elements<float>(features, "features", "[channels, height, width]", {tensors.channels, kAny, kAny});
+  tensors.features = checked<float>(features, "features", {tensors.channels, kAny, kAny});
   tensors.height = features.shape(1);
   tensors.width = features.shape(2);
-  tensors.cell_strides = elements<int32_t>(cell_strides, "cell_strides", "[cells]", {tensors.cells});
+  tensors.cell_strides = checked<int32_t>(cell_strides, "cell_strides", {tensors.cells});
   const Solov2Options options{score_threshold, mask_threshold, nms_pre,
                               linear,          sigma,          update_threshold,
                               max_instances,   threads,        isa_of(instruction_set)};
@@ -101,12 +74,12 @@ py::array_t<float> decay_scores(const py::array& bits, const py::array& areas, c
                                 const py::array& class_ids, bool linear, float sigma,
                                 const std::string& instruction_set) {
   RankedMasks masks{};
-  masks.bits = elements<uint64_t>(bits, "bits", "[n, words]", {kAny, kAny});
+  masks.bits = checked<uint64_t>(bits, "bits", {kAny, kAny});
   masks.count = bits.shape(0);
   masks.words = bits.shape(1);
-  masks.areas = elements<int32_t>(areas, "areas", "[n]", {masks.count});
-  masks.scores = elements<float>(scores, "scores", "[n]", {masks.count});
-  masks.class_ids = elements<int32_t>(class_ids, "class_ids", "[n]", {masks.count});
+  masks.areas = checked<int32_t>(areas, "areas", {masks.count});
+  masks.scores = checked<float>(scores, "scores", {masks.count});
+  masks.class_ids = checked<int32_t>(class_ids, "class_ids", {masks.count});
   for (int64_t i = 1; i < masks.count; ++i) {
     if (!(masks.scores[i] <= masks.scores[i - 1])) {
       throw py::value_error("scores: expected descending, got " + std::to_string(masks.scores[i - 1]) + " before " +

@@ -31,7 +31,7 @@ def matrix_nms(
     """Return the decayed scores, `float32 [N]` in the order of the input.
 
     masks `bool [N, ...]`; scores `float32 [N]` descending, which also ranks equal scores; class_ids `int32 [N]`.
-    Raises: ValueError if shapes differ or scores are not descending.
+    Raises: ValueError if shapes differ or scores are not descending; TypeError on other dtypes.
     """
     bits = pack_bits(masks)
     areas = _flatten(masks).sum(axis=1, dtype=np.int32)

@@ -59,7 +59,7 @@ def decode(
 
     An instance without a pixel inside the frame, for example with all of its mask in the padding, is left out.
     With a mask threshold other than 0.5 the soft values are shifted so that inside is still above 127; see solov2.h.
-    Raises: UsageError on sizes or limits out of range; ValueError on tensors of another type or shape.
+    Raises: UsageError on sizes or limits out of range; ValueError or TypeError on tensors of another shape or dtype.
     """
     decoder = spec.decoder
     grid_size = _grid_size(outputs, decoder, frame_size, resized)
