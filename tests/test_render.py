@@ -150,8 +150,9 @@ def test_object_without_a_pixel_has_no_label():
 
 
 def test_names_beyond_ascii_are_drawn():
-    frame = make_frame((300, 400), "yuv420p")
-    render(frame, one_object((300, 400), (18, 14)), ["Straßenbahn 車"])
+    frame, found = make_frame((300, 400), "yuv420p"), one_object((300, 400), (18, 14))
+    drawn = (render(frame, found, [name]).planes[0] for name in ("Straßenbahn 車", "Strasse"))
+    assert (next(drawn) != next(drawn)).any()
 
 
 @pytest.mark.parametrize("matrix", ["bt601", "bt709"])
