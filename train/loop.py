@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +26,6 @@ from solo_rt.train.models.solov2 import VARIANTS, SoloV2
 from solo_rt.train.recipes import Phase, Recipe
 from solo_rt.train.targets import assign
 
-log = logging.getLogger(__name__)
 SAVE_EVERY = 250  # steps
 LOG_EVERY = 20
 
