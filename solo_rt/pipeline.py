@@ -26,7 +26,7 @@ from solo_rt.source import Source, SourceInfo, open_source
 from solo_rt.stages import Counts, Job, Options, Stage, build_stages, read_jobs
 from solo_rt.timing import Histogram
 from solo_rt.types import Result
-from solo_rt.workers import call_interruptibly, run_in_turn, run_threaded
+from solo_rt.workers import open_interruptibly, run_in_turn, run_threaded
 
 log = logging.getLogger(__name__)
 
@@ -148,9 +148,9 @@ def process(
     path = find_model(model)
     refuse_overwriting(source, path, outputs)
     with ExitStack() as stack:
-        engine = call_interruptibly(lambda: open_engine(path, backend=backend, device=device, threads=threads), stop)
+        engine = open_interruptibly(lambda: open_engine(path, backend=backend, device=device, threads=threads), stop)
         stack.enter_context(closing(engine))
-        opened = call_interruptibly(lambda: open_source(source), stop)
+        opened = open_interruptibly(lambda: open_source(source), stop)
         stack.enter_context(closing(opened))
         if on_start is not None:
             on_start(opened.info, engine)

@@ -16,6 +16,9 @@ from solo_rt.engine import open_engine
 from solo_rt.errors import EngineError, SinkError, SourceError, UsageError
 from solo_rt.pipeline import run, stream
 from solo_rt.stages import Options
+from solo_rt.workers import open_interruptibly
+
+WAIT = 10.0  # seconds; only a failing test takes that long
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +89,7 @@ def test_stop_event_drains_what_is_under_way():
     stop = threading.Event()
     sink = FakeSink(gate=lambda result: stop.set() if result.frame.index == 4 else None)
     report = run(FakeSource(1000), FakeEngine(), [sink], stop=stop)
-    assert report.interrupted
+    assert (report.interrupted, report.dropped) == (True, 0)
     assert 5 <= report.processed < 30
     assert [record["frame"] for record in sink.records] == list(range(report.processed))
     assert balanced(report)
@@ -246,6 +249,33 @@ def test_forgotten_stream_ends_its_threads():
     assert pipeline_threads() == []
 
 
+def test_stream_found_by_the_garbage_collector_on_one_of_its_threads_ends():
+    """A forgotten stream in a reference cycle is closed by whichever thread happens to collect it."""
+    forgotten = threading.Event()
+    collected_on: list[str] = []
+    with_cycle: list[object] = []
+
+    def collect(call):
+        if call == 2 and forgotten.wait(WAIT):
+            gc.collect()
+
+    gc.disable()  # or it could happen anywhere
+    try:
+        results = stream(FakeSource(1000), model=FakeEngine(gate=collect))
+        weakref.finalize(results, lambda: collected_on.append(threading.current_thread().name))
+        next(results)
+        with_cycle += [results, with_cycle]
+        threads = pipeline_threads()
+        del results, with_cycle
+        forgotten.set()
+        for thread in threads:
+            thread.join(WAIT)
+    finally:
+        gc.enable()
+    assert collected_on == ["solo-rt infer"]
+    assert pipeline_threads() == []
+
+
 def test_stream_never_started_starts_nothing():
     source = FakeSource(10)
     results = stream(source, model=FakeEngine())
@@ -358,3 +388,29 @@ def test_pictures_do_not_pile_up():
     assert most < 20
     gc.collect()
     assert sum(ref() is not None for ref in alive) == 0
+
+
+def test_what_opens_after_an_interruption_is_closed_again():
+    stop, opening = threading.Event(), threading.Event()
+    source = FakeSource()
+
+    def open_late():
+        stop.set()
+        opening.wait(WAIT)
+        return source
+
+    with pytest.raises(KeyboardInterrupt):
+        open_interruptibly(open_late, stop)
+    assert not source.closed
+    (thread,) = pipeline_threads()
+    opening.set()
+    thread.join(WAIT)
+    assert source.closed
+
+
+def test_failure_to_open_is_raised_on_the_calling_thread():
+    def fail():
+        raise SourceError("no such camera")
+
+    with pytest.raises(SourceError, match="no such camera"):
+        open_interruptibly(fail, threading.Event())
