@@ -23,10 +23,15 @@ from solo_rt.model_commands import COMMANDS
 SECRETS = re.compile(r"(\w+://)\S*@")  # user and password of an address; FFmpeg's messages repeat them
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="solo-rt", message="%(prog)s %(version)s")
-def commands() -> None:
+@click.pass_context
+def commands(context: click.Context) -> None:
     """Turn video into segmented video and data."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @commands.command()
@@ -143,7 +148,7 @@ def inspect(model: str | None, as_json: bool) -> int:
 @as_json
 @verbose
 def doctor(as_json: bool) -> int:
-    """Show what this machine and installation can do; exits with 1 if something needed is missing."""
+    """Show what this machine and installation can do. Exits with 1 if something needed is missing."""
     from dataclasses import asdict
 
     from solo_rt.doctor import examine
@@ -161,7 +166,8 @@ for command in COMMANDS:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code; every failure is one line on stderr."""
     logging.basicConfig(format="solo-rt: %(levelname)s: %(message)s", stream=sys.stderr)
-    logging.addLevelName(logging.WARNING, "warning")
+    for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
+        logging.addLevelName(level, logging.getLevelName(level).lower())
     try:
         code = commands.main(arguments, prog_name="solo-rt", standalone_mode=False) or 0
     except click.ClickException as error:

@@ -11,14 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import solo_rt
 from solo_rt.errors import SoloRTError
 
 REQUIRED = ("numpy", "av", "cv2", "onnxruntime", "pycocotools", "click", "rich")
-DISTRIBUTIONS = {"cv2": "opencv-python-headless"}  # where it is not called like the module
 OPTIONAL = ("openvino", "tensorrt", "torch", "onnx")
 
 
@@ -54,25 +53,27 @@ def _probe(subject: str, look: Callable[[], str], *, required: bool = False) -> 
     try:
         return Finding(subject, True, look(), required)
     except Exception as error:  # whatever is broken, it is what we are here to report
-        return Finding(subject, False, " ".join(str(error).split()) or type(error).__name__, required)
+        reason = getattr(error, "strerror", None) or str(error)
+        return Finding(subject, False, " ".join(reason.split()) or type(error).__name__, required)
 
 
 def _import(module: str) -> str:
     importlib.import_module(module)
-    return _installed(DISTRIBUTIONS.get(module, module))
+    return _installed(module)
 
 
-def _installed(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        raise SoloRTError("not installed") from None
+def _installed(module: str) -> str:
+    """Return the version of what provides a module, and its name where that is another: cv2 has four providers."""
+    providers = sorted(set(packages_distributions().get(module, ())))
+    if not providers:
+        raise SoloRTError("not installed")
+    return ", ".join(version(name) if name == module else f"{name} {version(name)}" for name in providers)
 
 
 def _kernels() -> str:
     from solo_rt import _native
 
-    return str(Path(_native.__file__ or ""))
+    return f"for {', '.join(_native.instruction_sets())}, {_native.__file__}"
 
 
 def _providers() -> str:

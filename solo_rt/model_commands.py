@@ -54,7 +54,7 @@ def train(model: str, out: Path | None, seed: int, device: str, workers: int, re
 @as_json
 @verbose
 def export(checkpoint: Path, output: Path, imgsz: tuple[int, int] | None, as_json: bool) -> int:
-    """Turn a checkpoint into an ONNX file; fails if ONNX Runtime does not reproduce PyTorch."""
+    """Turn a checkpoint into an ONNX file. Fails if ONNX Runtime does not reproduce PyTorch."""
     _require_torch("export")
     from solo_rt.train.export import export as write_onnx
 
@@ -124,7 +124,7 @@ def evaluate(
 @click.option("--coco", type=click.IntRange(min=1), help="Also write a COCO data set of this many pictures.")
 @verbose
 def demo_data(folder: Path, seed: int, size: tuple[int, int], frames: int, coco: int | None) -> int:
-    """Write sample videos of the procedural world, cam0.avi and cam0.mp4, and a COCO data set if asked."""
+    """Write sample videos of the procedural world. They are cam0.avi and cam0.mp4; --coco adds a COCO data set."""
     from solo_rt.train.data.world_files import write_coco, write_videos
 
     width, height = size

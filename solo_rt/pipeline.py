@@ -23,10 +23,10 @@ from solo_rt.paths import refuse_overwriting
 from solo_rt.report import Progress, RunReport
 from solo_rt.sink import Sink, open_sink
 from solo_rt.source import Source, SourceInfo, open_source
-from solo_rt.stages import Counts, Job, Options, Stage, build_stages, read_jobs
+from solo_rt.stages import Counts, Job, Options, Stage, build_stages, class_indices, read_jobs
 from solo_rt.timing import Histogram
 from solo_rt.types import Result
-from solo_rt.workers import call_interruptibly, run_in_turn, run_threaded
+from solo_rt.workers import open_interruptibly, run_in_turn, run_threaded
 
 log = logging.getLogger(__name__)
 
@@ -140,25 +140,27 @@ def process(
 ) -> RunReport:
     """Open everything by name, `run`, close everything and return what happened.
 
-    Nothing is written before the model and the source have been opened. `on_start` is called then. The outputs are
-    finished files however the run ends. Raises: as `run`; UsageError if an output would overwrite the source, the
-    model or another output; KeyboardInterrupt if `stop` is set while opening.
+    No output is touched before the model and the source are open and the options are known to fit them; `on_start` is
+    called when all is open. The outputs are finished files however the run ends. Raises: as `run`; UsageError if an
+    output would overwrite the source, the model or another output; KeyboardInterrupt if `stop` is set while opening.
     """
+    options = options or Options()
     stop = stop or threading.Event()
     path = find_model(model)
     refuse_overwriting(source, path, outputs)
     with ExitStack() as stack:
-        engine = call_interruptibly(lambda: open_engine(path, backend=backend, device=device, threads=threads), stop)
+        engine = open_interruptibly(lambda: open_engine(path, backend=backend, device=device, threads=threads), stop)
         stack.enter_context(closing(engine))
-        opened = call_interruptibly(lambda: open_source(source), stop)
-        stack.enter_context(closing(opened))
-        if on_start is not None:
-            on_start(opened.info, engine)
         name, classes = engine.spec.name, engine.spec.classes
+        class_indices(classes, options.classes)
+        opened = open_interruptibly(lambda: open_source(source), stop)
+        stack.enter_context(closing(opened))
         sinks = [
             stack.enter_context(_finished(open_sink(uri, info=opened.info, model=name, classes=classes)))
             for uri in outputs
         ]
+        if on_start is not None:
+            on_start(opened.info, engine)
         return run(opened, engine, sinks, options=options, on_progress=on_progress, stop=stop)
 
 

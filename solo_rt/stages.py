@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +60,7 @@ class Job:
 
     frame: Frame
     seconds: dict[str, float] = field(default_factory=dict)  # by stage
-    tensor: Float32 | None = None  # [1, 3, H, W], back in the pool after inference
+    tensor: Float32 | None = None  # [1, 3, H, W], dropped after inference
     letterbox: Letterbox | None = None
     outputs: Mapping[str, Float32] = field(default_factory=dict)
     instances: Instances | None = None
@@ -101,19 +100,13 @@ def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> lis
     """Return the stages after reading, in order. Raises: UsageError for a class the model does not know."""
     spec = engine.spec
     wanted = class_indices(spec.classes, options.classes)
-    spare_tensors: SimpleQueue[Float32] = SimpleQueue()  # a fresh one costs a page fault per 4 KiB
 
     def prepare_job(job: Job) -> None:
-        try:
-            out = spare_tensors.get_nowait()
-        except Empty:
-            out = None
-        job.tensor, job.letterbox = prepare(job.frame, spec.input, out=out)
+        job.tensor, job.letterbox = prepare(job.frame, spec.input)
 
     def infer_job(job: Job) -> None:
         assert job.tensor is not None
         job.outputs = engine.infer({spec.input.name: job.tensor})
-        spare_tensors.put(job.tensor)
         job.tensor = None
 
     def decode_job(job: Job) -> None:

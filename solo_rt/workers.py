@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import closing
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from solo_rt.channel import Channel, Closed
 from solo_rt.stages import Counts, Job, Stage
@@ -17,8 +17,14 @@ from solo_rt.stages import Counts, Job, Stage
 POLL_SECONDS = 0.1  # how often a waiting caller looks at its stop event and reports progress
 LEAVE_SECONDS = 5.0  # how long to wait for a thread that sits in a native call before it is left behind
 
-T = TypeVar("T")
+T = TypeVar("T", bound="Closable")
 log = logging.getLogger(__name__)
+
+
+class Closable(Protocol):
+    """Whatever must be closed once it is open."""
+
+    def close(self) -> None: ...
 
 
 def run_in_turn(jobs: Iterator[Job], stages: Sequence[Stage]) -> Generator[Job, None, None]:
@@ -46,11 +52,11 @@ def run_threaded(
     """
     with closing(_Workers(jobs, stages, counts, live=live)) as workers:
         while True:
-            if stop.is_set():
-                workers.drain()
             try:
                 job = workers.receive(POLL_SECONDS)
             except TimeoutError:
+                if stop.is_set():  # and the source keeps the thread that would notice
+                    workers.drain()
                 on_wait()
             except Closed:
                 return
@@ -59,23 +65,25 @@ def run_threaded(
                 del job  # or the picture would live until the next one arrives
 
 
-def call_interruptibly(function: Callable[[], T], stop: threading.Event) -> T:
-    """Return `function()`, run on a thread of its own so that the calling thread stays able to handle signals.
+def open_interruptibly(open_it: Callable[[], T], stop: threading.Event) -> T:
+    """Return `open_it()`, run on a thread of its own so that the calling thread stays able to handle signals.
 
-    Python runs signal handlers on the main thread only, and not while that sits in a native call such as opening a
-    camera that does not answer. Raises: what the function raises; KeyboardInterrupt once `stop` is set.
+    Python runs signal handlers on the main thread only, and not while that sits in a native call such as reading a
+    file from a server that does not answer. Raises: what `open_it` raises; KeyboardInterrupt once `stop` is set, and
+    what opens after that is closed again.
     """
     future: Future[T] = Future()
 
     def work() -> None:
         try:
-            future.set_result(function())
+            future.set_result(open_it())
         except BaseException as error:
             future.set_exception(error)
 
     threading.Thread(target=work, name="solo-rt open", daemon=True).start()
     while not wait([future], POLL_SECONDS).done:
         if stop.is_set():
+            future.add_done_callback(lambda late: None if late.exception() else late.result().close())
             raise KeyboardInterrupt
     return future.result()
 
@@ -116,6 +124,8 @@ class _Workers:
             channel.cancel()
         deadline = time.monotonic() + LEAVE_SECONDS
         for thread in self._threads:
+            if thread is threading.current_thread():  # the garbage collector found a forgotten stream here
+                continue
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 log.warning("thread %s did not end within %g s and was left behind", thread.name, LEAVE_SECONDS)

@@ -174,6 +174,24 @@ def test_source_is_required_and_commands_are_known(solo):
     assert (code, "No such command 'walk'" in complaint(err)) == (2, True)
 
 
+def test_no_command_shows_the_help(solo):
+    code, out, err = solo()
+    assert (code, err) == (0, "")
+    for name in ("run", "inspect", "doctor", "train", "export", "eval", "demo-data"):
+        assert f"\n  {name} " in out
+
+
+@pytest.mark.parametrize("arguments", [["--classes", "dog"], ["--output", "no/such/folder.jsonl"], ["--conf", 2]])
+def test_outputs_of_earlier_runs_survive_arguments_that_cannot_work(solo, source, tiny, tmp_path, arguments):
+    output = tmp_path / "out.jsonl"
+    output.write_text("precious\n")
+    arguments = [*arguments, "--output", output]  # what fails comes first
+    code, _, err = solo("run", "--source", "x", "--model", tiny, *arguments)
+    assert code == 2
+    assert err == f"solo-rt: error: {complaint(err)}\n"
+    assert output.read_text() == "precious\n"
+
+
 def test_two_outputs_that_are_the_same_file_are_refused(solo, source, tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for second in ["out.jsonl", tmp_path / "out.jsonl", "./x/../out.jsonl"]:
@@ -260,6 +278,8 @@ def test_doctor_tells_what_is_there(solo):
     assert findings["solo-rt"]["detail"] == solo_rt.__version__
     assert "CPUExecutionProvider" in findings["onnxruntime providers"]["detail"]
     assert findings["h264 encoder"]["found"]
+    assert findings["cv2"]["detail"].startswith("opencv")  # under whichever of its four names it was installed
+    assert "plain" in findings["kernels"]["detail"]
     assert code == (0 if all(f["found"] for f in findings.values() if f["required"]) else 1)
     assert solo("doctor")[0] == code
 
@@ -335,12 +355,18 @@ def test_second_signal_ends_at_once(tiny, tmp_path):
     process = start(tiny, f"FakeSource(10**6, live=True, gate=lambda i: {blocking})", "--output", output)
     wait_until(marker.exists)
     process.send_signal(signal.SIGINT)
-    time.sleep(0.3)  # the second comes while the first is being obeyed
+    while "finishing the outputs" not in process.stderr.readline():  # the first is being obeyed
+        assert process.poll() is None
     started = time.monotonic()
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=WAIT)
     assert process.returncode == 143
     assert time.monotonic() - started < 2
+
+
+def test_verbose_logs_the_choice_of_the_engine(tiny):
+    _, err = start(tiny, "FakeSource(1)", "-v").communicate(timeout=WAIT)
+    assert "solo-rt: info: model tiny on " in err
 
 
 def test_reader_of_stdout_may_leave(tiny):
