@@ -22,6 +22,7 @@ from solo_rt.source.planes import to_frame, upright
 from solo_rt.train.data.world_files import write_videos
 from solo_rt.types import Frame
 
+PYAV_17 = av.__version__.startswith("17.")  # what Python 3.10 gets, with an older FFmpeg
 H264 = {"preset": "ultrafast", "g": "5"}
 FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
 INDEX_FIRST = {"movflags": "faststart"}
@@ -115,9 +116,11 @@ def test_rgb_keeps_its_colour(colour: tuple[int, int, int]) -> None:
     assert np.abs(frame.rgb()[20, 20].astype(int) - colour).max() <= 3
 
 
+@pytest.mark.xfail(PYAV_17, reason="its swscale is off by up to 6 levels", strict=True)
 def test_bt2020_becomes_bt709_and_keeps_its_colour() -> None:
     rgb = av.VideoFrame.from_ndarray(np.full((48, 64, 3), (200, 30, 60), np.uint8), "rgb24")
     picture = rgb.reformat(format="yuv420p10le", dst_colorspace=9)
+    picture.colorspace = 9  # PyAV 17 converts without tagging
     frame = to_frame(picture, index=0, pts=0, time_base=Fraction(1), captured_at=0.0)
     assert frame.matrix == "bt709"
     assert np.abs(frame.rgb()[20, 20].astype(int) - (200, 30, 60)).max() <= 4
@@ -366,7 +369,10 @@ def test_an_mp4_that_lost_its_index_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("suffix", "muxer", "report"),
     [
-        (".mp4", INDEX_FIRST, "s of 2.00 s, the rest is missing"),
+        pytest.param(
+            *(".mp4", INDEX_FIRST, "s of 2.00 s, the rest is missing"),
+            marks=pytest.mark.xfail(PYAV_17, reason="its demuxer withholds the last whole frame", strict=True),
+        ),
         (".mkv", {}, "s of 2.00 s, the rest is missing"),
         (".avi", {}, "1 damaged frame"),
     ],

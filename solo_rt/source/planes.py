@@ -13,8 +13,9 @@ from av.video.reformatter import Interpolation
 from solo_rt.colour import BT2020, FULL, LIMITED, MATRIX_OF_TAG, SMPTE240M, TAG_OF_MATRIX, default_matrix
 from solo_rt.types import ColourMatrix, Frame, UInt8
 
-# Without these flags swscale rounds differently from one CPU to the next.
-_EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+# Bilinear, with SWS_ACCURATE_RND and SWS_BITEXACT: without these swscale rounds differently from one CPU to the next.
+# As numbers, because PyAV has names for them from 18 on only.
+_EXACT = Interpolation.BILINEAR.value | 0x40000 | 0x80000
 
 
 def to_frame(picture: av.VideoFrame, *, index: int, pts: int, time_base: Fraction, captured_at: float) -> Frame:
