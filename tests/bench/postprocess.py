@@ -10,13 +10,12 @@ native decoder are differences between runs that stop earlier, so they are rough
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import torch
 from pycocotools import mask as coco_mask
+from stopwatch import least_ms
 from torch.nn import functional
 
 from solo_rt import _native
@@ -102,17 +101,6 @@ def torch_postprocess(outputs: Outputs) -> list[dict[str, object]]:
     )[0]
     masks = (frame > DECODER.mask_threshold).numpy().astype(np.uint8)
     return [coco_mask.encode(np.asfortranarray(mask)) for mask in masks]
-
-
-def least_ms(call: Callable[[], object], repeats: int) -> float:
-    """Return the least time of a call in milliseconds, after one call to warm up."""
-    call()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times) * 1e3
 
 
 def native_steps(outputs: Outputs, threads: int, repeats: int) -> dict[str, float]:

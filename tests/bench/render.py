@@ -10,12 +10,12 @@ pycocotools; labels are left out of it. Times are the least of several runs, in 
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
+from stopwatch import least_ms
 
 from solo_rt import _native
 from solo_rt.preprocess import Letterbox, prepare
@@ -90,17 +90,6 @@ def usual_blend(rgb: UInt8, masks: list[np.ndarray], found: Instances) -> UInt8:
 
 def usual_codes(masks: list[np.ndarray]) -> list[dict[str, object]]:
     return [coco_mask.encode(np.asfortranarray(mask.view(np.uint8))) for mask in masks]
-
-
-def least_ms(call: Callable[[], object], repeats: int) -> float:
-    """Return the least time of a call in milliseconds, after one call to warm up."""
-    call()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times) * 1e3
 
 
 def main() -> None:
