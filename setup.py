@@ -45,13 +45,16 @@ class CMakeBuild(build_ext):
 setup(
     packages=[
         "solo_rt",
+        "solo_rt.commands",
         "solo_rt.decode",
         "solo_rt.engine",
         "solo_rt.engines",
+        "solo_rt.evaluate",
         "solo_rt.sink",
         "solo_rt.source",
         "solo_rt.train",
         "solo_rt.train.data",
+        "solo_rt.train.export",
         "solo_rt.train.models",
     ],
     package_dir={"solo_rt.train": "train", "solo_rt.engines": "engines"},

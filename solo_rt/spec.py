@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from solo_rt.decoders import DECODERS, Decoder
 from solo_rt.errors import SpecError
 
 METADATA_KEY = "solo_rt.spec"
@@ -45,46 +46,6 @@ class InputSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class SoloV2Decoder:
-    """How the raw heads of SOLOv2 become instances (SOLOv2 paper, sections 3.2 and 3.3).
-
-    Tensors, by name: `scores float32 [B, cells, C]` in 0..1, zero where points NMS removed the cell;
-    `kernels float32 [B, cells, E]`; `features float32 [B, E, height/stride, width/stride]`.
-    Cells run level by level, row-major: `start_of_level + row * grid + column`.
-    """
-
-    grids: tuple[int, ...]
-    level_strides: tuple[int, ...]
-    score_threshold: float = 0.1
-    mask_threshold: float = 0.5
-    nms_pre: int = 500
-    nms_kernel: Literal["gaussian", "linear"] = "gaussian"
-    nms_sigma: float = 2.0
-    update_threshold: float = 0.05
-    max_instances: int = 100
-    mask_stride: int = 4
-    kind: Literal["solov2"] = "solov2"
-
-    def __post_init__(self) -> None:
-        if not self.grids or len(self.grids) != len(self.level_strides) or min(self.grids) < 1:
-            raise SpecError(
-                f"decoder needs one stride per grid, got grids {self.grids} and strides {self.level_strides}"
-            )
-        if self.nms_kernel not in ("gaussian", "linear"):
-            raise SpecError(f"decoder: expected nms_kernel gaussian or linear, got {self.nms_kernel!r}")
-        for name in ("score_threshold", "mask_threshold", "update_threshold"):
-            if not 0 <= getattr(self, name) < 1:
-                raise SpecError(f"decoder: {name} must be in [0, 1), got {getattr(self, name)}")
-        if self.nms_pre < 1 or self.max_instances < 1 or self.mask_stride < 1 or self.nms_sigma <= 0:
-            raise SpecError("decoder: nms_pre, max_instances, mask_stride and nms_sigma must be positive")
-
-    @property
-    def cells(self) -> int:
-        """Number of grid cells of all levels together."""
-        return sum(grid * grid for grid in self.grids)
-
-
-@dataclass(frozen=True, slots=True)
 class Provenance:
     """Where the weights came from; free text except for the metrics."""
 
@@ -105,7 +66,7 @@ class ModelSpec:
 
     name: str
     input: InputSpec
-    decoder: SoloV2Decoder
+    decoder: Decoder
     classes: tuple[str, ...]
     provenance: Provenance = Provenance()
 
@@ -117,13 +78,9 @@ class ModelSpec:
 
     @property
     def output_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Expected output tensors by name; -1 stands for the number of mask channels, which only the file knows."""
-        b, cells, stride = self.input.batch, self.decoder.cells, self.decoder.mask_stride
-        return {
-            "scores": (b, cells, len(self.classes)),
-            "kernels": (b, cells, -1),
-            "features": (b, -1, self.input.height // stride, self.input.width // stride),
-        }
+        """Expected output tensors by name; -1 stands for a size that only the file knows."""
+        size = self.input
+        return self.decoder.output_shapes(size.batch, size.height, size.width, classes=len(self.classes))
 
     def to_json(self) -> str:
         """Return the spec as one line of JSON with its schema version."""
@@ -145,13 +102,13 @@ class ModelSpec:
             )
         decoder = record.get("decoder")
         kind = decoder.get("kind") if isinstance(decoder, dict) else decoder
-        if kind != "solov2":
-            raise SpecError(f"model spec has decoder {kind!r}, this solo-rt knows: solov2")
+        if kind not in DECODERS:
+            raise SpecError(f"model spec has decoder {kind!r}, this solo-rt knows: {', '.join(DECODERS)}")
         return _build(
             cls,
             record,
             input=_build(InputSpec, record.get("input")),
-            decoder=_build(SoloV2Decoder, decoder),
+            decoder=_build(DECODERS[kind], decoder),
             provenance=_build(Provenance, record.get("provenance") or {}),
         )
 
@@ -179,6 +136,8 @@ def _build(cls: type[T], record: Any, **parts: object) -> T:
 def _fits(value: object, kind: Any) -> bool:
     """Return whether a JSON value is of an annotated type; an integer is a float, a bool is no number."""
     origin, arguments = get_origin(kind), get_args(kind)
+    if origin is ClassVar:
+        return False
     if origin is Literal:
         return value in arguments
     if origin is tuple:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from solo_rt.doctor import Finding
-from solo_rt.evaluate import MaskScores
+from solo_rt.evaluate.masks import MaskScores
 from solo_rt.report import RunReport
 
 

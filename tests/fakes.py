@@ -14,8 +14,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from solo_rt.decoders import SoloV2Decoder
 from solo_rt.source import SourceInfo
-from solo_rt.spec import METADATA_KEY, InputSpec, ModelSpec, Provenance, SoloV2Decoder
+from solo_rt.spec import METADATA_KEY, InputSpec, ModelSpec, Provenance
 from solo_rt.types import Frame, Result
 
 TINY_SPEC = ModelSpec(

@@ -13,7 +13,7 @@ import pytest
 from solo_rt.cli import main
 from solo_rt.engine import open_engine
 from solo_rt.errors import DatasetError
-from solo_rt.evaluate import evaluate
+from solo_rt.evaluate.masks import evaluate
 
 
 @pytest.fixture

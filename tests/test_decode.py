@@ -10,8 +10,9 @@ import pytest
 from solo_rt import _native
 from solo_rt.decode import decode, decode_reference
 from solo_rt.decode.solov2 import resize_bilinear
+from solo_rt.decoders import SoloV2Decoder
 from solo_rt.errors import UsageError
-from solo_rt.spec import InputSpec, ModelSpec, SoloV2Decoder
+from solo_rt.spec import InputSpec, ModelSpec
 
 DECODER = SoloV2Decoder(grids=(4, 3), level_strides=(2, 4))  # 25 cells: 0..15 need 3 pixels, 16..24 need 5
 CLASSES = 3

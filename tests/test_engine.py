@@ -11,10 +11,11 @@ import pytest
 from fakes import TINY_SPEC, write_tiny_model
 from onnx import numpy_helper
 
+from solo_rt.decoders import SoloV2Decoder
 from solo_rt.engine import base, find_model, open_engine, shipped_models
 from solo_rt.engine.onnx_file import read_onnx
 from solo_rt.errors import EngineError, SpecError, UsageError
-from solo_rt.spec import METADATA_KEY, SoloV2Decoder
+from solo_rt.spec import METADATA_KEY
 
 BACKENDS = [
     "onnxruntime",

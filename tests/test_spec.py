@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 from fakes import TINY_SPEC
 
+from solo_rt.decoders import SoloV2Decoder
 from solo_rt.errors import SpecError
-from solo_rt.spec import InputSpec, ModelSpec, SoloV2Decoder
+from solo_rt.spec import InputSpec, ModelSpec
 
 
 def changed(**values):

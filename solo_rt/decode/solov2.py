@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from solo_rt import _native
 from solo_rt.decode.matrix_nms import matrix_nms_reference
+from solo_rt.decoders import SoloV2Decoder
 from solo_rt.errors import UsageError
-from solo_rt.spec import ModelSpec, SoloV2Decoder
+from solo_rt.spec import ModelSpec
 from solo_rt.types import Instances, Masks
 
 Float32 = NDArray[np.float32]
