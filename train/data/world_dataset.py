@@ -7,9 +7,8 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from solo_rt.train.data.samples import Sample, sample_from_ids
-from solo_rt.train.data.world import CLASSES, MIN_VISIBLE, World
+from solo_rt.train.data.world import CLASSES, MIN_VISIBLE, TRAINING_SEEDS, World
 
-TRAINING_SEEDS = 1_000_000  # worlds from here on are for training; evaluation and demos use smaller seeds
 FRAMES_PER_WORLD = 4
 
 
