@@ -10,9 +10,9 @@ import torch
 
 from solo_rt.errors import DatasetError, UsageError
 from solo_rt.train.data.samples import MEAN, STD
-from solo_rt.train.data.semantic.augment import BALANCED_SHARE, Augmentation, augment, mirror, world_augmentation
+from solo_rt.train.data.semantic.augment import BALANCED_SHARE, Augmentation, augment, default_augmentation, mirror
 from solo_rt.train.data.semantic.base import Legend, SemanticSet
-from solo_rt.train.data.semantic.training import SemanticTrainingSet
+from solo_rt.train.data.semantic.training import SemanticTrainingSet, open_training_set
 from solo_rt.train.data.semantic.world import LEGEND, class_map, held_out_world, training_world
 from solo_rt.train.data.world import World
 
@@ -50,7 +50,7 @@ def test_world_pictures_depend_on_their_number_alone_and_are_large_enough() -> N
 
 
 def test_augmentation_is_decided_by_the_generator_alone() -> None:
-    data = SemanticTrainingSet(training_world(size=(64, 96)), world_augmentation((64, 96)))
+    data = SemanticTrainingSet(training_world(size=(64, 96)), default_augmentation("world", (64, 96)))
     a, b, c = (data.sample(5, np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(a.image, b.image)
     np.testing.assert_array_equal(a.labels, b.labels)
@@ -147,7 +147,7 @@ def test_a_batch_is_padded_with_the_mean_colour_and_with_ignored() -> None:
 
 
 def test_training_sets_travel_to_other_processes() -> None:
-    training = SemanticTrainingSet(training_world(size=(32, 64)), world_augmentation((32, 64)))
+    training = SemanticTrainingSet(training_world(size=(32, 64)), default_augmentation("world", (32, 64)))
     copy = pickle.loads(pickle.dumps(training))
     a, b = (data.sample(3, np.random.default_rng(0)) for data in (training, copy))
     np.testing.assert_array_equal(a.image, b.image)
@@ -162,3 +162,17 @@ def test_what_cannot_be_is_refused() -> None:
     data = SemanticSet("test", TWO, ("odd",), lambda i: (np.zeros((4, 5, 3), np.uint8), np.zeros((4, 6), np.uint8)))
     with pytest.raises(DatasetError, match="test odd: expected a picture and labels of one size, got 4x5 and 4x6"):
         data[0]
+
+
+def test_data_sets_open_by_address_with_the_augmentation_that_suits_them() -> None:
+    training = open_training_set("world:", imgsz=(64, 96), seed=2)
+    assert training.augmentation == default_augmentation("world", (64, 96))
+    assert training.collate([training.sample(1, np.random.default_rng(0))]).images.shape == (1, 3, 64, 96)
+    assert training.name(1) == "world-2-000001"
+    plain = open_training_set("world:", imgsz=(64, 96), seed=2, augmented=False)
+    assert (plain.augmentation.mirror, plain.augmentation.scales) == (0.0, (1.0, 1.0))
+    assert default_augmentation("cityscapes").crop == (512, 1024)
+    assert default_augmentation("cityscapes").short_side is None
+    assert default_augmentation("voc") == default_augmentation("ade20k", (480, 480))
+    with pytest.raises(UsageError, match=r"data set nothing:: expected world: or one of .*folder:DIR"):
+        open_training_set("nothing:")

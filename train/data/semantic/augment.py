@@ -112,6 +112,17 @@ def _jitter(image: Image, factors: np.ndarray) -> Image:
     return np.asarray(cv2.transform(image, matrix.astype(np.float32)), np.uint8)
 
 
-def world_augmentation(crop: tuple[int, int]) -> Augmentation:
-    """Return what suits pictures of the procedural world, which are drawn 1 to 1.5 times as large as the crop."""
-    return Augmentation(crop, scales=(0.6, 1.2), blur=0.2, jitter=0.2)
+def default_augmentation(kind: str, crop: tuple[int, int] | None = None) -> Augmentation:
+    """Return what suits the data set `kind`, with its usual crop unless another is given.
+
+    Scales are those of the code bases that published results: relative to a short side of 520 pixels for photographs
+    of any size, to the full picture for Cityscapes, whose training at a smaller base costs up to 4 points of mIoU.
+    Pictures of the procedural world are drawn 1 to 1.5 times as large as the crop.
+    """
+    if kind == "world":
+        return Augmentation(crop or (256, 448), scales=(0.6, 1.2), blur=0.2, jitter=0.2)
+    if kind == "cityscapes":
+        return Augmentation(crop or (512, 1024), blur=0.0)
+    if kind == "lip":  # people cut out of photographs: narrow, and never smaller than they are
+        return Augmentation(crop or (480, 480), short_side=480, scales=(0.75, 1.5))
+    return Augmentation(crop or (480, 480), short_side=520)

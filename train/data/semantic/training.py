@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from solo_rt.train.data.samples import MEAN, STD
-from solo_rt.train.data.semantic.augment import Augmentation, augment
+from solo_rt.train.data.semantic import open_semantic
+from solo_rt.train.data.semantic.augment import Augmentation, augment, default_augmentation
 from solo_rt.train.data.semantic.base import IGNORED, Image, Labels, SemanticSet
+from solo_rt.train.data.semantic.world import training_world
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,10 @@ class SemanticTrainingSet:
     def __len__(self) -> int:
         return len(self.data)
 
+    def name(self, index: int) -> str:
+        """Return what a user knows picture `index` by."""
+        return self.data.names[index]
+
     def sample(self, index: int, rng: np.random.Generator) -> SemanticSample:
         """Return picture `index`, augmented; all chance comes from `rng`."""
         _, image, labels = self.data[index]
@@ -63,3 +69,19 @@ class SemanticTrainingSet:
             images=torch.from_numpy(images).permute(0, 3, 1, 2),  # [B, 3, H, W], channels last in memory
             labels=torch.from_numpy(labels),
         )
+
+
+def open_training_set(
+    uri: str, *, imgsz: tuple[int, int] | None = None, augmented: bool = True, seed: int = 0
+) -> SemanticTrainingSet:
+    """Return the training part of the data set that `uri` names, in batches of `imgsz`, with its usual augmentation.
+
+    Without `imgsz`, batches have the usual size of the data set; unless `augmented`, pictures are only cropped. `seed`
+    chooses the pictures of the procedural world, the address `world:`. Raises: as `open_semantic`.
+    """
+    kind = uri.partition(":")[0]
+    how = default_augmentation(kind, imgsz)
+    data = training_world(seed=seed, size=how.crop) if uri in ("world", "world:") else open_semantic(uri, split="train")
+    if not augmented:
+        how = replace(how, scales=(1.0, 1.0), mirror=0.0, blur=0.0, jitter=0.0)
+    return SemanticTrainingSet(data, how)
