@@ -8,9 +8,8 @@ import cv2
 import numpy as np
 
 from solo_rt.train.data.samples import Batch, Sample, collate, sample_from_ids
-from solo_rt.train.data.world import CLASSES, MIN_VISIBLE, World
+from solo_rt.train.data.world import CLASSES, MIN_VISIBLE, TRAINING_SEEDS, World
 
-TRAINING_SEEDS = 1_000_000  # worlds from here on are for training; evaluation and demos use smaller seeds
 FRAMES_PER_WORLD = 4
 LENGTH = 100_000
 
