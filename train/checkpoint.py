@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from solo_rt.decoders import Rgb
 from solo_rt.errors import UsageError
 
 FORMAT = 1
@@ -25,6 +26,8 @@ class Checkpoint:
     step: int
     training: dict[str, Any]  # the loop's own state; empty in a checkpoint that is only to be used
     provenance: dict[str, Any]  # fields of spec.Provenance
+    palette: tuple[Rgb, ...] = ()  # one colour per class; empty where the data set names none
+    unpainted: tuple[int, ...] = ()  # classes that are left out of pictures, such as a background
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
@@ -51,4 +54,4 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise UsageError(f"{path} is not a readable checkpoint ({type(error).__name__})") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise UsageError(f"{path} is not a solo-rt checkpoint of format {FORMAT}")
-    return Checkpoint(**{name: record[name] for name in Checkpoint.__slots__})
+    return Checkpoint(**{name: record[name] for name in Checkpoint.__slots__ if name in record})
