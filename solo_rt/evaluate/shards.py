@@ -43,7 +43,11 @@ class Findings:
 
 def write_part(path: Path, shard: Shard, findings: Findings) -> None:
     """Write one part, in one step. Raises: UsageError when it cannot be written."""
-    record = {"solo-rt findings": FORMAT, "part": shard.part, "parts": shard.parts, **asdict(findings)}
+    write_record(path, {"solo-rt findings": FORMAT, "part": shard.part, "parts": shard.parts, **asdict(findings)})
+
+
+def write_record(path: Path, record: dict[str, object]) -> None:
+    """Write a JSON file in one step. Raises: UsageError when it cannot be written."""
     part = path.with_name(path.name + ".part")
     try:
         part.write_text(json.dumps(record))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from solo_rt.errors import DatasetError, UsageError
+from solo_rt.errors import DatasetError
 from solo_rt.evaluate.cityscapes import InstanceTally
 from solo_rt.evaluate.semantic import Tally
-from solo_rt.evaluate.shards import Shard
+from solo_rt.evaluate.shards import Shard, write_record
 
 FORMAT = 1
 KEY = "solo-rt tally"
@@ -45,23 +45,19 @@ def is_tally(path: Path) -> bool:
 def write_tally(path: Path, shard: Shard, counted: Counted) -> None:
     """Write one part, in one step. Raises: UsageError when it cannot be written."""
     tally = counted.tally
-    record = {
-        KEY: FORMAT,
-        "part": [shard.part, shard.parts],
-        "what": counted.what,
-        "images": tally.images,
-        "coarse": tally.coarse,
-        "confusion": tally.confusion.tolist(),
-        "instances": [tally.instances.classes.tolist(), tally.instances.categories.tolist()]
-        if tally.instances
-        else None,
-    }
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(json.dumps(record))
-        part.replace(path)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    instances = tally.instances
+    write_record(
+        path,
+        {
+            KEY: FORMAT,
+            "part": [shard.part, shard.parts],
+            "what": counted.what,
+            "images": tally.images,
+            "coarse": tally.coarse,
+            "confusion": tally.confusion.tolist(),
+            "instances": [instances.classes.tolist(), instances.categories.tolist()] if instances else None,
+        },
+    )
 
 
 def merge_tallies(paths: Sequence[Path]) -> Counted:
