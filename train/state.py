@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from solo_rt.errors import SoloRTError, UsageError
