@@ -81,12 +81,11 @@ def _thin(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean of each value and its neighbours, a twentieth of all to either side, fewer at the ends."""
+    """Return the mean of each value and its neighbours, up to a twentieth of all to either side."""
     reach = len(values) // 20
     sums = np.concatenate([[0.0], np.cumsum(values)])
     index = np.arange(len(values))
-    reach_here = np.minimum(np.minimum(index, len(values) - 1 - index), reach)
-    low, high = index - reach_here, index + reach_here + 1
+    low, high = np.maximum(index - reach, 0), np.minimum(index + reach + 1, len(values))
     return np.asarray((sums[high] - sums[low]) / (high - low))
 
 

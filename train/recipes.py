@@ -40,7 +40,7 @@ class Recipe:
     ema: float = 0.0  # decay of the averaged weights, which are what is exported; 0: the weights themselves are
     head_lr: float = 1.0  # times the rate of the backbone
     frozen: bool = False  # stem and first stage fixed, batch norm as it came: for a backbone that comes with weights
-    scales: tuple[tuple[int, int], ...] = ()  # instance pictures: longest and shortest side at most, one drawn each
+    scales: tuple[int, tuple[int, ...]] | None = None  # longest side of a picture, choices of the shortest; None: imgsz
     hard_pixels: bool = False  # semantic pictures: learn from the hard pixels only
 
     def __post_init__(self) -> None:
@@ -98,12 +98,14 @@ def adapt(
 ) -> Recipe:
     """Return the recipe for `model` with what a user wants otherwise; what is None stays.
 
-    `phases` replaces all phases. `imgsz` makes one phase of them, as long as they were, with the batch of the last;
-    `steps` or `epochs` then set the length of one phase, or scale the lengths of several. `lr` is taken as it is,
-    whatever the batch. Raises: UsageError for a length in both units, or one in epochs for several phases.
+    `phases` replaces all phases; `imgsz` makes one phase of them, as long as they were, with the batch of the last.
+    Either replaces the scales that a recipe draws pictures at. `steps` or `epochs` then set the length of one phase, or
+    `steps` scales those of several. `lr` is taken as it is, whatever the batch.
+    Raises: UsageError for a length in both units, or one in epochs for several phases.
     """
     if steps is not None and epochs is not None:
         raise UsageError("expected --steps or --epochs, got both")
+    resized = bool(phases) or imgsz is not None
     phases = phases or recipe.phases
     if imgsz is not None:
         last = phases[-1]
@@ -122,6 +124,7 @@ def adapt(
         recipe,
         model=model,
         phases=phases,
+        scales=None if resized else recipe.scales,
         lr=recipe.lr if lr is None else lr,
         lr_batch=recipe.lr_batch if lr is None else None,
         ema=recipe.ema if ema is None else ema,
@@ -150,7 +153,7 @@ def _world(model: str, steps: tuple[int, int], *, warmup_steps: int) -> Recipe:
 def _solo(
     model: str,
     imgsz: tuple[int, int],
-    scales: tuple[tuple[int, int], ...],
+    scales: tuple[int, tuple[int, ...]],
     *,
     epochs: int = 36,
     warmup_from: float = 0.01,
@@ -202,12 +205,11 @@ def _crops(
     )
 
 
-_SHORT = (800, 768, 736, 704, 672, 640)
 _SHORT_LIGHT = (512, 480, 448, 416, 384, 352)
-_ONE_SCALE = ((1333, 800),)
-_FULL = tuple((1333, short) for short in _SHORT)
-_LIGHT = tuple((768, short) for short in _SHORT_LIGHT)
-_LIGHT_512 = tuple((852, short) for short in _SHORT_LIGHT)
+_ONE_SCALE = (1333, (800,))
+_FULL = (1333, (800, 768, 736, 704, 672, 640))
+_LIGHT = (768, _SHORT_LIGHT)
+_LIGHT_512 = (852, _SHORT_LIGHT)
 
 RECIPES: dict[str, Recipe] = {
     # Grids do not depend on the input size, so most of what there is to learn is learnt at a quarter of the cost.

@@ -139,6 +139,8 @@ def test_a_user_changes_what_is_wanted() -> None:
     assert adapt(nano, model="m", imgsz=(64, 96)).phases == (Phase((64, 96), 16, steps=6000),)
     assert adapt(nano, model="m", imgsz=(64, 96), epochs=3).phases == (Phase((64, 96), 16, epochs=3),)
     assert adapt(nano, model="m", phases=(Phase((32, 32), 2, steps=7),)).steps == 7
+    assert adapt(light, model="m", batch=4).scales == (768, (512, 480, 448, 416, 384, 352))
+    assert adapt(light, model="m", imgsz=(64, 96)).scales is None
     changed = adapt(light, model="m", lr=0.5, ema=0.9, frozen=False)
     assert (changed.lr, changed.lr_batch, changed.ema, changed.frozen) == (0.5, None, 0.9, False)
 
