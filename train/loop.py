@@ -14,7 +14,7 @@ from pathlib import Path
 from solo_rt.errors import SinkError, UsageError
 from solo_rt.train.checkpoint import Checkpoint, holds_run, load_checkpoint, newest_checkpoint, save_step
 from solo_rt.train.curves import draw_curves
-from solo_rt.train.data.batches import Part, fetch, load_parts
+from solo_rt.train.data.batches import Part, fetch, load_parts, share_of
 from solo_rt.train.distributed import Job, join_job
 from solo_rt.train.initial import load_backbone, start_from
 from solo_rt.train.log import RunLog, read_log, require_tensorboard
@@ -23,6 +23,7 @@ from solo_rt.train.settings import Settings
 from solo_rt.train.state import TrainingState
 from solo_rt.train.task import Task, make_task
 
+DIVISOR = 32  # of the sides of an instance network's input
 WINDOW = 20  # steps over which speed is averaged
 
 log = logging.getLogger("solo_rt.train")
@@ -109,6 +110,12 @@ def _begin(
         rate = recipe.lr * batch / recipe.lr_batch
         say(f"lr {recipe.lr:g} is for {recipe.lr_batch} pictures a step; scaled to {rate:.3g} for {batch}")
     state = TrainingState(recipe, task.data.classes, settings, job)
+    divisor = getattr(state.model, "size_divisor", DIVISOR)
+    for phase in recipe.phases:
+        share_of(phase.batch, parts=settings.accumulate, size=job.size)
+        if any(side % divisor for side in phase.imgsz):
+            height, width = phase.imgsz
+            raise UsageError(f"expected an input size divisible by {divisor}, got {height}x{width}; change --imgsz")
     if checkpoint is None and settings.init:
         fit = start_from(settings.init, state.model, name=recipe.model, classes=task.data.classes)
         say(f"{settings.init}: {fit.describe()}")

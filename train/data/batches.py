@@ -49,11 +49,9 @@ def load_parts(
     the number of processes nor that of workers nor where a run was resumed changes what is in a batch.
     Raises: UsageError when a batch cannot be dealt out evenly.
     """
-    if batch % (parts * size):
-        raise UsageError(f"a batch of {batch} cannot be dealt out to {size} processes in {parts} parts; change --batch")
     if not len(data):
         raise UsageError("the data set has no pictures to train on")
-    share = batch // (parts * size)
+    share = share_of(batch, parts=parts, size=size)
     numbers = [
         list(range(start, start + share))
         for step in steps
@@ -70,6 +68,13 @@ def load_parts(
         worker_init_fn=_begin_worker,
     )
     yield from loader
+
+
+def share_of(batch: int, *, parts: int, size: int) -> int:
+    """Return how many pictures of a batch one of `size` processes works on at a time. Raises: UsageError."""
+    if batch % (parts * size):
+        raise UsageError(f"a batch of {batch} cannot be dealt out to {size} processes in {parts} parts; change --batch")
+    return batch // (parts * size)
 
 
 def fetch(parts: Iterator[Part], device: torch.device) -> Iterator[Part]:
