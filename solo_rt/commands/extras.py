@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import click
 
@@ -33,12 +34,16 @@ def show_progress() -> Iterator[Show]:
 
     if not sys.stderr.isatty():
         shown_at = time.monotonic()
+        first: tuple[float, int] | None = None  # when we were first told, and how much was done by then
 
         def log(done: int, total: int, text: str) -> None:
-            nonlocal shown_at
-            if time.monotonic() - shown_at >= LOG_SECONDS:
-                shown_at = time.monotonic()
-                click.echo(f"{done}/{total} {text}", err=True)
+            nonlocal shown_at, first
+            now = time.monotonic()
+            first = first or (now, done)
+            if now - shown_at >= LOG_SECONDS:
+                shown_at = now
+                left = (now - first[0]) / max(1, done - first[1]) * (total - done)
+                click.echo(f"{done}/{total} {text}, {timedelta(seconds=round(left))} left", err=True)
 
         yield log
         return

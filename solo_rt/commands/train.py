@@ -16,7 +16,7 @@ from solo_rt.errors import UsageError
 if TYPE_CHECKING:
     from solo_rt.train.loop import Progress
 
-FREE = ("lr", "gradient_norm")  # values of a step that are no losses
+UNLISTED = ("total", "lr", "gradient_norm")  # values of a step that are no parts of the loss
 
 Positive = click.IntRange(min=1)
 File = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -163,11 +163,12 @@ def train(
 
 
 def describe(progress: Progress) -> str:
-    """Return one line on a step: losses, rate, speed and how long it waits for data."""
-    losses = ", ".join(f"{name} {value:.3f}" for name, value in progress.values.items() if name not in FREE)
+    """Return one line on a step: loss and its parts, rate, speed and the share of time it waits for data."""
+    values = progress.values
+    parts = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in values.items() if name not in UNLISTED)
     return (
-        f"{losses}, lr {progress.values['lr']:.2g}, {progress.pictures_per_second:.1f} pictures/s, "
-        f"{progress.waiting:.0%} waiting for data"
+        f"loss {values['total']:.3f} ({parts}), lr {values['lr']:.2g}, "
+        f"{progress.pictures_per_second:.1f} pictures/s, {progress.waiting:.0%} waiting for data"
     )
 
 
