@@ -163,12 +163,12 @@ def train(
 
 
 def describe(progress: Progress) -> str:
-    """Return one line on a step: loss and its parts, rate, speed and the share of time it waits for data."""
+    """Return two lines on a step: loss and its parts; rate, speed and the share of time it waits for data."""
     values = progress.values
     parts = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in values.items() if name not in UNLISTED)
     return (
-        f"loss {values['total']:.3f} ({parts}), lr {values['lr']:.2g}, "
-        f"{progress.pictures_per_second:.1f} pictures/s, {progress.waiting:.0%} waiting for data"
+        f"loss {values['total']:.3f} ({parts})\n"
+        f"lr {values['lr']:.2g}, {progress.pictures_per_second:.1f} pictures/s, {progress.waiting:.0%} waiting for data"
     )
 
 
