@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from solo_rt.errors import SpecError
+from solo_rt.types import IGNORED
 
 Task = Literal["instances", "semantic"]
 OutputType = Literal["float32", "uint8"]
 Rgb = tuple[int, int, int]  # 0..255
-
-IGNORED = 255
-"""The label of a pixel that belongs to no class."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,11 @@ def print_report(report: RunReport, outputs: Sequence[str]) -> None:
         [
             f"{report.processed} frame{'s' if report.processed != 1 else ''} in {report.seconds:.2f} s",
             f"{report.fps:.1f} fps",
-            f"{report.instances} instance{'s' if report.instances != 1 else ''}",
+            *(
+                []
+                if report.instances is None
+                else [f"{report.instances} instance{'s' if report.instances != 1 else ''}"]
+            ),
             *(f"{count} {what}" for count, what in losses if count),
         ]
     )
@@ -53,12 +57,14 @@ def print_scores(scores: MaskScores) -> None:
 
 def print_model(card: Mapping[str, Any]) -> None:
     """Print what `describe_model` returns."""
-    taken, decoder = card["input"], card["decoder"]
+    taken, decoder = card["input"], dict(card["decoder"])
+    if "palette" in decoder:
+        decoder["palette"] = f"of {len(decoder['palette'])} colours"
     facts = {
         "model": f"{card['name']}, {card['parameters']:,} parameters, {card['bytes'] / 1e6:.1f} MB",
         "file": card["path"],
         "input": f"{taken['name']} float32 {taken['shape']}",
-        "outputs": "\n".join(f"{name} float32 {shape}" for name, shape in card["outputs"].items()),
+        "outputs": "\n".join(f"{name} {card['output_type']} {shape}" for name, shape in card["outputs"].items()),
         "classes": f"{len(card['classes'])}: {', '.join(card['classes'])}",
         "decoder": ", ".join(f"{name} {value}" for name, value in decoder.items()),
         "made by": f"{card['producer']}, opset {card['opset']}",

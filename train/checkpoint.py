@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from solo_rt.decoders import Rgb
 from solo_rt.errors import SinkError, UsageError
 
 FORMAT = 2
@@ -33,6 +34,8 @@ class Checkpoint:
     step: int
     training: dict[str, Any]  # the loop's own state; empty in a checkpoint that is only to be used
     provenance: dict[str, Any]  # fields of spec.Provenance
+    palette: tuple[Rgb, ...] = ()  # one colour per class; empty where the data set names none
+    unpainted: tuple[int, ...] = ()  # classes that are left out of pictures, such as a background
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
@@ -77,7 +80,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise UsageError(f"{path} is not a readable checkpoint ({type(error).__name__})") from error
     if not isinstance(record, dict) or record.get("format") not in READABLE:
         raise UsageError(f"{path} is not a solo-rt checkpoint of format {READABLE[0]} to {READABLE[-1]}")
-    return Checkpoint(**{name: record[name] for name in Checkpoint.__slots__})
+    return Checkpoint(**{name: record[name] for name in Checkpoint.__slots__ if name in record})
 
 
 def save_step(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:

@@ -1,0 +1,59 @@
+"""Semantic networks: from labels or logits to the class of every pixel of the frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from solo_rt import _native
+from solo_rt.decoders import SemanticDecoder
+from solo_rt.errors import SpecError, UsageError
+from solo_rt.types import IGNORED, SemanticMap, UInt8
+
+
+def decode_semantic(
+    outputs: Mapping[str, NDArray[np.float32 | np.uint8]],
+    decoder: SemanticDecoder,
+    *,
+    frame_size: tuple[int, int],
+    resized: tuple[int, int],
+    classes: Sequence[int] | None = None,
+    threads: int = 1,
+) -> SemanticMap:
+    """Return the class map of one picture, on the part of the network's input that the picture takes.
+
+    outputs: `labels uint8 [height, width]` or `logits float32 [C, height, width]`, contiguous, as `SemanticDecoder`
+    describes them but without their batch axis; labels are not copied. frame_size: height, width of the picture in
+    pixels. resized: height, width in network pixels that the picture takes in the top-left corner of the network's
+    input. classes: the ids to keep, others become 255; None keeps all. threads: most threads to use; the result does
+    not depend on it.
+    Raises: UsageError on sizes out of range; SpecError on a label that is no class; ValueError or TypeError on tensors
+    of another shape or dtype.
+    """
+    tensor = outputs[decoder.output]
+    limit = tensor.shape[-2:]
+    if min(*frame_size, *resized) < 1 or resized[0] > limit[0] or resized[1] > limit[1]:
+        raise UsageError(
+            f"decode: expected a frame of at least 1x1 and a resized size within {limit[0]}x{limit[1]}, "
+            f"got {frame_size[0]}x{frame_size[1]} and {resized[0]}x{resized[1]}"
+        )
+    labels: UInt8
+    if decoder.output == "logits":
+        labels = _native.argmax(tensor, resized, threads)  # type: ignore[arg-type]  # it checks
+    else:
+        labels = tensor[: resized[0], : resized[1]]  # type: ignore[assignment]  # as above
+    found = SemanticMap(frame_size, labels)
+    strange = found.counts[len(decoder.palette) : IGNORED]
+    if strange.any():
+        raise SpecError(
+            f"decode: expected labels below {len(decoder.palette)} or {IGNORED}, "
+            f"got {len(decoder.palette) + int(strange.argmax())}; export the model again"
+        )
+    if classes is None:
+        return found
+    table = np.full(256, IGNORED, np.uint8)
+    table[list(classes)] = list(classes)
+    return SemanticMap(frame_size, np.asarray(cv2.LUT(labels, table), np.uint8))
