@@ -109,7 +109,7 @@ def _begin(
     if recipe.lr_batch is not None and recipe.lr_batch != batch:
         rate = recipe.lr * batch / recipe.lr_batch
         say(f"lr {recipe.lr:g} is for {recipe.lr_batch} pictures a step; scaled to {rate:.3g} for {batch}")
-    state = TrainingState(recipe, task.data.classes, settings, job)
+    state = TrainingState(recipe, task, settings, job)
     divisor = getattr(state.model, "size_divisor", DIVISOR)
     for phase in recipe.phases:
         share_of(phase.batch, parts=settings.accumulate, size=job.size)

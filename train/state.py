@@ -21,7 +21,7 @@ from solo_rt.train.models import build_model
 from solo_rt.train.optimiser import learning_rate, make_optimiser, set_rate
 from solo_rt.train.recipes import Recipe
 from solo_rt.train.settings import Settings
-from solo_rt.train.task import LossFunction
+from solo_rt.train.task import LossFunction, Task
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 FROZEN = ("conv1", "bn1", "layer1")  # stem and first stage of a backbone
@@ -38,11 +38,12 @@ def seed_step(seed: int, step: int, rank: int) -> None:
 class TrainingState:
     """What a run changes from step to step. Every process of a job has one; they stay equal."""
 
-    def __init__(self, recipe: Recipe, classes: tuple[str, ...], settings: Settings, job: Job) -> None:
-        self.recipe, self.classes, self.settings, self.job = recipe, classes, settings, job
+    def __init__(self, recipe: Recipe, task: Task, settings: Settings, job: Job) -> None:
+        self.recipe, self.settings, self.job = recipe, settings, job
+        self.classes, self.palette, self.unpainted = task.data.classes, task.palette, task.unpainted
         self.step, self.hours = 0, 0.0
         torch.manual_seed(settings.seed)
-        self.model = build_model(recipe.model, len(classes))
+        self.model = build_model(recipe.model, len(self.classes))
 
     def begin(self) -> None:
         """Move the model, with whatever weights it has by now, to the device and make its optimiser."""
@@ -166,6 +167,8 @@ class TrainingState:
                 "settings": json.dumps(self.settings.decisive),
                 "processes": self.job.size,
             },
+            palette=self.palette,
+            unpainted=self.unpainted,
             provenance={
                 "recipe": json.dumps(asdict(self.recipe)),
                 "command": self.settings.command,

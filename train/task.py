@@ -9,8 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from solo_rt.decoders import Rgb
 from solo_rt.errors import UsageError
 from solo_rt.train.data.base import TrainingSet
+from solo_rt.train.data.instances import SCHEMES
+from solo_rt.train.data.instances.augment import Scales
+from solo_rt.train.data.instances.training import open_instance_training
 from solo_rt.train.data.semantic.training import open_training_set
 from solo_rt.train.data.world_dataset import WorldDataset
 from solo_rt.train.distributed import Job
@@ -34,6 +38,8 @@ class Task:
     data: TrainingSet[Any]
     losses: LossFunction
     shuffled: bool  # whether each epoch shows the pictures in an order of its own
+    palette: tuple[Rgb, ...] = ()  # one colour per class; empty where the data set names none
+    unpainted: tuple[int, ...] = ()  # classes that are left out of pictures, such as a background
 
 
 def make_task(recipe: Recipe, data: str, *, imgsz: tuple[int, int], augment: bool = True, seed: int = 0) -> Task:
@@ -62,7 +68,13 @@ def _instance_task(recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment:
 
     if uri == WORLD:
         return Task(WorldDataset(seed=seed, imgsz=imgsz), losses, shuffled=False)
-    raise UsageError(f"--data {uri}: expected {WORLD}")
+    if uri.partition(":")[0] not in SCHEMES:
+        raise UsageError(f"--data {uri}: expected {WORLD} or one of {', '.join(f'{name}:DIR' for name in SCHEMES)}")
+    if recipe.scales is None:
+        data = open_instance_training(uri, imgsz=imgsz, augmented=augment)
+    else:  # pictures at the published sizes, batches as large as their largest picture
+        data = open_instance_training(uri, scales=Scales(*recipe.scales), augmented=augment)
+    return Task(data, losses, shuffled=True)
 
 
 def _semantic_task(recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment: bool, seed: int) -> Task:
@@ -74,4 +86,5 @@ def _semantic_task(recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment:
         )
 
     data = open_training_set(uri, imgsz=imgsz, augmented=augment, seed=seed)
-    return Task(data, losses, shuffled=uri != WORLD)
+    legend = data.data.legend
+    return Task(data, losses, uri != WORLD, legend.palette, legend.unpainted)

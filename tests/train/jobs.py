@@ -130,7 +130,7 @@ def gradients(folder: Path, model: str) -> None:
         recipe = replace(ONE_STEP, model=model)
         task = make_task(recipe, "world:", imgsz=recipe.phases[0].imgsz)
         with join_job("cpu") as job:
-            state = TrainingState(recipe, task.data.classes, SETTINGS, job)
+            state = TrainingState(recipe, task, SETTINGS, job)
             state.begin()
             for module in state.model.modules():
                 if isinstance(module, (nn.BatchNorm2d, nn.Dropout)):

@@ -17,7 +17,8 @@ from solo_rt.train.checkpoint import Checkpoint, load_checkpoint
 from solo_rt.train.loop import Outcome, Progress, train
 from solo_rt.train.recipes import Phase, Recipe
 from solo_rt.train.settings import Settings
-from solo_rt.train.state import TrainingState
+from solo_rt.train.state import TrainingState, seed_step
+from solo_rt.train.task import make_task
 
 
 def tiny(*steps: int, lr: float = 1e-3, ema: float = 0.9, model: str = "solov2-nano") -> Recipe:
@@ -217,8 +218,6 @@ def test_settings_that_cannot_work_are_refused(tmp_path: Path) -> None:
 
 
 def test_chance_in_a_step_depends_on_seed_step_and_rank_alone() -> None:
-    from solo_rt.train.state import seed_step
-
     def draw(*key: int) -> float:
         seed_step(*key)
         return float(torch.rand(()))
@@ -242,6 +241,6 @@ def test_a_state_without_its_training_part_is_not_resumed(tmp_path: Path) -> Non
         loop.join_job("cpu") as job,
         pytest.raises(UsageError, match="no training state"),
     ):
-        state = TrainingState(tiny(1), checkpoint.classes, settings(), job)
+        state = TrainingState(tiny(1), make_task(tiny(1), "world:", imgsz=(32, 64)), settings(), job)
         state.begin()
         state.restore(replace(checkpoint, training={}))
