@@ -75,11 +75,14 @@ def count_steps(recipe: Recipe, pictures: int) -> Recipe:
 def find_recipe(model: str, data: str) -> str:
     """Return the name of the recipe for `model` on `data`: `MODEL-SCHEME` where there is one, else `MODEL`.
 
-    Raises: UsageError when there is neither.
+    A model without either has the recipe of its family: pspnet-r50 that of pspnet. Raises: UsageError without any.
     """
-    for name in (f"{model}-{data.partition(':')[0]}", model):
-        if name in RECIPES:
-            return name
+    stem = model
+    while stem:
+        for name in (f"{stem}-{data.partition(':')[0]}", stem):
+            if name in RECIPES:
+                return name
+        stem = stem.rpartition("-")[0]
     raise UsageError(f"no recipe for {model!r}; choose one with --recipe: {', '.join(RECIPES)}")
 
 
@@ -230,6 +233,28 @@ RECIPES: dict[str, Recipe] = {
     "solov2-light-r18": _solo("solov2-light-r18", (448, 768), _LIGHT),
     "solov2-light-r34": _solo("solov2-light-r34", (448, 768), _LIGHT),
     "solov2-light-r50": _solo("solov2-light-r50", (448, 768), _LIGHT),
-    # Fast-SCNN as github.com/LikeLy-Journey/SegmenTron trains it: 68.9 % mIoU on Cityscapes val.
+    # Fast-SCNN and the rates of the next ten: github.com/LikeLy-Journey/SegmenTron, on Cityscapes (Fast-SCNN: 68.9 %).
     "fast-scnn": _crops("fast-scnn", (512, 1024), lr=0.045, batch=12, epochs=1000, weight_decay=4e-5, head_lr=1.0),
+    "cgnet": _crops("cgnet", (512, 1024), lr=0.003, batch=8, epochs=240, head_lr=1.0),
+    "lednet": _crops("lednet", (512, 1024), lr=0.003, batch=8, epochs=240, head_lr=1.0),
+    "enet": _crops("enet", (512, 1024), lr=0.001, batch=8, epochs=240, head_lr=1.0),
+    "espnetv2": _crops("espnetv2", (512, 1024), lr=0.001, batch=8, epochs=240, head_lr=1.0),
+    "icnet": _crops("icnet", (768, 768), lr=0.01, batch=8, epochs=240),
+    "danet": _crops("danet", (768, 768), lr=0.003, batch=8, epochs=240),
+    "denseaspp": _crops("denseaspp", (768, 768), lr=0.003, batch=8, epochs=240),
+    "dunet": _crops("dunet", (768, 768), lr=0.003, batch=8, epochs=240),
+    "encnet": _crops("encnet", (768, 768), lr=0.003, batch=8, epochs=240),
+    "ocnet": _crops("ocnet", (768, 768), lr=0.003, batch=8, epochs=240),
+    "ccnet": _crops("ccnet", (768, 768), lr=0.003, batch=8, epochs=240),
+    # github.com/CoinCheung/BiSeNet, version 1: 75.4 % on Cityscapes val.
+    "bisenet": _crops(
+        "bisenet", (1024, 1024), lr=0.01, batch=16, steps=80_000, weight_decay=5e-4, warmup_steps=1000, hard_pixels=True
+    ),
+    # github.com/hszhao/semseg, on Cityscapes.
+    "pspnet": _crops("pspnet", (713, 713), lr=0.01, batch=16, epochs=200),
+    "psanet": _crops("psanet", (713, 713), lr=0.01, batch=16, epochs=200),
+    # Chen et al. 2017, section 4.1, for the crop of their Cityscapes model.
+    "deeplabv3": _crops("deeplabv3", (769, 769), lr=0.007, batch=16, steps=90_000, head_lr=1.0),
+    # github.com/Tramac/awesome-semantic-segmentation-pytorch.
+    "fcn": _crops("fcn", (480, 480), lr=1e-4, batch=4, epochs=60),
 }

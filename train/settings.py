@@ -31,6 +31,7 @@ class Settings:
     keep: int = 3  # checkpoints
     save_every: int = 250  # steps
     log_every: int = 20
+    val: int = 0  # held-out pictures to measure before each checkpoint
     max_steps: int | None = None  # leave after this step, to be resumed
     tensorboard: bool = False
     command: str = ""  # for the record

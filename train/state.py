@@ -41,7 +41,8 @@ class TrainingState:
     def __init__(self, recipe: Recipe, task: Task, settings: Settings, job: Job) -> None:
         self.recipe, self.settings, self.job = recipe, settings, job
         self.classes, self.palette, self.unpainted = task.data.classes, task.palette, task.unpainted
-        self.step, self.hours = 0, 0.0
+        self.step, self.hours, self.best = 0, 0.0, -math.inf
+        self._measured: nn.Module | None = None
         torch.manual_seed(settings.seed)
         self.model = build_model(recipe.model, len(self.classes))
 
@@ -132,6 +133,13 @@ class TrainingState:
             raise SoloRTError(self._explain(dict(zip(sums, own.tolist(), strict=True)), seen, names))
         return {**values, "lr": rate}, stopping
 
+    def averaged(self) -> nn.Module:
+        """Return a network in evaluation mode with the averaged weights of now."""
+        if self._measured is None:
+            self._measured = build_model(self.recipe.model, len(self.classes)).to(self.job.device).eval()
+        self._measured.load_state_dict(self.average)
+        return self._measured
+
     def _follow(self) -> None:
         """Move the average a little towards the weights, faster in the beginning."""
         if self.average is self._live:
@@ -166,6 +174,7 @@ class TrainingState:
                 "recipe": json.dumps(asdict(self.recipe)),
                 "settings": json.dumps(self.settings.decisive),
                 "processes": self.job.size,
+                "best": self.best,
             },
             palette=self.palette,
             unpainted=self.unpainted,
@@ -200,6 +209,7 @@ class TrainingState:
         self.optimiser.load_state_dict(then["optimiser"])
         self.scaler.load_state_dict(then["scaler"])
         self.step, self.hours = checkpoint.step, float(checkpoint.provenance["training_hours"])
+        self.best = float(then["best"])
 
 
 def _plain(value: object) -> object:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from solo_rt.decoders import Rgb
 from solo_rt.errors import UsageError
@@ -15,6 +16,7 @@ from solo_rt.train.data.base import TrainingSet
 from solo_rt.train.data.instances import SCHEMES
 from solo_rt.train.data.instances.augment import Scales
 from solo_rt.train.data.instances.training import open_instance_training
+from solo_rt.train.data.semantic import open_semantic
 from solo_rt.train.data.semantic.training import open_training_set
 from solo_rt.train.data.world_dataset import WorldDataset
 from solo_rt.train.distributed import Job
@@ -24,11 +26,15 @@ from solo_rt.train.models.semantic import SemanticNetwork
 from solo_rt.train.recipes import Recipe
 from solo_rt.train.semantic_losses import HardPixels, semantic_losses
 from solo_rt.train.targets import assign
+from solo_rt.train.validation import measure_semantic
 
 WORLD = "world:"  # the procedural world, drawn while training
 
 Losses = dict[str, Tensor]  # scalars; `total` is what is minimised, the others are for the log
 LossFunction = Callable[[Any, Any, Any, Job], Losses]  # from network, outputs of its forward, batch and job
+
+Measure = Callable[[nn.Module, int, Job], dict[str, float]]
+"""From a network in evaluation mode, and on how many held-out pictures, to metrics; the first is the one to go by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,7 @@ class Task:
     data: TrainingSet[Any]
     losses: LossFunction
     shuffled: bool  # whether each epoch shows the pictures in an order of its own
+    measure: Measure | None = None
     palette: tuple[Rgb, ...] = ()  # one colour per class; empty where the data set names none
     unpainted: tuple[int, ...] = ()  # classes that are left out of pictures, such as a background
 
@@ -85,6 +92,11 @@ def _semantic_task(recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment:
             outputs, batch.labels, aux_weights=model.aux_weights, hard_pixels=hard_pixels, reduce=job.mean
         )
 
+    held_out = cache(lambda: open_semantic(uri, split="val"))
+
+    def measure(model: nn.Module, pictures: int, job: Job) -> dict[str, float]:
+        return measure_semantic(model, held_out(), pictures=pictures, job=job)
+
     data = open_training_set(uri, imgsz=imgsz, augmented=augment, seed=seed)
     legend = data.data.legend
-    return Task(data, losses, uri != WORLD, legend.palette, legend.unpainted)
+    return Task(data, losses, uri != WORLD, measure, legend.palette, legend.unpainted)

@@ -106,6 +106,19 @@ def test_a_stop_finishes_the_step_and_leaves_a_checkpoint(tmp_path: Path) -> Non
     assert load_checkpoint(outcome.checkpoint).step == 3
 
 
+def test_held_out_pictures_are_measured_at_checkpoints_and_the_best_is_kept(tmp_path: Path) -> None:
+    recipe = tiny(4, model="fast-scnn")
+    outcome = train(recipe, tmp_path / "run", settings(val=2, save_every=3, log_every=100))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [3, 4]
+    values = [line["val_mIoU"] for line in lines]
+    best = load_checkpoint(tmp_path / "run" / "best.pt")
+    assert best.step == lines[values.index(max(values))]["step"]
+    assert load_checkpoint(outcome.checkpoint).training["best"] == max(values)
+    with pytest.raises(UsageError, match="--val: a solov2-nano is measured with solo-rt eval"):
+        train(tiny(1), tmp_path / "other", settings(val=2))
+
+
 def test_existing_runs_are_not_overwritten(tmp_path: Path) -> None:
     train(tiny(1), tmp_path / "run", settings())
     with pytest.raises(UsageError, match="already holds a run"):
@@ -143,11 +156,11 @@ def test_a_full_disk_ends_only_a_run_that_would_lose_its_last_checkpoint(
 ) -> None:
     real, calls = loop.save_step, []
 
-    def fail_at_two(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
+    def fail_at_two(checkpoint: Checkpoint, folder: Path, *, keep: int, best: bool) -> Path:
         calls.append(checkpoint.step)
         if checkpoint.step == 2:
             raise SinkError("no space left")
-        return real(checkpoint, folder, keep=keep)
+        return real(checkpoint, folder, keep=keep, best=best)
 
     monkeypatch.setattr(loop, "save_step", fail_at_two)
     assert train(tiny(3), tmp_path / "run", settings()).step == 3
