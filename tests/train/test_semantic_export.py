@@ -21,6 +21,7 @@ from solo_rt.train import export as export_module
 from solo_rt.train.checkpoint import Checkpoint, save_checkpoint
 from solo_rt.train.export import export
 from solo_rt.train.export.channels_last import put_classes_last
+from solo_rt.train.export.coarse import labels_of_coarse, leave_coarse
 from solo_rt.train.export.graph import probe
 from solo_rt.train.export.onnx_file import write_graph
 from solo_rt.train.export.semantic import labels_of, semantic_graph
@@ -117,6 +118,47 @@ def test_without_a_palette_classes_have_the_colours_of_instances():
     assert graph.spec.decoder.palette == (*PALETTE, *PALETTE[:8])
     with pytest.raises(SpecError, match="one colour per class, got 4 for 3"):
         semantic_graph(TinyNetwork(), "x", CLASSES[:3], Provenance(), imgsz=(16, 16), batch=1, palette=PALETTE[:4])
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_coarse_files_give_the_same_labels_through_the_run_time(tmp_path, align_corners):
+    network = TinyNetwork(align_corners=align_corners).eval()
+    graph = semantic_graph(network, "tiny", CLASSES[:3], Provenance(), imgsz=(32, 48), batch=2)
+    write_graph(graph, tmp_path / "m.onnx")
+    spec = leave_coarse(tmp_path / "m.onnx", graph.spec)
+    model = onnx.load(tmp_path / "m.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert [node.op_type for node in model.graph.node] == ["Conv", "Transpose"]
+    assert len(model.graph.initializer) == 2
+    engine = open_engine(tmp_path / "m.onnx", device="cpu", backend="onnxruntime")
+    assert engine.spec == spec
+    assert (spec.decoder.output, spec.decoder.enlarged) == ("coarse", "corners" if align_corners else "half_pixel")
+    image = probe(spec)
+    outputs = engine.infer({"image": image.numpy()})
+    assert outputs["coarse"].shape == (2, 8, 12, 3)
+    with torch.no_grad():
+        np.testing.assert_array_equal(labels_of_coarse(outputs, spec)["labels"], labels_of(network(image).out).numpy())
+
+
+def test_networks_that_enlarge_nothing_have_no_coarse_file(tmp_path):
+    network = TinyNetwork()
+    network.forward = lambda image: SemanticOutput(
+        nn.functional.pixel_shuffle(network.conv(image).repeat(1, 16, 1, 1), 4)
+    )
+    graph = semantic_graph(network, "shuffled", CLASSES[:3], Provenance(), imgsz=(32, 48), batch=1)
+    write_graph(graph, tmp_path / "m.onnx")
+    with pytest.raises(UsageError, match="shuffled does not end in logits enlarged bilinearly; choose labels"):
+        leave_coarse(tmp_path / "m.onnx", graph.spec)
+
+
+def test_export_of_coarse_logits_is_judged_by_its_labels(checkpoint, tmp_path):
+    files = {kind: tmp_path / f"{kind}.onnx" for kind in ("labels", "coarse")}
+    for kind, path in files.items():
+        assert export(checkpoint, path, imgsz=(64, 96), output_kind=kind) == {"labels": 0.0}
+    source = "test://?size=150x97&frames=2"
+    maps = [[result.semantic.labels for result in stream(source, model=path)] for path in files.values()]
+    differ = np.mean([labels != coarse for labels, coarse in zip(*maps, strict=True)])
+    assert differ < 1e-3  # near ties
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
