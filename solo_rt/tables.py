@@ -78,6 +78,14 @@ def _print_numbers(headings: Sequence[str], rows: Iterable[Sequence[str | float 
     _print(table)
 
 
+def print_counts(counts: Iterable[tuple[str, int, int]]) -> None:
+    """Print of each kind of file how many there are, the second number, of how many there should be."""
+    signs = {True: "[green]+[/]", False: "[red]![/]"}
+    _print_columns(
+        (signs[found >= expected], pattern, f"{found:,} of {expected:,} files") for pattern, expected, found in counts
+    )
+
+
 def print_model(card: Mapping[str, Any]) -> None:
     """Print what `describe_model` returns."""
     taken, decoder = card["input"], dict(card["decoder"])
