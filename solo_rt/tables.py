@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from solo_rt.doctor import Finding
 from solo_rt.evaluate.instances import InstanceScores
+from solo_rt.evaluate.semantic import SemanticScores
 from solo_rt.report import RunReport
 
 
@@ -67,7 +69,7 @@ def print_scores(scores: InstanceScores) -> None:
 
 
 def _print_numbers(headings: Sequence[str], rows: Iterable[Sequence[str | float | int]]) -> None:
-    """Print rows of a name and numbers; a negative one was not measured."""
+    """Print rows of a name and numbers; a negative one, or NaN, was not measured."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
     for heading in headings:
@@ -76,6 +78,20 @@ def _print_numbers(headings: Sequence[str], rows: Iterable[Sequence[str | float 
         cells = (str(v) if not isinstance(v, float) else f"{v:.3f}" if v >= 0 else "-" for v in values)
         table.add_row(str(name), *cells)
     _print(table)
+
+
+def print_semantic_scores(scores: SemanticScores) -> None:
+    """Print the numbers over all classes, then those of each class and category, all shares of 1."""
+    click.echo(f"{scores.images} pictures of {scores.data}, {scores.protocol}")
+    _print_numbers(list(scores.metrics), [["", *scores.metrics.values()]])
+    weighted = any(not math.isnan(score.iIoU) for score in scores.per_class.values())
+    rows: list[list[str | float | int]] = [
+        [name, score.IoU, score.accuracy, *([score.iIoU] if weighted else []), score.pixels]
+        for name, score in scores.per_class.items()
+    ]
+    _print_numbers(["IoU", "accuracy", *(["iIoU"] if weighted else []), "pixels"], rows)
+    if scores.per_category:
+        _print_numbers(["IoU"], list(scores.per_category.items()))
 
 
 def print_counts(counts: Iterable[tuple[str, int, int]]) -> None:

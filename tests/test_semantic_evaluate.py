@@ -142,11 +142,13 @@ def test_many_views_need_logits(tmp_path: Path) -> None:
             Views(scales)
 
 
-def test_the_protocol_says_when_borders_are_coarser(tmp_path: Path) -> None:
+def test_labels_that_are_enlarged_are_told(tmp_path: Path) -> None:
     labels, logits = next(opened(tmp_path, "labels")), next(opened(tmp_path, "logits"))
-    assert evaluate(labels, data(1)).protocol == "network input 24x40, labels as the model gives them"
-    assert "borders are coarser than with --output-kind logits" in evaluate(labels, data(1, size=(48, 80))).protocol
-    assert evaluate(logits, data(1, size=(48, 80))).protocol == "network input 24x40, logits enlarged to the pictures"
+    assert evaluate(labels, data(1)).protocol == "network input 24x40, labels resized to the pictures"
+    large = data(1, size=(48, 80))
+    assert evaluate(logits, large).protocol == "network input 24x40, logits resized to the pictures"
+    assert [count(e, large, [0], views=Views()).coarse for e in (labels, logits)] == [True, False]
+    assert not count(labels, data(1), [0], views=Views()).coarse
 
 
 def test_parts_add_up_to_the_whole(engine: Engine) -> None:

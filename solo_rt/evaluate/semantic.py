@@ -41,7 +41,7 @@ class Tally:
     images: int
     confusion: Int64  # [C, C + 1], see count_pixels
     instances: InstanceTally | None = None  # only of Cityscapes
-    enlarged: bool = False  # whether any label map was smaller than its picture
+    coarse: bool = False  # whether labels, not logits, were enlarged for any picture
 
     def __add__(self, other: Tally) -> Tally:
         known = self.instances is not None and other.instances is not None
@@ -49,7 +49,7 @@ class Tally:
             self.images + other.images,
             self.confusion + other.confusion,
             sum((part.instances for part in (self, other) if part.instances), InstanceTally.none()) if known else None,
-            self.enlarged or other.enlarged,
+            self.coarse or other.coarse,
         )
 
 
@@ -115,7 +115,7 @@ def evaluate(
     views = views or Views()
     indices = range(len(data))[:max_images]
     tally = count(engine, data, indices, views=views, on_image=on_image, on_picture=on_picture)
-    return score(tally, data, protocol=describe(engine, tally, views))
+    return score(tally, data, protocol=describe(engine, views))
 
 
 def count(
@@ -137,6 +137,7 @@ def count(
     paths = instance_files(data) if data.kind == "cityscapes" else None
     classes, order = len(data.classes), list(indices)
     limit = engine.spec.input.height, engine.spec.input.width
+    only_labels = semantic_decoder(engine).output == "labels"
     tally = Tally(0, np.zeros((classes, classes + 1), np.int64), InstanceTally.none() if paths else None)
     for done, index in enumerate(order, 1):
         picture = data[index]
@@ -145,7 +146,7 @@ def count(
             1,
             count_pixels(picture.labels, found, classes=classes),
             count_instances(read_instances(paths[index]), found) if paths else None,
-            any(side > most for side, most in zip(picture.labels.shape, limit, strict=True)),
+            only_labels and any(side > most for side, most in zip(picture.labels.shape, limit, strict=True)),
         )
         on_picture(picture, found)
         on_image(done, len(order))
@@ -162,7 +163,7 @@ def score(tally: Tally, data: SemanticSet, *, protocol: str) -> SemanticScores:
         metrics |= summarise_cityscapes(confusion, tally.instances)
         categories = category_iou(confusion)
         weighted = instance_iou(confusion, tally.instances)[0] if tally.instances is not None else {}
-    if data.kind == "sbu":
+    elif data.kind == "sbu":
         metrics["BER"] = balanced_error_rate(confusion)
     rows = zip(data.classes, intersection_over_union(confusion), accuracies(confusion), confusion.sum(1), strict=True)
     per_class = {
@@ -172,17 +173,13 @@ def score(tally: Tally, data: SemanticSet, *, protocol: str) -> SemanticScores:
     return SemanticScores(data.kind, tally.images, protocol, metrics, per_class, categories)
 
 
-def describe(engine: Engine, tally: Tally, views: Views) -> str:
+def describe(engine: Engine, views: Views) -> str:
     """Return in words how the labels came to the size of the pictures."""
     size = f"network input {engine.spec.input.height}x{engine.spec.input.width}"
     if not views.single:
         looks = f"scales {', '.join(f'{scale:g}' for scale in views.scales)}{', each also mirrored' * views.mirrored}"
         return f"{size}, mean of the probabilities at {looks}"
-    if semantic_decoder(engine).output == "logits":
-        return f"{size}, logits enlarged to the pictures"
-    if tally.enlarged:
-        return f"{size}, labels enlarged to larger pictures: borders are coarser than with --output-kind logits"
-    return f"{size}, labels as the model gives them"
+    return f"{size}, {semantic_decoder(engine).output} resized to the pictures"
 
 
 def match_classes(model: tuple[str, ...], data: tuple[str, ...]) -> NDArray[np.uint8]:
