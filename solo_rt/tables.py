@@ -94,6 +94,21 @@ def print_semantic_scores(scores: SemanticScores) -> None:
         _print_numbers(["IoU"], list(scores.per_category.items()))
 
 
+def print_label_report(
+    title: str, classes: Iterable[tuple[str, int, int]], findings: Iterable[tuple[str, str]]
+) -> None:
+    """Print which classes a data set has, with their pixels and pictures, and what is wrong, with its level."""
+    rows = list(classes)
+    total = max(1, sum(pixels for _, pixels, _ in rows))
+    click.echo(title)
+    _print_numbers(
+        ["share of pixels", "pixels", "pictures"],
+        [[name, pixels / total, pixels, pictures] for name, pixels, pictures in rows],
+    )
+    for level, text in findings:
+        click.echo(f"{level}: {text}")
+
+
 def print_counts(counts: Iterable[tuple[str, int, int]]) -> None:
     """Print of each kind of file how many there are, the second number, of how many there should be."""
     signs = {True: "[green]+[/]", False: "[red]![/]"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from solo_rt.commands.check_labels import check_labels
 from solo_rt.commands.demo_data import demo_data
 from solo_rt.commands.doctor import doctor
 from solo_rt.commands.download import download
@@ -17,6 +18,7 @@ COMMANDS = (
     doctor,
     demo_data,
     download,
+    check_labels,
     train,
     evaluate,
     export,

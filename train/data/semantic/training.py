@@ -38,11 +38,10 @@ class SemanticBatch:
 
 
 class SemanticTrainingSet:
-    """`data`, augmented. See `TrainingSet`; `palette` and `unpainted` are for the checkpoint."""
+    """`data`, augmented. See `TrainingSet`."""
 
     def __init__(self, data: SemanticSet, augmentation: Augmentation) -> None:
-        self.data, self.augmentation = data, augmentation
-        self.classes, self.palette, self.unpainted = data.classes, data.palette, data.legend.unpainted
+        self.data, self.augmentation, self.classes = data, augmentation, data.classes
 
     def __len__(self) -> int:
         return len(self.data)
