@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from solo_rt.engine.operators import DOMAIN as DOMAIN_OF_OURS
 from solo_rt.errors import SpecError, UsageError
 
 PRODUCER_NAME, PRODUCER_VERSION, GRAPH, OPSET_IMPORT, METADATA_PROPS, FUNCTIONS = 2, 3, 7, 8, 14, 25  # ModelProto
@@ -24,8 +25,6 @@ DOMAIN, VERSION = 1, 2  # OperatorSetIdProto
 KEY, VALUE = 1, 2  # StringStringEntryProto
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
-
-OUR_DOMAIN = "solo_rt"  # of the nodes behind the heads, which decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +94,19 @@ def heads_alone(content: bytes, outputs: Collection[str]) -> bytes:
 
     Runtimes compute every node of a file whatever outputs are asked for, and not all of them know our operators.
     """
-    parts = []
+    parts: list[bytes | memoryview] = []
     for number, raw, value in _raw_fields(memoryview(content)):
-        if number == FUNCTIONS:
-            continue
         if number == GRAPH:
             graph = b"".join(_kept_of_graph(_message(value), outputs))
-            raw = b"".join([_encoded(GRAPH << 3 | BYTES), _encoded(len(graph)), graph])
-        parts.append(raw)
+            parts += [_encoded(GRAPH << 3 | BYTES), _encoded(len(graph)), graph]
+        elif number != FUNCTIONS:
+            parts.append(raw)
     return b"".join(parts)
 
 
 def _kept_of_graph(graph: memoryview, outputs: Collection[str]) -> Iterator[bytes | memoryview]:
     for number, raw, value in _raw_fields(graph):
-        if number == NODE and _text(dict(_fields(_message(value))).get(NODE_DOMAIN, b"")) == OUR_DOMAIN:
+        if number == NODE and _text(dict(_fields(_message(value))).get(NODE_DOMAIN, b"")) == DOMAIN_OF_OURS:
             continue
         if number == OUTPUT and _text(dict(_fields(_message(value))).get(NAME_OF_OUTPUT, b"")) not in outputs:
             continue

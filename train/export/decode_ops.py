@@ -13,11 +13,8 @@ from collections.abc import Mapping, Sequence
 from onnx import FunctionProto, ModelProto, NodeProto, TensorProto, helper, parser
 
 from solo_rt.decoders import SoloV2Decoder
+from solo_rt.engine.operators import DOMAIN, OPERATORS, VERSION
 from solo_rt.spec import ModelSpec
-
-DOMAIN = "solo_rt"
-PLUGIN_VERSION = "1"
-OPERATORS = ("SoloDynamicConv", "SoloMatrixNms", "SoloMaskOut")
 
 # Outputs of the file behind the heads; N is `max_instances`, h x w the grid of the mask features.
 DETECTIONS = {
@@ -456,7 +453,7 @@ def _node(
 ) -> NodeProto:
     # Both of the plugin attributes: from TensorRT 10.15 on their presence is what makes the plugin win over the body.
     node = helper.make_node(operator, inputs, outputs, name=operator, domain=DOMAIN)
-    for name, value in [*attributes.items(), ("plugin_version", PLUGIN_VERSION), ("plugin_namespace", "")]:
+    for name, value in [*attributes.items(), ("plugin_version", VERSION), ("plugin_namespace", "")]:
         node.attribute.append(helper.make_attribute(name, value))
     return node
 
