@@ -11,6 +11,11 @@ from typing import ClassVar, Literal
 from solo_rt.errors import SpecError
 
 Task = Literal["instances", "semantic"]
+OutputType = Literal["float32", "uint8"]
+Rgb = tuple[int, int, int]  # 0..255
+
+IGNORED = 255
+"""The label of a pixel that belongs to no class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class SoloV2Decoder:
     mask_stride: int = 4
     kind: Literal["solov2"] = "solov2"
     task: ClassVar[Task] = "instances"
+    output_type: ClassVar[OutputType] = "float32"
 
     def __post_init__(self) -> None:
         if not self.grids or len(self.grids) != len(self.level_strides) or min(self.grids) < 1:
@@ -62,5 +68,44 @@ class SoloV2Decoder:
         }
 
 
-Decoder = SoloV2Decoder
-DECODERS: dict[str, type[Decoder]] = {"solov2": SoloV2Decoder}  # by `kind`, which is what the JSON says
+@dataclass(frozen=True, slots=True)
+class SemanticDecoder:
+    """What the output of a network says that gives every pixel a class.
+
+    One tensor, by its name: `labels uint8 [B, height, width]`, the class of every pixel of the input, 255 for none;
+    or `logits float32 [B, C, height, width]`, whose largest channel is the class, the first of equal ones.
+    A label is an index into the classes of the model, what Cityscapes calls a trainId.
+    """
+
+    palette: tuple[Rgb, ...]  # one colour per class
+    unpainted: tuple[int, ...] = ()  # classes that are counted but not painted, such as a background
+    output: Literal["labels", "logits"] = "labels"
+    kind: Literal["semantic"] = "semantic"
+    task: ClassVar[Task] = "semantic"
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.palette) <= IGNORED:
+            raise SpecError(f"decoder: expected a palette of 1..{IGNORED} colours, got {len(self.palette)}")
+        for colour in self.palette:
+            if len(colour) != 3 or not 0 <= min(colour) <= max(colour) <= 255:
+                raise SpecError(f"decoder: expected palette colours of three values in 0..255, got {colour}")
+        if any(not 0 <= index < len(self.palette) for index in self.unpainted):
+            raise SpecError(f"decoder: expected unpainted classes below {len(self.palette)}, got {self.unpainted}")
+        if self.output not in ("labels", "logits"):
+            raise SpecError(f"decoder: expected output labels or logits, got {self.output!r}")
+
+    @property
+    def output_type(self) -> OutputType:
+        """The type of the output tensor's values."""
+        return "uint8" if self.output == "labels" else "float32"
+
+    def output_shapes(self, batch: int, height: int, width: int, *, classes: int) -> dict[str, tuple[int, ...]]:
+        """Return the expected output tensor by its name."""
+        return {self.output: (batch, height, width) if self.output == "labels" else (batch, classes, height, width)}
+
+
+Decoder = SoloV2Decoder | SemanticDecoder
+DECODERS: dict[str, type[Decoder]] = {  # by `kind`, which is what the JSON says
+    "solov2": SoloV2Decoder,
+    "semantic": SemanticDecoder,
+}

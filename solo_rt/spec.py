@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from solo_rt.decoders import DECODERS, Decoder
+from solo_rt.decoders import DECODERS, Decoder, SemanticDecoder
 from solo_rt.errors import SpecError
 
 METADATA_KEY = "solo_rt.spec"
@@ -35,11 +35,14 @@ class InputSpec:
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
     batch: int = 1
     name: str = "image"
+    divisor: int = 32  # of height and width
 
     def __post_init__(self) -> None:
-        if min(self.height, self.width, self.batch) < 1 or self.height % 32 or self.width % 32:
+        size = (self.height, self.width)
+        if min(*size, self.batch, self.divisor) < 1 or any(side % self.divisor for side in size):
             raise SpecError(
-                f"model input must be positive and divisible by 32, got {self.height}x{self.width}, batch {self.batch}"
+                f"model input must be positive and divisible by {self.divisor}, "
+                f"got {self.height}x{self.width}, batch {self.batch}"
             )
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise SpecError(f"model input needs three means and three positive stds, got {self.mean} and {self.std}")
@@ -75,6 +78,11 @@ class ModelSpec:
             raise SpecError("model spec needs a name and at least one class")
         if len(set(self.classes)) != len(self.classes):
             raise SpecError(f"model {self.name}: class names must be distinct, got {list(self.classes)}")
+        if isinstance(self.decoder, SemanticDecoder) and len(self.decoder.palette) != len(self.classes):
+            raise SpecError(
+                f"model {self.name}: expected one colour per class, "
+                f"got {len(self.decoder.palette)} for {len(self.classes)} classes"
+            )
 
     @property
     def output_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -115,13 +123,17 @@ class ModelSpec:
 
 def _build(cls: type[T], record: Any, **parts: object) -> T:
     """Return `cls` from a JSON object, lists turned into tuples, every key and type accounted for."""
+
+    def frozen(value: Any) -> Any:
+        return tuple(map(frozen, value)) if isinstance(value, list) else value
+
     if not isinstance(record, dict):
         raise SpecError(f"model spec: expected an object for {cls.__name__}, got {type(record).__name__}")
     kinds = get_type_hints(cls)
     unknown = sorted(set(record) - set(kinds))
     if unknown:
         raise SpecError(f"model spec: {cls.__name__} has unknown fields {unknown}; update solo-rt or export again")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()} | parts
+    values = {key: frozen(value) for key, value in record.items()} | parts
     for key, value in values.items():
         if not _fits(value, kinds[key]):
             raise SpecError(

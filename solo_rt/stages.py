@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt.decode import decode
-from solo_rt.engine.base import Engine
+from solo_rt.engine.base import Engine, Output
 from solo_rt.errors import UsageError
 from solo_rt.preprocess import Letterbox, prepare
 from solo_rt.render import render
@@ -62,7 +63,7 @@ class Job:
     seconds: dict[str, float] = field(default_factory=dict)  # by stage
     tensor: Float32 | None = None  # [1, 3, H, W], dropped after inference
     letterbox: Letterbox | None = None
-    outputs: Mapping[str, Float32] = field(default_factory=dict)
+    outputs: Mapping[str, Output] = field(default_factory=dict)
     instances: Instances | None = None
     rendered: Frame | None = None
 
@@ -111,8 +112,9 @@ def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> lis
 
     def decode_job(job: Job) -> None:
         assert job.letterbox is not None
+        outputs = {name: values[0] for name, values in job.outputs.items()}
         found = decode(
-            {name: values[0] for name, values in job.outputs.items()},
+            cast(Mapping[str, Float32], outputs),  # the engine's contract has been checked
             spec,
             frame_size=(job.frame.height, job.frame.width),
             resized=job.letterbox.resized,
