@@ -54,6 +54,7 @@ setup(
         "solo_rt.source",
         "solo_rt.train",
         "solo_rt.train.data",
+        "solo_rt.train.data.semantic",
         "solo_rt.train.export",
         "solo_rt.train.models",
     ],

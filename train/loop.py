@@ -7,24 +7,23 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from solo_rt.errors import SoloRTError, UsageError
 from solo_rt.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from solo_rt.train.data.samples import Batch, collate
+from solo_rt.train.data.batches import load_parts
+from solo_rt.train.data.samples import Batch
 from solo_rt.train.data.world_dataset import WorldDataset
 from solo_rt.train.losses import solo_losses
 from solo_rt.train.models import build_model
 from solo_rt.train.models.solov2 import VARIANTS, SoloV2
 from solo_rt.train.recipes import Phase, Recipe
 from solo_rt.train.targets import assign
+from solo_rt.train.task import make_task
 
 SAVE_EVERY = 250  # steps
 LOG_EVERY = 20
@@ -74,7 +73,7 @@ def train(
     return path
 
 
-def _batches(recipe: Recipe, *, seed: int, workers: int, done: int) -> Iterator[tuple[Phase, Batch]]:
+def _batches(recipe: Recipe, *, seed: int, workers: int, done: int) -> Iterator[tuple[Phase, Any]]:
     """Yield the batches from step `done` on. What a batch holds depends on the seed and its step alone."""
     first = 0
     for number, phase in enumerate(recipe.phases):
@@ -82,21 +81,13 @@ def _batches(recipe: Recipe, *, seed: int, workers: int, done: int) -> Iterator[
         first += phase.steps
         if skip >= phase.steps:
             continue
-        data = WorldDataset(seed=seed * 10 + number, imgsz=phase.imgsz, length=phase.steps * phase.batch)
-        loader = DataLoader(
-            torch.utils.data.Subset(data, range(skip * phase.batch, len(data))),
-            batch_size=phase.batch,
-            num_workers=workers,
-            collate_fn=partial(collate, imgsz=phase.imgsz),
-            multiprocessing_context="spawn" if workers else None,
-            worker_init_fn=_one_thread,
+        task = make_task(recipe.model, "world:", imgsz=phase.imgsz, seed=seed * 10 + number)
+        steps = range(skip, phase.steps)
+        parts = load_parts(
+            task.data, steps=steps, batch=phase.batch, seed=seed, shuffled=task.shuffled, workers=workers
         )
-        for batch in loader:
-            yield phase, batch
-
-
-def _one_thread(worker: int) -> None:
-    cv2.setNumThreads(1)
+        for part in parts:
+            yield phase, part.batch
 
 
 class _Run:

@@ -1,42 +1,18 @@
 #include <algorithm>
 #include <cstring>
 
+#include "blend.h"
 #include "mask_lines.h"
 #include "overlay.h"
 
 namespace solo {
 namespace {
 
-constexpr int kFull = 256;     // weight of an opaque pixel
-constexpr int kRgbBlock = 16;  // RGB pixels blended at a time: 48 bytes are three vectors of 16
-constexpr int kRgbBytes = 3 * kRgbBlock;
-
-// keep = kFull - weight, add = colour * weight + 128; fits 16 bits, so that vectors hold twice as many.
-inline uint8_t blend(uint8_t sample, uint16_t keep, uint16_t add) {
-  return static_cast<uint8_t>(static_cast<uint16_t>(sample * keep + add) >> 8);
-}
-
-void blend_luma(uint8_t* pixels, int count, int weight, int colour) {
-  const auto keep = static_cast<uint16_t>(kFull - weight), add = static_cast<uint16_t>(colour * weight + 128);
-  for (int i = 0; i < count; ++i) pixels[i] = blend(pixels[i], keep, add);
-}
-
-// adds: `add` for the bytes of kRgbBlock pixels.
-void blend_rgb(uint8_t* bytes, int count, int weight, const uint16_t* adds) {
-  const auto keep = static_cast<uint16_t>(kFull - weight);
-  int done = 0;
-  for (; done + kRgbBytes <= count; done += kRgbBytes) {
-    uint8_t* block = bytes + done;
-    for (int i = 0; i < kRgbBytes; ++i) block[i] = blend(block[i], keep, adds[i]);
-  }
-  for (int i = 0; done + i < count; ++i) bytes[done + i] = blend(bytes[done + i], keep, adds[i]);
-}
-
 // weights: sums over the pixels of a sample; `scale` makes them count 4 * kFull where all of its pixels are opaque.
 void blend_chroma(uint8_t* samples, const uint16_t* weights, int count, int scale, int colour) {
   for (int i = 0; i < count; ++i) {
     const auto weight = static_cast<uint16_t>(static_cast<uint16_t>(weights[i] * scale + 2) >> 2);
-    samples[i] = blend(samples[i], static_cast<uint16_t>(kFull - weight), static_cast<uint16_t>(colour * weight + 128));
+    samples[i] = blend(samples[i], static_cast<uint16_t>(kFull - weight), blend_add(colour, weight));
   }
 }
 
@@ -53,10 +29,8 @@ class Painter {
   // chroma_weights: one zero per chroma column; zero again after the last finish_row.
   Painter(const Picture& picture, const uint8_t* colour, int alpha, uint16_t* chroma_weights)
       : picture_(picture), colour_(colour), alpha_(alpha), weights_(chroma_weights) {
-    for (int i = 0; i < kRgbBytes; ++i) {
-      inside_[i] = static_cast<uint16_t>(colour[i % 3] * alpha + 128);
-      outline_[i] = static_cast<uint16_t>(colour[i % 3] * kFull + 128);
-    }
+    fill_rgb_adds(colour, alpha, inside_);
+    fill_rgb_adds(colour, kFull, outline_);
   }
 
   // Rows are painted in rising order. `core` are the runs that are not outline, each within one of `runs`.
@@ -96,12 +70,13 @@ class Painter {
   void paint(int y, int begin, int end, bool inside) {
     if (begin >= end) return;
     const int weight = inside ? alpha_ : kFull;
+    const auto keep = static_cast<uint16_t>(kFull - weight);
     uint8_t* row = picture_.planes[0] + y * picture_.strides[0];
     if (picture_.yuv420) {
-      blend_luma(row + begin, end - begin, weight, colour_[0]);
+      blend_samples(row + begin, end - begin, keep, blend_add(colour_[0], weight));
       add_weight(weights_, begin, end, weight);
     } else {
-      blend_rgb(row + 3 * begin, 3 * (end - begin), weight, inside ? inside_ : outline_);
+      blend_rgb(row + 3 * begin, 3 * (end - begin), keep, inside ? inside_ : outline_);
     }
   }
 

@@ -26,6 +26,9 @@ class TrainingSet(Protocol[Sample]):
     def __len__(self) -> int:
         """Return the number of pictures, one epoch."""
 
+    def name(self, index: int) -> str:
+        """Return what a user knows picture `index` by, for messages."""
+
     def sample(self, index: int, rng: np.random.Generator) -> Sample:
         """Return picture `index`, augmented; all chance comes from `rng`, so the same draw gives the same sample."""
 

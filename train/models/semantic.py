@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -15,6 +15,7 @@ class SemanticOutput(NamedTuple):
     presence: Tensor | None = None  # [B, C] logits of which classes occur at all (EncNet), only in training mode
 
 
+@runtime_checkable
 class SemanticNetwork(Protocol):
     """A network whose `forward` maps `float32 [B, 3, H, W]`, normalised RGB, to `SemanticOutput`."""
 

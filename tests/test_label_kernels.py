@@ -1,0 +1,128 @@
+"""The label kernels against whole arrays in numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from label_twin import blend_labels, blobs, dense_labels
+from overlay_twin import make_planes
+
+from solo_rt import _native
+from solo_rt.types import UInt8
+
+SIZES = [(48, 80), (47, 79), (48, 79), (47, 80), (1, 1), (2, 1), (1, 2), (3, 3), (1, 200), (70, 131)]
+GRIDS = [(48, 80), (12, 20), (13, 37), (96, 160), (101, 203), (1, 1), (5, 1), (1, 7)]
+RNG = np.random.default_rng(1)
+COLOURS = RNG.integers(0, 256, (256, 3), np.uint8)
+ALPHAS = RNG.integers(0, 257, 256).astype(np.uint16)
+ALPHAS[:4] = [256, 0, 115, 115]
+
+
+def padded(array: UInt8) -> UInt8:
+    """Return the same values in rows that are not adjacent."""
+    wide = np.full((array.shape[0], array.shape[1] + 3, *array.shape[2:]), 77, np.uint8)
+    wide[:, : array.shape[1]] = array
+    return wide[:, : array.shape[1]]
+
+
+def overlay(planes: tuple[UInt8, ...], labels: UInt8, *, threads: int = 1) -> tuple[UInt8, ...]:
+    out = tuple(padded(np.zeros_like(plane)) for plane in planes)
+    _native.overlay_labels(planes, labels, COLOURS, ALPHAS, out, threads)
+    for plane in out:
+        beyond = plane.base[:, plane.shape[1] :]
+        assert (beyond == 77).all(), "written beyond the end of a row"
+    return out
+
+
+def assert_equals_twin(labels: UInt8, size: tuple[int, int]) -> None:
+    dense = dense_labels(labels, size)
+    np.testing.assert_array_equal(_native.fill_labels(labels, size), dense)
+    np.testing.assert_array_equal(_native.count_labels(labels, size), np.bincount(dense.ravel(), minlength=256))
+    for pixel_format in ("rgb24", "yuv420p"):
+        planes = make_planes(size, pixel_format)
+        for got, expected in zip(overlay(planes, labels), blend_labels(planes, labels, COLOURS, ALPHAS), strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("grid", GRIDS)
+def test_pixels_counts_and_overlay_equal_the_twin(size, grid):
+    for block in (1, 5, 40):
+        assert_equals_twin(padded(blobs(np.random.default_rng(2), grid, [0, 1, 2, 3, 9, 255], block)), size)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_grid_on_any_frame_equals_the_twin(data):
+    size, grid = (data.draw(st.tuples(st.integers(1, 60), st.integers(1, 90))) for _ in range(2))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    assert_equals_twin(blobs(rng, grid, list(range(256)), data.draw(st.integers(1, 50))), size)
+
+
+@pytest.mark.parametrize("label", [0, 1, 255])
+def test_a_map_of_one_label_is_one_run(label):
+    labels = np.full((24, 50), label, np.uint8)
+    counts = _native.count_labels(labels, (45, 81))
+    assert (counts[label], counts.sum()) == (45 * 81, 45 * 81)
+    assert_equals_twin(labels, (45, 81))
+
+
+def test_a_label_without_opacity_leaves_the_picture_alone():
+    for pixel_format in ("rgb24", "yuv420p"):
+        planes = make_planes((31, 45), pixel_format)
+        for before, after in zip(planes, overlay(planes, np.ones((31, 45), np.uint8)), strict=True):
+            np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize("pixel_format", ["rgb24", "yuv420p"])
+def test_threads_do_not_change_the_result(pixel_format):
+    planes, labels = make_planes((131, 70), pixel_format), blobs(RNG, (64, 40), [0, 1, 2, 3])
+    for one, many in zip(overlay(planes, labels), overlay(planes, labels, threads=3), strict=True):
+        np.testing.assert_array_equal(one, many)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("shape", [(1, 3, 5), (2, 1, 1), (19, 7, 31), (256, 3, 4), (3, 2, 2100)])
+def test_argmax_equals_numpy(shape, threads):
+    logits = np.random.default_rng(3).integers(-3, 3, shape).astype(np.float32)  # many equal ones
+    for size in (shape[1:], (1, 1), (shape[1], max(1, shape[2] - 1))):
+        labels = _native.argmax(logits, size, threads)
+        assert labels.dtype == np.uint8
+        np.testing.assert_array_equal(labels, logits.argmax(0)[: size[0], : size[1]])
+
+
+def test_argmax_takes_infinities_and_never_nan():
+    logits = np.array([[[0.0]], [[np.nan]], [[-np.inf]], [[1.0]], [[np.inf]]], np.float32)
+    assert _native.argmax(logits, (1, 1)) == 4
+    assert _native.argmax(logits[:3], (1, 1)) == 0
+
+
+def test_arguments_that_do_not_fit_are_named():
+    planes, labels = make_planes((8, 6), "rgb24"), np.zeros((4, 3), np.uint8)
+    with pytest.raises(ValueError, match=r"labels: expected uint8 \[any, any\], got uint8 \[1, 4, 3\]"):
+        _native.fill_labels(labels[None], (8, 6))
+    with pytest.raises(TypeError, match=r"labels: expected uint8 \[any, any\], got int64 \[4, 3\]"):
+        _native.count_labels(labels.astype(np.int64), (8, 6))
+    for size in ((0, 6), (8, 65536)):
+        with pytest.raises(ValueError, match="fill_labels: sizes contradict"):
+            _native.fill_labels(labels, size)
+        with pytest.raises(ValueError, match="count_labels: sizes contradict"):
+            _native.count_labels(labels, size)
+    with pytest.raises(ValueError, match="count_labels: sizes contradict"):
+        _native.count_labels(labels[:0], (8, 6))
+    for out in (make_planes((8, 7), "rgb24"), make_planes((8, 6), "yuv420p")):
+        with pytest.raises(ValueError, match="overlay_labels: sizes contradict"):
+            _native.overlay_labels(planes, labels, COLOURS, ALPHAS, out)
+    with pytest.raises(ValueError, match=r"colours: expected uint8 \[256, 3\], got uint8 \[4, 3\]"):
+        _native.overlay_labels(planes, labels, COLOURS[:4], ALPHAS, make_planes((8, 6), "rgb24"))
+    with pytest.raises(ValueError, match="overlay_labels: an argument is out of range"):
+        _native.overlay_labels(planes, labels, COLOURS, ALPHAS + np.uint16(1), make_planes((8, 6), "rgb24"))
+    logits = np.zeros((3, 4, 5), np.float32)
+    for size in ((0, 5), (5, 5), (4, 6), (-1, 5)):
+        with pytest.raises(ValueError, match="argmax: sizes contradict"):
+            _native.argmax(logits, size)
+    for bad in (np.zeros((0, 4, 5), np.float32), np.zeros((257, 4, 5), np.float32)):
+        with pytest.raises(ValueError, match="argmax: an argument is out of range"):
+            _native.argmax(bad, (4, 5))
