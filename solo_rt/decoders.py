@@ -109,6 +109,39 @@ class SemanticDecoder:
         return {self.output: shapes[self.output]}
 
 
+@dataclass(frozen=True, slots=True)
+class DetectionsDecoder:
+    """Instances as the engine itself found them, with our decoding operators behind the heads of SOLOv2.
+
+    Tensors, by name, N being `max_instances` and h x w the input size divided by `mask_stride`:
+    `num_dets int32 [B, 1]`, at most N; `det_scores float32 [B, N]`, best first, 0 from num_dets on;
+    `det_labels int32 [B, N]`; `det_regions int32 [B, N, 4]` and `det_masks int32 [B, N, h, w / 4]`, whose memory is
+    `uint8 [B, N, h, w]`: the soft masks and their regions as in `types.Masks`; `det_counts int32 [B, 2]`, how many
+    candidates were decoded and how many there were.
+    """
+
+    max_instances: int = 100
+    mask_stride: int = 4
+    kind: Literal["detections"] = "detections"
+    task: ClassVar[Task] = "instances"
+
+    def __post_init__(self) -> None:
+        if self.max_instances < 1 or self.mask_stride < 1:
+            raise SpecError("decoder: max_instances and mask_stride must be positive")
+
+    def output_shapes(self, batch: int, height: int, width: int, *, classes: int) -> dict[str, tuple[int, ...]]:
+        """Return the expected output tensors by name."""
+        n, h, w = self.max_instances, height // self.mask_stride, width // self.mask_stride
+        return {
+            "num_dets": (batch, 1),
+            "det_scores": (batch, n),
+            "det_labels": (batch, n),
+            "det_regions": (batch, n, 4),
+            "det_masks": (batch, n, h, w // 4),
+            "det_counts": (batch, 2),
+        }
+
+
 Decoder = SoloV2Decoder | SemanticDecoder
 DECODERS: dict[str, type[Decoder]] = {  # by `kind`, which is what the JSON says
     "solov2": SoloV2Decoder,
