@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,14 @@ from solo_rt.engine import Engine, open_engine
 from solo_rt.errors import DatasetError, UsageError
 from solo_rt.evaluate.label_sheet import MARGIN, TILE_WIDTH, LabelSheet
 from solo_rt.evaluate.semantic import count, evaluate, match_classes, score
-from solo_rt.evaluate.views import Views, label_picture, largest_channel, probabilities
+from solo_rt.evaluate.views import (
+    Views,
+    enlarge_corners,
+    label_picture,
+    largest_channel,
+    logit_planes,
+    probabilities,
+)
 from solo_rt.preprocess import prepare
 from solo_rt.train.data.semantic import Legend, Picture, SemanticSet
 from solo_rt.train.data.semantic.cityscapes import LEGEND as CITY
@@ -40,17 +47,36 @@ def data(count: int = 4, *, size: tuple[int, int] = SIZE, kind: str = "folder", 
     return SemanticSet(kind, legend, tuple(f"p{i}" for i in range(count)), lambda i: picture(i, size))
 
 
-@pytest.fixture(params=["labels", "logits"])
+class CoarseEngine:
+    """The same model as a coarse one: the logits of every `step`-th pixel, from the first to the last."""
+
+    backend = "fake"
+
+    def __init__(self, step: int = 1, *, enlarged: str = "corners") -> None:
+        decoder = replace(STREET_SPEC.decoder, output="coarse", enlarged=enlarged)
+        self.spec, self.step = replace(STREET_SPEC, decoder=decoder), step
+
+    def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"coarse": np.ascontiguousarray(inputs["image"].transpose(0, 2, 3, 1)[:, :: self.step, :: self.step])}
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(params=["labels", "logits", "coarse"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     yield from opened(tmp_path, request.param)
 
 
-@pytest.fixture
-def logits(tmp_path: Path) -> Iterator[Engine]:
-    yield from opened(tmp_path, "logits")
+@pytest.fixture(params=["logits", "coarse"])
+def logits(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    yield from opened(tmp_path, request.param)
 
 
 def opened(folder: Path, output: str) -> Iterator[Engine]:
+    if output == "coarse":
+        yield CoarseEngine()
+        return
     spec = replace(STREET_SPEC, decoder=replace(STREET_SPEC.decoder, output=output))
     found = open_engine(write_street_model(folder / f"{output}.onnx", spec=spec), backend="onnxruntime", threads=1)
     yield found
@@ -100,6 +126,33 @@ def test_largest_channel_is_the_argmax_of_all_planes(planes: int, size: tuple[in
     np.testing.assert_array_equal(largest_channel(values, size), enlarged.argmax(0))
 
 
+@pytest.mark.parametrize("cells", [(1, 1), (1, 4), (5, 7), (24, 40)])
+def test_corners_stay_where_they_are(cells: tuple[int, int]) -> None:
+    plane = np.random.default_rng(0).normal(size=cells).astype(np.float32)
+    found = enlarge_corners(plane, SIZE)
+    expected = np.empty(SIZE)
+    for y, x in np.ndindex(*SIZE):
+        row, column = y * (cells[0] - 1) / (SIZE[0] - 1), x * (cells[1] - 1) / (SIZE[1] - 1)
+        i, j = int(row), int(column)
+        u, v = row - i, column - j
+        i2, j2 = min(i + 1, cells[0] - 1), min(j + 1, cells[1] - 1)
+        top, bottom = plane[i, j] * (1 - v) + plane[i, j2] * v, plane[i2, j] * (1 - v) + plane[i2, j2] * v
+        expected[y, x] = top * (1 - u) + bottom * u
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("enlarged", ["corners", "half_pixel"])
+def test_coarse_logits_are_enlarged_as_the_run_time_does(enlarged: str) -> None:
+    """At the size of the input the native kernel decides, otherwise the planes: they must be the same planes."""
+    engine = CoarseEngine(4, enlarged=enlarged)
+    image, _ = picture(5)
+    tensor, _ = prepare(Frame((image,), "rgb24"), engine.spec.input)
+    outputs = {"coarse": engine.infer({"image": tensor})["coarse"][0]}
+    planes = np.stack(list(logit_planes(outputs, engine.spec)))
+    assert planes.shape == (3, *SIZE)
+    assert (label_picture(engine, image) == planes.argmax(0)).mean() > 0.999
+
+
 @pytest.mark.parametrize("scale", [0.5, 1.0, 1.25, 2.0, 3.1])
 @pytest.mark.parametrize("size", [(24, 40), (30, 90)])
 def test_windows_of_a_view_fit_together(logits: Engine, scale: float, size: tuple[int, int]) -> None:
@@ -147,8 +200,8 @@ def test_labels_that_are_enlarged_are_told(tmp_path: Path) -> None:
     assert evaluate(labels, data(1)).protocol == "network input 24x40, labels resized to the pictures"
     large = data(1, size=(48, 80))
     assert evaluate(logits, large).protocol == "network input 24x40, logits resized to the pictures"
-    assert [count(e, large, [0], views=Views()).coarse for e in (labels, logits)] == [True, False]
-    assert not count(labels, data(1), [0], views=Views()).coarse
+    assert [count(e, large, [0], views=Views()).enlarged for e in (labels, logits)] == [True, False]
+    assert not count(labels, data(1), [0], views=Views()).enlarged
 
 
 def test_parts_add_up_to_the_whole(engine: Engine) -> None:

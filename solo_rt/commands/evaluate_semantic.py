@@ -75,7 +75,7 @@ def evaluate_semantic(
             backend=backend,
             device=device,
         )
-    if counted.tally.coarse:
+    if counted.tally.enlarged:
         click.echo(
             "solo-rt: warning: the model's labels were enlarged, borders are coarser than by the usual protocol; "
             "export with --output-kind logits to measure by it",

@@ -41,7 +41,7 @@ class Tally:
     images: int
     confusion: Int64  # [C, C + 1], see count_pixels
     instances: InstanceTally | None = None  # only of Cityscapes
-    coarse: bool = False  # whether labels, not logits, were enlarged for any picture
+    enlarged: bool = False  # whether labels, not logits, were enlarged for any picture
 
     def __add__(self, other: Tally) -> Tally:
         known = self.instances is not None and other.instances is not None
@@ -49,7 +49,7 @@ class Tally:
             self.images + other.images,
             self.confusion + other.confusion,
             sum((part.instances for part in (self, other) if part.instances), InstanceTally.none()) if known else None,
-            self.coarse or other.coarse,
+            self.enlarged or other.enlarged,
         )
 
 
@@ -137,7 +137,7 @@ def count(
     paths = instance_files(data) if data.kind == "cityscapes" else None
     classes, order = len(data.classes), list(indices)
     limit = engine.spec.input.height, engine.spec.input.width
-    only_labels = semantic_decoder(engine).output == "labels"
+    only_labels = semantic_decoder(engine.spec).output == "labels"
     tally = Tally(0, np.zeros((classes, classes + 1), np.int64), InstanceTally.none() if paths else None)
     for done, index in enumerate(order, 1):
         picture = data[index]
@@ -179,7 +179,8 @@ def describe(engine: Engine, views: Views) -> str:
     if not views.single:
         looks = f"scales {', '.join(f'{scale:g}' for scale in views.scales)}{', each also mirrored' * views.mirrored}"
         return f"{size}, mean of the probabilities at {looks}"
-    return f"{size}, {semantic_decoder(engine).output} resized to the pictures"
+    kind = "labels" if semantic_decoder(engine.spec).output == "labels" else "logits"
+    return f"{size}, {kind} resized to the pictures"
 
 
 def match_classes(model: tuple[str, ...], data: tuple[str, ...]) -> NDArray[np.uint8]:

@@ -53,7 +53,7 @@ def write_tally(path: Path, shard: Shard, counted: Counted) -> None:
             "part": [shard.part, shard.parts],
             "what": counted.what,
             "images": tally.images,
-            "coarse": tally.coarse,
+            "enlarged": tally.enlarged,
             "confusion": tally.confusion.tolist(),
             "instances": [instances.classes.tolist(), instances.categories.tolist()] if instances else None,
         },
@@ -88,7 +88,7 @@ def _read(path: Path) -> tuple[Shard, Counted]:
             raise KeyError(KEY)
         weighted = record["instances"]
         instances = InstanceTally(np.array(weighted[0]), np.array(weighted[1])) if weighted else None
-        tally = Tally(record["images"], np.array(record["confusion"], np.int64), instances, record["coarse"])
+        tally = Tally(record["images"], np.array(record["confusion"], np.int64), instances, record["enlarged"])
         data, split, max_images, model, protocol = record["what"]
         return Shard(*record["part"]), Counted(data, split, max_images, model, protocol, tally)
     except OSError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -13,8 +13,10 @@ from solo_rt import _native
 from solo_rt.decode import decode_semantic
 from solo_rt.decoders import SemanticDecoder
 from solo_rt.engine import Engine
+from solo_rt.engine.base import Output
 from solo_rt.errors import UsageError
 from solo_rt.preprocess import Letterbox, prepare
+from solo_rt.spec import ModelSpec
 from solo_rt.types import Frame
 
 STRIDE = 2 / 3  # of a window that slides over a picture larger than the network's input
@@ -43,7 +45,7 @@ class Views:
         """Return the function that labels a picture by these views. Raises: UsageError if the model gives no logits."""
         if self.single:
             return lambda image: label_picture(engine, image)
-        if semantic_decoder(engine).output != "logits":
+        if semantic_decoder(engine.spec).output == "labels":
             raise UsageError(
                 "several scales or a mirrored view need a model that gives logits; "
                 "export it again with --output-kind logits"
@@ -51,12 +53,11 @@ class Views:
         return lambda image: label_by_views(engine, image, self)
 
 
-def semantic_decoder(engine: Engine) -> SemanticDecoder:
+def semantic_decoder(spec: ModelSpec) -> SemanticDecoder:
     """Return the decoder of a semantic model. Raises: UsageError for a model of instances."""
-    decoder = engine.spec.decoder
-    if not isinstance(decoder, SemanticDecoder):
-        raise UsageError(f"expected a model that gives every pixel a class, {engine.spec.name} finds instances")
-    return decoder
+    if not isinstance(spec.decoder, SemanticDecoder):
+        raise UsageError(f"expected a model that gives every pixel a class, {spec.name} finds instances")
+    return spec.decoder
 
 
 def label_picture(engine: Engine, image: UInt8) -> UInt8:
@@ -66,26 +67,38 @@ def label_picture(engine: Engine, image: UInt8) -> UInt8:
     are enlarged as the run time does it, to the nearest one: borders are coarser if the picture is larger than the
     network's input.
     """
-    decoder, size = semantic_decoder(engine), (image.shape[0], image.shape[1])
-    frame = Frame((image,), "rgb24")
-    tensor, box = prepare(frame, engine.spec.input)
-    outputs = {name: values[0] for name, values in engine.infer({engine.spec.input.name: tensor}).items()}
-    if decoder.output == "labels":
-        return decode_semantic(outputs, decoder, frame_size=size, resized=box.resized).dense()
-    logits = outputs["logits"][:, : box.resized[0], : box.resized[1]]
-    return largest_channel(np.asarray(logits, np.float32), size)
+    spec, size = engine.spec, (image.shape[0], image.shape[1])
+    decoder = semantic_decoder(spec)
+    tensor, box = prepare(Frame((image,), "rgb24"), spec.input)
+    outputs = {name: values[0] for name, values in engine.infer({spec.input.name: tensor}).items()}
+    if decoder.output == "labels" or box.resized == size:
+        return decode_semantic(outputs, spec, frame_size=size, resized=box.resized).dense()
+    h, w = box.resized
+    return largest_channel((plane[:h, :w] for plane in logit_planes(outputs, spec)), size)
 
 
-def largest_channel(planes: Float32, size: tuple[int, int]) -> UInt8:
-    """Return `uint8 [H, W]`, which of `planes float32 [C, h, w]`, enlarged bilinearly to `size`, is largest.
+def logit_planes(outputs: Mapping[str, Output], spec: ModelSpec) -> Iterator[Float32]:
+    """Yield the logits of one class after the other, `float32 [H, W]` at the size of the network's input."""
+    decoder = semantic_decoder(spec)
+    if decoder.output == "logits":
+        yield from np.asarray(outputs["logits"], np.float32)
+        return
+    size = (spec.input.height, spec.input.width)
+    enlarge_by = enlarge_corners if decoder.enlarged == "corners" else enlarge
+    for plane in np.ascontiguousarray(np.moveaxis(np.asarray(outputs["coarse"], np.float32), -1, 0)):  # [C, h, w]
+        yield enlarge_by(plane, size)
+
+
+def largest_channel(planes: Iterable[Float32], size: tuple[int, int]) -> UInt8:
+    """Return `uint8 [H, W]`, which of the planes `float32 [h, w]`, enlarged bilinearly to `size`, is largest.
 
     The first of equal ones; plane by plane, because all of them at full size would be 152 MiB for Cityscapes.
     """
-    best, label = enlarge(planes[0], size), np.zeros(size, np.uint8)
-    for k in range(1, len(planes)):
-        plane = enlarge(planes[k], size)
-        label[plane > best] = k
-        np.maximum(best, plane, out=best)
+    best, label = np.full(size, -np.inf, np.float32), np.zeros(size, np.uint8)
+    for k, plane in enumerate(planes):
+        enlarged = enlarge(plane, size)
+        label[enlarged > best] = k
+        np.maximum(best, enlarged, out=best)
     return label
 
 
@@ -131,12 +144,25 @@ def enlarge(plane: Float32, size: tuple[int, int]) -> Float32:
     return np.asarray(cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
+def enlarge_corners(plane: Float32, size: tuple[int, int]) -> Float32:
+    """Return `plane float32 [h, w]` at `size`, bilinear with corner on corner, as PyTorch's align_corners."""
+    for axis, length in enumerate(size):
+        cells = plane.shape[axis]
+        at = np.arange(length, dtype=np.float32) * np.float32((cells - 1) / max(1, length - 1))
+        low = np.minimum(at.astype(np.int64), max(0, cells - 2))
+        share = (at - low).reshape((-1, 1) if axis == 0 else (1, -1))
+        first, second = plane.take(low, axis), plane.take(np.minimum(low + 1, cells - 1), axis)
+        plane = first + (second - first) * share
+    return plane
+
+
 def _infer(engine: Engine, image: UInt8, size: tuple[int, int]) -> Float32:
     """Return the logits `float32 [C, h, w]` of `image` resized to `size` within the network's input."""
     spec = engine.spec.input
     tensor = np.empty((1, 3, spec.height, spec.width), np.float32)
     _native.letterbox((image,), False, False, size, spec.mean, spec.std, tensor[0])
-    return np.asarray(engine.infer({spec.name: tensor})["logits"][0][:, : size[0], : size[1]], np.float32)
+    outputs = {name: values[0] for name, values in engine.infer({spec.name: tensor}).items()}
+    return np.stack([plane[: size[0], : size[1]] for plane in logit_planes(outputs, engine.spec)])
 
 
 def _starts(length: int, window: int) -> Iterator[int]:
