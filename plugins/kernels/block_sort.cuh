@@ -1,6 +1,8 @@
 // Sorting in the shared memory of one block.
 #pragma once
 
+#include <cuda_runtime.h>
+
 #include <cstdint>
 
 namespace solo {
