@@ -1,29 +1,24 @@
 #include <algorithm>
 #include <cstring>
 
+#include "blend.h"
 #include "mask_lines.h"
 #include "overlay.h"
 
 namespace solo {
 namespace {
 
-constexpr int kFull = 256;     // weight of an opaque pixel
 constexpr int kRgbBlock = 16;  // RGB pixels blended at a time: 48 bytes are three vectors of 16
 constexpr int kRgbBytes = 3 * kRgbBlock;
 
-// keep = kFull - weight, add = colour * weight + 128; fits 16 bits, so that vectors hold twice as many.
-inline uint8_t blend(uint8_t sample, uint16_t keep, uint16_t add) {
-  return static_cast<uint8_t>(static_cast<uint16_t>(sample * keep + add) >> 8);
-}
-
 void blend_luma(uint8_t* pixels, int count, int weight, int colour) {
-  const auto keep = static_cast<uint16_t>(kFull - weight), add = static_cast<uint16_t>(colour * weight + 128);
+  const uint16_t keep = blend_keep(weight), add = blend_add(colour, weight);
   for (int i = 0; i < count; ++i) pixels[i] = blend(pixels[i], keep, add);
 }
 
 // adds: `add` for the bytes of kRgbBlock pixels.
 void blend_rgb(uint8_t* bytes, int count, int weight, const uint16_t* adds) {
-  const auto keep = static_cast<uint16_t>(kFull - weight);
+  const uint16_t keep = blend_keep(weight);
   int done = 0;
   for (; done + kRgbBytes <= count; done += kRgbBytes) {
     uint8_t* block = bytes + done;
@@ -35,8 +30,8 @@ void blend_rgb(uint8_t* bytes, int count, int weight, const uint16_t* adds) {
 // weights: sums over the pixels of a sample; `scale` makes them count 4 * kFull where all of its pixels are opaque.
 void blend_chroma(uint8_t* samples, const uint16_t* weights, int count, int scale, int colour) {
   for (int i = 0; i < count; ++i) {
-    const auto weight = static_cast<uint16_t>(static_cast<uint16_t>(weights[i] * scale + 2) >> 2);
-    samples[i] = blend(samples[i], static_cast<uint16_t>(kFull - weight), static_cast<uint16_t>(colour * weight + 128));
+    const int weight = mean_weight(weights[i], scale);
+    samples[i] = blend(samples[i], blend_keep(weight), blend_add(colour, weight));
   }
 }
 
@@ -54,8 +49,8 @@ class Painter {
   Painter(const Picture& picture, const uint8_t* colour, int alpha, uint16_t* chroma_weights)
       : picture_(picture), colour_(colour), alpha_(alpha), weights_(chroma_weights) {
     for (int i = 0; i < kRgbBytes; ++i) {
-      inside_[i] = static_cast<uint16_t>(colour[i % 3] * alpha + 128);
-      outline_[i] = static_cast<uint16_t>(colour[i % 3] * kFull + 128);
+      inside_[i] = blend_add(colour[i % 3], alpha);
+      outline_[i] = blend_add(colour[i % 3], kFull);
     }
   }
 

@@ -19,8 +19,7 @@ TYPES = {"float32": FLOAT32, "float16": FLOAT16, "bfloat16": BFLOAT16}
 
 class ConvShape(ctypes.Structure):
     _fields_ = [
-        (name, ctypes.c_int32)
-        for name in ("type", "batch", "cells", "channels", "height", "width", "slots", "divisor")
+        (name, ctypes.c_int32) for name in ("type", "batch", "cells", "channels", "height", "width", "slots", "divisor")
     ]
 
 
@@ -265,9 +264,7 @@ def soft_masks(
         device.array(words), ctypes.c_int32(words.shape[1]), device.array(instances.num_dets),
         device.array(instances.cells), device.array(instances.slots),
     ]  # fmt: skip
-    status = device.call(
-        "solo_cuda_soft_masks", ctypes.byref(shape), *inputs, ctypes.c_float(threshold), regions, soft
-    )
+    status = device.call("solo_cuda_soft_masks", ctypes.byref(shape), *inputs, ctypes.c_float(threshold), regions, soft)
     assert status == 0
     return regions.numpy(), soft.numpy()
 

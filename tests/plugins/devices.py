@@ -81,7 +81,9 @@ class Device:
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Buffer:
         """Return device memory that holds FILL bytes."""
-        return Buffer(self, np.full(int(np.prod(shape)) * np.dtype(dtype).itemsize, FILL, np.uint8).view(dtype).reshape(shape))
+        return Buffer(
+            self, np.full(int(np.prod(shape)) * np.dtype(dtype).itemsize, FILL, np.uint8).view(dtype).reshape(shape)
+        )
 
     def workspace(self, name: str, *arguments: object) -> Buffer:
         """Return the workspace that a function asks for."""

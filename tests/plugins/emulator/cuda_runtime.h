@@ -38,11 +38,7 @@ struct alignas(16) uint4 {
 struct alignas(16) float4 {
   float x, y, z, w;
 };
-struct alignas(8) uint2 {
-  unsigned x, y;
-};
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
-inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
 using cudaStream_t = struct CUstream_st*;
@@ -117,14 +113,20 @@ inline bool release(int begin, int end, State barrier) {
     any |= state == barrier;
   }
   unsigned present = 0;
+  int first = -1;
   for (int i = begin; any && i < end; ++i) {
     Fiber& fiber = block->fibers[static_cast<size_t>(i)];
     if (fiber.state != barrier) continue;
+    if (first < 0) first = i;
     fiber.state = State::kReady;
     present |= 1u << (i - begin) % kWarp;
   }
+  if (any && barrier == State::kAtBlockBarrier) {
+    const auto turn = block->fibers[static_cast<size_t>(first)].block_turn;
+    block->any[(turn + 1) % 2] = 0;  // read by everyone, and not yet written for the next barrier
+  }
   if (any && barrier == State::kAtWarpBarrier) {
-    const auto turn = block->fibers[static_cast<size_t>(begin + __builtin_ctz(present))].warp_turn;
+    const auto turn = block->fibers[static_cast<size_t>(first)].warp_turn;
     block->warps[static_cast<size_t>(begin / kWarp)].present[turn % 2] = present;
   }
   return any;
@@ -183,7 +185,6 @@ inline int __syncthreads_or(int predicate) {
   const auto turn = emulator::self().block_turn % 2;
   emulator::block->any[turn] |= predicate != 0;
   __syncthreads();
-  emulator::block->any[1 - turn] = 0;  // nobody reads that one any more
   return emulator::block->any[turn];
 }
 
@@ -236,7 +237,12 @@ T atomicMax(T* to, T value) {
 inline int __popc(unsigned value) { return __builtin_popcount(value); }
 inline int __ffs(int value) { return __builtin_ffs(value); }
 inline int __clz(int value) { return value == 0 ? 32 : __builtin_clz(static_cast<unsigned>(value)); }
+inline int __ffsll(long long value) { return __builtin_ffsll(value); }
+inline int __clzll(long long value) {
+  return value == 0 ? 64 : __builtin_clzll(static_cast<unsigned long long>(value));
+}
 inline float __expf(float x) { return std::exp(x); }
+inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline float __fdividef(float a, float b) { return a / b; }
 inline int __float_as_int(float value) {
   int bits;
