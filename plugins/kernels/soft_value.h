@@ -1,11 +1,15 @@
-// Soft masks as bytes.
+// Soft masks as bytes, and where they are inside.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "host_device.h"
 
 namespace solo {
+
+// Returns the logit of a mask threshold, -infinity for 0: sigmoid(x) > threshold where x exceeds it.
+inline float logit_of(double threshold) { return static_cast<float>(std::log(threshold / (1.0 - threshold))); }
 
 // Returns round(255 * probability), at least 128 inside the mask and at most 127 outside.
 SOLO_HOST_DEVICE int32_t soft_byte(float probability, bool inside) {
