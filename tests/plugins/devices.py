@@ -126,10 +126,10 @@ class Cuda(Device):
             missing("torch is not installed")
         if not torch.cuda.is_available():
             missing("torch sees no CUDA device")
-        path = os.environ.get("SOLO_RT_KERNELS_CUDA", str(ROOT / "build" / "cuda" / "libsolo_kernels_cuda.so"))
-        if not Path(path).exists():
-            missing(f"there is no {path}: cmake --build build/cuda --target solo_kernels_cuda")
-        self.library = ctypes.CDLL(path)
+        self.path = ROOT / "build" / "cuda" / "libsolo_kernels_cuda.so"
+        if not self.path.exists():
+            missing(f"there is no {self.path}: scripts/test-gpu builds it")
+        self.library = ctypes.CDLL(str(self.path))
         self.torch = torch
         self.use(torch.cuda.Stream())
 

@@ -1,7 +1,9 @@
 // Calls the plugins as TensorRT does, without TensorRT: its side of the interface is played by this program.
-// Linked with the kernels on the emulator, enqueue works on host memory. Prints what fails and returns how much did.
+// Linked with the kernels on the emulator, enqueue works on host memory; with SOLO_RT_HARNESS_CUDA it works on a GPU,
+// in memory that host and device share. Prints what fails and returns how much did.
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <memory>
@@ -9,6 +11,10 @@
 #include <vector>
 
 #include "../../plugins/tensorrt/abi.h"
+
+#if defined(SOLO_RT_HARNESS_CUDA)
+#include <cuda_runtime_api.h>
+#endif
 
 using namespace nvinfer1;
 
@@ -281,9 +287,45 @@ void test_configuration() {
   CHECK(bytes == conv.build->getWorkspaceSize(free_batch.data(), 3, fixed.data(), 6));
 }
 
-// Runs a plugin on host memory and returns its outputs as words.
-std::vector<std::vector<uint32_t>> run(const Subject& subject, const std::vector<Shape>& shapes,
-                                       const std::vector<DataType>& types, const std::vector<const void*>& inputs) {
+// Memory that plugins can work on; aligned to 256 bytes.
+template <typename T>
+struct Allocator {
+  using value_type = T;
+  Allocator() = default;
+  template <typename U>
+  Allocator(const Allocator<U>&) {}
+  T* allocate(size_t count) {
+    void* memory = nullptr;
+#if defined(SOLO_RT_HARNESS_CUDA)
+    if (cudaMallocManaged(&memory, count * sizeof(T), cudaMemAttachGlobal) != cudaSuccess) std::abort();
+#else
+    memory = std::aligned_alloc(256, (count * sizeof(T) + 255) / 256 * 256);
+#endif
+    return static_cast<T*>(memory);
+  }
+  void deallocate(T* memory, size_t) {
+#if defined(SOLO_RT_HARNESS_CUDA)
+    cudaFree(memory);
+#else
+    std::free(memory);
+#endif
+  }
+  template <typename U>
+  bool operator==(const Allocator<U>&) const {
+    return true;
+  }
+  template <typename U>
+  bool operator!=(const Allocator<U>&) const {
+    return false;
+  }
+};
+
+template <typename T>
+using Memory = std::vector<T, Allocator<T>>;
+
+// Runs a plugin and returns its outputs as words.
+std::vector<Memory<uint32_t>> run(const Subject& subject, const std::vector<Shape>& shapes,
+                                  const std::vector<DataType>& types, const std::vector<const void*>& inputs) {
   std::vector<PluginTensorDesc> in(shapes.size());
   std::vector<DynamicPluginTensorDesc> in_range = dynamic(shapes);
   for (size_t i = 0; i < shapes.size(); ++i) {
@@ -291,7 +333,7 @@ std::vector<std::vector<uint32_t>> run(const Subject& subject, const std::vector
     in[i] = in_range[i].desc;
   }
   const std::vector<Shape> out_shapes = subject.output_shapes(shapes);
-  std::vector<std::vector<uint32_t>> out;
+  std::vector<Memory<uint32_t>> out;
   std::vector<void*> pointers;
   for (const Shape& shape : out_shapes) {
     size_t count = 1;
@@ -300,11 +342,12 @@ std::vector<std::vector<uint32_t>> run(const Subject& subject, const std::vector
   }
   for (auto& values : out) pointers.push_back(values.data());
   const auto inputs_count = static_cast<int32_t>(in.size()), outputs_count = static_cast<int32_t>(out.size());
-  std::vector<char> workspace(256 +
-                              subject.build->getWorkspaceSize(in_range.data(), inputs_count, nullptr, outputs_count));
-  char* aligned = workspace.data() + (256 - reinterpret_cast<uintptr_t>(workspace.data()) % 256);
+  Memory<char> workspace(1 + subject.build->getWorkspaceSize(in_range.data(), inputs_count, nullptr, outputs_count));
   CHECK(subject.runtime->onShapeChange(in.data(), inputs_count, nullptr, outputs_count) == 0);
-  CHECK(subject.runtime->enqueue(in.data(), nullptr, inputs.data(), pointers.data(), aligned, nullptr) == 0);
+  CHECK(subject.runtime->enqueue(in.data(), nullptr, inputs.data(), pointers.data(), workspace.data(), nullptr) == 0);
+#if defined(SOLO_RT_HARNESS_CUDA)
+  CHECK(cudaDeviceSynchronize() == cudaSuccess);
+#endif
   return out;
 }
 
@@ -320,7 +363,7 @@ void test_chain(DataType type) {
   float features[32];
   for (int p = 0; p < 32; ++p) features[p] = p % 8 < 4 ? 1.0f : -1.0f;
   const auto encode = [&](const float* values, size_t count) {
-    std::vector<uint16_t> bits(2 * count);
+    Memory<uint16_t> bits(2 * count);
     if (type == DataType::kFLOAT) std::memcpy(bits.data(), values, 4 * count);
     for (size_t i = 0; i < count && type == DataType::kHALF; ++i) {
       uint32_t word;
@@ -335,10 +378,10 @@ void test_chain(DataType type) {
   const int32_t slots = 5, instances = 3, grid = 2, stride = 15;
   const Subject conv = create("SoloDynamicConv", {number("nms_pre", slots)});
   const auto c = run(conv, {{1, 4, 1}, {1, 4, 1}, {1, 1, 4, 8}}, {type, type, type}, {s.data(), k.data(), f.data()});
-  CHECK((c[1] == std::vector<uint32_t>{1, 3, 0, 0, 0}));
-  CHECK((c[2] == std::vector<uint32_t>{3, 3}));
+  CHECK((c[1] == Memory<uint32_t>{1, 3, 0, 0, 0}));
+  CHECK((c[2] == Memory<uint32_t>{3, 3}));
   CHECK(c[3][0] == 0x0f0f0f0fu && c[3][1] == 0xf0f0f0f0u && c[3][2] == 0x0f0f0f0fu);
-  CHECK((c[4] == std::vector<uint32_t>{16, 16, 16, 0, 0}));
+  CHECK((c[4] == Memory<uint32_t>{16, 16, 16, 0, 0}));
   const float soft = 1 / (1 + std::exp(-2.0f));
   CHECK(std::abs(as_float(c[5][0]) - 16 * soft) < 1e-4f);
 
@@ -351,13 +394,13 @@ void test_chain(DataType type) {
   CHECK(std::abs(as_float(n[1][0]) - 0.75f * soft) < 1e-5f);
   CHECK(std::abs(as_float(n[1][1]) - 0.625f * soft) < 1e-5f);
   CHECK(std::abs(as_float(n[1][2]) - 0.5f * soft * std::exp(-2.0f)) < 1e-5f);
-  CHECK((n[3] == std::vector<uint32_t>{1, 3, 0}));
-  CHECK((n[4] == std::vector<uint32_t>{0, 1, 2}));
+  CHECK((n[3] == Memory<uint32_t>{1, 3, 0}));
+  CHECK((n[4] == Memory<uint32_t>{0, 1, 2}));
 
   const auto m =
       run(create("SoloMaskOut", {}), {{1, 4, 1}, {1, 1, 4, 8}, {1, 5, 1}, {1, 1}, {1, 3}, {1, 3}},
           {type, type, i32, i32, i32, i32}, {k.data(), f.data(), c[3].data(), n[0].data(), n[3].data(), n[4].data()});
-  CHECK((std::vector<uint32_t>(m[0].begin(), m[0].begin() + 8) == std::vector<uint32_t>{0, 0, 5, 4, 3, 0, 8, 4}));
+  CHECK((Memory<uint32_t>(m[0].begin(), m[0].begin() + 8) == Memory<uint32_t>{0, 0, 5, 4, 3, 0, 8, 4}));
   const uint32_t inside = static_cast<uint32_t>(255 * soft + 0.5f), outside = 255 - inside;
   CHECK(m[1][0] == inside * 0x01010101u && m[1][1] == outside);
 }

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from devices import KERNELS, ROOT, build_emulated
+from devices import KERNELS, ROOT, Cuda, build_emulated
 
 PLUGINS = ROOT / "plugins" / "tensorrt"
 HERE = Path(__file__).parent
@@ -31,6 +31,19 @@ def test_harness(tmp_path):
     assert done.returncode == 0
     assert "nms_pre: expected 1..2048" in done.stderr
     assert "expected a plan with layout version 1, got 2; build the engine again" in done.stderr
+
+
+@pytest.mark.cuda
+def test_harness_on_a_gpu(gpu: Cuda, tmp_path):
+    folder, program = gpu.path.parent, tmp_path / "harness"
+    toolkit = Path(os.environ.get("CUDA_HOME", "/usr/local/cuda"))
+    flags = ["-std=c++17", "-O1", "-w", "-DSOLO_RT_HARNESS_CUDA", f"-I{toolkit}/include"]
+    libraries = [f"-L{folder}", f"-Wl,-rpath,{folder}", "-lsolo_plugins", f"-L{toolkit}/lib64", "-lcudart"]
+    subprocess.run(["g++", *flags, HERE / "harness.cpp", *libraries, "-o", program], check=True, timeout=120)
+    environment = {**os.environ, "LD_LIBRARY_PATH": f"{toolkit}/lib64:{os.environ.get('LD_LIBRARY_PATH', '')}"}
+    done = subprocess.run([program], capture_output=True, text=True, timeout=60, env=environment)
+    assert done.stdout == ""
+    assert done.returncode == 0
 
 
 def test_declarations_agree_with_the_headers_of_tensorrt(tmp_path):
