@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -26,11 +25,8 @@ FILL = 0xA5  # what memory holds before a kernel writes it
 Array = NDArray[Any]
 
 
-def missing(reason: str) -> None:
-    """Skip the test, or fail it where SOLO_RT_REQUIRE_GPU=1 promises a GPU."""
-    if os.environ.get("SOLO_RT_REQUIRE_GPU") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
+class Missing(Exception):
+    """There is no GPU, or not what it takes to use it."""
 
 
 class Buffer:
@@ -122,13 +118,13 @@ class Cuda(Device):
     def __init__(self) -> None:
         try:
             import torch
-        except ImportError:
-            missing("torch is not installed")
+        except ImportError as error:
+            raise Missing("torch is not installed") from error
         if not torch.cuda.is_available():
-            missing("torch sees no CUDA device")
+            raise Missing("torch sees no CUDA device")
         self.path = ROOT / "build" / "cuda" / "libsolo_kernels_cuda.so"
         if not self.path.exists():
-            missing(f"there is no {self.path}: scripts/test-gpu builds it")
+            raise Missing(f"there is no {self.path}: scripts/test-gpu builds it")
         self.library = ctypes.CDLL(str(self.path))
         self.torch = torch
         self.use(torch.cuda.Stream())

@@ -24,6 +24,8 @@ from decoder import (
     soft_masks,
 )
 
+from solo_rt import _native
+
 TYPES = ("float32", "float16", "bfloat16")
 
 
@@ -245,6 +247,43 @@ def test_soft_masks_inside_their_regions(device, size, channels, counts, offset,
             difference = np.abs(soft[b, i].astype(int) - expected)
             assert difference.max(initial=0) <= 1  # the last bit of the exponential
             assert ((soft[b, i] > 127) == (expected > 127)).all()
+
+
+@pytest.mark.parametrize("linear", [False, True])
+@pytest.mark.parametrize("mask_threshold", [0.5, 0.7])
+def test_the_whole_chain_is_the_decoder_of_the_cpu(device, mask_threshold, linear):
+    rng = np.random.default_rng(7)
+    grids, strides, classes, channels, size = (5, 3), (4, 9), 3, 12, (16, 20)
+    cells = sum(grid * grid for grid in grids)
+    scores = (rng.integers(0, 50, (1, cells, classes)) / 100).astype(np.float32)
+    # A few objects: each cell has the kernel of one of them, so that masks overlap.
+    objects = rng.integers(-2, 3, (6, channels)).astype(np.float32)
+    kernels = objects[rng.integers(0, 6, (1, cells))]
+    features = rng.integers(-1, 2, (1, channels, *size)).astype(np.float32)
+    options = {"linear": linear, "sigma": 2.0, "update_threshold": 0.05, "max_instances": 12}
+    threshold = logit_threshold(mask_threshold)
+
+    candidates = find_candidates(device, scores.reshape(1, -1), threshold=0.3, slots=64)
+    assert candidates.counts[0, 0] < 64  # all of them, as on the CPU
+    masks = binarise_masks(
+        device, kernels, features, candidates.indices, candidates.counts, divisor=classes, threshold=threshold
+    )
+    found = matrix_nms(device, candidates, masks, classes=classes, grids=grids, strides=strides, **options)
+    regions, soft = soft_masks(device, kernels, features, masks.words, found, threshold=threshold)
+
+    cell_strides = np.repeat(np.array(strides, np.int32), [grid * grid for grid in grids])
+    expected = _native.solov2_decode(
+        scores[0], kernels[0], features[0], cell_strides, 0.3, mask_threshold, 500, linear, 2.0, 0.05, 12, 1
+    )
+    n = int(found.num_dets[0])
+    assert n == len(expected[0]) > 5
+    np.testing.assert_allclose(found.scores[0, :n], expected[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found.labels[0, :n], expected[1])
+    np.testing.assert_array_equal(found.cells[0, :n], expected[2])
+    np.testing.assert_array_equal(regions[0, :n], expected[3])
+    for i, (x0, y0, x1, y1) in enumerate(expected[3]):
+        crop = expected[5][expected[4][i] : expected[4][i + 1]].reshape(y1 - y0, x1 - x0)
+        assert np.abs(soft[0, i, y0:y1, x0:x1].astype(int) - crop).max() <= 1
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from overlay_twin import make_planes
 from pictures import DeviceMasks, DevicePicture, OverlayStyle, fill_masks, group_norm, letterbox, overlay
 from soft_mask_twin import dense_mask, make_masks, random_masks
