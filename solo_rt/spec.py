@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from solo_rt.decoders import DECODERS, Decoder, SemanticDecoder
 from solo_rt.errors import SpecError
 
 METADATA_KEY = "solo_rt.spec"
@@ -34,54 +35,17 @@ class InputSpec:
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
     batch: int = 1
     name: str = "image"
+    divisor: int = 32  # of height and width
 
     def __post_init__(self) -> None:
-        if min(self.height, self.width, self.batch) < 1 or self.height % 32 or self.width % 32:
+        size = (self.height, self.width)
+        if min(*size, self.batch, self.divisor) < 1 or any(side % self.divisor for side in size):
             raise SpecError(
-                f"model input must be positive and divisible by 32, got {self.height}x{self.width}, batch {self.batch}"
+                f"model input must be positive and divisible by {self.divisor}, "
+                f"got {self.height}x{self.width}, batch {self.batch}"
             )
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise SpecError(f"model input needs three means and three positive stds, got {self.mean} and {self.std}")
-
-
-@dataclass(frozen=True, slots=True)
-class SoloV2Decoder:
-    """How the raw heads of SOLOv2 become instances (SOLOv2 paper, sections 3.2 and 3.3).
-
-    Tensors, by name: `scores float32 [B, cells, C]` in 0..1, zero where points NMS removed the cell;
-    `kernels float32 [B, cells, E]`; `features float32 [B, E, height/stride, width/stride]`.
-    Cells run level by level, row-major: `start_of_level + row * grid + column`.
-    """
-
-    grids: tuple[int, ...]
-    level_strides: tuple[int, ...]
-    score_threshold: float = 0.1
-    mask_threshold: float = 0.5
-    nms_pre: int = 500
-    nms_kernel: Literal["gaussian", "linear"] = "gaussian"
-    nms_sigma: float = 2.0
-    update_threshold: float = 0.05
-    max_instances: int = 100
-    mask_stride: int = 4
-    kind: Literal["solov2"] = "solov2"
-
-    def __post_init__(self) -> None:
-        if not self.grids or len(self.grids) != len(self.level_strides) or min(self.grids) < 1:
-            raise SpecError(
-                f"decoder needs one stride per grid, got grids {self.grids} and strides {self.level_strides}"
-            )
-        if self.nms_kernel not in ("gaussian", "linear"):
-            raise SpecError(f"decoder: expected nms_kernel gaussian or linear, got {self.nms_kernel!r}")
-        for name in ("score_threshold", "mask_threshold", "update_threshold"):
-            if not 0 <= getattr(self, name) < 1:
-                raise SpecError(f"decoder: {name} must be in [0, 1), got {getattr(self, name)}")
-        if self.nms_pre < 1 or self.max_instances < 1 or self.mask_stride < 1 or self.nms_sigma <= 0:
-            raise SpecError("decoder: nms_pre, max_instances, mask_stride and nms_sigma must be positive")
-
-    @property
-    def cells(self) -> int:
-        """Number of grid cells of all levels together."""
-        return sum(grid * grid for grid in self.grids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +69,7 @@ class ModelSpec:
 
     name: str
     input: InputSpec
-    decoder: SoloV2Decoder
+    decoder: Decoder
     classes: tuple[str, ...]
     provenance: Provenance = Provenance()
 
@@ -114,16 +78,17 @@ class ModelSpec:
             raise SpecError("model spec needs a name and at least one class")
         if len(set(self.classes)) != len(self.classes):
             raise SpecError(f"model {self.name}: class names must be distinct, got {list(self.classes)}")
+        if isinstance(self.decoder, SemanticDecoder) and len(self.decoder.palette) != len(self.classes):
+            raise SpecError(
+                f"model {self.name}: expected one colour per class, "
+                f"got {len(self.decoder.palette)} for {len(self.classes)} classes"
+            )
 
     @property
     def output_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Expected output tensors by name; -1 stands for the number of mask channels, which only the file knows."""
-        b, cells, stride = self.input.batch, self.decoder.cells, self.decoder.mask_stride
-        return {
-            "scores": (b, cells, len(self.classes)),
-            "kernels": (b, cells, -1),
-            "features": (b, -1, self.input.height // stride, self.input.width // stride),
-        }
+        """Expected output tensors by name; -1 stands for a size that only the file knows."""
+        size = self.input
+        return self.decoder.output_shapes(size.batch, size.height, size.width, classes=len(self.classes))
 
     def to_json(self) -> str:
         """Return the spec as one line of JSON with its schema version."""
@@ -145,26 +110,30 @@ class ModelSpec:
             )
         decoder = record.get("decoder")
         kind = decoder.get("kind") if isinstance(decoder, dict) else decoder
-        if kind != "solov2":
-            raise SpecError(f"model spec has decoder {kind!r}, this solo-rt knows: solov2")
+        if kind not in DECODERS:
+            raise SpecError(f"model spec has decoder {kind!r}, this solo-rt knows: {', '.join(DECODERS)}")
         return _build(
             cls,
             record,
             input=_build(InputSpec, record.get("input")),
-            decoder=_build(SoloV2Decoder, decoder),
+            decoder=_build(DECODERS[kind], decoder),
             provenance=_build(Provenance, record.get("provenance") or {}),
         )
 
 
 def _build(cls: type[T], record: Any, **parts: object) -> T:
     """Return `cls` from a JSON object, lists turned into tuples, every key and type accounted for."""
+
+    def frozen(value: Any) -> Any:
+        return tuple(map(frozen, value)) if isinstance(value, list) else value
+
     if not isinstance(record, dict):
         raise SpecError(f"model spec: expected an object for {cls.__name__}, got {type(record).__name__}")
     kinds = get_type_hints(cls)
     unknown = sorted(set(record) - set(kinds))
     if unknown:
         raise SpecError(f"model spec: {cls.__name__} has unknown fields {unknown}; update solo-rt or export again")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()} | parts
+    values = {key: frozen(value) for key, value in record.items()} | parts
     for key, value in values.items():
         if not _fits(value, kinds[key]):
             raise SpecError(
@@ -179,6 +148,8 @@ def _build(cls: type[T], record: Any, **parts: object) -> T:
 def _fits(value: object, kind: Any) -> bool:
     """Return whether a JSON value is of an annotated type; an integer is a float, a bool is no number."""
     origin, arguments = get_origin(kind), get_args(kind)
+    if origin is ClassVar:
+        return False
     if origin is Literal:
         return value in arguments
     if origin is tuple:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from solo_rt.doctor import Finding
-from solo_rt.evaluate import MaskScores
+from solo_rt.evaluate.instances import InstanceScores
 from solo_rt.report import RunReport
 
 
@@ -23,7 +23,11 @@ def print_report(report: RunReport, outputs: Sequence[str]) -> None:
         [
             f"{report.processed} frame{'s' if report.processed != 1 else ''} in {report.seconds:.2f} s",
             f"{report.fps:.1f} fps",
-            f"{report.instances} instance{'s' if report.instances != 1 else ''}",
+            *(
+                []
+                if report.instances is None
+                else [f"{report.instances} instance{'s' if report.instances != 1 else ''}"]
+            ),
             *(f"{count} {what}" for count, what in losses if count),
         ]
     )
@@ -40,25 +44,58 @@ def print_report(report: RunReport, outputs: Sequence[str]) -> None:
         click.echo(output)
 
 
-def print_scores(scores: MaskScores) -> None:
-    """Print COCO mask AP: the twelve numbers, then AP per class."""
-    click.echo(f"{scores.images} pictures")
-    for names in (dict(list(scores.metrics.items())[:6]), dict(list(scores.metrics.items())[6:]), scores.per_class):
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for name in names:
-            table.add_column(name, justify="right")
-        table.add_row(*(f"{value:.3f}" if value >= 0 else "-" for value in names.values()))
-        _print(table)
+def print_scores(scores: InstanceScores) -> None:
+    """Print the numbers of each protocol, then those of each class; AP is a share of 1."""
+    click.echo(f"{scores.images} pictures, {len(scores.per_class)} classes")
+    for names, where in ((scores.only_in_model, "data set"), (scores.only_in_data, "model")):
+        if names:
+            click.echo(f"not measured, unknown to the {where}: {', '.join(names)}")
+    click.echo("COCO mask AP (pycocotools)")
+    numbers = list(scores.metrics.items())
+    for part in (numbers[:6], numbers[6:]):
+        _print_numbers([name for name, _ in part], [["", *(value for _, value in part)]])
+    city = scores.cityscapes
+    if city is not None:
+        click.echo("Cityscapes instance AP (the benchmark's own protocol)")
+        _print_numbers(list(city.metrics), [["", *city.metrics.values()]])
+    headings = ["AP", "AP50", "objects", *(["Cityscapes AP", "Cityscapes AP50"] if city else [])]
+    rows = [
+        [name, *numbers.values(), *(city.per_class[name].values() if city else ())]
+        for name, numbers in scores.per_class.items()
+    ]
+    _print_numbers(headings, rows)
+
+
+def _print_numbers(headings: Sequence[str], rows: Iterable[Sequence[str | float | int]]) -> None:
+    """Print rows of a name and numbers; a negative one was not measured."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for name, *values in rows:
+        cells = (str(v) if not isinstance(v, float) else f"{v:.3f}" if v >= 0 else "-" for v in values)
+        table.add_row(str(name), *cells)
+    _print(table)
+
+
+def print_counts(counts: Iterable[tuple[str, int, int]]) -> None:
+    """Print of each kind of file how many there are, the second number, of how many there should be."""
+    signs = {True: "[green]+[/]", False: "[red]![/]"}
+    _print_columns(
+        (signs[found >= expected], pattern, f"{found:,} of {expected:,} files") for pattern, expected, found in counts
+    )
 
 
 def print_model(card: Mapping[str, Any]) -> None:
     """Print what `describe_model` returns."""
-    taken, decoder = card["input"], card["decoder"]
+    taken, decoder = card["input"], dict(card["decoder"])
+    if "palette" in decoder:
+        decoder["palette"] = f"of {len(decoder['palette'])} colours"
     facts = {
         "model": f"{card['name']}, {card['parameters']:,} parameters, {card['bytes'] / 1e6:.1f} MB",
         "file": card["path"],
         "input": f"{taken['name']} float32 {taken['shape']}",
-        "outputs": "\n".join(f"{name} float32 {shape}" for name, shape in card["outputs"].items()),
+        "outputs": "\n".join(f"{name} {card['output_type']} {shape}" for name, shape in card["outputs"].items()),
         "classes": f"{len(card['classes'])}: {', '.join(card['classes'])}",
         "decoder": ", ".join(f"{name} {value}" for name, value in decoder.items()),
         "made by": f"{card['producer']}, opset {card['opset']}",

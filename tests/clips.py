@@ -12,13 +12,16 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pytest
 
-from solo_rt.source import SourceInfo
+from solo_rt.errors import SourceError
+from solo_rt.source import SourceInfo, open_source
 from solo_rt.types import Frame, Instances, Masks, Result, UInt8
 
 FORMATS = {".mkv": "matroska", ".ts": "mpegts", ".avi": "avi", ".nut": "nut", ".mp4": "mp4", ".mov": "mov"}
 THIRTY = Fraction(1, 30)
 LOSSLESS = {"qp": "0", "preset": "ultrafast"}
+H264 = {"preset": "ultrafast", "g": "5"}
 
 
 def planes(index: int, height: int, width: int) -> tuple[UInt8, UInt8, UInt8]:
@@ -135,3 +138,21 @@ def run_child(body: str, path: Path) -> subprocess.CompletedProcess[str]:
         env=environment,
         check=False,
     )
+
+
+def read(path: Path) -> list[Frame]:
+    """Return the frames of a video that has no damage."""
+    with open_source(str(path)) as source:
+        frames = list(source)
+        assert source.damage is None
+    return frames
+
+
+def assert_refused(path: Path, *words: str) -> None:
+    """Assert that opening `path` fails with one line that names it and holds `words`."""
+    with pytest.raises(SourceError) as caught:
+        open_source(str(path))
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in (str(path), *words):
+        assert word in message

@@ -14,8 +14,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from solo_rt.decoders import SemanticDecoder, SoloV2Decoder
 from solo_rt.source import SourceInfo
-from solo_rt.spec import METADATA_KEY, InputSpec, ModelSpec, Provenance, SoloV2Decoder
+from solo_rt.spec import METADATA_KEY, InputSpec, ModelSpec, Provenance
 from solo_rt.types import Frame, Result
 
 TINY_SPEC = ModelSpec(
@@ -24,6 +25,13 @@ TINY_SPEC = ModelSpec(
     decoder=SoloV2Decoder(grids=(4, 3), level_strides=(8, 16)),
     classes=("red", "green", "blue"),
     provenance=Provenance(recipe="by hand", metrics={"AP": 0.25}),
+)
+
+STREET_SPEC = ModelSpec(
+    name="street",
+    input=InputSpec(height=24, width=40, divisor=8),
+    decoder=SemanticDecoder(palette=((128, 64, 128), (70, 130, 180), (0, 0, 142)), unpainted=(1,)),
+    classes=("road", "sky", "car"),
 )
 
 
@@ -69,12 +77,36 @@ def write_tiny_model(
         [helper.make_tensor_value_info(names[n], TensorProto.FLOAT, shape) for n, shape in shapes.items()],
         [numpy_helper.from_array(array, name) for name, array in weights.items()],
     )
+    return _save(graph, path, spec)
+
+
+def _save(graph: onnx.GraphProto, path: Path, spec: ModelSpec | None) -> Path:
     model = helper.make_model(graph, producer_name="fakes", opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     if spec is not None:
         helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
     onnx.checker.check_model(model)
     onnx.save(model, path)
     return path
+
+
+def write_street_model(path: Path, *, spec: ModelSpec = STREET_SPEC, to: int = TensorProto.UINT8) -> Path:
+    """Write a model for `spec`: a pixel's class is that of its colours, red, green and blue, that is largest.
+
+    `to` is the type of the labels, which is right only if it is uint8.
+    """
+    logits = spec.decoder.output_shapes(1, spec.input.height, spec.input.width, classes=3).get("logits")
+    size = [1, spec.input.height, spec.input.width]
+    if logits is not None:
+        nodes = [helper.make_node("Identity", ["image"], ["logits"])]
+        output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, logits)
+    else:
+        nodes = [
+            helper.make_node("ArgMax", ["image"], ["best"], axis=1, keepdims=0),
+            helper.make_node("Cast", ["best"], ["labels"], to=to),
+        ]
+        output = helper.make_tensor_value_info("labels", to, size)
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, *size[1:]])
+    return _save(helper.make_graph(nodes, "street", [image], [output]), path, spec)
 
 
 def colour_frame(index: int, *, height: int = 48, width: int = 80) -> Frame:
@@ -145,10 +177,10 @@ class FakeEngine:
         self.calls += 1
         seed = int(np.abs(inputs["image"]).sum() * 1000)
         rng = np.random.default_rng(seed)
-        return {
-            name: rng.random([4 if size == -1 else size for size in shape], np.float32)
-            for name, shape in self.spec.output_shapes.items()
-        }
+        shapes = {name: [4 if size == -1 else size for size in s] for name, s in self.spec.output_shapes.items()}
+        if self.spec.decoder.output_type == "uint8":
+            return {name: rng.integers(0, len(self.spec.classes), s, np.uint8) for name, s in shapes.items()}
+        return {name: rng.random(s, np.float32) for name, s in shapes.items()}
 
     def close(self) -> None:
         self.closed = True

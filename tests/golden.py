@@ -7,6 +7,7 @@ makes of it, and what the numpy reference decodes from that.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,12 @@ import onnx
 import torch
 
 from solo_rt.decode.solov2 import decode_reference
-from solo_rt.spec import InputSpec, ModelSpec, SoloV2Decoder
+from solo_rt.decoders import SoloV2Decoder
+from solo_rt.spec import InputSpec, ModelSpec
 from solo_rt.train.data.world import CLASSES, World
-from solo_rt.train.export import _write_graph, write_spec
+from solo_rt.train.export.onnx_file import write_graph
+from solo_rt.train.export.solov2 import flatten_levels, points_nms, solov2_graph
 from solo_rt.train.models.solov2 import LEVEL_STRIDES, SoloV2, SoloV2Config
-from solo_rt.train.static import flatten_levels, points_nms
 
 DATA = Path(__file__).parent / "data"
 CONFIG = SoloV2Config(
@@ -84,8 +86,10 @@ def write() -> None:
     """Write both files and print the versions they were made with."""
     model, spec = tiny_model()
     DATA.mkdir(exist_ok=True)
-    _write_graph(model, spec, DATA / "tiny.onnx")
-    write_spec(DATA / "tiny.onnx", spec)
+    graph = solov2_graph(
+        model, spec.name, spec.classes, spec.provenance, imgsz=(spec.input.height, spec.input.width), batch=1
+    )
+    write_graph(replace(graph, spec=spec), DATA / "tiny.onnx")
     np.savez_compressed(DATA / "tiny.npz", **tensors(model, spec))
     for path in (DATA / "tiny.onnx", DATA / "tiny.npz"):
         print(f"{path.name}: {path.stat().st_size} bytes")

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fakes import STREET_SPEC
 
 from solo_rt import _native
 from solo_rt.decode import decode, decode_reference
 from solo_rt.decode.solov2 import resize_bilinear
+from solo_rt.decoders import SoloV2Decoder
 from solo_rt.errors import UsageError
-from solo_rt.spec import InputSpec, ModelSpec, SoloV2Decoder
+from solo_rt.spec import InputSpec, ModelSpec
 
 DECODER = SoloV2Decoder(grids=(4, 3), level_strides=(2, 4))  # 25 cells: 0..15 need 3 pixels, 16..24 need 5
 CLASSES = 3
@@ -453,6 +455,11 @@ def test_max_det_cuts():
 def test_bad_requests_are_usage_errors(change, message):
     with pytest.raises(UsageError, match=message):
         decode(smooth_outputs(), spec_of(), **{**SMOOTH, **change})
+
+
+def test_another_kind_of_model_is_refused():
+    with pytest.raises(UsageError, match="expected a model with decoder solov2, got street with semantic"):
+        decode(smooth_outputs(), STREET_SPEC, **SMOOTH)
 
 
 def test_batch_axis_is_refused():

@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from fakes import TINY_SPEC, write_tiny_model
-from onnx import numpy_helper
+from fakes import STREET_SPEC, TINY_SPEC, write_street_model, write_tiny_model
+from onnx import TensorProto, numpy_helper
 
+from solo_rt.decoders import SoloV2Decoder
 from solo_rt.engine import base, find_model, open_engine, shipped_models
 from solo_rt.engine.onnx_file import read_onnx
 from solo_rt.errors import EngineError, SpecError, UsageError
-from solo_rt.spec import METADATA_KEY, SoloV2Decoder
+from solo_rt.spec import METADATA_KEY
 
 BACKENDS = [
     "onnxruntime",
@@ -55,6 +56,24 @@ def test_outputs_are_those_of_the_model(backend, tiny):
         "features": (1, 4, 8, 16),
     }
     np.testing.assert_allclose(outputs["scores"], by_hand(tiny, image), atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("output", ["labels", "logits"])
+def test_semantic_models_give_labels_or_logits(backend, output, tmp_path):
+    spec = replace(STREET_SPEC, decoder=replace(STREET_SPEC.decoder, output=output))
+    engine = open_engine(write_street_model(tmp_path / "m.onnx", spec=spec), backend=backend, device="cpu", threads=1)
+    image = np.random.default_rng(0).normal(0, 1, (1, 3, 24, 40)).astype(np.float32)
+    found = engine.infer({"image": image})[output]
+    assert found.dtype == spec.decoder.output_type
+    np.testing.assert_array_equal(found, image if output == "logits" else image.argmax(1))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_output_of_another_type_is_refused(backend, tmp_path):
+    path = write_street_model(tmp_path / "m.onnx", to=TensorProto.FLOAT)
+    with pytest.raises(SpecError, match=r"m.onnx: expected uint8 in output 'labels', got float32; export again"):
+        open_engine(path, backend=backend)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -4,10 +4,11 @@ import json
 from dataclasses import replace
 
 import pytest
-from fakes import TINY_SPEC
+from fakes import STREET_SPEC, TINY_SPEC
 
+from solo_rt.decoders import SemanticDecoder, SoloV2Decoder
 from solo_rt.errors import SpecError
-from solo_rt.spec import InputSpec, ModelSpec, SoloV2Decoder
+from solo_rt.spec import InputSpec, ModelSpec
 
 
 def changed(**values):
@@ -20,8 +21,9 @@ def nested(part, **values):
     return changed(**{part: {**json.loads(TINY_SPEC.to_json())[part], **values}})
 
 
-def test_spec_survives_its_json():
-    assert ModelSpec.from_json(TINY_SPEC.to_json()) == TINY_SPEC
+@pytest.mark.parametrize("spec", [TINY_SPEC, STREET_SPEC], ids=lambda spec: spec.name)
+def test_spec_survives_its_json(spec):
+    assert ModelSpec.from_json(spec.to_json()) == spec
 
 
 def test_json_is_one_line_that_keeps_names_readable():
@@ -36,6 +38,24 @@ def test_output_shapes_follow_from_grids_classes_and_stride():
     assert TINY_SPEC.output_shapes == {"scores": (1, 25, 3), "kernels": (1, 25, -1), "features": (1, -1, 8, 16)}
 
 
+def test_a_semantic_model_has_one_output_and_it_is_as_large_as_the_input():
+    assert STREET_SPEC.output_shapes == {"labels": (1, 24, 40)}
+    assert STREET_SPEC.decoder.output_type == "uint8"
+    logits = replace(STREET_SPEC, decoder=replace(STREET_SPEC.decoder, output="logits"))
+    assert logits.output_shapes == {"logits": (1, 3, 24, 40)}
+    coarse = replace(STREET_SPEC, decoder=replace(STREET_SPEC.decoder, output="coarse"))
+    assert coarse.output_shapes == {"coarse": (1, -1, -1, 3)}
+    assert logits.decoder.output_type == TINY_SPEC.decoder.output_type == "float32"
+
+
+def test_divisor_is_the_models_own_and_32_in_files_that_name_none():
+    record = json.loads(TINY_SPEC.to_json())
+    del record["input"]["divisor"]
+    assert ModelSpec.from_json(json.dumps(record)).input.divisor == 32
+    InputSpec(height=40, width=24, divisor=8)
+    InputSpec(height=271, width=33, divisor=1)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -47,7 +67,7 @@ def test_output_shapes_follow_from_grids_classes_and_stride():
         (changed(input=None), "expected an object for InputSpec, got NoneType"),
         (changed(input=[1]), "expected an object for InputSpec, got list"),
         (changed(name=None), "missing .*'name'.*; export the model again"),
-        (nested("decoder", kind="yolo"), "decoder 'yolo', this solo-rt knows: solov2"),
+        (nested("decoder", kind="yolo"), "decoder 'yolo', this solo-rt knows: solov2, semantic"),
         (changed(decoder=None), "decoder None"),
         (changed(decoder="yolo"), "decoder 'yolo'"),
         (changed(decoder="solov2"), "expected an object for SoloV2Decoder, got str"),
@@ -73,6 +93,8 @@ def test_json_that_is_no_spec_says_what_is_wrong(text, message):
         ({"height": 0}, "positive and divisible by 32, got 0x64"),
         ({"width": 50}, "got 32x50"),
         ({"batch": 0}, "batch 0"),
+        ({"width": 36, "divisor": 8}, "divisible by 8, got 32x36"),
+        ({"divisor": 0}, "divisible by 0"),
         ({"std": (1.0, 0.0, 1.0)}, "three positive stds"),
         ({"mean": (1.0,)}, "three means"),
     ],
@@ -98,6 +120,32 @@ def test_input_that_cannot_be_is_refused(values, message):
 def test_decoder_that_cannot_be_is_refused(values, message):
     with pytest.raises(SpecError, match=message):
         SoloV2Decoder(**{"grids": (4, 3), "level_strides": (8, 16), **values})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"palette": ()}, r"palette of 1\.\.255 colours, got 0"),
+        ({"palette": ((0, 0, 0),) * 256}, "got 256"),
+        ({"palette": ((0, 0, 256),)}, r"three values in 0\.\.255, got \(0, 0, 256\)"),
+        ({"palette": ((0, 0),)}, r"three values in 0\.\.255, got \(0, 0\)"),
+        ({"unpainted": (3,)}, r"unpainted classes below 3, got \(3,\)"),
+        ({"output": "scores"}, "expected output labels, logits or coarse, got 'scores'"),
+    ],
+)
+def test_semantic_decoder_that_cannot_be_is_refused(values, message):
+    with pytest.raises(SpecError, match=message):
+        replace(STREET_SPEC.decoder, **values)
+
+
+def test_every_class_has_a_colour():
+    with pytest.raises(SpecError, match="model street: expected one colour per class, got 3 for 2 classes"):
+        replace(STREET_SPEC, classes=("road", "sky"))
+    record = json.loads(STREET_SPEC.to_json())
+    record["decoder"]["palette"][1] = "red"
+    with pytest.raises(SpecError, match=r"SemanticDecoder.palette must be tuple.Rgb, ...., got"):
+        ModelSpec.from_json(json.dumps(record))
+    assert isinstance(ModelSpec.from_json(STREET_SPEC.to_json()).decoder, SemanticDecoder)
 
 
 def test_classes_must_be_there_and_distinct():

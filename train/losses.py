@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,9 @@ from solo_rt.train.targets import Targets
 
 ALPHA, GAMMA = 0.25, 2.0
 MASK_WEIGHT = 3.0
+
+
+Reduce = Callable[[Tensor], Tensor]  # from numbers of this process to their mean over all processes, without gradient
 
 
 class Losses(NamedTuple):
@@ -42,9 +46,18 @@ def dice_loss(probabilities: Tensor, targets: Tensor) -> Tensor:
     return 1 - 2 * overlap / ((probabilities.square().sum(1) + 1e-3) + (targets.sum(1) + 1e-3))
 
 
-def solo_losses(heads: Heads, batch: Batch, targets: Targets) -> Losses:
+def solo_losses(
+    heads: Heads,
+    batch: Batch,
+    targets: Targets,
+    *,
+    reduce: Reduce = lambda counts: counts,
+    processes: int = 1,
+) -> Losses:
     """Return the losses of one batch. A batch without any object has mask loss 0 with a gradient of 0.
 
+    Where each of several `processes` has its share of the batch, the mean of their losses is the loss of the batch:
+    positives and pairs are counted over all of them.
     Sums run in float32 whatever the precision of the network: the squares of one mask alone can exceed float16.
     """
     logits = torch.cat([x.flatten(2) for x in heads.logits], dim=2).float().transpose(1, 2)  # [B, cells, C]
@@ -57,7 +70,9 @@ def solo_losses(heads: Heads, batch: Batch, targets: Targets) -> Losses:
         owner_class = torch.where(owned, batch.labels[targets.owner.clamp(min=0)], -1)
     else:
         owner_class = targets.owner
-    class_loss = focal_loss(logits.reshape(-1, c), owner_class) / (owned.sum() + 1)
+    counts = torch.stack([owned.sum(), owned.new_tensor(len(targets.pair_cell), dtype=torch.int64)]).float()
+    positives, pairs = reduce(counts)
+    class_loss = focal_loss(logits.reshape(-1, c), owner_class) / (positives + 1 / processes)
 
     if not len(targets.pair_cell):
         nothing = features.sum() * 0 + kernels.sum() * 0
@@ -74,5 +89,5 @@ def solo_losses(heads: Heads, batch: Batch, targets: Targets) -> Losses:
             found = (probabilities > 0.5).float()
             overlap = (found * truth).sum(1)
             ious.append(overlap / (found.sum(1) + truth.sum(1) - overlap).clamp(min=1))
-    mask_loss = MASK_WEIGHT * torch.cat(losses).mean()
+    mask_loss = MASK_WEIGHT * torch.cat(losses).sum() / pairs
     return Losses(class_loss + mask_loss, class_loss, mask_loss, torch.cat(ious).mean())

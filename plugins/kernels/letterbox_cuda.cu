@@ -1,4 +1,5 @@
 // One launch; a thread makes four neighbouring pixels of all three channels.
+#include "frame_size.h"
 #include "launch.cuh"
 #include "letterbox_cuda.h"
 #include "letterbox_map.h"
@@ -112,7 +113,6 @@ Source make_source(const SoloPicture& picture, const SoloLetterbox& target) {
 }
 
 int check(const SoloPicture& picture, const SoloLetterbox& target) {
-  constexpr int kMaxSide = 65535;
   for (const int side : {picture.height, picture.width, target.height, target.width}) {
     if (side < 1 || side > kMaxSide) return SOLO_BAD_SIZE;
   }

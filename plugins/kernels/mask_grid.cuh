@@ -4,6 +4,7 @@
 #include "grid_axis.h"
 #include "launch.cuh"
 #include "mask_grid_cuda.h"
+#include "soft_mask.h"
 
 namespace solo {
 
@@ -19,7 +20,6 @@ struct MaskGrid {
 };
 
 inline int check_grid(const SoloMaskGrid& masks, int height, int width) {
-  constexpr int kMaxSide = 65535, kMaxCells = 4096;
   if (height < 1 || width < 1 || height > kMaxSide || width > kMaxSide || masks.capacity < 1) return SOLO_BAD_SIZE;
   if (masks.grid_height < 1 || masks.grid_width < 1) return SOLO_BAD_SIZE;
   if (masks.grid_height > kMaxCells || masks.grid_width > kMaxCells) return SOLO_BAD_SIZE;

@@ -8,25 +8,6 @@
 namespace solo {
 namespace {
 
-constexpr int kRgbBlock = 16;  // RGB pixels blended at a time: 48 bytes are three vectors of 16
-constexpr int kRgbBytes = 3 * kRgbBlock;
-
-void blend_luma(uint8_t* pixels, int count, int weight, int colour) {
-  const uint16_t keep = blend_keep(weight), add = blend_add(colour, weight);
-  for (int i = 0; i < count; ++i) pixels[i] = blend(pixels[i], keep, add);
-}
-
-// adds: `add` for the bytes of kRgbBlock pixels.
-void blend_rgb(uint8_t* bytes, int count, int weight, const uint16_t* adds) {
-  const uint16_t keep = blend_keep(weight);
-  int done = 0;
-  for (; done + kRgbBytes <= count; done += kRgbBytes) {
-    uint8_t* block = bytes + done;
-    for (int i = 0; i < kRgbBytes; ++i) block[i] = blend(block[i], keep, adds[i]);
-  }
-  for (int i = 0; done + i < count; ++i) bytes[done + i] = blend(bytes[done + i], keep, adds[i]);
-}
-
 // weights: sums over the pixels of a sample; `scale` makes them count 4 * kFull where all of its pixels are opaque.
 void blend_chroma(uint8_t* samples, const uint16_t* weights, int count, int scale, int colour) {
   for (int i = 0; i < count; ++i) {
@@ -48,10 +29,8 @@ class Painter {
   // chroma_weights: one zero per chroma column; zero again after the last finish_row.
   Painter(const Picture& picture, const uint8_t* colour, int alpha, uint16_t* chroma_weights)
       : picture_(picture), colour_(colour), alpha_(alpha), weights_(chroma_weights) {
-    for (int i = 0; i < kRgbBytes; ++i) {
-      inside_[i] = blend_add(colour[i % 3], alpha);
-      outline_[i] = blend_add(colour[i % 3], kFull);
-    }
+    fill_rgb_adds(colour, alpha, inside_);
+    fill_rgb_adds(colour, kFull, outline_);
   }
 
   // Rows are painted in rising order. `core` are the runs that are not outline, each within one of `runs`.
@@ -91,12 +70,13 @@ class Painter {
   void paint(int y, int begin, int end, bool inside) {
     if (begin >= end) return;
     const int weight = inside ? alpha_ : kFull;
+    const uint16_t keep = blend_keep(weight);
     uint8_t* row = picture_.planes[0] + y * picture_.strides[0];
     if (picture_.yuv420) {
-      blend_luma(row + begin, end - begin, weight, colour_[0]);
+      blend_samples(row + begin, end - begin, keep, blend_add(colour_[0], weight));
       add_weight(weights_, begin, end, weight);
     } else {
-      blend_rgb(row + 3 * begin, 3 * (end - begin), weight, inside ? inside_ : outline_);
+      blend_rgb(row + 3 * begin, 3 * (end - begin), keep, inside ? inside_ : outline_);
     }
   }
 

@@ -7,13 +7,13 @@
 // alone.
 #include "blend.h"
 #include "mask_grid.cuh"
+#include "overlay.h"
 #include "overlay_cuda.h"
 
 namespace solo {
 namespace {
 
 constexpr int kWidth = 64, kHeight = 16, kThreads = 256;
-constexpr int kMaxOutline = 32;
 constexpr int kWords = kWidth / 32 + 2;  // of a row, with a halo of one word on either side
 constexpr int kRows = kHeight + 2 * kMaxOutline;
 

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 
+#include "frame_size.h"
 #include "status.h"
 
 namespace solo {
@@ -26,11 +27,6 @@ struct SoftMasks {
   double step_y, step_x;  // cells per frame pixel
 };
 
-struct FrameSize {
-  int height, width;
-};
-
-constexpr int kMaxSide = 65535;  // pixels of a frame: the largest JPEG
 constexpr int kMaxCells = 4096;  // of a grid: a network input of 16384 pixels
 
 // kBadSize where the frame or the grid is empty or too large, or regions leave the grid or do not fit their slice of

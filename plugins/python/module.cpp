@@ -18,4 +18,5 @@ PYBIND11_MODULE(_native, m) {
   solo::python::bind_decode(m);
   solo::python::bind_masks(m);
   solo::python::bind_pixels(m);
+  solo::python::bind_labels(m);
 }

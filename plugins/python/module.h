@@ -19,5 +19,6 @@ void check(Status status, const char* kernel);
 void bind_decode(py::module_& m);  // candidates, dynamic convolution, matrix NMS
 void bind_masks(py::module_& m);   // soft masks to boxes, run-length codes, dense masks
 void bind_pixels(py::module_& m);  // letterbox, colour conversion, overlay
+void bind_labels(py::module_& m);  // logits to labels, label maps to pixels, counts and overlay
 
 }  // namespace solo::python

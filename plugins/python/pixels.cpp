@@ -3,50 +3,18 @@
 #include <array>
 #include <cmath>
 #include <memory>
-#include <type_traits>
 #include <utility>
 
 #include "letterbox.h"
 #include "masks.h"
 #include "overlay.h"
+#include "pictures.h"
 #include "yuv420.h"
 
 namespace solo::python {
 namespace {
 
 using Triple = std::array<float, 3>;
-
-// One plane makes an RGB picture, three make I420. Read-only planes will do where Byte is const.
-template <typename Byte>
-PictureOf<Byte> make_picture(std::vector<py::array>& planes) {
-  if (planes.size() != 1 && planes.size() != 3) {
-    throw py::value_error("planes: expected (rgb,) or (y, u, v), got " + std::to_string(planes.size()) + " planes");
-  }
-  PictureOf<Byte> picture{};
-  picture.yuv420 = planes.size() == 3;
-  const auto add = [&](int i, const char* name, const std::vector<py::ssize_t>& shape) {
-    if constexpr (std::is_const_v<Byte>) {
-      picture.planes[i] = checked<uint8_t>(planes[i], name, shape, Layout::kPaddedRows);
-    } else {
-      picture.planes[i] = writable<uint8_t>(planes[i], name, shape, Layout::kPaddedRows);
-    }
-    picture.strides[i] = planes[i].strides(0);
-  };
-  if (picture.yuv420) {
-    add(0, "y plane", {kAny, kAny});
-    const py::ssize_t height = (planes[0].shape(0) + 1) / 2, width = (planes[0].shape(1) + 1) / 2;
-    add(1, "u plane", {height, width});
-    add(2, "v plane", {height, width});
-  } else {
-    add(0, "rgb plane", {kAny, kAny, 3});
-  }
-  if (planes[0].shape(0) > kMaxSide || planes[0].shape(1) > kMaxSide) {
-    throw py::value_error("planes: expected at most 65535 rows and columns; scale the picture down first");
-  }
-  picture.height = static_cast<int>(planes[0].shape(0));
-  picture.width = static_cast<int>(planes[0].shape(1));
-  return picture;
-}
 
 void fill_tensor(std::vector<py::array> planes, bool bt709, bool full_range, Size resized, Triple mean, Triple std,
                  py::array out) {

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from solo_rt import _native
 from solo_rt.decode.matrix_nms import matrix_nms_reference
+from solo_rt.decoders import SoloV2Decoder
 from solo_rt.errors import UsageError
-from solo_rt.spec import ModelSpec, SoloV2Decoder
+from solo_rt.spec import ModelSpec
 from solo_rt.types import Instances, Masks
 
 Float32 = NDArray[np.float32]
@@ -59,9 +60,10 @@ def decode(
 
     An instance without a pixel inside the frame, for example with all of its mask in the padding, is left out.
     With a mask threshold other than 0.5 the soft values are shifted so that inside is still above 127; see solov2.h.
-    Raises: UsageError on sizes or limits out of range; ValueError or TypeError on tensors of another shape or dtype.
+    Raises: UsageError on another kind of model and on sizes or limits out of range; ValueError or TypeError on tensors
+    of another shape or dtype.
     """
-    decoder = spec.decoder
+    decoder = _decoder(spec)
     grid_size = _grid_size(outputs, decoder, frame_size, resized)
     if not 0 <= conf <= 1 or (max_det is not None and max_det < 1):
         raise UsageError(f"decode: expected conf in 0..1 and max_det of at least 1, got {conf} and {max_det}")
@@ -101,7 +103,7 @@ def decode_reference(
 
     Instances without a pixel inside the frame are still there.
     """
-    decoder = spec.decoder
+    decoder = _decoder(spec)
     h, w = _grid_size(outputs, decoder, frame_size, resized)
     scores, class_ids, cells, soft = _select(outputs, decoder)
     padded = resize_bilinear(soft, (h * decoder.mask_stride, w * decoder.mask_stride))
@@ -171,6 +173,12 @@ def _select(outputs: Outputs, decoder: SoloV2Decoder) -> tuple[Float32, NDArray[
     order = np.argsort(-decayed, kind="stable")[: decoder.max_instances]
     kept = kept[order]
     return decayed[order], class_ids[kept].astype(np.int32), cells[kept].astype(np.int32), soft[kept]
+
+
+def _decoder(spec: ModelSpec) -> SoloV2Decoder:
+    if not isinstance(spec.decoder, SoloV2Decoder):
+        raise UsageError(f"decode: expected a model with decoder solov2, got {spec.name} with {spec.decoder.kind}")
+    return spec.decoder
 
 
 @lru_cache(maxsize=8)

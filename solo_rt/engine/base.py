@@ -23,6 +23,7 @@ DEFAULT_MODEL = "solov2-nano"
 BACKENDS = ("auto", "onnxruntime", "openvino")
 
 Float32 = NDArray[np.float32]
+Output = NDArray[np.float32 | np.uint8]  # which of them, the decoder says
 log = logging.getLogger(__name__)
 
 
@@ -37,7 +38,7 @@ class Engine(Protocol):
         """What computes, for people: "onnxruntime cpu, 2 threads"."""
         ...
 
-    def infer(self, inputs: Mapping[str, Float32]) -> dict[str, Float32]:
+    def infer(self, inputs: Mapping[str, Float32]) -> dict[str, Output]:
         """Return the outputs by name, arrays that belong to the caller; inputs are neither kept nor written to.
 
         Raises: EngineError.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from solo_rt.decoders import SoloV2Decoder
 from solo_rt.errors import SpecError
 from solo_rt.spec import ModelSpec
 
@@ -29,14 +30,16 @@ def try_out(engine: Engine, path: Path) -> None:
     shape = (spec.input.batch, 3, spec.input.height, spec.input.width)
     outputs = engine.infer({spec.input.name: np.zeros(shape, np.float32)})
     _compare(f"{path}: outputs", spec.output_shapes, {name: array.shape for name, array in outputs.items()})
-    kernels, features = outputs["kernels"].shape[2], outputs["features"].shape[1]
-    if kernels != features:
-        raise SpecError(
-            f"{path}: expected as many kernel as feature channels, got {kernels} and {features}; export again"
-        )
+    expected = spec.decoder.output_type
     for name, array in outputs.items():
-        if array.dtype != np.float32:
-            raise SpecError(f"{path}: expected float32 in output {name!r}, got {array.dtype}; export again")
+        if array.dtype != expected:
+            raise SpecError(f"{path}: expected {expected} in output {name!r}, got {array.dtype}; export again")
+    if isinstance(spec.decoder, SoloV2Decoder):
+        kernels, features = outputs["kernels"].shape[2], outputs["features"].shape[1]
+        if kernels != features:
+            raise SpecError(
+                f"{path}: expected as many kernel as feature channels, got {kernels} and {features}; export again"
+            )
 
 
 def _compare(what: str, expected: Shapes, got: Shapes) -> None:

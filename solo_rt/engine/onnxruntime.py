@@ -18,6 +18,7 @@ from solo_rt.spec import ModelSpec
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 Float32 = NDArray[np.float32]
+Output = NDArray[np.float32 | np.uint8]
 log = logging.getLogger(__name__)
 
 
@@ -46,7 +47,7 @@ class OnnxRuntimeEngine:
         if session.get_inputs()[0].type != "tensor(float)":
             raise SpecError(f"{path}: expected a float32 input, got {session.get_inputs()[0].type}; export again")
 
-    def infer(self, inputs: Mapping[str, Float32]) -> dict[str, Float32]:
+    def infer(self, inputs: Mapping[str, Float32]) -> dict[str, Output]:
         """Return the outputs by name, arrays that belong to the caller. Raises: EngineError."""
         if self._session is None:
             raise EngineError("the engine is closed; open another one")

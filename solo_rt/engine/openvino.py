@@ -18,6 +18,7 @@ except ImportError as error:
     raise EngineError(f"backend openvino: {error}; install solo-rt[openvino] or use onnxruntime") from error
 
 Float32 = NDArray[np.float32]
+Output = NDArray[np.float32 | np.uint8]
 
 
 class OpenVinoEngine:
@@ -40,7 +41,7 @@ class OpenVinoEngine:
             raise EngineError(f"{path}: OpenVINO cannot load the model: {_reason(error)}") from error
         check_ports(path, spec, _shapes(model.inputs), _shapes(model.outputs))
 
-    def infer(self, inputs: Mapping[str, Float32]) -> dict[str, Float32]:
+    def infer(self, inputs: Mapping[str, Float32]) -> dict[str, Output]:
         """Return the outputs by name, arrays that belong to the caller. Raises: EngineError."""
         if self._request is None:
             raise EngineError("the engine is closed; open another one")

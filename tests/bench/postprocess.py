@@ -21,7 +21,8 @@ from torch.nn import functional
 from solo_rt import _native
 from solo_rt.decode import decode
 from solo_rt.decode.solov2 import Outputs
-from solo_rt.spec import InputSpec, ModelSpec, SoloV2Decoder
+from solo_rt.decoders import SoloV2Decoder
+from solo_rt.spec import InputSpec, ModelSpec
 from solo_rt.types import Instances
 
 FRAME, RESIZED, GRID = (720, 1280), (432, 768), (112, 192)

@@ -13,7 +13,9 @@ from solo_rt.errors import ExportError, SpecError, UsageError
 from solo_rt.spec import METADATA_KEY, ModelSpec
 from solo_rt.train import export as export_module
 from solo_rt.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from solo_rt.train.export import OPSET, export, record_metrics
+from solo_rt.train.export import export
+from solo_rt.train.export.graph import StaticGraph
+from solo_rt.train.export.onnx_file import OPSET, record_metrics
 from solo_rt.train.models import build_model
 
 
@@ -52,16 +54,17 @@ def test_export_writes_a_self_describing_file(checkpoint: Path, tmp_path: Path) 
 def test_a_wrong_graph_fails_the_export_and_leaves_nothing(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = export_module._write_graph
+    honest = export_module.write_graph
 
-    def sabotage(model: torch.nn.Module, spec: ModelSpec, path: Path) -> None:
+    def sabotage(graph: StaticGraph, path: Path) -> None:
+        bias = graph.module.head.head.solo_kernel.bias
         with torch.no_grad():
-            model.head.solo_kernel.bias.add_(0.01)
-        honest(model, spec, path)
+            bias.add_(0.01)
+        honest(graph, path)
         with torch.no_grad():
-            model.head.solo_kernel.bias.sub_(0.01)
+            bias.sub_(0.01)
 
-    monkeypatch.setattr(export_module, "_write_graph", sabotage)
+    monkeypatch.setattr(export_module, "write_graph", sabotage)
     with pytest.raises(ExportError, match="kernels"):
         export(checkpoint, tmp_path / "bad.onnx", imgsz=(64, 96))
     assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -45,8 +46,8 @@ def test_dice_loss_at_its_ends() -> None:
 
 def make_case(objects: bool) -> tuple[torch.Tensor, ...]:
     config = VARIANTS["solov2-nano"]
-    data = WorldDataset(seed=0, imgsz=(64, 96), length=8)
-    samples = [s for s in (data[i] for i in range(8)) if (len(s.labels) > 0)]
+    data = WorldDataset(seed=0, imgsz=(64, 96))
+    samples = [s for s in (data.sample(i, np.random.default_rng(i)) for i in range(8)) if (len(s.labels) > 0)]
     batch = collate(samples[:2], imgsz=(64, 96))
     if not objects:
         keep = torch.zeros(len(batch.labels), dtype=torch.bool)

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from solo_rt.errors import UsageError
+from solo_rt.train.export.fold import fold_batch_norms
+from solo_rt.train.export.solov2 import StaticSoloV2, flatten_levels, points_nms
 from solo_rt.train.models import build_model
 from solo_rt.train.models.solov2 import VARIANTS, coordinates
-from solo_rt.train.static import StaticSoloV2, flatten_levels, fold_batch_norms, points_nms
 
 # Millions, 80 classes: total, backbone, FPN, mask branch, head.
 PARAMETERS = {

@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from solo_rt.train.data.samples import MEAN, STD, Sample, collate, sample_from_ids, shrink_mask
+from solo_rt.train.data.samples import MASK_STRIDES, MEAN, STD, Sample, collate, sample_from_ids, shrink_mask
 from solo_rt.train.data.world_dataset import WorldDataset
 
 
 @pytest.mark.parametrize("density", [0.0, 0.2, 0.5, 0.8, 1.0])
-def test_masks_shrink_as_opencv_shrinks_them(density: float) -> None:
+@pytest.mark.parametrize("stride", MASK_STRIDES)
+def test_masks_shrink_as_opencv_shrinks_them(density: float, stride: int) -> None:
     mask = np.random.default_rng(0).random((64, 96)) < density
-    expected = cv2.resize(mask.astype(np.uint8), (24, 16), interpolation=cv2.INTER_LINEAR)
-    np.testing.assert_array_equal(shrink_mask(mask, (16, 24)), expected)
+    height, width = 64 // stride, 96 // stride
+    expected = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(shrink_mask(mask, (height, width), stride=stride), expected)
 
 
 def test_two_of_the_four_central_pixels_decide() -> None:
@@ -52,26 +54,44 @@ def test_collate_pads_with_the_mean_colour() -> None:
     torch.testing.assert_close(batch.images[0, :, 0, 0], (200 - torch.tensor(MEAN)) / torch.tensor(STD))
 
 
+def test_collate_without_a_size_takes_that_of_the_largest_picture() -> None:
+    def sample(height: int, width: int) -> Sample:
+        ids = np.ones((height, width), np.uint8)
+        return sample_from_ids(np.zeros((height, width, 3), np.uint8), ids, np.array([3]), imgsz=(height, width))
+
+    batch = collate([sample(32, 80), sample(48, 16)])
+    assert batch.images.shape == (2, 3, 64, 96)
+    for stride in MASK_STRIDES:
+        masks = batch.masks_at(stride)
+        assert masks.shape == (2, 64 // stride, 96 // stride)
+        assert [mask.sum() * stride**2 for mask in masks] == [32 * 80, 48 * 16]
+        assert masks[0, : 32 // stride, : 80 // stride].all()
+
+
 def test_a_batch_without_objects_is_a_batch() -> None:
     empty = Sample(
         np.zeros((32, 32, 3), np.uint8),
         np.zeros((0, 8, 8), np.uint8),
+        np.zeros((0, 4, 4), np.uint8),
+        np.zeros((0, 2, 2), np.uint8),
         np.zeros(0, np.int64),
         np.zeros((0, 4), np.float32),
         np.zeros((0, 2), np.float32),
     )
     batch = collate([empty, empty], imgsz=(32, 32))
-    assert batch.masks.shape == (0, 8, 8)
+    assert [batch.masks_at(stride).shape for stride in MASK_STRIDES] == [(0, 8, 8), (0, 4, 4), (0, 2, 2)]
     assert batch.boxes.shape == (0, 4)
 
 
 def test_the_world_as_data_set_is_reproducible_and_fits() -> None:
-    first, second = (WorldDataset(seed=1, imgsz=(64, 96), length=40) for _ in range(2))
+    first, second = (WorldDataset(seed=1, imgsz=(64, 96)) for _ in range(2))
     for i in (0, 17, 39):
-        a, b = first[i], second[i]
+        a, b = (data.sample(i, np.random.default_rng(i)) for data in (first, second))
         np.testing.assert_array_equal(a.image, b.image)
         np.testing.assert_array_equal(a.masks, b.masks)
         assert a.image.shape[0] <= 64
         assert a.image.shape[1] <= 96
         assert a.masks.shape[1:] == (16, 24)
-    assert not np.array_equal(first[0].image.ravel()[:99], first[8].image.ravel()[:99])
+    images = [first.sample(i, np.random.default_rng(0)).image for i in (0, 8)]
+    assert not np.array_equal(images[0].ravel()[:99], images[1].ravel()[:99])
+    assert first.name(8) != first.name(0)

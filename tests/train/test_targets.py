@@ -24,6 +24,8 @@ def make_batch(objects: list[tuple[int, float, float, float, float]], *, picture
     return Batch(
         images=torch.zeros(pictures, 3, 64, 128),
         masks=torch.ones(n, 16, 32, dtype=torch.uint8),
+        masks_8=torch.ones(n, 8, 16, dtype=torch.uint8),
+        masks_16=torch.ones(n, 4, 8, dtype=torch.uint8),
         labels=torch.arange(n) % 3,
         boxes=torch.cat([centres - half, centres + half], dim=1),
         centres=centres,

@@ -20,6 +20,7 @@ CLASSES = tuple(SHAPES)
 Image = NDArray[np.float32]  # [H, W, 3] RGB, 0..255
 MIN_VISIBLE = 0.0004  # of an object that shows less than this share of the picture, nobody asks for a mask
 PAN = 1.3  # the background canvas is this much larger than the frame
+TRAINING_SEEDS = 1_000_000  # worlds from here on are for training; evaluation and demos use smaller seeds
 
 
 @dataclass(frozen=True, slots=True)

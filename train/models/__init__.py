@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from torch import nn
+
 from solo_rt.errors import UsageError
-from solo_rt.train.models.solov2 import VARIANTS, SoloV2
+from solo_rt.train.models import fast_scnn, solov2
+
+Builder = Callable[[int], nn.Module]  # from the number of classes to a freshly initialised network
+
+BUILDERS: dict[str, Builder] = {
+    **solov2.BUILDERS,
+    **fast_scnn.BUILDERS,
+}
 
 
-def build_model(name: str, num_classes: int) -> SoloV2:
+def build_model(name: str, num_classes: int) -> nn.Module:
     """Return the freshly initialised network `name`. Raises: UsageError for an unknown name."""
-    if name not in VARIANTS:
-        raise UsageError(f"unknown model {name!r}; choose one of {', '.join(VARIANTS)}")
-    return SoloV2(VARIANTS[name], num_classes)
+    if name not in BUILDERS:
+        raise UsageError(f"unknown model {name!r}; choose one of {', '.join(BUILDERS)}")
+    return BUILDERS[name](num_classes)

@@ -210,3 +210,6 @@ class SoloV2(nn.Module):
         levels = self.fpn(self.backbone(images))
         logits, kernels = self.head(levels)
         return Heads(logits, kernels, self.mask_branch(levels))
+
+
+BUILDERS = {name: partial(SoloV2, config) for name, config in VARIANTS.items()}

@@ -51,7 +51,9 @@ void* createInferRefitter_INTERNAL(void* engine, void* logger, int32_t) noexcept
   return builder<MakeWithLogger>(__func__)(engine, logger, library_version());
 }
 void* getPluginRegistry() noexcept { return builder<void* (*)()>(__func__)(); }
-void* getBuilderPluginRegistry(int32_t capability) noexcept { return builder<void* (*)(int32_t)>(__func__)(capability); }
+void* getBuilderPluginRegistry(int32_t capability) noexcept {
+  return builder<void* (*)(int32_t)>(__func__)(capability);
+}
 int32_t getNvOnnxParserVersion() noexcept { return parser_version(); }
 void* createNvOnnxParser_INTERNAL(void* network, void* logger, int32_t) noexcept {
   return parser<MakeWithLogger>(__func__)(network, logger, parser_version());

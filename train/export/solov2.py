@@ -1,21 +1,58 @@
 """A trained SOLOv2 as a static graph: the same numbers, fewer and simpler operations.
 
-Composed from the parts of the trained network; the network itself has no export mode.
+Batch normalisation is folded into the convolutions, the constant coordinate channels become constant maps added to a
+narrower convolution, points NMS runs on the logits, and the five levels leave as one tensor. Composed from the parts of
+the trained network; the network itself has no export mode.
 """
 
 from __future__ import annotations
 
-import copy
-import itertools
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from solo_rt.train.models.solov2 import GridHead, MaskBranch, SoloV2, coordinates
+from solo_rt.decoders import SoloV2Decoder
+from solo_rt.spec import InputSpec, ModelSpec, Provenance
+from solo_rt.train.data.samples import MASK_STRIDE, MEAN, STD
+from solo_rt.train.export.fold import fold_batch_norms
+from solo_rt.train.export.graph import TOLERANCE, StaticGraph
+from solo_rt.train.models.solov2 import LEVEL_STRIDES, GridHead, MaskBranch, SoloV2, coordinates
 
 NEVER = -1e4  # a logit that loses against everything
+
+
+def solov2_graph(
+    model: SoloV2,
+    name: str,
+    classes: tuple[str, ...],
+    provenance: Provenance,
+    *,
+    imgsz: tuple[int, int],
+    batch: int,
+) -> StaticGraph:
+    """Return the graph of a trained SOLOv2 for input of `imgsz` = height, width. Raises: SpecError for a bad size."""
+    config = model.config
+    spec = ModelSpec(
+        name=name,
+        input=InputSpec(*imgsz, mean=MEAN, std=STD, batch=batch),
+        decoder=SoloV2Decoder(grids=config.grids, level_strides=LEVEL_STRIDES, mask_stride=MASK_STRIDE),
+        classes=classes,
+        provenance=provenance,
+    )
+
+    def expected(image: Tensor) -> dict[str, Tensor]:
+        heads = model(image)
+        return {
+            "scores": flatten_levels([points_nms(x) for x in heads.logits]),
+            "kernels": flatten_levels(heads.kernels),
+            "features": heads.features,
+        }
+
+    def decided(image: Tensor) -> dict[str, Tensor]:
+        return {"scores": flatten_levels([_nms_margin(x) for x in model(image).logits]).abs() > TOLERANCE}
+
+    module = StaticSoloV2(model, torch.zeros(batch, 3, *imgsz))
+    return StaticGraph(spec, module, ("scores", "kernels", "features"), expected, decided)
 
 
 def points_nms(logits: Tensor) -> Tensor:
@@ -103,15 +140,8 @@ class StaticMaskBranch(nn.Module):
         return self.branch.merge(levels, self.coord_conv(levels[3], 0))
 
 
-def fold_batch_norms(model: SoloV2) -> SoloV2:
-    """Return a copy of `model`, in evaluation mode, with every BatchNorm folded into the convolution before it."""
-    model = copy.deepcopy(model).eval()
-    for module in list(model.modules()):
-        children = dict(module.named_children())
-        names = list(children)
-        for name, following in itertools.pairwise(names):
-            conv, norm = children[name], children[following]
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                setattr(module, name, fuse_conv_bn_eval(conv, norm))
-                setattr(module, following, nn.Identity())
-    return model
+def _nms_margin(logits: Tensor) -> Tensor:
+    """Return by how much each cell of `[B, C, S, S]` beats the largest of its upper, left and upper-left neighbours."""
+    padded = F.pad(logits, (1, 0, 1, 0), value=NEVER)
+    neighbours = (padded[..., :-1, :-1], padded[..., :-1, 1:], padded[..., 1:, :-1])
+    return logits - torch.stack(neighbours).amax(0)

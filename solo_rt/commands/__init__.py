@@ -1,0 +1,23 @@
+"""The commands of `solo-rt`, one file each; `COMMANDS` is what `solo-rt --help` lists."""
+
+from __future__ import annotations
+
+from solo_rt.commands.demo_data import demo_data
+from solo_rt.commands.doctor import doctor
+from solo_rt.commands.download import download
+from solo_rt.commands.evaluate import evaluate
+from solo_rt.commands.export import export
+from solo_rt.commands.inspect import inspect
+from solo_rt.commands.run import run
+from solo_rt.commands.train import train
+
+COMMANDS = (
+    run,
+    inspect,
+    doctor,
+    demo_data,
+    download,
+    train,
+    evaluate,
+    export,
+)

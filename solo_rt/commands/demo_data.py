@@ -1,0 +1,44 @@
+"""`solo-rt demo-data`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from solo_rt.cli_options import Size, verbose
+from solo_rt.commands.extras import show_progress
+
+
+@click.command(name="demo-data")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--seed", default=7, show_default=True, help="The world to draw.")
+@click.option("--size", type=Size("WxH"), default="1280x720", show_default=True, help="Of the videos.")
+@click.option("--frames", type=click.IntRange(min=1), default=300, show_default=True, help="Of the videos.")
+@click.option("--coco", type=click.IntRange(min=1), help="Also write a COCO data set of this many pictures.")
+@click.option("--semantic", type=click.IntRange(min=1), help="Also write that many pictures with a label per pixel.")
+@verbose
+def demo_data(
+    folder: Path, seed: int, size: tuple[int, int], frames: int, coco: int | None, semantic: int | None
+) -> int:
+    """Write sample videos of the procedural world: cam0.avi and cam0.mp4.
+
+    --coco adds a COCO data set and --semantic one for `eval --data folder:FOLDER/semantic`.
+    """
+    from solo_rt.train.data.semantic.folder import write_folder
+    from solo_rt.train.data.semantic.world import held_out_world
+    from solo_rt.train.data.world_files import write_coco, write_videos
+
+    width, height = size
+    with show_progress() as show:
+        paths = write_videos(
+            folder, seed=seed, size=(height, width), frames=frames, on_image=lambda n, total: show(n, total, "frames")
+        )
+        on_image = lambda n, total: show(n, total, "pictures")  # noqa: E731
+        if coco is not None:
+            paths.append(write_coco(folder / "coco", images=coco, on_image=on_image))
+        if semantic is not None:
+            paths.append(write_folder(folder / "semantic", held_out_world(length=semantic), on_image=on_image))
+    for path in paths:
+        click.echo(path)
+    return 0

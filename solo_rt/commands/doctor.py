@@ -1,0 +1,22 @@
+"""`solo-rt doctor`."""
+
+from __future__ import annotations
+
+import click
+
+from solo_rt.cli_options import as_json, print_json, verbose
+
+
+@click.command()
+@as_json
+@verbose
+def doctor(as_json: bool) -> int:
+    """Show what this machine and installation can do. Exits with 1 if something needed is missing."""
+    from dataclasses import asdict
+
+    from solo_rt.doctor import examine
+    from solo_rt.tables import print_findings
+
+    findings = examine()
+    print_json([asdict(finding) for finding in findings]) if as_json else print_findings(findings)
+    return 0 if all(finding.found for finding in findings if finding.required) else 1

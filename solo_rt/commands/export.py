@@ -1,0 +1,42 @@
+"""`solo-rt export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from solo_rt.cli_options import Size, as_json, print_json, verbose
+from solo_rt.commands.extras import require_torch
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The .onnx file to write.")
+@click.option("--imgsz", type=Size("HxW"), help="Network input, height x width.  [default: the model's own]")
+@click.option(
+    "--output-kind",
+    type=click.Choice(["labels", "logits", "coarse"]),
+    help="What a semantic network gives; coarse logits are the fastest on a CPU.  [default: labels]",
+)
+@as_json
+@verbose
+def export(
+    checkpoint: Path,
+    output: Path,
+    imgsz: tuple[int, int] | None,
+    output_kind: Literal["labels", "logits", "coarse"] | None,
+    as_json: bool,
+) -> int:
+    """Turn a checkpoint into an ONNX file. Fails if ONNX Runtime does not reproduce PyTorch."""
+    require_torch("export")
+    from solo_rt.train.export import export as write_onnx
+
+    errors = write_onnx(checkpoint, output, imgsz=imgsz, output_kind=output_kind)
+    if as_json:
+        print_json({"output": str(output), "relative_errors": errors})
+    else:
+        parity = ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
+        click.echo(f"{output}: {output.stat().st_size / 1e6:.2f} MB, relative error to PyTorch: {parity}")
+    return 0

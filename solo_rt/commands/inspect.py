@@ -1,0 +1,21 @@
+"""`solo-rt inspect`."""
+
+from __future__ import annotations
+
+import click
+
+from solo_rt.cli_options import as_json, print_json, verbose
+
+
+@click.command()
+@click.argument("model", required=False)
+@as_json
+@verbose
+def inspect(model: str | None, as_json: bool) -> int:
+    """Show what a model is: a shipped name or an .onnx file."""
+    from solo_rt.model_card import describe_model
+    from solo_rt.tables import print_model
+
+    card = describe_model(model)
+    print_json(card) if as_json else print_model(card)
+    return 0

@@ -1,0 +1,107 @@
+"""`solo-rt run`."""
+
+from __future__ import annotations
+
+import click
+
+from solo_rt.cli_options import as_json, print_json, verbose
+from solo_rt.errors import UsageError
+
+
+@click.command()
+@click.option("--source", required=True, metavar="URI", help="Video file, picture, folder, 'pattern/*.png' or test://.")
+@click.option("--model", metavar="NAME|FILE", help="Shipped model or .onnx file.  [default: solov2-nano]")
+@click.option("--output", multiple=True, metavar="URI", help="What to write, by extension: video, .jsonl, folder/.")
+@click.option("--save-jsonl", metavar="FILE", help="Write one JSON record per frame.")
+@click.option("--save-images", metavar="DIR", help="Write annotated pictures into a folder.")
+@click.option("--save-labels", metavar="DIR", help="Write class ids as PNG files, one per frame; semantic models.")
+@click.option("--contact-sheet", metavar="FILE", help="Write one picture of the whole run, .png or .jpg.")
+@click.option("--conf", type=float, help="Lowest score of an instance.  [default: 0.25]")
+@click.option("--max-det", type=int, help="Most instances per frame.  [default: 100]")
+@click.option("--classes", metavar="A,B", help="Classes to keep.  [default: all]")
+@click.option("--max-frames", type=int, help="End after this many results.")
+@click.option("--max-fps", type=float, help="Leave frames out so that at most this many per second remain.")
+@click.option("--sync", is_flag=True, help="One frame at a time, without threads: for debugging.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option("--backend", default="auto", show_default=True, help="onnxruntime or openvino.")
+@click.option("--threads", type=int, help="Threads of the inference engine.  [default: by the number of cores]")
+@click.option("--quiet", is_flag=True, help="Show no progress and no summary.")
+@as_json
+@verbose
+def run(
+    source: str,
+    model: str | None,
+    output: tuple[str, ...],
+    save_jsonl: str | None,
+    save_images: str | None,
+    save_labels: str | None,
+    contact_sheet: str | None,
+    conf: float | None,
+    max_det: int | None,
+    classes: str | None,
+    max_frames: int | None,
+    max_fps: float | None,
+    sync: bool,
+    device: str,
+    backend: str,
+    threads: int | None,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Segment a source; without an output, only measure it.
+
+    Ctrl-C finishes the outputs and ends; a second one ends at once.
+    """
+    from solo_rt.engine import Engine
+    from solo_rt.interrupts import Interrupts
+    from solo_rt.pipeline import process
+    from solo_rt.progress import Reporter
+    from solo_rt.source import SourceInfo
+    from solo_rt.stages import Options
+    from solo_rt.tables import print_report
+    from solo_rt.uri import redact
+
+    options = Options(
+        conf=conf,
+        max_det=max_det,
+        classes=tuple(filter(None, (name.strip() for name in (classes or "").split(",")))),
+        max_frames=max_frames,
+        max_fps=max_fps,
+        sync=sync,
+    )
+    if save_jsonl is not None and not save_jsonl.endswith(".jsonl"):
+        raise UsageError(f"--save-jsonl {save_jsonl}: expected a file that ends in .jsonl")
+    if contact_sheet is not None and not contact_sheet.endswith((".png", ".jpg")):
+        raise UsageError(f"--contact-sheet {contact_sheet}: expected a file that ends in .png or .jpg")
+    folders = [save_images and save_images.rstrip("/") + "/", save_labels and f"labels:{save_labels}"]
+    outputs = [*output, *filter(None, [save_jsonl, *folders, contact_sheet])]
+    with Interrupts() as interrupts, Reporter(interrupts, quiet=quiet) as reporter:
+
+        def begin(info: SourceInfo, engine: Engine) -> None:
+            reporter.begin(info, engine, max_frames=max_frames)
+
+        try:
+            report = process(
+                source,
+                outputs,
+                model=model,
+                backend=backend,
+                device=device,
+                threads=threads,
+                options=options,
+                on_start=begin,
+                on_progress=reporter,
+                stop=interrupts.stop,
+            )
+        except KeyboardInterrupt:
+            click.echo("solo-rt: interrupted before anything was written", err=True)
+            return interrupts.exit_code
+    if as_json:
+        print_json({**report.to_record(), "outputs": [redact(uri) for uri in outputs]})
+    elif not quiet:
+        print_report(report, [redact(uri) for uri in outputs])
+    if report.damage is not None:
+        click.echo(f"solo-rt: warning: the source is damaged: {report.damage}", err=True)
+    if report.interrupted:
+        return interrupts.exit_code
+    return 4 if report.damage is not None else 0

@@ -1,0 +1,116 @@
+"""What the output tensors of a model mean: one dataclass per kind of decoder, a closed set.
+
+A decoder travels inside the `ModelSpec`, names its output tensors and their shapes, and says how they are decoded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from solo_rt.errors import SpecError
+from solo_rt.types import IGNORED
+
+Task = Literal["instances", "semantic"]
+OutputType = Literal["float32", "uint8"]
+Rgb = tuple[int, int, int]  # 0..255
+
+
+@dataclass(frozen=True, slots=True)
+class SoloV2Decoder:
+    """How the raw heads of SOLOv2 become instances (SOLOv2 paper, sections 3.2 and 3.3).
+
+    Tensors, by name: `scores float32 [B, cells, C]` in 0..1, zero where points NMS removed the cell;
+    `kernels float32 [B, cells, E]`; `features float32 [B, E, height/stride, width/stride]`.
+    Cells run level by level, row-major: `start_of_level + row * grid + column`.
+    """
+
+    grids: tuple[int, ...]
+    level_strides: tuple[int, ...]
+    score_threshold: float = 0.1
+    mask_threshold: float = 0.5
+    nms_pre: int = 500
+    nms_kernel: Literal["gaussian", "linear"] = "gaussian"
+    nms_sigma: float = 2.0
+    update_threshold: float = 0.05
+    max_instances: int = 100
+    mask_stride: int = 4
+    kind: Literal["solov2"] = "solov2"
+    task: ClassVar[Task] = "instances"
+    output_type: ClassVar[OutputType] = "float32"
+
+    def __post_init__(self) -> None:
+        if not self.grids or len(self.grids) != len(self.level_strides) or min(self.grids) < 1:
+            raise SpecError(
+                f"decoder needs one stride per grid, got grids {self.grids} and strides {self.level_strides}"
+            )
+        if self.nms_kernel not in ("gaussian", "linear"):
+            raise SpecError(f"decoder: expected nms_kernel gaussian or linear, got {self.nms_kernel!r}")
+        for name in ("score_threshold", "mask_threshold", "update_threshold"):
+            if not 0 <= getattr(self, name) < 1:
+                raise SpecError(f"decoder: {name} must be in [0, 1), got {getattr(self, name)}")
+        if self.nms_pre < 1 or self.max_instances < 1 or self.mask_stride < 1 or self.nms_sigma <= 0:
+            raise SpecError("decoder: nms_pre, max_instances, mask_stride and nms_sigma must be positive")
+
+    @property
+    def cells(self) -> int:
+        """Number of grid cells of all levels together."""
+        return sum(grid * grid for grid in self.grids)
+
+    def output_shapes(self, batch: int, height: int, width: int, *, classes: int) -> dict[str, tuple[int, ...]]:
+        """Return the expected output tensors by name; -1 is the number of mask channels, which only the file knows."""
+        return {
+            "scores": (batch, self.cells, classes),
+            "kernels": (batch, self.cells, -1),
+            "features": (batch, -1, height // self.mask_stride, width // self.mask_stride),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SemanticDecoder:
+    """What the output of a network says that gives every pixel a class.
+
+    One tensor, by its name: `labels uint8 [B, height, width]`, the class of every pixel of the input, 255 for none;
+    `logits float32 [B, C, height, width]`, whose largest channel is the class, the first of equal ones;
+    or `coarse float32 [B, h, w, C]`, logits that are still to be enlarged bilinearly to the size of the input.
+    A label is an index into the classes of the model, what Cityscapes calls a trainId.
+    """
+
+    palette: tuple[Rgb, ...]  # one colour per class
+    unpainted: tuple[int, ...] = ()  # classes that are counted but not painted, such as a background
+    output: Literal["labels", "logits", "coarse"] = "labels"
+    enlarged: Literal["corners", "half_pixel"] = "corners"  # coarse ones: PyTorch's interpolate, align_corners or not
+    kind: Literal["semantic"] = "semantic"
+    task: ClassVar[Task] = "semantic"
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.palette) <= IGNORED:
+            raise SpecError(f"decoder: expected a palette of 1..{IGNORED} colours, got {len(self.palette)}")
+        for colour in self.palette:
+            if len(colour) != 3 or not 0 <= min(colour) <= max(colour) <= 255:
+                raise SpecError(f"decoder: expected palette colours of three values in 0..255, got {colour}")
+        if any(not 0 <= index < len(self.palette) for index in self.unpainted):
+            raise SpecError(f"decoder: expected unpainted classes below {len(self.palette)}, got {self.unpainted}")
+        if self.output not in ("labels", "logits", "coarse"):
+            raise SpecError(f"decoder: expected output labels, logits or coarse, got {self.output!r}")
+
+    @property
+    def output_type(self) -> OutputType:
+        """The type of the output tensor's values."""
+        return "uint8" if self.output == "labels" else "float32"
+
+    def output_shapes(self, batch: int, height: int, width: int, *, classes: int) -> dict[str, tuple[int, ...]]:
+        """Return the expected output tensor by its name; -1 is a size of coarse logits, which only the file knows."""
+        shapes: dict[str, tuple[int, ...]] = {
+            "labels": (batch, height, width),
+            "logits": (batch, classes, height, width),
+            "coarse": (batch, -1, -1, classes),
+        }
+        return {self.output: shapes[self.output]}
+
+
+Decoder = SoloV2Decoder | SemanticDecoder
+DECODERS: dict[str, type[Decoder]] = {  # by `kind`, which is what the JSON says
+    "solov2": SoloV2Decoder,
+    "semantic": SemanticDecoder,
+}

@@ -1,0 +1,274 @@
+"""Instance data sets on disk: layouts, classes, and what is left out of a damaged file."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import pickle
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from solo_rt.errors import DatasetError, UsageError
+from solo_rt.train.data.instances import open_instances
+from solo_rt.train.data.instances.cityscapes import find_objects
+from solo_rt.train.data.instances.masks import Cutout
+
+CASIA = Path(__file__).resolve().parents[3] / "shared/data/casia-spt"
+SIZE = (12, 16)
+
+
+def picture(number: int, name: str = "") -> dict[str, object]:
+    return {"id": number, "file_name": name or f"{number}.png", "height": SIZE[0], "width": SIZE[1]}
+
+
+def annotation(number: int, *, image: int, category: int, x: float = 2, **fields: object) -> dict[str, object]:
+    square = [x, 1, x + 4, 1, x + 4, 6, x, 6]
+    record = {"id": number, "image_id": image, "category_id": category, "bbox": [x, 1, 4, 5], "area": 20}
+    return record | {"iscrowd": 0, "segmentation": [square]} | fields
+
+
+def write_set(folder: Path, **changes: object) -> Path:
+    """Write three pictures, the middle one without an object, and three categories of which the second has none."""
+    record: dict[str, object] = {
+        "images": [picture(30), picture(10), picture(20)],
+        "categories": [{"id": 90, "name": "cat"}, {"id": 1, "name": "ant"}, {"id": 7, "name": "bee"}],
+        "annotations": [
+            annotation(0, image=30, category=90),
+            annotation(1, image=10, category=1, x=8),
+            annotation(2, image=30, category=1, x=5.5),
+        ],
+    }
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    for number in (10, 20, 30):
+        cv2.imwrite(str(folder / f"images/{number}.png"), np.full((*SIZE, 3), number, np.uint8))
+    (folder / "instances.json").write_text(json.dumps(record | changes))
+    return folder
+
+
+def load_coco(folder: Path) -> COCO:
+    with contextlib.redirect_stdout(io.StringIO()):
+        return COCO(str(folder / "instances.json"))
+
+
+def test_pictures_and_classes_are_in_the_order_of_their_ids(tmp_path):
+    data = open_instances(f"coco:{write_set(tmp_path)}")
+    assert data.classes == ("ant", "bee", "cat")
+    assert data.category_ids == (1, 7, 90)
+    assert [data[i].path.name for i in range(3)] == ["10.png", "20.png", "30.png"]
+    assert data.picture_ids.tolist() == [10, 20, 30]
+    assert [[a.label for a in data[i].annotations] for i in range(3)] == [[0], [], [2, 0]]
+    last = data[2].annotations[1]
+    assert (last.box, last.area, last.crowd) == ((5.5, 1.0, 9.5, 6.0), 20.0, False)
+    assert data[0].load()[0, 0].tolist() == [10, 10, 10]
+    assert data.skipped == {}
+
+
+def test_official_layout_has_two_parts_and_paths_can_be_given(tmp_path):
+    source = write_set(tmp_path / "flat")
+    for split, keep in (("train", 10), ("val", 20)):
+        (tmp_path / "coco/annotations").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"coco/{split}2017").mkdir()
+        write_set(tmp_path / "other", images=[picture(keep)], annotations=[])
+        (tmp_path / "other/instances.json").rename(tmp_path / f"coco/annotations/instances_{split}2017.json")
+    assert open_instances(f"coco:{tmp_path}/coco", split="train").names == ("10.png",)
+    assert open_instances(f"coco:{tmp_path}/coco", split="val").names == ("20.png",)
+    assert len(open_instances(f"coco:{source}/instances.json,{source}/images")) == 3
+    assert len(open_instances(f"casia:{source}", split="train")) == 3
+
+
+def test_chosen_classes_and_first_pictures(tmp_path):
+    write_set(tmp_path)
+    data = open_instances(f"coco:{tmp_path}", classes=("cat", "bee"))
+    assert data.classes == ("bee", "cat")
+    assert [[a.label for a in data[i].annotations] for i in range(3)] == [[], [], [1]]
+    few = open_instances(f"coco:{tmp_path}?images=2&classes=ant")
+    assert (few.names, few.classes, len(few[0].annotations)) == (("10.png", "20.png"), ("ant",), 1)
+    assert len(open_instances(f"coco:{tmp_path}?images=2", images=1)) == 1
+    with pytest.raises(UsageError, match=r"has no class dog; it has ant, bee, cat"):
+        open_instances(f"coco:{tmp_path}", classes=("dog",))
+
+
+def test_a_set_survives_being_sent_to_a_worker(tmp_path):
+    data = open_instances(f"coco:{write_set(tmp_path)}")
+    copy = pickle.loads(pickle.dumps(data))
+    for i in range(3):
+        for one, other in zip(data[i].annotations, copy[i].annotations, strict=True):
+            assert one[:4] == other[:4]
+            assert one.segmentation.rle(SIZE) == other.segmentation.rle(SIZE)
+
+
+def test_masks_of_all_forms_are_those_of_pycocotools(tmp_path):
+    mask = np.zeros(SIZE, np.uint8, order="F")
+    mask[3:7, 2:15] = 1
+    packed = coco_mask.encode(mask)
+    crowd = {"size": list(SIZE), "counts": [27, 4, 8, 4, 149]}
+    records = [
+        annotation(1, image=10, category=1, segmentation={"size": list(SIZE), "counts": packed["counts"].decode()}),
+        annotation(2, image=10, category=1, segmentation=crowd, iscrowd=1),
+        annotation(3, image=10, category=1, segmentation=[[1, 1, 6.5, 1, 6.5, 9.2], [9, 9, 15, 9, 12, 14]]),
+    ]
+    write_set(tmp_path, annotations=records)
+    expected = load_coco(tmp_path)
+    found = open_instances(f"coco:{tmp_path}")[0]
+    assert [a.crowd for a in found.annotations] == [False, True, False]
+    for number, item in enumerate(found.annotations, 1):
+        cutout = item.segmentation.cut_out(SIZE)
+        theirs = expected.annToRLE(expected.anns[number])["counts"]
+        assert cutout.rle(SIZE)["counts"] == (theirs.encode() if isinstance(theirs, str) else theirs)
+        assert cutout.mask.any(0)[[0, -1]].all()
+        assert cutout.mask.any(1)[[0, -1]].all()
+
+
+def test_bad_records_are_left_out_counted_and_named(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    write_set(
+        tmp_path,
+        images=[picture(10), picture(30), picture(10, "again.png"), picture(40, "../up.png")],
+        annotations=[
+            annotation(1, image=10, category=1),
+            annotation(1, image=10, category=1),
+            annotation(2, image=40, category=1),
+            annotation(3, image=10, category=2),
+            annotation(4, image=30, category=1, segmentation=[[1, 2, 3, 4, float("nan"), 6]]),
+            annotation(5, image=30, category=1),
+        ],
+    )
+    data = open_instances(f"coco:{tmp_path}")
+    assert [len(data[i].annotations) for i in range(len(data))] == [1, 1]
+    assert data.skipped == {
+        "picture with the id of another one": 1,
+        "picture outside its folder": 1,
+        "annotation with the id of another one": 1,
+        "annotation of an unknown picture": 1,
+        "annotation of an unknown category": 1,
+        "polygon with a coordinate that is not finite": 1,
+    }
+    (summary,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert "left out 6 records: 1 picture with the id of another one, " in summary
+    assert "annotation number 4 left out: polygon with a coordinate" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{", "not a COCO annotation file"),
+        ("[" * 100_000, "RecursionError"),
+        ("[]", "expected lists images, annotations, categories"),
+        ('{"images": [], "annotations": {}, "categories": []}', "expected lists"),
+        ('{"images": [], "annotations": [], "categories": []}', "expected pictures and categories, got 0 and 0"),
+    ],
+)
+def test_files_that_are_no_annotations_are_refused(tmp_path, text, expected):
+    write_set(tmp_path)
+    (tmp_path / "instances.json").write_text(text)
+    with pytest.raises(DatasetError, match=expected):
+        open_instances(f"coco:{tmp_path}")
+
+
+def test_addresses_that_are_none_are_refused(tmp_path):
+    for uri in ("coco", "imagenet:/data", str(tmp_path)):
+        with pytest.raises(UsageError, match="expected one of coco:DIR, casia:DIR, cityscapes:DIR"):
+            open_instances(uri)
+    with pytest.raises(DatasetError, match=r"instances_val2017\.json with .*val2017/ or .*instances\.json with"):
+        open_instances(f"coco:{tmp_path}")
+    with pytest.raises(UsageError, match="expected train or val"):
+        open_instances(f"coco:{tmp_path}", split="test")
+    for query in ("images=0", "images=x", "count=3", "classes="):
+        with pytest.raises(UsageError, match=r"expected \?images=N or \?classes="):
+            open_instances(f"coco:{write_set(tmp_path)}?{query}")
+
+
+def test_missing_picture_and_picture_of_another_size_are_named(tmp_path):
+    data = open_instances(f"coco:{write_set(tmp_path)}")
+    (tmp_path / "images/10.png").unlink()
+    cv2.imwrite(str(tmp_path / "images/20.png"), np.zeros((16, 12, 3), np.uint8))
+    with pytest.raises(DatasetError, match=r"images/10\.png is missing"):
+        data[0].load()
+    with pytest.raises(DatasetError, match=r"images/20\.png: expected 12x16 as annotated, got 16x12"):
+        data[1].load()
+
+
+def write_street(folder: Path, ids: np.ndarray, *, split: str = "val", name: str = "bonn_000000_000019") -> Path:
+    """Write one street scene whose instance ids are given."""
+    city = name.split("_")[0]
+    for path, values in (
+        (folder / f"leftImg8bit/{split}/{city}/{name}_leftImg8bit.png", np.zeros((*ids.shape, 3), np.uint8)),
+        (folder / f"gtFine/{split}/{city}/{name}_gtFine_instanceIds.png", ids),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), values)
+    return folder
+
+
+def test_street_objects_are_numbered_regions_and_groups_are_crowds(tmp_path):
+    ids = np.full(SIZE, 7, np.uint16)
+    ids[2:5, 3:9] = 26000
+    ids[3, 4] = 24012
+    ids[8:, :4] = 26  # a group of cars
+    ids[0, :] = 29001  # a caravan is not measured
+    ids[6:8, 10:] = 33255
+    ids[6, 12:14] = 11
+    data = open_instances(f"cityscapes:{write_street(tmp_path, ids)}")
+    assert data.classes == ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
+    found = data[0]
+    assert found.size == SIZE
+    assert [(data.classes[a.label], a.box, a.area, a.crowd) for a in found.annotations] == [
+        ("car", (0, 8, 4, 12), 16, True),
+        ("person", (4, 3, 5, 4), 1, False),
+        ("car", (3, 2, 9, 5), 17, False),
+        ("bicycle", (10, 6, 16, 8), 10, False),
+    ]
+    for item, value in zip(found.annotations, (26, 24012, 26000, 33255), strict=True):
+        np.testing.assert_array_equal(item.segmentation.cut_out(SIZE).dense(SIZE), ids == value)
+    assert [data.trained(a) for a in found.annotations] == [False, False, True, True]
+    assert [a.label for a in open_instances(f"cityscapes:{tmp_path}?classes=bicycle")[0].annotations] == [0]
+
+
+def test_street_without_objects_has_none():
+    assert find_objects(np.full(SIZE, 26, np.uint16) * 0 + 8, (24, 26)) == ()
+    assert find_objects(np.zeros(SIZE, np.uint16), (24, 26)) == ()
+
+
+def test_street_files_are_checked(tmp_path):
+    with pytest.raises(DatasetError, match=r"expected leftImg8bit/train/CITY"):
+        open_instances(f"cityscapes:{tmp_path}", split="train")
+    write_street(tmp_path, np.zeros(SIZE, np.uint8))
+    with pytest.raises(DatasetError, match="expected 16 bits in one channel, got uint8"):
+        open_instances(f"cityscapes:{tmp_path}")[0]
+    next(tmp_path.glob("gtFine/*/*/*")).unlink()
+    with pytest.raises(DatasetError, match=r"000019_gtFine_instanceIds\.png is missing"):
+        open_instances(f"cityscapes:{tmp_path}")
+    with pytest.raises(UsageError, match=r"no instances of \['sky'\]"):
+        open_instances(f"cityscapes:{tmp_path}", classes=("sky",))
+
+
+def test_cutout_becomes_a_run_length_code():
+    mask = np.zeros(SIZE, np.uint8, order="F")
+    mask[3:5, 7:9] = [[1, 0], [1, 1]]
+    assert Cutout(7, 3, mask[3:5, 7:9]).rle(SIZE) == coco_mask.encode(mask)
+    assert coco_mask.area(Cutout(0, 0, np.zeros((0, 0), np.uint8)).rle(SIZE)) == 0
+
+
+@pytest.mark.skipif(not CASIA.is_dir(), reason=f"no CASIA-SPT in {CASIA}")
+def test_real_annotations_are_all_good_and_equal_to_pycocotools():
+    data = open_instances(f"casia:{CASIA}", split="train")
+    assert (len(data), len(data.classes), data.skipped) == (140, 80, {})
+    assert data.classes[:2] == ("person", "bicycle")
+    assert data.category_ids[-1] == 90
+    expected = load_coco(CASIA)
+    total = 0
+    for i in range(len(data)):
+        found = data[i]
+        theirs = expected.imgToAnns[found.id]
+        total += len(theirs)
+        for one, other in zip(found.annotations, theirs, strict=True):
+            assert data.category_ids[one.label] == other["category_id"]
+            assert one.segmentation.rle(found.size) == expected.annToRLE(other)
+    assert total == 472

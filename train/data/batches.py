@@ -1,0 +1,146 @@
+"""The batches of a run: what is in one depends on the data, the seed and its step alone."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from solo_rt.errors import UsageError
+from solo_rt.train.data.base import Batch, TrainingSet
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a process works on at a time: its share of a batch, or a part of that share."""
+
+    indices: tuple[int, ...]  # of the pictures in their data set
+    batch: Batch
+
+    def pin_memory(self) -> Part:
+        """Return the part in memory that a GPU can fetch while it computes."""
+        return replace(self, batch=_pinned(self.batch))
+
+
+def load_parts(
+    data: TrainingSet[Any],
+    *,
+    steps: range,
+    batch: int,
+    parts: int = 1,
+    rank: int = 0,
+    size: int = 1,
+    seed: int = 0,
+    shuffled: bool = True,
+    workers: int = 0,
+    pin: bool = False,
+) -> Iterator[Part]:
+    """Yield this process's `parts` of each of the batches number `steps`, one after another.
+
+    Batch n holds the draws `n * batch` to `(n + 1) * batch - 1` of an endless sequence: epoch after epoch, each in an
+    order of its own if `shuffled`, across the borders of batches. A draw is augmented by chance of its own. So neither
+    the number of processes nor that of workers nor where a run was resumed changes what is in a batch.
+    Raises: UsageError when a batch cannot be dealt out evenly.
+    """
+    if not len(data):
+        raise UsageError("the data set has no pictures to train on")
+    share = share_of(batch, parts=parts, size=size)
+    numbers = [
+        list(range(start, start + share))
+        for step in steps
+        for start in (step * batch + (part * size + rank) * share for part in range(parts))
+    ]
+    loader = DataLoader(
+        _Draws(data, seed=seed, shuffled=shuffled),
+        batch_sampler=numbers,
+        num_workers=workers,
+        collate_fn=_Collate(data.collate),
+        pin_memory=pin,
+        # A fork would copy the locks of the threads that run here; a spawned worker imports and starts clean.
+        multiprocessing_context="spawn" if workers else None,
+        worker_init_fn=_begin_worker,
+    )
+    yield from loader
+
+
+def share_of(batch: int, *, parts: int, size: int) -> int:
+    """Return how many pictures of a batch one of `size` processes works on at a time. Raises: UsageError."""
+    if batch % (parts * size):
+        raise UsageError(f"a batch of {batch} cannot be dealt out to {size} processes in {parts} parts; change --batch")
+    return batch // (parts * size)
+
+
+def fetch(parts: Iterator[Part], device: torch.device) -> Iterator[Part]:
+    """Yield `parts` on `device`; on a GPU the next is on its way, on a stream of its own, while one is worked on."""
+    if device.type != "cuda":
+        for part in parts:
+            yield replace(part, batch=part.batch.to(device))
+        return
+    stream = torch.cuda.Stream(device)
+    ahead: Part | None = None
+    for part in parts:
+        with torch.cuda.stream(stream):
+            coming = replace(part, batch=part.batch.to(device))
+        if ahead is not None:
+            yield ahead
+        torch.cuda.current_stream(device).wait_stream(stream)
+        for tensor in _tensors(coming.batch).values():
+            tensor.record_stream(torch.cuda.current_stream(device))  # its memory is free only when that stream is done
+        ahead = coming
+    if ahead is not None:
+        yield ahead
+
+
+class _Draws(Dataset[tuple[int, Any]]):
+    """The endless sequence of draws: item n is the picture's index and the picture."""
+
+    def __init__(self, data: TrainingSet[Any], *, seed: int, shuffled: bool) -> None:
+        self.data, self.seed, self.shuffled = data, seed, shuffled
+        self._order: tuple[int, Any] = -1, None
+
+    def __getitem__(self, number: int) -> tuple[int, Any]:
+        index = self._index(number)
+        return index, self.data.sample(index, np.random.default_rng([self.seed, 3, number]))
+
+    def _index(self, number: int) -> int:
+        epoch, place = divmod(number, len(self.data))
+        if not self.shuffled:
+            return place
+        if self._order[0] != epoch:
+            self._order = epoch, np.random.default_rng([self.seed, 6, epoch]).permutation(len(self.data))
+        return int(self._order[1][place])
+
+
+@dataclass(frozen=True, slots=True)
+class _Collate:
+    collate: Callable[[Sequence[Any]], Batch]
+
+    def __call__(self, drawn: Sequence[tuple[int, Any]]) -> Part:
+        indices, samples = zip(*drawn, strict=True)
+        return Part(indices, self.collate(samples))
+
+
+def _begin_worker(worker: int) -> None:
+    """Use one thread, and leave signals to the training process: it ends its workers itself."""
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _pinned(batch: Any) -> Any:
+    """Return a copy of the dataclass `batch` whose tensors are pinned."""
+    return replace(batch, **{name: value.pin_memory() for name, value in _tensors(batch).items()})
+
+
+def _tensors(batch: Any) -> dict[str, Tensor]:
+    """Return the tensors of the dataclass `batch`, by name."""
+    assert is_dataclass(batch)
+    return {f.name: value for f in fields(batch) if isinstance(value := getattr(batch, f.name), Tensor)}

@@ -1,0 +1,122 @@
+"""Cityscapes with a mask for every person and vehicle (Cordts et al. 2016; cityscapesScripts, helpers/labels.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from solo_rt.errors import DatasetError, UsageError
+from solo_rt.train.data.instances.base import Annotation, InstanceSet, Size
+from solo_rt.train.data.instances.masks import Cutout
+
+THINGS = {  # the classes with instances that are measured, by their id
+    24: "person",
+    25: "rider",
+    26: "car",
+    27: "truck",
+    28: "bus",
+    31: "train",
+    32: "motorcycle",
+    33: "bicycle",
+}
+NUMBERED = 1000  # an id from here on is class * NUMBERED + number of the instance; below, a region without instances
+LEAST_AREA = 10  # pixels of an object to learn from
+PICTURE, INSTANCES = "_leftImg8bit.png", "_gtFine_instanceIds.png"
+
+Ids = NDArray[np.uint16]  # [H, W]
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceIds:
+    """Reads the objects of picture i from its `*_instanceIds.png`; `__call__` is the `read` of an `InstanceSet`."""
+
+    paths: tuple[Path, ...]
+    things: tuple[int, ...]  # ids of the classes, ascending
+
+    def __call__(self, index: int) -> tuple[Size, tuple[Annotation, ...]]:
+        ids = self.load(index)
+        return (ids.shape[0], ids.shape[1]), find_objects(ids, self.things)
+
+    def load(self, index: int) -> Ids:
+        """Return the ids of all pixels. Raises: DatasetError."""
+        path = self.paths[index]
+        ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if ids is None:
+            raise DatasetError(f"cannot read instance ids {path}; is the data set complete?")
+        if ids.ndim != 2 or ids.dtype != np.uint16:
+            raise DatasetError(f"instance ids {path}: expected 16 bits in one channel, got {ids.dtype} {ids.shape}")
+        return np.asarray(ids, np.uint16)
+
+
+def open_cityscapes(
+    place: str, *, split: str, classes: Sequence[str] | None = None, images: int | None = None
+) -> InstanceSet:
+    """Return the finely labelled pictures of the folder `place`, which holds leftImg8bit/ and gtFine/.
+
+    A region of several objects that nobody told apart becomes a crowd; boxes are tight. Raises: DatasetError,
+    UsageError for a class without instances.
+    """
+    root = Path(place).expanduser()
+    chosen = {number: name for number, name in THINGS.items() if classes is None or name in classes}
+    unknown = [name for name in classes or () if name not in THINGS.values()]
+    if unknown or not chosen:
+        raise UsageError(f"Cityscapes has no instances of {unknown}; it has {', '.join(THINGS.values())}")
+    folder = root / "leftImg8bit" / split
+    pictures = sorted(folder.glob(f"*/*{PICTURE}"))[:images]
+    if not pictures:
+        raise DatasetError(f"expected leftImg8bit/{split}/CITY/*{PICTURE} in {root}, found none")
+    names = tuple(str(path.relative_to(folder)) for path in pictures)
+    labels = tuple(root / "gtFine" / split / (name.removesuffix(PICTURE) + INSTANCES) for name in names)
+    missing = next((path for path in labels if not path.is_file()), None)
+    if missing is not None:
+        raise DatasetError(f"expected instance ids for each picture, {missing} is missing")
+    return InstanceSet(
+        kind="cityscapes",
+        folder=folder,
+        classes=tuple(chosen.values()),
+        category_ids=tuple(chosen),
+        picture_ids=np.arange(1, len(pictures) + 1, dtype=np.int64),
+        names=names,
+        read=InstanceIds(labels, tuple(chosen)),
+        least_area=LEAST_AREA,
+    )
+
+
+def find_objects(ids: Ids, things: Sequence[int]) -> tuple[Annotation, ...]:
+    """Return the objects in ascending order of their ids, so crowds first; label k is class `things[k]`.
+
+    One pass over the picture: its object pixels are sorted by id, and the smallest and largest coordinates of each
+    stretch are its box.
+    """
+    labels = np.full(1 << 16, -1, np.int32)  # by id
+    for label, number in enumerate(things):
+        labels[number] = labels[number * NUMBERED : (number + 1) * NUMBERED] = label
+    pixels = np.flatnonzero(labels[ids] >= 0)
+    values = ids.ravel()[pixels]
+    order = np.argsort(values, kind="stable")  # radix sort for 16 bits
+    pixels, values = pixels[order], values[order]
+    if not len(values):
+        return ()
+    starts = np.flatnonzero(np.diff(values, prepend=0))
+    areas = np.diff(starts, append=len(values))
+    ys, xs = np.divmod(pixels, ids.shape[1])
+    boxes = (
+        np.minimum.reduceat(xs, starts),
+        ys[starts],
+        np.maximum.reduceat(xs, starts) + 1,
+        ys[starts + areas - 1] + 1,
+    )
+    found = []
+    for value, area, *box in zip(
+        values[starts].tolist(), areas.tolist(), *(side.tolist() for side in boxes), strict=True
+    ):
+        x0, y0, x1, y1 = box
+        mask = (ids[y0:y1, x0:x1] == value).view(np.uint8)
+        crowd = value < NUMBERED
+        found.append(Annotation(int(labels[value]), (x0, y0, x1, y1), float(area), crowd, Cutout(x0, y0, mask)))
+    return tuple(found)

@@ -1,0 +1,112 @@
+"""A folder of pictures and label files: a user's own data, and what `demo-data --semantic` writes.
+
+    DIR/images/NAME.jpg     or images/train/NAME.jpg and images/val/NAME.jpg
+    DIR/labels/NAME.png     likewise; 8-bit, pixel value = class, 255 = ignored
+    DIR/classes.json        {"classes": [...], "palette": [[r, g, b], ...], "unpainted": [0], "ids": [0, 255]}
+    DIR/classes.txt         or this, one name per line; without both, classes get numbers for names
+
+All keys of classes.json but "classes" may be left out. "ids" says with which pixel value each class is stored, if not
+with its own number; all other values are ignored then.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from solo_rt.errors import DatasetError, UsageError
+from solo_rt.train.data.semantic.base import IGNORED, Image, Labels, Legend, SemanticSet
+from solo_rt.train.data.semantic.palettes import voc_palette
+from solo_rt.train.data.semantic.pictures import FilePairs, files_by_stem, lookup_table, pair_files, read_labels
+
+MASKS = (".png", ".bmp", ".tif", ".tiff")
+
+OnImage = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class UserFiles:
+    """Reads a user's files and does not trust them: a value that is no class is an error, not ignored."""
+
+    files: FilePairs
+    count: int
+
+    def __call__(self, index: int) -> tuple[Image, Labels]:
+        image, labels = self.files(index)
+        strange = labels[(labels >= self.count) & (labels != IGNORED)]
+        if strange.size:
+            raise DatasetError(
+                f"labels {self.files.labels[index]}: expected values below {self.count} or {IGNORED}, got "
+                f"{int(strange[0])}; see what there is with solo-rt check-labels"
+            )
+        return image, labels
+
+
+def open_folder(root: Path, *, split: str) -> SemanticSet:
+    """Return the pictures of `root`, of its part `split` if it has parts. Raises: DatasetError."""
+    images, labels = root / "images", root / "labels"
+    if (images / split).is_dir():
+        images, labels = images / split, labels / split
+    pictures, masks = pair_files(files_by_stem(images), files_by_stem(labels, suffixes=MASKS), where=root)
+    legend, ids = read_legend(root)
+    legend = legend or _numbered(masks)
+    files = FilePairs(tuple(pictures), tuple(masks), lookup_table(ids) if ids else None)
+    return SemanticSet("folder", legend, tuple(path.stem for path in pictures), UserFiles(files, len(legend.classes)))
+
+
+def read_legend(root: Path) -> tuple[Legend | None, dict[int, int]]:
+    """Return what classes.json or classes.txt says, and the class of each stored id if they are not the same.
+
+    Without such a file the legend is None. Raises: DatasetError.
+    """
+    path = root / "classes.json"
+    if not path.is_file():
+        text = root / "classes.txt"
+        names = tuple(filter(None, map(str.strip, text.read_text("utf-8").splitlines()))) if text.is_file() else ()
+        return Legend(names, voc_palette(len(names))) if names else None, {}
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        names = tuple(map(str, record["classes"]))
+        palette = tuple((int(r), int(g), int(b)) for r, g, b in record.get("palette", voc_palette(len(names))))
+        ids = [int(value) for value in record.get("ids", [])]
+        legend = Legend(names, palette, unpainted=tuple(map(int, record.get("unpainted", []))))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DatasetError(f"{path}: expected the classes ({type(error).__name__}: {error})") from error
+    if ids and (len(set(ids)) != len(names) or len(ids) != len(names) or not 0 <= min(ids) <= max(ids) <= 255):
+        raise DatasetError(f"{path}: expected one id in 0..255 for each of {len(names)} classes, got {ids}")
+    return legend, {value: label for label, value in enumerate(ids)}
+
+
+def write_folder(folder: Path, data: SemanticSet, *, on_image: OnImage = lambda done, total: None) -> Path:
+    """Write all of `data` in the form above, pictures as JPEG, and return `folder`.
+
+    Raises: UsageError when the folder exists already.
+    """
+    try:
+        (folder / "images").mkdir(parents=True)
+        (folder / "labels").mkdir()
+    except OSError as error:
+        raise UsageError(f"cannot make {folder / 'images'}: {error.strerror}; choose a new folder") from error
+    for index in range(len(data)):
+        name, image, labels = data[index]
+        cv2.imwrite(str(folder / "images" / f"{name}.jpg"), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+        cv2.imwrite(str(folder / "labels" / f"{name}.png"), labels)
+        on_image(index + 1, len(data))
+    legend = data.legend
+    record = {"classes": legend.classes, "palette": legend.palette, "unpainted": legend.unpainted}
+    (folder / "classes.json").write_text(json.dumps(record), "utf-8")
+    return folder
+
+
+def _numbered(masks: list[Path]) -> Legend:
+    """Return classes named by their numbers, up to the largest number in any label file."""
+    largest = 0
+    for path in masks:
+        labels = read_labels(path)
+        largest = max(largest, int(labels[labels != IGNORED].max(initial=0)))
+    names = tuple(f"class {number}" for number in range(largest + 1))
+    return Legend(names, voc_palette(len(names)))

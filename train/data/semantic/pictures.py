@@ -1,0 +1,102 @@
+"""Pictures and label files as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from solo_rt.errors import DatasetError
+from solo_rt.train.data.semantic.base import IGNORED, Image, Labels
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+PNG_COLOUR_TYPE = 25  # offset of the colour type in a PNG file: PNG specification, 5.2 and 11.2.2
+PNG_PALETTE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FilePairs:
+    """Reads picture i from a file and its labels from another; `lookup uint8 [256]` turns stored ids into labels."""
+
+    images: tuple[Path, ...]
+    labels: tuple[Path, ...]
+    lookup: NDArray[np.uint8] | None = None
+
+    def __call__(self, index: int) -> tuple[Image, Labels]:
+        stored = read_labels(self.labels[index])
+        return read_picture(self.images[index]), stored if self.lookup is None else self.lookup[stored]
+
+
+def read_picture(path: Path) -> Image:
+    """Return the picture as stored, not turned by what its EXIF data says. Raises: DatasetError."""
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if picture is None:
+        raise DatasetError(f"cannot read picture {path}; is the data set complete?")
+    return np.ascontiguousarray(picture[..., ::-1], np.uint8)
+
+
+def read_labels(path: Path) -> NDArray[np.uint8]:
+    """Return the stored ids, `uint8 [H, W]`: grey values, or the indices of a palette whatever its colours.
+
+    Raises: DatasetError when the file cannot be read or holds colours or more than 8 bits.
+    """
+    if _has_palette(path):
+        return _read_indices(path)
+    ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if ids is None:
+        raise DatasetError(f"cannot read labels {path}; is the data set complete?")
+    if ids.ndim != 2 or ids.dtype != np.uint8:
+        depth = f"{ids.dtype.itemsize * 8} bits" if ids.ndim == 2 else f"{ids.shape[2]} channels"
+        raise DatasetError(f"labels {path}: expected 8-bit class numbers, grey or with a palette, got {depth}")
+    return np.asarray(ids, np.uint8)
+
+
+def lookup_table(ids: dict[int, int]) -> NDArray[np.uint8]:
+    """Return `uint8 [256]` from stored id to label for the given `ids`; all others are `IGNORED`."""
+    table = np.full(256, IGNORED, np.uint8)
+    table[list(ids)] = list(ids.values())
+    return table
+
+
+def files_by_stem(folder: Path, *, suffixes: tuple[str, ...] = PICTURES) -> dict[str, Path]:
+    """Return the pictures directly in `folder` by name without extension, sorted. Raises: DatasetError."""
+    if not folder.is_dir():
+        raise DatasetError(f"expected a folder {folder}; check the root of the data set")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+    return {path.stem: path for path in found}
+
+
+def pair_files(images: dict[str, Path], labels: dict[str, Path], *, where: Path) -> tuple[list[Path], list[Path]]:
+    """Return the pictures and label files with the same key. Raises: DatasetError where one lacks the other."""
+    lonely = sorted(images.keys() ^ labels.keys())
+    if lonely or not images:
+        got = f"{len(lonely)} without the other, such as {lonely[0]}" if lonely else "none"
+        raise DatasetError(f"{where}: expected pictures and a label file for each, got {got}")
+    return [images[key] for key in images], [labels[key] for key in images]
+
+
+def _has_palette(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(PNG_COLOUR_TYPE + 1)
+    except OSError as error:
+        raise DatasetError(f"cannot read labels {path}: {error.strerror}; is the data set complete?") from error
+    return head[:4] == b"\x89PNG" and head[PNG_COLOUR_TYPE:] == bytes([PNG_PALETTE])
+
+
+def _read_indices(path: Path) -> NDArray[np.uint8]:
+    """Return the indices of a PNG with a palette; OpenCV would return colours."""
+    try:
+        with av.open(str(path)) as container:
+            (frame,) = container.decode(video=0)
+            plane = frame.planes[0]
+    except (av.FFmpegError, ValueError) as error:
+        raise DatasetError(f"cannot read labels {path}: {error}; is the data set complete?") from error
+    if frame.format.name != "pal8":
+        raise DatasetError(f"labels {path}: expected a PNG with a palette, got {frame.format.name}")
+    rows = np.frombuffer(plane, np.uint8).reshape(frame.height, plane.line_size)
+    return rows[:, : frame.width].copy()

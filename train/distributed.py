@@ -1,0 +1,107 @@
+"""One training job on several processes, as `torchrun` starts them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor
+
+from solo_rt.errors import SoloRTError, UsageError
+
+TIMEOUT = 300.0  # seconds that a process waits for the others before it gives the job up
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Which of how many processes this one is."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes the files and talks to the user."""
+        return self.rank == 0
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the mean of `values`, floats, over all processes, without gradient. Every process must call it."""
+        if self.size == 1:
+            return values.detach()
+        values = values.detach().clone()
+        dist.all_reduce(values)
+        return values / self.size
+
+    def total(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the sum of `counts` over all processes. Every process must call it."""
+        if self.size == 1:
+            return counts
+        values = torch.from_numpy(counts).to(self.device)
+        dist.all_reduce(values)
+        return np.asarray(values.cpu().numpy(), np.int64)
+
+    def agree(self, text: str) -> str:
+        """Return the `text` of the leading process. Every process must call it."""
+        if self.size == 1:
+            return text
+        texts = [text]
+        dist.broadcast_object_list(texts, src=0, device=self.device)
+        return texts[0]
+
+
+@contextmanager
+def join_job(device: str, *, timeout: float = TIMEOUT) -> Iterator[Job]:
+    """Give the job that the environment describes (RANK, WORLD_SIZE, LOCAL_RANK), or that of this process alone.
+
+    With `device` "cuda", each process of a machine has the GPU of its local rank. Raises: UsageError for a device that
+    is not there; SoloRTError when another process of the job is lost, at the latest after `timeout` seconds.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    chosen = _choose_device(device, shared=size > 1)
+    if size == 1:
+        yield Job(0, 1, chosen)
+        return
+    rank = int(os.environ["RANK"])
+    try:
+        dist.init_process_group(
+            "nccl" if chosen.type == "cuda" else "gloo", timeout=timedelta(seconds=timeout), rank=rank, world_size=size
+        )
+        yield Job(rank, size, chosen)
+        dist.destroy_process_group()  # only when all went well: it may wait for the others
+    except (dist.DistError, RuntimeError) as error:
+        if isinstance(error, SoloRTError) or not _lost_a_peer(error):
+            raise
+        raise SoloRTError(
+            f"process {rank} of {size} lost the others ({str(error).splitlines()[0]}); "
+            "start the job again with --resume auto"
+        ) from error
+
+
+def _choose_device(name: str, *, shared: bool) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"--device {name}: expected cpu, cuda or cuda:N") from error
+    if device.type != "cuda":
+        return device
+    if not torch.cuda.is_available():
+        raise UsageError(f"--device {name}: PyTorch finds no CUDA device here")
+    if shared:
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    if (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"--device {name}: expected an index below {torch.cuda.device_count()}, got {device.index}")
+    torch.cuda.set_device(device)
+    return device
+
+
+def _lost_a_peer(error: Exception) -> bool:
+    """Tell failures of the connection from those of the training; Gloo's are plain RuntimeErrors."""
+    return isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "Gloo", "NCCL", "peer"))

@@ -1,0 +1,26 @@
+"""Batch normalisation folded into the convolutions before it."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from typing import TypeVar
+
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def fold_batch_norms(model: Network) -> Network:
+    """Return a copy of `model`, in evaluation mode, with every BatchNorm folded into the convolution before it."""
+    model = copy.deepcopy(model).eval()
+    for module in list(model.modules()):
+        children = dict(module.named_children())
+        names = list(children)
+        for name, following in itertools.pairwise(names):
+            conv, norm = children[name], children[following]
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, name, fuse_conv_bn_eval(conv, norm))
+                setattr(module, following, nn.Identity())
+    return model

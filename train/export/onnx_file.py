@@ -1,0 +1,59 @@
+"""Writing ONNX files: the graph, and the spec in its metadata."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import torch
+
+from solo_rt.spec import METADATA_KEY, ModelSpec
+from solo_rt.train.export.channels_last import put_classes_last
+from solo_rt.train.export.graph import StaticGraph
+
+OPSET = 18
+
+
+def write_graph(graph: StaticGraph, path: Path) -> None:
+    """Write the graph, with its spec, to `path`."""
+    size = graph.spec.input
+    image = torch.zeros(size.batch, 3, size.height, size.width)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which we do not need
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's notes on its own internals
+        torch.onnx.export(
+            graph.module,
+            (image,),
+            path,
+            input_names=[size.name],
+            output_names=list(graph.outputs),
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    model = onnx.load(path)
+    for node in model.graph.node:
+        del node.metadata_props[:]  # where in our source each node came from: a fifth of the file
+    put_classes_last(model)
+    onnx.save(model, path)
+    write_spec(path, graph.spec)
+
+
+def write_spec(path: Path, spec: ModelSpec) -> None:
+    """Put `spec` into the metadata of the ONNX file at `path`, replacing the one it has."""
+    model = onnx.load(path)
+    kept = {entry.key: entry.value for entry in model.metadata_props} | {METADATA_KEY: spec.to_json()}
+    onnx.helper.set_model_props(model, kept)
+    temporary = path.with_name(path.name + ".part")
+    onnx.save(model, temporary)
+    temporary.replace(path)
+
+
+def record_metrics(path: Path, spec: ModelSpec, metrics: dict[str, float]) -> None:
+    """Add `metrics` to the provenance of the ONNX file at `path`, whose spec is `spec`."""
+    merged = {**spec.provenance.metrics, **metrics}
+    write_spec(path, replace(spec, provenance=replace(spec.provenance, metrics=merged)))

@@ -1,0 +1,37 @@
+"""Adaptive average pooling as two matrix products, and the pyramid of pooled maps built from it.
+
+The bins of a pyramid do not divide most feature maps. Averaging over bins is linear in rows and in columns, so a pooled
+map is `P_h X P_w^T` with constant matrices; that is exact, and exports as two MatMul nodes where the framework's own
+operator becomes a hundred Gather nodes or none at all.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def adaptive_average(x: Tensor, bins: int) -> Tensor:
+    """Return `x [B, C, H, W]` averaged over `bins` x `bins` regions, as `F.adaptive_avg_pool2d(x, bins)` does."""
+    if bins == 1:
+        return x.mean((2, 3), keepdim=True)
+    h, w = x.shape[-2:]
+    rows, columns = (torch.from_numpy(_averaging(int(n), bins)).to(x) for n in (h, w))
+    return rows @ x @ columns.T  # [B, C, bins, bins]
+
+
+@lru_cache(maxsize=256)
+def _averaging(size: int, bins: int) -> NDArray[np.float32]:
+    """Return the matrix `[bins, size]` whose row i averages the elements floor(i n / k) to ceil((i + 1) n / k).
+
+    No tensor: the exporter traces with tensors that hold no values, and one of those must not stay in the cache.
+    """
+    matrix = np.zeros((bins, size), np.float32)
+    for i in range(bins):
+        first, last = i * size // bins, -((i + 1) * size // -bins)
+        matrix[i, first:last] = 1 / (last - first)
+    return matrix
