@@ -71,13 +71,15 @@ class SemanticDecoder:
     """What the output of a network says that gives every pixel a class.
 
     One tensor, by its name: `labels uint8 [B, height, width]`, the class of every pixel of the input, 255 for none;
-    or `logits float32 [B, C, height, width]`, whose largest channel is the class, the first of equal ones.
+    `logits float32 [B, C, height, width]`, whose largest channel is the class, the first of equal ones;
+    or `coarse float32 [B, h, w, C]`, logits that are still to be enlarged bilinearly to the size of the input.
     A label is an index into the classes of the model, what Cityscapes calls a trainId.
     """
 
     palette: tuple[Rgb, ...]  # one colour per class
     unpainted: tuple[int, ...] = ()  # classes that are counted but not painted, such as a background
-    output: Literal["labels", "logits"] = "labels"
+    output: Literal["labels", "logits", "coarse"] = "labels"
+    enlarged: Literal["corners", "half_pixel"] = "corners"  # coarse ones: PyTorch's interpolate, align_corners or not
     kind: Literal["semantic"] = "semantic"
     task: ClassVar[Task] = "semantic"
 
@@ -89,8 +91,8 @@ class SemanticDecoder:
                 raise SpecError(f"decoder: expected palette colours of three values in 0..255, got {colour}")
         if any(not 0 <= index < len(self.palette) for index in self.unpainted):
             raise SpecError(f"decoder: expected unpainted classes below {len(self.palette)}, got {self.unpainted}")
-        if self.output not in ("labels", "logits"):
-            raise SpecError(f"decoder: expected output labels or logits, got {self.output!r}")
+        if self.output not in ("labels", "logits", "coarse"):
+            raise SpecError(f"decoder: expected output labels, logits or coarse, got {self.output!r}")
 
     @property
     def output_type(self) -> OutputType:
@@ -98,8 +100,46 @@ class SemanticDecoder:
         return "uint8" if self.output == "labels" else "float32"
 
     def output_shapes(self, batch: int, height: int, width: int, *, classes: int) -> dict[str, tuple[int, ...]]:
-        """Return the expected output tensor by its name."""
-        return {self.output: (batch, height, width) if self.output == "labels" else (batch, classes, height, width)}
+        """Return the expected output tensor by its name; -1 is a size of coarse logits, which only the file knows."""
+        shapes: dict[str, tuple[int, ...]] = {
+            "labels": (batch, height, width),
+            "logits": (batch, classes, height, width),
+            "coarse": (batch, -1, -1, classes),
+        }
+        return {self.output: shapes[self.output]}
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionsDecoder:
+    """Instances as the engine itself found them, with our decoding operators behind the heads of SOLOv2.
+
+    Tensors, by name, N being `max_instances` and h x w the input size divided by `mask_stride`:
+    `num_dets int32 [B, 1]`, at most N; `det_scores float32 [B, N]`, best first, 0 from num_dets on;
+    `det_labels int32 [B, N]`; `det_regions int32 [B, N, 4]` and `det_masks int32 [B, N, h, w / 4]`, whose memory is
+    `uint8 [B, N, h, w]`: the soft masks and their regions as in `types.Masks`; `det_counts int32 [B, 2]`, how many
+    candidates were decoded and how many there were.
+    """
+
+    max_instances: int = 100
+    mask_stride: int = 4
+    kind: Literal["detections"] = "detections"
+    task: ClassVar[Task] = "instances"
+
+    def __post_init__(self) -> None:
+        if self.max_instances < 1 or self.mask_stride < 1:
+            raise SpecError("decoder: max_instances and mask_stride must be positive")
+
+    def output_shapes(self, batch: int, height: int, width: int, *, classes: int) -> dict[str, tuple[int, ...]]:
+        """Return the expected output tensors by name."""
+        n, h, w = self.max_instances, height // self.mask_stride, width // self.mask_stride
+        return {
+            "num_dets": (batch, 1),
+            "det_scores": (batch, n),
+            "det_labels": (batch, n),
+            "det_regions": (batch, n, 4),
+            "det_masks": (batch, n, h, w // 4),
+            "det_counts": (batch, 2),
+        }
 
 
 Decoder = SoloV2Decoder | SemanticDecoder

@@ -121,7 +121,7 @@ def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> lis
         outputs = {name: values[0] for name, values in job.outputs.items()}
         size, resized = job.letterbox.frame_size, job.letterbox.resized
         if isinstance(spec.decoder, SemanticDecoder):
-            job.semantic = decode_semantic(outputs, spec.decoder, frame_size=size, resized=resized, classes=wanted)
+            job.semantic = decode_semantic(outputs, spec, frame_size=size, resized=resized, classes=wanted)
             job.instances = Instances.none(size)
         else:
             conf = DEFAULT_CONF if options.conf is None else options.conf
