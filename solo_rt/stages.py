@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from solo_rt.decode import decode, decode_semantic
 from solo_rt.decoders import SemanticDecoder
-from solo_rt.engine.base import Engine, Output
+from solo_rt.engine.base import Engine
 from solo_rt.errors import UsageError
 from solo_rt.preprocess import Letterbox, prepare
 from solo_rt.render import render, render_semantic
 from solo_rt.source import Source
 from solo_rt.spec import ModelSpec
 from solo_rt.timing import Histogram
-from solo_rt.types import Frame, Instances, Result, SemanticMap
+from solo_rt.types import Frame, Instances, Output, Result, SemanticMap
 
 DEFAULT_CONF = 0.25
 DEFAULT_MAX_DET = 100

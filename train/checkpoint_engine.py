@@ -13,6 +13,7 @@ from solo_rt.errors import EngineError
 from solo_rt.train.checkpoint import Checkpoint, load_checkpoint
 from solo_rt.train.export import static_graph
 from solo_rt.train.export.semantic import OutputKind
+from solo_rt.types import Output
 
 Float32 = NDArray[np.float32]
 
@@ -39,7 +40,7 @@ class CheckpointEngine:
         """Return an engine for another network size. Raises: SpecError."""
         return CheckpointEngine(self._checkpoint, imgsz=imgsz, device=self._device, output_kind=self._output_kind)
 
-    def infer(self, inputs: Mapping[str, Float32]) -> dict[str, NDArray[np.float32 | np.uint8]]:
+    def infer(self, inputs: Mapping[str, Float32]) -> dict[str, Output]:
         """Return the outputs by name. Raises: EngineError."""
         if self._module is None:
             raise EngineError("the engine is closed; open another one")

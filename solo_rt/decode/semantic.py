@@ -13,10 +13,9 @@ from solo_rt import _native
 from solo_rt.decoders import SemanticDecoder
 from solo_rt.errors import SpecError, UsageError
 from solo_rt.spec import ModelSpec
-from solo_rt.types import IGNORED, SemanticMap, UInt8
+from solo_rt.types import IGNORED, Output, SemanticMap, UInt8
 
 Float32 = NDArray[np.float32]
-Output = NDArray[np.float32 | np.uint8]
 
 
 def decode_semantic(

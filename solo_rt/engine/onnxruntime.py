@@ -15,11 +15,11 @@ from solo_rt.engine.contract import check_ports
 from solo_rt.engine.onnx_file import heads_alone
 from solo_rt.errors import EngineError, SpecError, UsageError
 from solo_rt.spec import ModelSpec
+from solo_rt.types import Output
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 Float32 = NDArray[np.float32]
-Output = NDArray[np.float32 | np.uint8 | np.int32]
 log = logging.getLogger(__name__)
 
 

@@ -12,6 +12,7 @@ from solo_rt.engine.contract import check_ports
 from solo_rt.engine.onnx_file import heads_alone
 from solo_rt.errors import EngineError, UsageError
 from solo_rt.spec import ModelSpec
+from solo_rt.types import Output
 
 try:
     import openvino as ov
@@ -19,7 +20,6 @@ except ImportError as error:
     raise EngineError(f"backend openvino: {error}; install solo-rt[openvino] or use onnxruntime") from error
 
 Float32 = NDArray[np.float32]
-Output = NDArray[np.float32 | np.uint8 | np.int32]
 
 
 class OpenVinoEngine:

@@ -13,11 +13,10 @@ from solo_rt import _native
 from solo_rt.decode import decode_semantic
 from solo_rt.decoders import SemanticDecoder
 from solo_rt.engine import Engine
-from solo_rt.engine.base import Output
 from solo_rt.errors import UsageError
 from solo_rt.preprocess import Letterbox, prepare
 from solo_rt.spec import ModelSpec
-from solo_rt.types import Frame
+from solo_rt.types import Frame, Output
 
 STRIDE = 2 / 3  # of a window that slides over a picture larger than the network's input
 
