@@ -122,10 +122,10 @@ def save_packed(packed: PackedObjects, folder: Path) -> None:
 def load_packed(folder: Path) -> PackedObjects:
     """Return what `save_packed` wrote, as memory that all processes share. Raises: OSError; ValueError when damaged."""
 
-    def load(name: str) -> Any:
-        return np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False))
-
-    return PackedObjects(*map(load, ARRAYS), folder)
+    arrays: dict[str, Any] = {
+        name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)) for name in ARRAYS
+    }
+    return PackedObjects(**arrays, folder=folder)
 
 
 def _starts(lengths: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
