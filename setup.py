@@ -54,6 +54,7 @@ setup(
         "solo_rt.source",
         "solo_rt.train",
         "solo_rt.train.data",
+        "solo_rt.train.data.download",
         "solo_rt.train.data.instances",
         "solo_rt.train.data.semantic",
         "solo_rt.train.export",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from solo_rt.source import open_source
     from solo_rt.spec import ModelSpec
     from solo_rt.stages import Options
-    from solo_rt.types import Frame, Instances, Result
+    from solo_rt.types import Frame, Instances, Result, SemanticMap
 
 __version__ = "0.1.0"
 
@@ -34,6 +34,7 @@ _HOMES = {
     "Options": "stages",
     "Result": "types",
     "RunReport": "report",
+    "SemanticMap": "types",
     "SoloRTError": "errors",
     "open_engine": "engine",
     "open_sink": "sink",
@@ -51,6 +52,7 @@ __all__ = [
     "Options",
     "Result",
     "RunReport",
+    "SemanticMap",
     "SoloRTError",
     "open_engine",
     "open_sink",

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from solo_rt.errors import SpecError
+from solo_rt.types import IGNORED
 
 Task = Literal["instances", "semantic"]
 OutputType = Literal["float32", "uint8"]
 Rgb = tuple[int, int, int]  # 0..255
-
-IGNORED = 255
-"""The label of a pixel that belongs to no class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +71,15 @@ class SemanticDecoder:
     """What the output of a network says that gives every pixel a class.
 
     One tensor, by its name: `labels uint8 [B, height, width]`, the class of every pixel of the input, 255 for none;
-    or `logits float32 [B, C, height, width]`, whose largest channel is the class, the first of equal ones.
+    `logits float32 [B, C, height, width]`, whose largest channel is the class, the first of equal ones;
+    or `coarse float32 [B, h, w, C]`, logits that are still to be enlarged bilinearly to the size of the input.
     A label is an index into the classes of the model, what Cityscapes calls a trainId.
     """
 
     palette: tuple[Rgb, ...]  # one colour per class
     unpainted: tuple[int, ...] = ()  # classes that are counted but not painted, such as a background
-    output: Literal["labels", "logits"] = "labels"
+    output: Literal["labels", "logits", "coarse"] = "labels"
+    enlarged: Literal["corners", "half_pixel"] = "corners"  # coarse ones: PyTorch's interpolate, align_corners or not
     kind: Literal["semantic"] = "semantic"
     task: ClassVar[Task] = "semantic"
 
@@ -91,8 +91,8 @@ class SemanticDecoder:
                 raise SpecError(f"decoder: expected palette colours of three values in 0..255, got {colour}")
         if any(not 0 <= index < len(self.palette) for index in self.unpainted):
             raise SpecError(f"decoder: expected unpainted classes below {len(self.palette)}, got {self.unpainted}")
-        if self.output not in ("labels", "logits"):
-            raise SpecError(f"decoder: expected output labels or logits, got {self.output!r}")
+        if self.output not in ("labels", "logits", "coarse"):
+            raise SpecError(f"decoder: expected output labels, logits or coarse, got {self.output!r}")
 
     @property
     def output_type(self) -> OutputType:
@@ -100,8 +100,13 @@ class SemanticDecoder:
         return "uint8" if self.output == "labels" else "float32"
 
     def output_shapes(self, batch: int, height: int, width: int, *, classes: int) -> dict[str, tuple[int, ...]]:
-        """Return the expected output tensor by its name."""
-        return {self.output: (batch, height, width) if self.output == "labels" else (batch, classes, height, width)}
+        """Return the expected output tensor by its name; -1 is a size of coarse logits, which only the file knows."""
+        shapes: dict[str, tuple[int, ...]] = {
+            "labels": (batch, height, width),
+            "logits": (batch, classes, height, width),
+            "coarse": (batch, -1, -1, classes),
+        }
+        return {self.output: shapes[self.output]}
 
 
 Decoder = SoloV2Decoder | SemanticDecoder

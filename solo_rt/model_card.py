@@ -32,6 +32,7 @@ def describe_model(model: str | Path | None) -> dict[str, object]:
         "input": {**record["input"], "shape": list(shape)},
         "outputs": {name: list(array.shape) for name, array in outputs.items()},
         "classes": list(spec.classes),
+        "output_type": spec.decoder.output_type,
         "decoder": record["decoder"],
         "provenance": record["provenance"],
         "producer": file.producer,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from solo_rt.errors import UsageError
 from solo_rt.sink import refuse_overwrite
+from solo_rt.sink.labels import pattern
 from solo_rt.uri import redact, scheme
 
 
@@ -29,8 +30,9 @@ def _identity(uri: str) -> str:
     """Return the same text for everything that leads to the same file: by inode if it exists, else by path."""
     if scheme(uri):
         return uri
+    path = Path(pattern(uri))
     try:
-        status = Path(uri).stat()
+        status = path.stat()
     except OSError:
-        return str(Path(uri).resolve())
+        return str(path.resolve())
     return f"inode {status.st_dev}:{status.st_ino}"

@@ -17,13 +17,14 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+from solo_rt.decoders import SemanticDecoder
 from solo_rt.engine import Engine, find_model, open_engine
 from solo_rt.errors import SoloRTError, SourceError
 from solo_rt.paths import refuse_overwriting
 from solo_rt.report import Progress, RunReport
 from solo_rt.sink import Sink, open_sink
 from solo_rt.source import Source, SourceInfo, open_source
-from solo_rt.stages import Counts, Job, Options, Stage, build_stages, class_indices, read_jobs
+from solo_rt.stages import Counts, Job, Options, Stage, build_stages, check_options, read_jobs
 from solo_rt.timing import Histogram
 from solo_rt.types import Result
 from solo_rt.workers import open_interruptibly, run_in_turn, run_threaded
@@ -51,7 +52,8 @@ def run(
     counts, read_times, latency = Counts(), Histogram(), Histogram()
     stages = build_stages(engine, options, with_picture=any(sink.needs_picture for sink in sinks))
     sink_stage = Stage("sink", lambda job: _write(job.result(engine.spec.classes), sinks))
-    processed = instances = 0
+    processed = 0
+    instances = 0 if engine.spec.decoder.task == "instances" else None
     started = time.perf_counter()
 
     def progress() -> Progress:
@@ -68,7 +70,8 @@ def run(
             sink_stage(job)
             latency.add(time.monotonic() - job.frame.captured_at)
             processed += 1
-            instances += len(job.instances or ())
+            if instances is not None:
+                instances += len(job.instances or ())
             tick()
     if not counts.read and not stop.is_set():
         raise SourceError(f"{source.info.uri}: expected frames, got none ({source.damage or 'it is empty'})")
@@ -95,8 +98,8 @@ def stream(
     backend: str = "auto",
     device: str = "auto",
     threads: int | None = None,
-    conf: float = 0.25,
-    max_det: int = 100,
+    conf: float | None = None,
+    max_det: int | None = None,
     classes: tuple[str, ...] = (),
     max_frames: int | None = None,
     max_fps: float | None = None,
@@ -151,14 +154,15 @@ def process(
     with ExitStack() as stack:
         engine = open_interruptibly(lambda: open_engine(path, backend=backend, device=device, threads=threads), stop)
         stack.enter_context(closing(engine))
-        name, classes = engine.spec.name, engine.spec.classes
-        class_indices(classes, options.classes)
+        spec = engine.spec
+        check_options(spec, options)
+        palette = spec.decoder.palette if isinstance(spec.decoder, SemanticDecoder) else ()
         opened = open_interruptibly(lambda: open_source(source), stop)
         stack.enter_context(closing(opened))
-        sinks = [
-            stack.enter_context(_finished(open_sink(uri, info=opened.info, model=name, classes=classes)))
-            for uri in outputs
-        ]
+        sinks = []
+        for uri in outputs:
+            sink = open_sink(uri, info=opened.info, model=spec.name, classes=spec.classes, palette=palette)
+            sinks.append(stack.enter_context(_finished(sink)))
         if on_start is not None:
             on_start(opened.info, engine)
         return run(opened, engine, sinks, options=options, on_progress=on_progress, stop=stop)

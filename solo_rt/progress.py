@@ -75,7 +75,8 @@ class Reporter:
                 self._task, completed=completed, total=self._total, done=done, rate=rate, losses=losses, refresh=True
             )
         else:
-            click.echo(", ".join(filter(None, [done, rate, f"{progress.instances} instances", losses])), err=True)
+            found = f"{progress.instances} instances" if progress.instances is not None else ""
+            click.echo(", ".join(filter(None, [done, rate, found, losses])), err=True)
 
     def __enter__(self) -> Reporter:
         return self

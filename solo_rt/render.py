@@ -1,4 +1,4 @@
-"""Instances drawn onto a frame: translucent masks with outlines, and labels.
+"""What was found drawn onto a frame: translucent masks with outlines and labels, or classes with a legend.
 
 Everything is drawn in the frame's own pixel format, so that a video frame needs no conversion on its way from the
 decoder to the encoder, and only where there is something to draw.
@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt import _native
+from solo_rt.decoders import Rgb
 from solo_rt.errors import UsageError
-from solo_rt.types import Frame, Instances, UInt8
+from solo_rt.legend import lay_out_legend
+from solo_rt.lettering import Label, draw_label, label_height, plane_colours, text_coverage
+from solo_rt.types import Frame, Instances, SemanticMap
 
 # Note [Palette]
 # Colour k has hue 250 + 137.508 k degrees in OKLCH, the golden angle, so that each falls into a gap that the earlier
@@ -32,17 +33,16 @@ PALETTE = (
 )
 # fmt: on
 
-_FONT = cv2.FONT_HERSHEY_DUPLEX
 _MAX_OUTLINE = 32  # kMaxOutline in plugins/kernels/overlay.h
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How instances are drawn."""
+    """How instances and classes are drawn."""
 
-    alpha: float = 0.45  # opacity of a mask, 0..1
+    alpha: float = 0.45  # opacity of a mask or a class, 0..1
     outline: int | None = None  # thickness of its opaque outline in pixels, 0..32; None goes with the frame's size
-    labels: bool = True  # class, track and score
+    labels: bool = True  # class, track and score of instances, or a legend of the classes
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:
@@ -77,77 +77,61 @@ def render(frame: Frame, instances: Instances, classes: Sequence[str], *, style:
     )
     if style.labels:
         for label in reversed(_lay_out_labels(frame, instances, classes)):
-            _draw_label(frame, planes, label)
+            draw_label(frame, planes, label)
     return replace(frame, planes=planes)
 
 
-def plane_colours(frame: Frame, rgb: UInt8) -> UInt8:
-    """Return RGB colours `uint8 [N, 3]` in the channels of the frame: as they are, or YUV in its matrix and range."""
-    if frame.pixel_format == "rgb24":
-        return rgb
-    kr, kb = (0.2126, 0.0722) if frame.matrix == "bt709" else (0.299, 0.114)  # ITU-R BT.709-6 and BT.601-7
-    r, g, b = rgb.astype(np.float64).T
-    y = kr * r + (1 - kr - kb) * g + kb * b
-    u, v = (b - y) / (2 - 2 * kb), (r - y) / (2 - 2 * kr)
-    black, luma, chroma = (0.0, 1.0, 1.0) if frame.full_range else (16.0, 219 / 255, 224 / 255)
-    yuv: NDArray[np.float64] = np.stack([black + luma * y, 128 + chroma * u, 128 + chroma * v], -1)
-    return np.rint(yuv).clip(0, 255).astype(np.uint8)
+def render_semantic(
+    frame: Frame,
+    semantic: SemanticMap,
+    classes: Sequence[str],
+    *,
+    palette: Sequence[Rgb],
+    unpainted: Sequence[int] = (),
+    style: Style = DEFAULT_STYLE,
+) -> Frame:
+    """Return a copy of `frame` with every pixel tinted in the colour of its class; `frame` is left as it is.
+
+    `classes` are the names and `palette` the colours by class id. Pixels of `unpainted` classes and of none stay as
+    they are. The legend names the painted classes, the largest first, as far as there is room (see lay_out_legend).
+    Raises: UsageError if the map belongs to a frame of another size or to other classes.
+    """
+    size = (frame.height, frame.width)
+    if semantic.frame_size != size:
+        raise UsageError(f"render: expected classes of a frame of {size}, got {semantic.frame_size}")
+    shares = semantic.shares()
+    if max(shares, default=0) >= min(len(classes), len(palette)):
+        raise UsageError(f"render: expected class ids below {min(len(classes), len(palette))}, got {max(shares)}")
+    colours, alphas = np.zeros((256, 3), np.uint8), np.zeros(256, np.uint16)
+    colours[: len(palette)] = palette
+    alphas[: len(palette)] = round(style.alpha * 256)
+    alphas[list(unpainted)] = 0
+    planes = tuple(np.empty(plane.shape, np.uint8) for plane in frame.planes)
+    _native.overlay_labels(frame.planes, semantic.labels, plane_colours(frame, colours), alphas, planes)
+    if style.labels:
+        for label in lay_out_legend(frame, [(classes[i], palette[i]) for i in shares if i not in unpainted]):
+            draw_label(frame, planes, label)
+    return replace(frame, planes=planes)
 
 
-@dataclass(frozen=True, slots=True)
-class _Label:
-    x: int  # of the top-left corner, even as y is, so that chroma samples belong to the label or do not
-    y: int
-    coverage: UInt8  # of the text, [height, width], even as well
-    half_coverage: UInt8  # [height / 2, width / 2]
-    colour: tuple[int, int, int]  # of the background, RGB
-
-
-def _lay_out_labels(frame: Frame, instances: Instances, classes: Sequence[str]) -> list[_Label]:
+def _lay_out_labels(frame: Frame, instances: Instances, classes: Sequence[str]) -> list[Label]:
     """Return a label for every instance that has a pixel, best score first and so first to choose its place."""
-    height = max(14, 2 * round(min(frame.height, frame.width) * 0.014))
+    height = label_height(frame)
     if frame.height < 3 * height:
         return []
-    labels: list[_Label] = []
+    labels: list[Label] = []
     taken = np.empty((0, 4), np.int64)  # xyxy
     for i in range(len(instances)):
         if instances.boxes[i, 3] <= instances.boxes[i, 1]:
             continue
         class_id = int(instances.class_ids[i])
         track = "" if instances.track_ids is None else f" #{instances.track_ids[i]}"
-        coverage, halves = _text_coverage(f"{classes[class_id]}{track} {instances.scores[i]:.2f}", height)
+        coverage, halves = text_coverage(f"{classes[class_id]}{track} {instances.scores[i]:.2f}", height)
         width = coverage.shape[1]
         x, y = _place((height, width), _extent(instances, i), (frame.height, frame.width), taken)
         taken = np.vstack([taken, [x, y, x + width, y + height]])
-        labels.append(_Label(x, y, coverage, halves, PALETTE[class_id % len(PALETTE)]))
+        labels.append(Label(x, y, coverage, halves, PALETTE[class_id % len(PALETTE)]))
     return labels
-
-
-def _draw_label(frame: Frame, planes: tuple[UInt8, ...], label: _Label) -> None:
-    red, green, blue = label.colour
-    bright = 0.299 * red + 0.587 * green + 0.114 * blue > 140
-    ink, paper = plane_colours(frame, np.array([[0] * 3 if bright else [255] * 3, label.colour], np.uint8))
-    x, y = label.x, label.y
-    if frame.pixel_format == "rgb24":
-        _paste(planes[0][y:, x:], label.coverage[..., None], ink, paper)
-        return
-    _paste(planes[0][y:, x:], label.coverage, ink[0], paper[0])
-    for c in (1, 2):
-        _paste(planes[c][y // 2 :, x // 2 :], label.half_coverage, ink[c], paper[c])
-
-
-@lru_cache(maxsize=1024)
-def _text_coverage(text: str, height: int) -> tuple[UInt8, UInt8]:
-    """Return how much of each pixel the text covers, `uint8 [height, even width]`, and the means of 2x2 pixels."""
-    (_, ascent), descent = cv2.getTextSize("Ag", _FONT, 1.0, 1)
-    scale = 0.72 * height / (ascent + descent)
-    (width, ascent), descent = cv2.getTextSize(text, _FONT, scale, 1)
-    margin = height // 4
-    coverage = np.zeros((height, (width + 2 * margin + 1) // 2 * 2), np.uint8)
-    baseline = (height + ascent - descent) // 2 + descent // 3  # a little low, as most letters have no descender
-    cv2.putText(coverage, text, (margin, baseline), _FONT, scale, 255, max(1, height // 32), cv2.LINE_AA)
-    halves = coverage.reshape(height // 2, 2, -1, 2).mean((1, 3))
-    return coverage, np.rint(halves).astype(np.uint8)
 
 
 def _extent(instances: Instances, i: int) -> tuple[int, int, int]:
@@ -175,10 +159,3 @@ def _place(
         if apart.all():
             return x, y
     return x, places[0]
-
-
-def _paste(plane: UInt8, coverage: UInt8, ink: NDArray[np.uint8], paper: NDArray[np.uint8]) -> None:
-    """Write a label into the top-left corner of `plane`, as far as it reaches."""
-    target = plane[: coverage.shape[0], : coverage.shape[1]]
-    cover = coverage[: target.shape[0], : target.shape[1]].astype(np.uint16)
-    target[...] = (cover * ink + (255 - cover) * paper + 127) // 255

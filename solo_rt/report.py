@@ -16,7 +16,7 @@ class Progress:
     processed: int
     dropped: int
     skipped: int
-    instances: int
+    instances: int | None
     seconds: float
 
 
@@ -28,7 +28,7 @@ class RunReport:
     processed: int  # results the sinks got
     dropped: int  # frames of a live source that newer ones replaced
     skipped: int  # frames left out because of max_fps
-    instances: int  # of all results together
+    instances: int | None  # of all results together; None with a model that looks for none
     seconds: float  # wall time from the first read to the last write
     stages: Mapping[str, Stats]  # by stage in the order a frame meets them; "read" includes waiting for a live source
     latency: Stats  # from the decoder having the frame to the sinks having its result

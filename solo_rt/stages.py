@@ -12,14 +12,19 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from solo_rt.decode import decode
+from solo_rt.decode import decode, decode_semantic
+from solo_rt.decoders import SemanticDecoder
 from solo_rt.engine.base import Engine, Output
 from solo_rt.errors import UsageError
 from solo_rt.preprocess import Letterbox, prepare
-from solo_rt.render import render
+from solo_rt.render import render, render_semantic
 from solo_rt.source import Source
+from solo_rt.spec import ModelSpec
 from solo_rt.timing import Histogram
-from solo_rt.types import Frame, Instances, Result
+from solo_rt.types import Frame, Instances, Result, SemanticMap
+
+DEFAULT_CONF = 0.25
+DEFAULT_MAX_DET = 100
 
 Float32 = NDArray[np.float32]
 
@@ -28,17 +33,17 @@ Float32 = NDArray[np.float32]
 class Options:
     """What to do with the frames of a source."""
 
-    conf: float = 0.25  # lowest score of an instance
-    max_det: int = 100  # most instances per frame, best first
+    conf: float | None = None  # lowest score of an instance; None is DEFAULT_CONF
+    max_det: int | None = None  # most instances per frame, best first; None is DEFAULT_MAX_DET
     classes: tuple[str, ...] = ()  # names to keep; empty keeps all
     max_frames: int | None = None  # end after this many results
     max_fps: float | None = None  # most results per second, of video time for files and of wall time for live sources
     sync: bool = False  # one frame at a time on the caller's thread: the reference, and easy to debug
 
     def __post_init__(self) -> None:
-        if not 0 <= self.conf <= 1:
+        if self.conf is not None and not 0 <= self.conf <= 1:
             raise UsageError(f"conf must be in 0..1, got {self.conf}")
-        if self.max_det < 1:
+        if self.max_det is not None and self.max_det < 1:
             raise UsageError(f"max_det must be at least 1, got {self.max_det}")
         if self.max_frames is not None and self.max_frames < 1:
             raise UsageError(f"max_frames must be at least 1, got {self.max_frames}")
@@ -65,12 +70,13 @@ class Job:
     letterbox: Letterbox | None = None
     outputs: Mapping[str, Output] = field(default_factory=dict)
     instances: Instances | None = None
+    semantic: SemanticMap | None = None
     rendered: Frame | None = None
 
     def result(self, classes: tuple[str, ...]) -> Result:
         """Return what the caller gets to see."""
         assert self.instances is not None
-        return Result(self.frame, self.instances, classes, self.rendered, self.seconds)
+        return Result(self.frame, self.instances, classes, self.rendered, self.seconds, self.semantic)
 
 
 class Stage:
@@ -98,9 +104,9 @@ def name_stage(error: BaseException, stage: str) -> None:
 
 
 def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> list[Stage]:
-    """Return the stages after reading, in order. Raises: UsageError for a class the model does not know."""
+    """Return the stages after reading, in order. Raises: UsageError for options that do not fit the model."""
     spec = engine.spec
-    wanted = class_indices(spec.classes, options.classes)
+    wanted = check_options(spec, options)
 
     def prepare_job(job: Job) -> None:
         job.tensor, job.letterbox = prepare(job.frame, spec.input)
@@ -113,33 +119,49 @@ def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> lis
     def decode_job(job: Job) -> None:
         assert job.letterbox is not None
         outputs = {name: values[0] for name, values in job.outputs.items()}
-        found = decode(
-            cast(Mapping[str, Float32], outputs),  # the engine's contract has been checked
-            spec,
-            frame_size=(job.frame.height, job.frame.width),
-            resized=job.letterbox.resized,
-            conf=options.conf,
-            max_det=options.max_det if wanted is None else None,
-        )
-        if wanted is not None:
-            found = found[np.isin(found.class_ids, wanted)][: options.max_det]
-        job.instances = found
+        size, resized = job.letterbox.frame_size, job.letterbox.resized
+        if isinstance(spec.decoder, SemanticDecoder):
+            job.semantic = decode_semantic(outputs, spec, frame_size=size, resized=resized, classes=wanted)
+            job.instances = Instances.none(size)
+        else:
+            conf = DEFAULT_CONF if options.conf is None else options.conf
+            max_det = options.max_det or DEFAULT_MAX_DET
+            job.instances = decode(
+                cast(Mapping[str, Float32], outputs),  # the engine's contract has been checked
+                spec,
+                frame_size=size,
+                resized=resized,
+                conf=conf,
+                max_det=max_det if wanted is None else None,
+            )
+            if wanted is not None:
+                job.instances = job.instances[np.isin(job.instances.class_ids, wanted)][:max_det]
         job.outputs = {}
 
     def render_job(job: Job) -> None:
-        assert job.instances is not None
-        job.rendered = render(job.frame, job.instances, spec.classes)
+        if isinstance(spec.decoder, SemanticDecoder):
+            assert job.semantic is not None
+            palette, unpainted = spec.decoder.palette, spec.decoder.unpainted
+            job.rendered = render_semantic(job.frame, job.semantic, spec.classes, palette=palette, unpainted=unpainted)
+        else:
+            assert job.instances is not None
+            job.rendered = render(job.frame, job.instances, spec.classes)
 
     stages = [Stage("prepare", prepare_job), Stage("infer", infer_job), Stage("decode", decode_job)]
     return [*stages, Stage("render", render_job)] if with_picture else stages
 
 
-def class_indices(known: tuple[str, ...], names: tuple[str, ...]) -> list[int] | None:
-    """Return the class ids of the names, None for no names. Raises: UsageError."""
-    unknown = [name for name in names if name not in known]
+def check_options(spec: ModelSpec, options: Options) -> list[int] | None:
+    """Return the ids of the classes to keep, None for all. Raises: UsageError for options that do not fit the model."""
+    known = spec.classes
+    unknown = [name for name in options.classes if name not in known]
     if unknown:
         raise UsageError(f"unknown class {', '.join(unknown)}; the model knows {', '.join(known)}")
-    return [known.index(name) for name in names] or None
+    if spec.decoder.task == "semantic" and (options.conf, options.max_det) != (None, None):
+        raise UsageError(
+            f"conf and max_det are about instances, and {spec.name} finds none: it is a semantic model; leave them out"
+        )
+    return [known.index(name) for name in options.classes] or None
 
 
 def read_jobs(

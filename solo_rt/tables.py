@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from solo_rt.doctor import Finding
 from solo_rt.evaluate.instances import InstanceScores
+from solo_rt.evaluate.semantic import SemanticScores
 from solo_rt.report import RunReport
 
 
@@ -23,7 +25,11 @@ def print_report(report: RunReport, outputs: Sequence[str]) -> None:
         [
             f"{report.processed} frame{'s' if report.processed != 1 else ''} in {report.seconds:.2f} s",
             f"{report.fps:.1f} fps",
-            f"{report.instances} instance{'s' if report.instances != 1 else ''}",
+            *(
+                []
+                if report.instances is None
+                else [f"{report.instances} instance{'s' if report.instances != 1 else ''}"]
+            ),
             *(f"{count} {what}" for count, what in losses if count),
         ]
     )
@@ -63,7 +69,7 @@ def print_scores(scores: InstanceScores) -> None:
 
 
 def _print_numbers(headings: Sequence[str], rows: Iterable[Sequence[str | float | int]]) -> None:
-    """Print rows of a name and numbers; a negative one was not measured."""
+    """Print rows of a name and numbers; a negative one, or NaN, was not measured."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
     for heading in headings:
@@ -74,14 +80,38 @@ def _print_numbers(headings: Sequence[str], rows: Iterable[Sequence[str | float 
     _print(table)
 
 
+def print_semantic_scores(scores: SemanticScores) -> None:
+    """Print the numbers over all classes, then those of each class and category, all shares of 1."""
+    click.echo(f"{scores.images} pictures of {scores.data}, {scores.protocol}")
+    _print_numbers(list(scores.metrics), [["", *scores.metrics.values()]])
+    weighted = any(not math.isnan(score.iIoU) for score in scores.per_class.values())
+    rows: list[list[str | float | int]] = [
+        [name, score.IoU, score.accuracy, *([score.iIoU] if weighted else []), score.pixels]
+        for name, score in scores.per_class.items()
+    ]
+    _print_numbers(["IoU", "accuracy", *(["iIoU"] if weighted else []), "pixels"], rows)
+    if scores.per_category:
+        _print_numbers(["IoU"], list(scores.per_category.items()))
+
+
+def print_counts(counts: Iterable[tuple[str, int, int]]) -> None:
+    """Print of each kind of file how many there are, the second number, of how many there should be."""
+    signs = {True: "[green]+[/]", False: "[red]![/]"}
+    _print_columns(
+        (signs[found >= expected], pattern, f"{found:,} of {expected:,} files") for pattern, expected, found in counts
+    )
+
+
 def print_model(card: Mapping[str, Any]) -> None:
     """Print what `describe_model` returns."""
-    taken, decoder = card["input"], card["decoder"]
+    taken, decoder = card["input"], dict(card["decoder"])
+    if "palette" in decoder:
+        decoder["palette"] = f"of {len(decoder['palette'])} colours"
     facts = {
         "model": f"{card['name']}, {card['parameters']:,} parameters, {card['bytes'] / 1e6:.1f} MB",
         "file": card["path"],
         "input": f"{taken['name']} float32 {taken['shape']}",
-        "outputs": "\n".join(f"{name} float32 {shape}" for name, shape in card["outputs"].items()),
+        "outputs": "\n".join(f"{name} {card['output_type']} {shape}" for name, shape in card["outputs"].items()),
         "classes": f"{len(card['classes'])}: {', '.join(card['classes'])}",
         "decoder": ", ".join(f"{name} {value}" for name, value in decoder.items()),
         "made by": f"{card['producer']}, opset {card['opset']}",

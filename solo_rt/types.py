@@ -1,8 +1,9 @@
-"""The values that cross the seams of the pipeline: `Frame`, `Instances` and `Result`.
+"""The values that cross the seams of the pipeline: `Frame`, `Instances`, `SemanticMap` and `Result`.
 
 Masks stay small on purpose. A hundred boolean masks of a 1080p frame are 207 MB; the same masks as `uint8`
 probabilities on the network's quarter-resolution grid, cropped to their boxes, are well under one. Every full-size
-form (run-length code, dense mask, polygon, overlay) is computed on demand, inside the box, by native code.
+form (run-length code, dense mask, polygon, overlay) is computed on demand, inside the box, by native code. The classes
+of all pixels stay on the network's grid for the same reason.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from solo_rt import _native
 UInt8 = NDArray[np.uint8]
 PixelFormat = Literal["rgb24", "yuv420p"]
 ColourMatrix = Literal["bt601", "bt709"]
+
+IGNORED = 255
+"""The label of a pixel that belongs to no class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,17 +183,73 @@ class Instances:
 
 
 @dataclass(frozen=True, slots=True)
+class SemanticMap:
+    """The class of every pixel of one frame, on the decoder's grid, which covers the frame.
+
+    A label is an index into ModelSpec.classes, 255 is none. Frame pixel (x, y) has the label of the cell that holds its
+    centre: row `floor((y + 0.5) * step_y)`, column `floor((x + 0.5) * step_x)`.
+    """
+
+    frame_size: tuple[int, int]  # height, width in pixels
+    labels: UInt8  # [h, w]; rows may be padded, as in a crop of the network's output
+    counts: NDArray[np.int64] = field(init=False)  # [256] pixels of the frame by label
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "counts", _native.count_labels(self.labels, self.frame_size))
+
+    @property
+    def step(self) -> tuple[float, float]:
+        """Grid cells per frame pixel: vertical, horizontal."""
+        return self.labels.shape[0] / self.frame_size[0], self.labels.shape[1] / self.frame_size[1]
+
+    def dense(self) -> UInt8:
+        """Return the labels at frame size, `uint8 [H, W]`, a new array."""
+        return _native.fill_labels(self.labels, self.frame_size)
+
+    def shares(self) -> dict[int, float]:
+        """Return the part of the frame's pixels that each class has, by class id, of those that occur, largest first.
+
+        They add up to 1 unless pixels belong to no class.
+        """
+        present = [int(i) for i in np.argsort(-self.counts, kind="stable") if self.counts[i] and i != IGNORED]
+        return {i: float(self.counts[i] / self.counts.sum()) for i in present}
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """What the pipeline hands out per frame."""
+    """What the pipeline hands out per frame: instances, or a class for every pixel."""
 
     frame: Frame
-    instances: Instances
+    instances: Instances  # none where the model is a semantic one
     classes: tuple[str, ...]  # names by class id
     rendered: Frame | None = None  # the annotated picture; only when a sink or the caller asked for it
     stage_seconds: Mapping[str, float] = field(default_factory=dict)  # time in each stage, by stage name
+    semantic: SemanticMap | None = None  # only of a semantic model
 
     def to_record(self) -> dict[str, object]:
-        """Return the result as plain JSON values: index, pts, time, size and one entry per instance, masks as RLE."""
+        """Return the result as plain JSON values: index, pts, time, size and what was found.
+
+        That is `instances`, one entry each with its mask as RLE, or `classes`, one entry for every class that occurs
+        with its share of the frame's pixels, largest first.
+        """
+        frame = self.frame
+        return {
+            "frame": frame.index,
+            "pts": frame.pts,
+            "time_base": [frame.time_base.numerator, frame.time_base.denominator],
+            "time_s": round(frame.time_s, 6),
+            "size": list(self.instances.frame_size),
+            **({"name": frame.name} if frame.name else {}),
+            **({"instances": self._instances()} if self.semantic is None else {"classes": self._shares(self.semantic)}),
+        }
+
+    def _shares(self, semantic: SemanticMap) -> list[dict[str, object]]:
+        return [
+            {"class_id": i, "class": self.classes[i], "share": round(share, 6)}
+            for i, share in semantic.shares().items()
+        ]
+
+    def _instances(self) -> list[dict[str, object]]:
         found = self.instances
         rles = found.rles()
         entries: list[dict[str, object]] = []
@@ -204,13 +264,4 @@ class Result:
             if found.track_ids is not None:
                 entry["track_id"] = int(found.track_ids[i])
             entries.append(entry)
-        frame = self.frame
-        return {
-            "frame": frame.index,
-            "pts": frame.pts,
-            "time_base": [frame.time_base.numerator, frame.time_base.denominator],
-            "time_s": round(frame.time_s, 6),
-            "size": list(found.frame_size),
-            **({"name": frame.name} if frame.name else {}),
-            "instances": entries,
-        }
+        return entries

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from soft_mask_twin import dense_mask
 
-from solo_rt.types import Masks, UInt8
+from solo_rt.types import Frame, Masks, UInt8
 
 
 def make_planes(size: tuple[int, int], pixel_format: str, seed: int = 0) -> tuple[UInt8, ...]:
@@ -17,6 +19,25 @@ def make_planes(size: tuple[int, int], pixel_format: str, seed: int = 0) -> tupl
         rng.integers(0, 256, shape, np.uint8)
         for shape in ([(h, w, 3)] if pixel_format == "rgb24" else [size, half, half])
     )
+
+
+def make_frame(size: tuple[int, int], pixel_format: str, **tags: object) -> Frame:
+    return Frame(make_planes(size, pixel_format), pixel_format, **tags)  # type: ignore[arg-type]
+
+
+def drawn_apart(frame: Frame, draw: Callable[[Frame], Frame]) -> Frame:
+    """Return what `draw` makes of a frame, after checking that it is a picture of its own and the frame as before."""
+    for plane in frame.planes:
+        plane.flags.writeable = False
+    before = [plane.copy() for plane in frame.planes]
+    drawn = draw(frame)
+    assert (drawn.pixel_format, drawn.index, drawn.pts) == (frame.pixel_format, frame.index, frame.pts)
+    for plane, original, result in zip(frame.planes, before, drawn.planes, strict=True):
+        np.testing.assert_array_equal(plane, original)
+        assert not np.shares_memory(plane, result)
+        assert result.flags.writeable
+        assert result.flags.c_contiguous
+    return drawn
 
 
 def weights_of(mask: UInt8, alpha: float, outline: int) -> np.ndarray:

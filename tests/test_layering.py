@@ -15,7 +15,7 @@ LAYERS = [
     {"types", "uri", "colour", "timing", "channel"},
     {"decoders"},
     {"spec"},
-    {"preprocess", "decode", "track", "render"},
+    {"lettering", "legend", "preprocess", "decode", "track", "render"},
     {"source", "sink", "engine"},
     {"stages", "workers", "report", "paths", "pipeline", "model_card", "evaluate", "bench"},
     {"interrupts", "progress", "doctor", "tables", "cli_options", "commands", "cli", "__main__"},

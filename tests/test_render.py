@@ -8,20 +8,17 @@ import sys
 
 import numpy as np
 import pytest
-from overlay_twin import blend_masks, make_planes
+from overlay_twin import blend_masks, drawn_apart, make_frame
 from soft_mask_twin import make_instances, make_masks, random_masks
 
 from solo_rt.errors import UsageError
-from solo_rt.render import PALETTE, Style, plane_colours, render
+from solo_rt.lettering import plane_colours
+from solo_rt.render import PALETTE, Style, render
 from solo_rt.types import Frame, Instances
 
 CLASSES = tuple(f"class {i}" for i in range(40))
 BARE = Style(labels=False)
 SIZES = [(48, 80), (47, 79), (48, 79), (47, 80), (1, 1), (2, 1), (1, 2), (3, 3)]
-
-
-def make_frame(size: tuple[int, int], pixel_format: str, **tags: object) -> Frame:
-    return Frame(make_planes(size, pixel_format), pixel_format, **tags)  # type: ignore[arg-type]
 
 
 def some_instances(size: tuple[int, int], count: int = 6, **changes: object) -> Instances:
@@ -35,16 +32,7 @@ def some_instances(size: tuple[int, int], count: int = 6, **changes: object) -> 
 @pytest.mark.parametrize("size", [(120, 161), (45, 37), (44, 9), *SIZES])
 def test_render_returns_its_own_frame_and_leaves_the_input_alone(pixel_format, size):
     frame = make_frame(size, pixel_format, index=7, pts=3)
-    for plane in frame.planes:
-        plane.flags.writeable = False
-    before = [plane.copy() for plane in frame.planes]
-    drawn = render(frame, some_instances(size), CLASSES)
-    assert (drawn.pixel_format, drawn.index, drawn.pts) == (pixel_format, 7, 3)
-    for plane, original, result in zip(frame.planes, before, drawn.planes, strict=True):
-        np.testing.assert_array_equal(plane, original)
-        assert not np.shares_memory(plane, result)
-        assert result.flags.writeable
-        assert result.flags.c_contiguous
+    drawn = drawn_apart(frame, lambda given: render(given, some_instances(size), CLASSES))
     if size[0] * size[1] > 9:
         assert any((a != b).any() for a, b in zip(frame.planes, drawn.planes, strict=True))
 

@@ -43,6 +43,8 @@ def test_a_semantic_model_has_one_output_and_it_is_as_large_as_the_input():
     assert STREET_SPEC.decoder.output_type == "uint8"
     logits = replace(STREET_SPEC, decoder=replace(STREET_SPEC.decoder, output="logits"))
     assert logits.output_shapes == {"logits": (1, 3, 24, 40)}
+    coarse = replace(STREET_SPEC, decoder=replace(STREET_SPEC.decoder, output="coarse"))
+    assert coarse.output_shapes == {"coarse": (1, -1, -1, 3)}
     assert logits.decoder.output_type == TINY_SPEC.decoder.output_type == "float32"
 
 
@@ -128,7 +130,7 @@ def test_decoder_that_cannot_be_is_refused(values, message):
         ({"palette": ((0, 0, 256),)}, r"three values in 0\.\.255, got \(0, 0, 256\)"),
         ({"palette": ((0, 0),)}, r"three values in 0\.\.255, got \(0, 0\)"),
         ({"unpainted": (3,)}, r"unpainted classes below 3, got \(3,\)"),
-        ({"output": "scores"}, "expected output labels or logits, got 'scores'"),
+        ({"output": "scores"}, "expected output labels, logits or coarse, got 'scores'"),
     ],
 )
 def test_semantic_decoder_that_cannot_be_is_refused(values, message):

@@ -1,8 +1,14 @@
-"""Checkpoints: what is in them, and writing them so that a kill at any moment leaves a whole one."""
+"""Checkpoints: what is in them, and writing them so that a kill at any moment leaves a whole one.
+
+A checkpoint `x.pt` has its SHA-256 beside it in `x.pt.sha256`, in the form that `sha256sum -c` reads. A run keeps its
+last few as `step-00000250.pt` in its folder; `last.pt` is a link to the newest and `best.pt` to the best measured.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from solo_rt.errors import UsageError
+from solo_rt.decoders import Rgb
+from solo_rt.errors import SinkError, UsageError
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)  # format 1 has another `training`: it can be exported and be started from, not resumed
+CHUNK = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,30 +34,127 @@ class Checkpoint:
     step: int
     training: dict[str, Any]  # the loop's own state; empty in a checkpoint that is only to be used
     provenance: dict[str, Any]  # fields of spec.Provenance
+    palette: tuple[Rgb, ...] = ()  # one colour per class; empty where the data set names none
+    unpainted: tuple[int, ...] = ()  # classes that are left out of pictures, such as a background
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write `checkpoint` to `path`, replacing it in one step."""
+    """Write `checkpoint` to `path`, replacing it in one step; after a return it outlives a power cut.
+
+    Raises: SinkError, leaving what was there, when it cannot be written.
+    """
     record = {"format": FORMAT, **{name: getattr(checkpoint, name) for name in Checkpoint.__slots__}}
     temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:
-        torch.save(record, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            torch.save(record, file)
+            file.flush()
+            os.fsync(file.fileno())
+        digest = _digest(temporary)
+        _digest_path(path).unlink(
+            missing_ok=True
+        )  # so that a kill leaves a file without a digest, not with a wrong one
+        temporary.replace(path)
+        _write_text(_digest_path(path), f"{digest}  {path.name}\n")
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:  # torch turns what the file raises into RuntimeError
+        if temporary.is_file():
+            temporary.unlink()
+        raise SinkError(f"cannot write checkpoint {path}: {error}; free some space or choose another --out") from error
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Return the checkpoint at `path`. Only tensors and plain values are read, never code.
 
-    Raises: UsageError when there is no file, or it is not one of ours.
+    Raises: UsageError when there is no file, it is not what was written, or it is not one of ours.
     """
     if not path.is_file():
         raise UsageError(f"no checkpoint at {path}; train one with solo-rt train")
+    path = path.resolve()  # of `last.pt`, the file it is a link to
+    digest = _digest_path(path)
+    if digest.is_file() and digest.read_text(errors="replace").split()[:1] != [_digest(path)]:
+        raise UsageError(f"{path} is damaged: its SHA-256 is not that in {digest.name}; use another checkpoint")
     try:
         record = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its unpickler and zip reader raise
         raise UsageError(f"{path} is not a readable checkpoint ({type(error).__name__})") from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise UsageError(f"{path} is not a solo-rt checkpoint of format {FORMAT}")
-    return Checkpoint(**{name: record[name] for name in Checkpoint.__slots__})
+    if not isinstance(record, dict) or record.get("format") not in READABLE:
+        raise UsageError(f"{path} is not a solo-rt checkpoint of format {READABLE[0]} to {READABLE[-1]}")
+    return Checkpoint(**{name: record[name] for name in Checkpoint.__slots__ if name in record})
+
+
+def save_step(checkpoint: Checkpoint, folder: Path, *, keep: int, best: bool = False) -> Path:
+    """Write the checkpoint of a run to its `folder` and return the path; `best` is whether it is the best so far.
+
+    The newest `keep` are kept, and the best. Raises: SinkError.
+    """
+    path = folder / f"step-{checkpoint.step:08d}.pt"
+    save_checkpoint(checkpoint, path)
+    try:
+        for name in ("last.pt", "best.pt") if best else ("last.pt",):
+            link = folder / f"{name}.part"
+            link.unlink(missing_ok=True)
+            link.symlink_to(path.name)
+            link.replace(folder / name)
+        _sync_folder(folder)
+        for old in _steps(folder)[keep:]:
+            if old.name != (folder / "best.pt").resolve().name:
+                old.unlink()
+                _digest_path(old).unlink(missing_ok=True)
+    except OSError as error:
+        raise SinkError(f"cannot keep the checkpoints of {folder} in order: {error}; choose another --out") from error
+    return path
+
+
+def newest_checkpoint(folder: Path, on_damaged: Callable[[str], None]) -> Path | None:
+    """Return the newest whole checkpoint of a run, or None without any; `on_damaged(why)` hears of each passed over."""
+    for path in _steps(folder):
+        try:
+            if not _digest_path(path).is_file():
+                raise UsageError(f"{path} has no {_digest_path(path).name} beside it")
+            load_checkpoint(path)
+        except UsageError as error:
+            on_damaged(str(error))
+        else:
+            return path
+    return None
+
+
+def holds_run(folder: Path) -> bool:
+    """Return whether a run has left anything in `folder` that a new one would mix with."""
+    return bool(_steps(folder)) or (folder / "last.pt").exists()
+
+
+def _steps(folder: Path) -> list[Path]:
+    """Return the checkpoints of a run, newest first."""
+    return sorted(folder.glob("step-*.pt"), reverse=True)
+
+
+def _digest_path(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make renames in `folder` outlive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

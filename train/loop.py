@@ -1,184 +1,242 @@
-"""The training loop."""
+"""The training loop: from a recipe, a data set and settings to a folder with checkpoints, a log and its curves."""
 
 from __future__ import annotations
 
-import json
-import math
+import logging
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor
+from solo_rt.errors import SinkError, UsageError
+from solo_rt.train.checkpoint import Checkpoint, holds_run, load_checkpoint, newest_checkpoint, save_step
+from solo_rt.train.curves import draw_curves
+from solo_rt.train.data.batches import Part, fetch, load_parts, share_of
+from solo_rt.train.distributed import Job, join_job
+from solo_rt.train.initial import load_backbone, start_from
+from solo_rt.train.log import RunLog, read_log, require_tensorboard
+from solo_rt.train.recipes import Recipe, count_steps
+from solo_rt.train.settings import Settings
+from solo_rt.train.state import TrainingState
+from solo_rt.train.task import Task, make_task
 
-from solo_rt.errors import SoloRTError, UsageError
-from solo_rt.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from solo_rt.train.data.batches import load_parts
-from solo_rt.train.data.samples import Batch
-from solo_rt.train.data.world_dataset import WorldDataset
-from solo_rt.train.losses import solo_losses
-from solo_rt.train.models import build_model
-from solo_rt.train.models.solov2 import VARIANTS, SoloV2
-from solo_rt.train.recipes import Phase, Recipe
-from solo_rt.train.targets import assign
-from solo_rt.train.task import make_task
+DIVISOR = 32  # of the sides of an instance network's input
+WINDOW = 20  # steps over which speed is averaged
 
-SAVE_EVERY = 250  # steps
-LOG_EVERY = 20
+log = logging.getLogger("solo_rt.train")
 
-OnStep = Callable[[int, dict[str, float]], None]
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is, after a step."""
+
+    step: int
+    steps: int
+    values: dict[str, float]  # losses, rate and norm of the gradient of this step
+    pictures_per_second: float  # of the last steps, over all processes
+    waiting: float  # share of the time that the last steps waited for data
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run left."""
+
+    checkpoint: Path  # `last.pt` in the folder of the run
+    step: int
+    stopped: bool  # before its end, on request
 
 
 def train(
     recipe: Recipe,
     out: Path,
+    settings: Settings,
     *,
-    seed: int = 0,
-    device: str = "cpu",
-    workers: int = 1,
-    resume: bool = False,
-    command: str = "",
-    on_step: OnStep = lambda step, values: None,
-) -> Path:
-    """Train on the procedural world and return the path of the checkpoint, `out/last.pt`.
+    stop: threading.Event | None = None,
+    on_start: Callable[[str], None] = lambda line: None,
+    on_step: Callable[[Progress], None] = lambda progress: None,
+) -> Outcome:
+    """Train until the recipe ends, `stop` is set or `settings.max_steps` are done, and return what is in `out`.
 
-    Writes `out/log.jsonl`, one line every few steps. `on_step(step, values)` is called after each step.
-    Raises: UsageError when `out` holds a run and `resume` is off, or the other way round;
-    SoloRTError when the loss is no longer finite.
+    Every process of a job started by torchrun calls it alike; the leading one writes checkpoints, `log.jsonl` and
+    `curves.png`, and calls `on_start` with lines that say what is done and `on_step` after each step.
+    Raises: UsageError for arguments that do not fit each other, the data or the run in `out`; SoloRTError when a loss
+    is not finite or a process is lost; SinkError when the last checkpoint cannot be written.
     """
-    path = out / "last.pt"
-    if path.exists() != resume:
-        raise UsageError(
-            f"{out} already holds a run; choose another folder or --resume"
-            if path.exists()
-            else f"nothing to resume in {out}"
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    run = _Run(recipe, seed=seed, device=torch.device(device), command=command)
-    if resume:
-        run.restore(load_checkpoint(path))
-    started, already = time.monotonic(), run.hours
-    with (out / "log.jsonl").open("a") as file:
-        for phase, batch in _batches(recipe, seed=seed, workers=workers, done=run.step):
-            values = run.advance(phase, batch)
-            run.hours = already + (time.monotonic() - started) / 3600
-            on_step(run.step, values)
-            if run.step % LOG_EVERY == 0:
-                file.write(json.dumps({"step": run.step, **values}) + "\n")
-                file.flush()
-            if run.step % SAVE_EVERY == 0 or run.step == recipe.steps:
-                save_checkpoint(run.checkpoint(), path)
-    return path
+    if settings.tensorboard:
+        require_tensorboard()
+    stop = stop or threading.Event()
+    with join_job(settings.device, timeout=settings.timeout) as job:
+        say = on_start if job.leads else lambda line: None
+        state, task = _begin(recipe, out, settings, job, say)
+        recipe = state.recipe
+        say(f"{recipe.model}, {len(state.classes)} classes, {recipe.steps} steps on {job.size} x {job.device}")
+        stopped = False
+        with ExitStack() as stack:
+            if job.leads:
+                _make_folder(out)
+                run_log = stack.enter_context(RunLog(out, step=state.step, tensorboard=settings.tensorboard))
+            began, hours = time.monotonic(), state.hours
+            end = min(recipe.steps, settings.max_steps or recipe.steps)
+            for progress, stopped in _steps(state, task, end, stop):
+                state.hours = hours + (time.monotonic() - began) / 3600
+                final = stopped or state.step == end
+                due = state.step % settings.save_every == 0
+                measured, best = _measure(state, task) if due or state.step == recipe.steps else ({}, False)
+                if not job.leads:
+                    continue
+                on_step(progress)
+                if measured or state.step % settings.log_every == 0 or state.step == recipe.steps:
+                    run_log.write(state.step, {**progress.values, **measured})
+                if due or final:
+                    _save(state, out, best=best, final=final)
+        if job.leads:
+            draw_curves(read_log(out / "log.jsonl"), out / "curves.png")
+    return Outcome(out / "last.pt", state.step, stopped or state.step < recipe.steps)
 
 
-def _batches(recipe: Recipe, *, seed: int, workers: int, done: int) -> Iterator[tuple[Phase, Any]]:
-    """Yield the batches from step `done` on. What a batch holds depends on the seed and its step alone."""
-    first = 0
+def _begin(
+    recipe: Recipe, out: Path, settings: Settings, job: Job, say: Callable[[str], None]
+) -> tuple[TrainingState, Task]:
+    """Return the state to go on from, a resumed one or a new one with its initial weights, and the first task."""
+    checkpoint = _find_checkpoint(out, settings, job)
+    task = _make_task(recipe, settings, 0)
+    recipe = count_steps(recipe, len(task.data))
+    was_frozen = checkpoint is not None and '"frozen": true' in checkpoint.training.get("recipe", "")
+    if recipe.frozen and not (settings.init or settings.backbone_weights or was_frozen):
+        recipe = replace(recipe, frozen=False)
+        say("the backbone starts from nothing, so none of it is frozen; give it --backbone-weights")
+    batch = recipe.phases[0].batch
+    if recipe.lr_batch is not None and recipe.lr_batch != batch:
+        rate = recipe.lr * batch / recipe.lr_batch
+        say(f"lr {recipe.lr:g} is for {recipe.lr_batch} pictures a step; scaled to {rate:.3g} for {batch}")
+    state = TrainingState(recipe, task, settings, job)
+    divisor = getattr(state.model, "size_divisor", DIVISOR)
+    for phase in recipe.phases:
+        share_of(phase.batch, parts=settings.accumulate, size=job.size)
+        if any(side % divisor for side in phase.imgsz):
+            height, width = phase.imgsz
+            raise UsageError(f"expected an input size divisible by {divisor}, got {height}x{width}; change --imgsz")
+    if settings.val and task.measure is None:
+        raise UsageError(f"--val: a {recipe.model} is measured with solo-rt eval")
+    if checkpoint is None and settings.init:
+        fit = start_from(settings.init, state.model, name=recipe.model, classes=task.data.classes)
+        say(f"{settings.init}: {fit.describe()}")
+    if checkpoint is None and settings.backbone_weights:
+        say(f"{settings.backbone_weights}: {load_backbone(settings.backbone_weights, state.model).describe()}")
+    state.begin()
+    if checkpoint is not None:
+        state.restore(checkpoint)
+        say(f"resumed at step {state.step}")
+        before = checkpoint.training["processes"]
+        if before != job.size:
+            say(f"the run had {before} processes and has {job.size} now: the same batches, but rounded differently")
+    return state, task
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make {out}: {error.strerror}; choose another --out") from error
+
+
+def _find_checkpoint(out: Path, settings: Settings, job: Job) -> Checkpoint | None:
+    """Return the checkpoint to resume, the same in every process, or None to start anew."""
+    if settings.resume == "off":
+        if holds_run(out):
+            raise UsageError(f"{out} already holds a run; choose another folder or --resume auto")
+        return None
+    if settings.resume != "auto":
+        return load_checkpoint(Path(settings.resume))
+    found = newest_checkpoint(out, lambda why: log.warning("passed over: %s", why)) if job.leads else None
+    path = job.agree(str(found or ""))
+    if not path and job.leads and holds_run(out):
+        log.warning("%s holds no whole checkpoint; starting anew", out)
+    return load_checkpoint(Path(path)) if path else None
+
+
+def _make_task(recipe: Recipe, settings: Settings, number: int) -> Task:
+    """Return the task of phase `number`."""
+    return make_task(
+        recipe,
+        settings.data,
+        imgsz=recipe.phases[number].imgsz,
+        augment=settings.augment,
+        seed=settings.seed * 10 + number,
+    )
+
+
+def _steps(state: TrainingState, task: Task, end: int, stop: threading.Event) -> Iterator[tuple[Progress, bool]]:
+    """Take steps up to number `end` and yield, after each, how far we are and whether to stop here."""
+    recipe, settings, job = state.recipe, state.settings, state.job
+    last = 0
     for number, phase in enumerate(recipe.phases):
-        skip = max(0, done - first)
-        first += phase.steps
-        if skip >= phase.steps:
+        first, last = last, last + phase.steps
+        until = min(last, end)
+        if state.step >= until:
             continue
-        task = make_task(recipe.model, "world:", imgsz=phase.imgsz, seed=seed * 10 + number)
-        steps = range(skip, phase.steps)
+        if number:
+            task = _make_task(recipe, settings, number)
         parts = load_parts(
-            task.data, steps=steps, batch=phase.batch, seed=seed, shuffled=task.shuffled, workers=workers
+            task.data,
+            steps=range(state.step - first, until - first),
+            batch=phase.batch,
+            parts=settings.accumulate,
+            rank=job.rank,
+            size=job.size,
+            seed=settings.seed * 10 + number,
+            shuffled=task.shuffled,
+            workers=settings.workers,
+            pin=job.device.type == "cuda",
         )
-        for part in parts:
-            yield phase, part.batch
+        data = _Timed(fetch(parts, job.device))
+        recent: deque[tuple[float, float]] = deque([(time.perf_counter(), 0.0)], maxlen=WINDOW)
+        while state.step < until:
+            values, stopped = state.advance(data, task.losses, names=task.data.name, stop=stop.is_set)
+            recent.append((time.perf_counter(), data.seconds))
+            seconds, waited = (max(b - a, 1e-9) for a, b in zip(recent[0], recent[-1], strict=True))
+            speed = (len(recent) - 1) * phase.batch / seconds
+            yield Progress(state.step, recipe.steps, values, speed, waited / seconds), stopped
+            if stopped:
+                return
 
 
-class _Run:
-    """A model being trained: weights, their average, optimiser and position in the schedule."""
+class _Timed:
+    """Passes on what `parts` yields and counts the `seconds` it takes to."""
 
-    def __init__(self, recipe: Recipe, *, seed: int, device: torch.device, command: str) -> None:
-        torch.manual_seed(seed)
-        self.recipe, self.seed, self.device, self.command = recipe, seed, device, command
-        self.step, self.hours = 0, 0.0
-        self.model = build_model(recipe.model, len(WorldDataset.classes)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average: dict[str, Tensor] = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(_parameter_groups(self.model, recipe.weight_decay), lr=recipe.lr)
-        self.cuda = device.type == "cuda"
-        self.scaler = torch.amp.GradScaler("cuda", enabled=self.cuda)
+    def __init__(self, parts: Iterator[Part]) -> None:
+        self._parts, self.seconds = parts, 0.0
 
-    def advance(self, phase: Phase, batch: Batch) -> dict[str, float]:
-        """Take one optimiser step and return what to log."""
-        recipe = self.recipe
-        rate = learning_rate(recipe, self.step)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        batch = batch.to(self.device)
-        config = VARIANTS[recipe.model]
-        zoom = phase.imgsz[0] / config.imgsz[0]  # the scale ranges are in pixels of the final input size
-        ranges = [(low * zoom, high * zoom) for low, high in config.scale_ranges]
-        self.model.train()
-        with torch.autocast(self.device.type, dtype=torch.float16, enabled=self.cuda):
-            heads = self.model(batch.images)
-        losses = solo_losses(heads, batch, assign(batch, grids=config.grids, scale_ranges=ranges))
-        values = {name: float(value.detach()) for name, value in losses._asdict().items()}
-        if not math.isfinite(values["total"]):
-            raise SoloRTError(f"loss is no longer finite at step {self.step}: {values}; lower the learning rate")
-        self.optimiser.zero_grad(set_to_none=True)
-        self.scaler.scale(losses.total).backward()
-        self.scaler.unscale_(self.optimiser)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip)
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
-        self.step += 1
-        decay = min(recipe.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for name, value in self.model.state_dict().items():
-                if value.is_floating_point():
-                    self.average[name].lerp_(value, 1 - decay)
-                else:
-                    self.average[name].copy_(value)
-        return {**values, "lr": rate, "gradient_norm": float(norm)}
+    def __iter__(self) -> _Timed:
+        return self
 
-    def checkpoint(self) -> Checkpoint:
-        """Return everything needed to export or to go on."""
-        return Checkpoint(
-            model=self.recipe.model,
-            classes=WorldDataset.classes,
-            weights=self.average,
-            step=self.step,
-            training={
-                "weights": self.model.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "scaler": self.scaler.state_dict(),
-            },
-            provenance={
-                "recipe": json.dumps(asdict(self.recipe)),
-                "command": self.command,
-                "data": "procedural world of solo-rt, drawn while training",
-                "seed": self.seed,
-                "training_hours": round(self.hours, 3),
-                "hardware": f"{torch.get_num_threads()} CPU threads" if not self.cuda else torch.cuda.get_device_name(),
-            },
-        )
-
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from `checkpoint`. Raises: UsageError when it belongs to another model or was stripped."""
-        if checkpoint.model != self.recipe.model or not checkpoint.training:
-            raise UsageError(f"checkpoint of {checkpoint.model} cannot be resumed as {self.recipe.model}")
-        self.model.load_state_dict(checkpoint.training["weights"])
-        self.optimiser.load_state_dict(checkpoint.training["optimiser"])
-        self.scaler.load_state_dict(checkpoint.training["scaler"])
-        self.average = {k: v.to(self.device) for k, v in checkpoint.weights.items()}
-        self.step, self.hours = checkpoint.step, float(checkpoint.provenance["training_hours"])
+    def __next__(self) -> Part:
+        began = time.perf_counter()
+        try:
+            return next(self._parts)
+        finally:
+            self.seconds += time.perf_counter() - began
 
 
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """Return the rate of `step`: a linear warm-up, then a cosine down to zero at the last step."""
-    if step < recipe.warmup_steps:
-        return recipe.lr * (step + 1) / recipe.warmup_steps
-    progress = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
-    return recipe.lr * 0.5 * (1 + math.cos(math.pi * progress))
+def _measure(state: TrainingState, task: Task) -> tuple[dict[str, float], bool]:
+    """Return the metrics of the averaged weights, if any are wanted, and whether the first is the best so far."""
+    if not state.settings.val or task.measure is None:
+        return {}, False
+    metrics = task.measure(state.averaged(), state.settings.val, state.job)
+    value = next(iter(metrics.values()))
+    best = value > state.best
+    state.best = max(state.best, value)
+    return metrics, best
 
 
-def _parameter_groups(model: SoloV2, weight_decay: float) -> list[dict[str, Any]]:
-    """Return the parameters in two groups: biases and normalisation are not decayed."""
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+def _save(state: TrainingState, out: Path, *, best: bool, final: bool) -> None:
+    """Write a checkpoint; a failure ends only a run that would lose its last one."""
+    try:
+        save_step(state.snapshot(), out, keep=state.settings.keep, best=best)
+    except SinkError as error:
+        if final:
+            raise
+        log.warning("%s; the run goes on with the checkpoint before", error)

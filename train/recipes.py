@@ -1,19 +1,25 @@
-"""How each shipped or published model is trained."""
+"""How each shipped or published model is trained: data, no code."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from solo_rt.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stretch of training at one input size."""
+    """A stretch of training at one input size; its length is given in steps or in epochs."""
 
-    imgsz: tuple[int, int]
-    steps: int
-    batch: int
+    imgsz: tuple[int, int]  # height, width of the network input, or of the crop
+    batch: int  # pictures per optimiser step, over all processes
+    steps: int = 0
+    epochs: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(self.imgsz) < 1 or self.batch < 1 or self.steps < 0 or (self.steps > 0) == (self.epochs > 0):
+            raise UsageError(f"a phase needs a size, a batch and either steps or epochs, got {self}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,33 +28,243 @@ class Recipe:
 
     model: str
     phases: tuple[Phase, ...]
-    lr: float  # peak learning rate of AdamW, reached after the warm-up, then a cosine to zero over all phases
+    optimiser: Literal["adamw", "sgd"]  # sgd has a momentum of 0.9
+    lr: float  # peak learning rate, reached after the warm-up
+    lr_batch: int | None  # pictures per step that `lr` is meant for: other batches scale it linearly; None: no scaling
     weight_decay: float
-    warmup_steps: int
-    clip: float  # L2 norm of the gradient
-    ema: float  # decay of the averaged weights, which are what is exported
+    decayed: Literal["all", "weights"]  # "weights": no decay of biases, normalisation and depthwise kernels
+    schedule: Literal["constant", "cosine", "poly", "steps"]
+    warmup_steps: int = 0
+    warmup_from: float = 1 / 3  # of the peak
+    clip: float | None = None  # L2 norm of the gradient
+    ema: float = 0.0  # decay of the averaged weights, which are what is exported; 0: the weights themselves are
+    head_lr: float = 1.0  # times the rate of the backbone
+    frozen: bool = False  # stem and first stage fixed, batch norm as it came: for a backbone that comes with weights
+    scales: tuple[int, tuple[int, ...]] | None = None  # longest side of a picture, choices of the shortest; None: imgsz
+    hard_pixels: bool = False  # semantic pictures: learn from the hard pixels only
+
+    def __post_init__(self) -> None:
+        if not self.lr > 0 or not 0 <= self.ema < 1 or not 0 <= self.warmup_from <= 1 or not self.phases:
+            raise UsageError(f"a recipe needs a positive rate, an average decay in [0, 1) and phases, got {self}")
 
     @property
     def steps(self) -> int:
         return sum(phase.steps for phase in self.phases)
 
+    def phase_at(self, step: int) -> Phase:
+        """Return the phase that holds `step`; past the end, the last."""
+        for phase in self.phases:
+            if step < phase.steps:
+                return phase
+            step -= phase.steps
+        return self.phases[-1]
+
+
+def count_steps(recipe: Recipe, pictures: int) -> Recipe:
+    """Return the recipe with epochs of `pictures` turned into steps; warming up takes at most a tenth of them."""
+    phases = [
+        replace(phase, epochs=0.0, steps=max(1, round(phase.epochs * pictures / phase.batch)))
+        if phase.epochs
+        else phase
+        for phase in recipe.phases
+    ]
+    warmup_steps = min(recipe.warmup_steps, sum(phase.steps for phase in phases) // 10)
+    return replace(recipe, phases=tuple(phases), warmup_steps=warmup_steps)
+
+
+def find_recipe(model: str, data: str) -> str:
+    """Return the name of the recipe for `model` on `data`: `MODEL-SCHEME` where there is one, else `MODEL`.
+
+    A model without either has the recipe of its family: pspnet-r50 that of pspnet. Raises: UsageError without any.
+    """
+    stem = model
+    while stem:
+        for name in (f"{stem}-{data.partition(':')[0]}", stem):
+            if name in RECIPES:
+                return name
+        stem = stem.rpartition("-")[0]
+    raise UsageError(f"no recipe for {model!r}; choose one with --recipe: {', '.join(RECIPES)}")
+
+
+def adapt(
+    recipe: Recipe,
+    *,
+    model: str,
+    phases: tuple[Phase, ...] = (),
+    imgsz: tuple[int, int] | None = None,
+    batch: int | None = None,
+    epochs: float | None = None,
+    steps: int | None = None,
+    lr: float | None = None,
+    ema: float | None = None,
+    frozen: bool = True,
+) -> Recipe:
+    """Return the recipe for `model` with what a user wants otherwise; what is None stays.
+
+    `phases` replaces all phases; `imgsz` makes one phase of them, as long as they were, with the batch of the last.
+    Either replaces the scales that a recipe draws pictures at. `steps` or `epochs` then set the length of one phase, or
+    `steps` scales those of several. `lr` is taken as it is, whatever the batch.
+    Raises: UsageError for a length in both units, or one in epochs for several phases.
+    """
+    if steps is not None and epochs is not None:
+        raise UsageError("expected --steps or --epochs, got both")
+    resized = bool(phases) or imgsz is not None
+    phases = phases or recipe.phases
+    if imgsz is not None:
+        last = phases[-1]
+        total = sum(phase.steps for phase in phases)
+        phases = (Phase(imgsz, last.batch, steps=total, epochs=0 if total else last.epochs),)
+    if batch is not None:
+        phases = tuple(replace(phase, batch=batch) for phase in phases)
+    if len(phases) == 1 and (steps or epochs):
+        phases = (replace(phases[0], steps=steps or 0, epochs=epochs or 0.0),)
+    elif epochs is not None:
+        raise UsageError(f"--epochs needs a recipe of one phase, this one has {len(phases)}; give --imgsz, or --steps")
+    elif steps is not None:
+        total = sum(phase.steps for phase in phases)
+        phases = tuple(replace(phase, steps=max(1, round(phase.steps * steps / total))) for phase in phases)
+    return replace(
+        recipe,
+        model=model,
+        phases=phases,
+        scales=None if resized else recipe.scales,
+        lr=recipe.lr if lr is None else lr,
+        lr_batch=recipe.lr_batch if lr is None else None,
+        ema=recipe.ema if ema is None else ema,
+        frozen=recipe.frozen and frozen,
+    )
+
+
+def _world(model: str, *phases: Phase, warmup_steps: int, hard_pixels: bool = False) -> Recipe:
+    """Return a recipe for the procedural world, for a small network on a CPU, from nothing."""
+    return Recipe(
+        model=model,
+        phases=phases,
+        optimiser="adamw",
+        lr=2e-3,
+        lr_batch=None,
+        weight_decay=0.02,
+        decayed="weights",
+        schedule="cosine",
+        warmup_steps=warmup_steps,
+        warmup_from=1 / warmup_steps,
+        clip=10.0,
+        ema=0.998,
+        hard_pixels=hard_pixels,
+    )
+
+
+def _solo(
+    model: str,
+    imgsz: tuple[int, int],
+    scales: tuple[int, tuple[int, ...]],
+    *,
+    epochs: int = 36,
+    warmup_from: float = 0.01,
+) -> Recipe:
+    """Return a row of the official SOLO and SOLOv2 releases: 8 GPUs with two pictures each."""
+    return Recipe(
+        model=model,
+        phases=(Phase(imgsz, 16, epochs=epochs),),
+        optimiser="sgd",
+        lr=0.01,
+        lr_batch=16,
+        weight_decay=1e-4,
+        decayed="all",
+        schedule="steps",
+        warmup_steps=500,
+        warmup_from=warmup_from,
+        clip=35.0,
+        frozen=True,
+        scales=scales,
+    )
+
+
+def _crops(
+    model: str,
+    crop: tuple[int, int],
+    *,
+    lr: float,
+    batch: int,
+    epochs: float = 0,
+    steps: int = 0,
+    weight_decay: float = 1e-4,
+    head_lr: float = 10.0,
+    warmup_steps: int = 0,
+    hard_pixels: bool = False,
+) -> Recipe:
+    """Return a row of the semantic releases: SGD, the polynomial schedule, crops."""
+    return Recipe(
+        model=model,
+        phases=(Phase(crop, batch, steps=steps, epochs=epochs),),
+        optimiser="sgd",
+        lr=lr,
+        lr_batch=batch,
+        weight_decay=weight_decay,
+        decayed="weights",
+        schedule="poly",
+        warmup_steps=warmup_steps,
+        head_lr=head_lr,
+        hard_pixels=hard_pixels,
+    )
+
+
+_SHORT_LIGHT = (512, 480, 448, 416, 384, 352)
+_ONE_SCALE = (1333, (800,))
+_FULL = (1333, (800, 768, 736, 704, 672, 640))
+_LIGHT = (768, _SHORT_LIGHT)
+_LIGHT_512 = (852, _SHORT_LIGHT)
 
 RECIPES: dict[str, Recipe] = {
     # Grids do not depend on the input size, so most of what there is to learn is learnt at a quarter of the cost.
-    "solov2-nano": Recipe(
-        model="solov2-nano",
-        phases=(Phase((128, 224), 3000, 32), Phase((256, 448), 3000, 16)),
-        lr=2e-3,
-        weight_decay=0.02,
-        warmup_steps=300,
-        clip=10.0,
-        ema=0.998,
+    "solov2-nano": _world(
+        "solov2-nano", Phase((128, 224), 32, steps=3000), Phase((256, 448), 16, steps=3000), warmup_steps=300
     ),
+    # Nothing is made finer than 1/8 of the input: the outline of a shape needs the larger pictures of the second phase.
+    "fast-scnn-world": _world(
+        "fast-scnn",
+        Phase((192, 352), 16, steps=2400),
+        Phase((384, 672), 8, steps=1600),
+        warmup_steps=200,
+        hard_pixels=True,
+    ),
+    # SOLO and Decoupled SOLO: github.com/WXinlong/SOLO, configs/solo and configs/decoupled_solo.
+    "solo-r50-1x": _solo("solo-r50", (768, 1344), _ONE_SCALE, epochs=12, warmup_from=1 / 3),
+    "solo-r50": _solo("solo-r50", (768, 1344), _FULL, warmup_from=1 / 3),
+    "solo-r101": _solo("solo-r101", (768, 1344), _FULL, warmup_from=1 / 3),
+    "decoupled-solo-r50-1x": _solo("decoupled-solo-r50", (768, 1344), _ONE_SCALE, epochs=12, warmup_from=1 / 3),
+    "decoupled-solo-r50": _solo("decoupled-solo-r50", (768, 1344), _FULL, warmup_from=1 / 3),
+    "decoupled-solo-r101": _solo("decoupled-solo-r101", (768, 1344), _FULL, warmup_from=1 / 3),
+    "decoupled-solo-light-r50": _solo("decoupled-solo-light-r50", (480, 864), _LIGHT_512, warmup_from=1 / 3),
+    # SOLOv2: the same code base, configs/solov2.
+    "solov2-r50-1x": _solo("solov2-r50", (768, 1344), _ONE_SCALE, epochs=12),
+    "solov2-r50": _solo("solov2-r50", (768, 1344), _FULL),
+    "solov2-r101": _solo("solov2-r101", (768, 1344), _FULL),
+    "solov2-light-r18": _solo("solov2-light-r18", (448, 768), _LIGHT),
+    "solov2-light-r34": _solo("solov2-light-r34", (448, 768), _LIGHT),
+    "solov2-light-r50": _solo("solov2-light-r50", (448, 768), _LIGHT),
+    # Fast-SCNN and the rates of the next ten: github.com/LikeLy-Journey/SegmenTron, on Cityscapes (Fast-SCNN: 68.9 %).
+    "fast-scnn": _crops("fast-scnn", (512, 1024), lr=0.045, batch=12, epochs=1000, weight_decay=4e-5, head_lr=1.0),
+    "cgnet": _crops("cgnet", (512, 1024), lr=0.003, batch=8, epochs=240, head_lr=1.0),
+    "lednet": _crops("lednet", (512, 1024), lr=0.003, batch=8, epochs=240, head_lr=1.0),
+    "enet": _crops("enet", (512, 1024), lr=0.001, batch=8, epochs=240, head_lr=1.0),
+    "espnetv2": _crops("espnetv2", (512, 1024), lr=0.001, batch=8, epochs=240, head_lr=1.0),
+    "icnet": _crops("icnet", (768, 768), lr=0.01, batch=8, epochs=240),
+    "danet": _crops("danet", (768, 768), lr=0.003, batch=8, epochs=240),
+    "denseaspp": _crops("denseaspp", (768, 768), lr=0.003, batch=8, epochs=240),
+    "dunet": _crops("dunet", (768, 768), lr=0.003, batch=8, epochs=240),
+    "encnet": _crops("encnet", (768, 768), lr=0.003, batch=8, epochs=240),
+    "ocnet": _crops("ocnet", (768, 768), lr=0.003, batch=8, epochs=240),
+    "ccnet": _crops("ccnet", (768, 768), lr=0.003, batch=8, epochs=240),
+    # github.com/CoinCheung/BiSeNet, version 1: 75.4 % on Cityscapes val.
+    "bisenet": _crops(
+        "bisenet", (1024, 1024), lr=0.01, batch=16, steps=80_000, weight_decay=5e-4, warmup_steps=1000, hard_pixels=True
+    ),
+    # github.com/hszhao/semseg, on Cityscapes.
+    "pspnet": _crops("pspnet", (713, 713), lr=0.01, batch=16, epochs=200),
+    "psanet": _crops("psanet", (713, 713), lr=0.01, batch=16, epochs=200),
+    # Chen et al. 2017, section 4.1, for the crop of their Cityscapes model.
+    "deeplabv3": _crops("deeplabv3", (769, 769), lr=0.007, batch=16, steps=90_000, head_lr=1.0),
+    # github.com/Tramac/awesome-semantic-segmentation-pytorch.
+    "fcn": _crops("fcn", (480, 480), lr=1e-4, batch=4, epochs=60),
 }
-
-
-def find_recipe(name: str) -> Recipe:
-    """Return the recipe `name`. Raises: UsageError for an unknown name."""
-    if name not in RECIPES:
-        raise UsageError(f"no recipe for {name!r}; there is one for: {', '.join(RECIPES)}")
-    return RECIPES[name]

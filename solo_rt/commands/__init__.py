@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from solo_rt.commands.demo_data import demo_data
 from solo_rt.commands.doctor import doctor
+from solo_rt.commands.download import download
 from solo_rt.commands.evaluate import evaluate
 from solo_rt.commands.export import export
 from solo_rt.commands.inspect import inspect
@@ -15,6 +16,7 @@ COMMANDS = (
     inspect,
     doctor,
     demo_data,
+    download,
     train,
     evaluate,
     export,

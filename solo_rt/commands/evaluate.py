@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from solo_rt.cli_options import as_json, print_json, verbose
+from solo_rt.commands.evaluate_semantic import evaluate_semantic, is_semantic
 from solo_rt.commands.extras import require_torch, show_progress
 from solo_rt.errors import UsageError
 
@@ -23,20 +24,26 @@ if TYPE_CHECKING:
 
 @click.command(name="eval")
 @click.option("--model", metavar="NAME|FILE", help="Shipped model, .onnx file or checkpoint.  [default: solov2-nano]")
-@click.option("--data", metavar="URI", help="coco:DIR, coco:FILE.json,DIR, casia:DIR or cityscapes:DIR.")
+@click.option(
+    "--data", metavar="URI", help="coco:, casia: or cityscapes:DIR; labels of pixels: also folder:, voc:, ade20k: ..."
+)
 @click.option("--split", type=click.Choice(["train", "val"]), default="val", show_default=True)
 @click.option("--max-images", type=click.IntRange(min=1), help="Only the first ones, in the order of their ids.")
-@click.option("--results", type=click.Path(path_type=Path), help="Write the detections in COCO's results format.")
+@click.option(
+    "--results", type=click.Path(path_type=Path), help="Write the detections in COCO's format, or the counts."
+)
 @click.option(
     "--pictures", type=click.Path(path_type=Path), help="Draw the first pictures, truth beside finds: a .png."
 )
 @click.option("--exact", is_flag=True, help="Enlarge masks and pad pictures as the published code does; slow.")
 @click.option("--conf", type=click.FloatRange(0, 1), default=0.0, help="Lowest score that counts.  [default: all]")
+@click.option("--scales", metavar="A,B", help="Sizes to look at a picture in, for labels of pixels.  [default: 1]")
+@click.option("--flip", is_flag=True, help="Look at each picture mirrored too, for labels of pixels.")
 @click.option("--shard", metavar="I/N", help="Only write what part I of N finds to --results, for --merge.")
 @click.option("--merge", is_flag=True, help="Score FILES, the --results of all shards.")
 @click.option("--backend", default="auto", show_default=True, help="onnxruntime or openvino.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or cuda:N.")
-@click.option("--record", is_flag=True, help='Write AP, AP50 and AP75 into the model file; needs the extra "train".')
+@click.option("--record", is_flag=True, help='Write AP or mIoU into the model file; needs the extra "train".')
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @as_json
 @verbose
@@ -49,6 +56,8 @@ def evaluate(
     pictures: Path | None,
     exact: bool,
     conf: float,
+    scales: str | None,
+    flip: bool,
     shard: str | None,
     merge: bool,
     backend: str,
@@ -57,12 +66,33 @@ def evaluate(
     files: tuple[Path, ...],
     as_json: bool,
 ) -> int:
-    """Measure COCO mask AP through the run time, and Cityscapes' AP on Cityscapes.
+    """Measure COCO mask AP through the run time, and Cityscapes' AP on Cityscapes; or the IoU of labels of pixels.
 
     The classes that the model and the data set have in common are measured, matched by name. Several processes share
     the work with --shard; solo-rt eval --merge FILES puts their results together.
     """
     part = _check(data, model=model, shard=shard, results=results, pictures=pictures, merge=merge, files=files)
+    if is_semantic(model, files):
+        if exact or conf:
+            raise UsageError("--exact and --conf are for models that find instances; leave them out")
+        return evaluate_semantic(
+            model,
+            data or "",
+            split=split,
+            max_images=max_images,
+            shard=part,
+            files=files,
+            scales=scales,
+            flip=flip,
+            results=results,
+            pictures=pictures,
+            backend=backend,
+            device=device,
+            record=record,
+            as_json=as_json,
+        )
+    if scales is not None or flip:
+        raise UsageError("--scales and --flip are for models that give every pixel a class; leave them out")
     if merge:
         from solo_rt.evaluate.shards import merge_parts
 

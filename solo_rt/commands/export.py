@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -14,14 +15,25 @@ from solo_rt.commands.extras import require_torch
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The .onnx file to write.")
 @click.option("--imgsz", type=Size("HxW"), help="Network input, height x width.  [default: the model's own]")
+@click.option(
+    "--output-kind",
+    type=click.Choice(["labels", "logits", "coarse"]),
+    help="What a semantic network gives; coarse logits are the fastest on a CPU.  [default: labels]",
+)
 @as_json
 @verbose
-def export(checkpoint: Path, output: Path, imgsz: tuple[int, int] | None, as_json: bool) -> int:
+def export(
+    checkpoint: Path,
+    output: Path,
+    imgsz: tuple[int, int] | None,
+    output_kind: Literal["labels", "logits", "coarse"] | None,
+    as_json: bool,
+) -> int:
     """Turn a checkpoint into an ONNX file. Fails if ONNX Runtime does not reproduce PyTorch."""
     require_torch("export")
     from solo_rt.train.export import export as write_onnx
 
-    errors = write_onnx(checkpoint, output, imgsz=imgsz)
+    errors = write_onnx(checkpoint, output, imgsz=imgsz, output_kind=output_kind)
     if as_json:
         print_json({"output": str(output), "relative_errors": errors})
     else:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import click
 
@@ -13,7 +14,7 @@ from solo_rt.errors import UsageError
 
 LOG_SECONDS = 10.0  # between two log lines where there is no terminal
 
-Show = Callable[[int, int, str], None]  # steps done, of how many, and what to say
+Show = Callable[[int, int, str], None]  # steps done, of how many, and what to say, in lines that are joined in a log
 
 
 def require_torch(command: str) -> None:
@@ -30,19 +31,30 @@ def show_progress() -> Iterator[Show]:
     """Give a function that shows progress on stderr: a bar on a terminal, a line now and then elsewhere."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
     if not sys.stderr.isatty():
         shown_at = time.monotonic()
+        first: tuple[float, int] | None = None  # when we were first told, and how much was done by then
 
         def log(done: int, total: int, text: str) -> None:
-            nonlocal shown_at
-            if time.monotonic() - shown_at >= LOG_SECONDS:
-                shown_at = time.monotonic()
-                click.echo(f"{done}/{total} {text}", err=True)
+            nonlocal shown_at, first
+            now = time.monotonic()
+            first = first or (now, done)
+            if now - shown_at >= LOG_SECONDS:
+                shown_at = now
+                left = (now - first[0]) / max(1, done - first[1]) * (total - done)
+                text = text.replace("\n", ", ")
+                click.echo(f"{done}/{total} {text}, {timedelta(seconds=round(left))} left", err=True)
 
         yield log
         return
-    columns = (MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    columns = (
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=20),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as bar:
         task = bar.add_task("")
         yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)

@@ -14,9 +14,10 @@ from solo_rt.errors import UsageError
 @click.option("--output", multiple=True, metavar="URI", help="What to write, by extension: video, .jsonl, folder/.")
 @click.option("--save-jsonl", metavar="FILE", help="Write one JSON record per frame.")
 @click.option("--save-images", metavar="DIR", help="Write annotated pictures into a folder.")
+@click.option("--save-labels", metavar="DIR", help="Write class ids as PNG files, one per frame; semantic models.")
 @click.option("--contact-sheet", metavar="FILE", help="Write one picture of the whole run, .png or .jpg.")
-@click.option("--conf", default=0.25, show_default=True, help="Lowest score of an instance.")
-@click.option("--max-det", default=100, show_default=True, help="Most instances per frame.")
+@click.option("--conf", type=float, help="Lowest score of an instance.  [default: 0.25]")
+@click.option("--max-det", type=int, help="Most instances per frame.  [default: 100]")
 @click.option("--classes", metavar="A,B", help="Classes to keep.  [default: all]")
 @click.option("--max-frames", type=int, help="End after this many results.")
 @click.option("--max-fps", type=float, help="Leave frames out so that at most this many per second remain.")
@@ -33,9 +34,10 @@ def run(
     output: tuple[str, ...],
     save_jsonl: str | None,
     save_images: str | None,
+    save_labels: str | None,
     contact_sheet: str | None,
-    conf: float,
-    max_det: int,
+    conf: float | None,
+    max_det: int | None,
     classes: str | None,
     max_frames: int | None,
     max_fps: float | None,
@@ -71,7 +73,8 @@ def run(
         raise UsageError(f"--save-jsonl {save_jsonl}: expected a file that ends in .jsonl")
     if contact_sheet is not None and not contact_sheet.endswith((".png", ".jpg")):
         raise UsageError(f"--contact-sheet {contact_sheet}: expected a file that ends in .png or .jpg")
-    outputs = [*output, *filter(None, [save_jsonl, save_images and save_images.rstrip("/") + "/", contact_sheet])]
+    folders = [save_images and save_images.rstrip("/") + "/", save_labels and f"labels:{save_labels}"]
+    outputs = [*output, *filter(None, [save_jsonl, *folders, contact_sheet])]
     with Interrupts() as interrupts, Reporter(interrupts, quiet=quiet) as reporter:
 
         def begin(info: SourceInfo, engine: Engine) -> None:

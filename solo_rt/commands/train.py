@@ -1,39 +1,180 @@
-"""`solo-rt train`."""
+"""`solo-rt train`, and the same as `torchrun ... -m solo_rt.train`."""
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from solo_rt.cli_options import verbose
+from solo_rt.cli_options import Size, verbose
 from solo_rt.commands.extras import require_torch, show_progress
+from solo_rt.errors import UsageError
+
+if TYPE_CHECKING:
+    from solo_rt.train.loop import Progress
+
+UNLISTED = ("total", "lr", "gradient_norm")  # values of a step that are no parts of the loss
+
+Positive = click.IntRange(min=1)
+File = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+class PhaseType(click.ParamType):  # type: ignore[type-arg]
+    """A stretch of training, written HxW:STEPS:BATCH."""
+
+    name = "HxW:STEPS:BATCH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return size, steps and batch."""
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).split(":")
+        if len(parts) != 3 or not all(part.isdecimal() and int(part) > 0 for part in parts[1:]):
+            self.fail(f"expected {self.name} like 256x448:3000:16, got {value!r}", param, ctx)
+        return Size("HxW").convert(parts[0], param, ctx), int(parts[1]), int(parts[2])
 
 
 @click.command()
-@click.option("--model", default="solov2-nano", show_default=True, help="The recipe to follow.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/MODEL]")
+@click.option("--model", default="solov2-nano", show_default=True, help="The network to train.")
+@click.option("--data", default="world:", show_default=True, metavar="URI", help="Data set, such as coco:DIR.")
+@click.option("--recipe", metavar="NAME", help="How to train it.  [default: the recipe of the model]")
+@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Times to go through the data.")
+@click.option("--steps", type=Positive, help="Optimiser steps, instead of epochs.")
+@click.option("--phase", type=PhaseType(), multiple=True, help="Instead of the recipe's phases; may be repeated.")
+@click.option("--imgsz", type=Size("HxW"), help="Network input, height x width.")
+@click.option("--batch", type=Positive, help="Pictures per step, over all processes.")
+@click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="Peak learning rate, taken as it is.")
+@click.option("--ema", type=click.FloatRange(0, 1, max_open=True), help="Decay of the averaged weights; 0: no average.")
+@click.option("--freeze/--no-freeze", default=True, help="Freeze what the recipe freezes.  [default: freeze]")
+@click.option("--augment/--no-augment", default=True, help="Change pictures at random.  [default: augment]")
+@click.option("--accumulate", type=Positive, default=1, show_default=True, help="Parts to compute a batch in.")
+@click.option("--amp", type=click.Choice(["off", "bf16", "fp16"]), help="Precision.  [default: off, on CUDA bf16]")
+@click.option("--compile", "compiled", is_flag=True, help="Compile the network with torch.compile.")
+@click.option("--channels-last/--no-channels-last", default=True, help="Memory layout.  [default: channels-last]")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N; under torchrun cpu or cuda.")
+@click.option("--sync-bn", is_flag=True, help="Batch normalisation over all processes, on GPUs.")
+@click.option("--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Processes loading pictures.")
 @click.option("--seed", default=0, show_default=True, help="Of the weights and of the data.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
-@click.option("--workers", default=1, show_default=True, help="Processes that draw training pictures.")
-@click.option("--resume", is_flag=True, help="Go on where the run in --out was left.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/MODEL]")
+@click.option(
+    "--resume", default="off", show_default=True, metavar="auto|off|FILE", help="Go on with the run in --out."
+)
+@click.option("--init", type=File, help="Checkpoint to start from; takes what fits.")
+@click.option("--backbone-weights", type=File, help="ImageNet weights with torchvision's names.")
+@click.option("--keep", type=Positive, default=3, show_default=True, help="Checkpoints to keep.")
+@click.option("--save-every", type=Positive, default=250, show_default=True, help="Steps between checkpoints.")
+@click.option("--val", type=click.IntRange(min=0), default=0, show_default=True, help="Pictures to measure on by then.")
+@click.option("--max-steps", type=Positive, help="Leave after this step, to be resumed.")
+@click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard.")
 @verbose
-def train(model: str, out: Path | None, seed: int, device: str, workers: int, resume: bool) -> int:
-    """Train a model on the procedural world; needs the extra "train"."""
+def train(
+    model: str,
+    data: str,
+    recipe: str | None,
+    epochs: float | None,
+    steps: int | None,
+    phase: tuple[tuple[tuple[int, int], int, int], ...],
+    imgsz: tuple[int, int] | None,
+    batch: int | None,
+    lr: float | None,
+    ema: float | None,
+    freeze: bool,
+    augment: bool,
+    accumulate: int,
+    amp: Literal["off", "bf16", "fp16"] | None,
+    compiled: bool,
+    channels_last: bool,
+    device: str,
+    sync_bn: bool,
+    workers: int,
+    seed: int,
+    out: Path | None,
+    resume: str,
+    init: Path | None,
+    backbone_weights: Path | None,
+    keep: int,
+    save_every: int,
+    val: int,
+    max_steps: int | None,
+    tensorboard: bool,
+) -> int:
+    """Train a model; needs the extra "train".
+
+    On several GPUs or machines: torchrun --standalone --nproc-per-node N -m solo_rt.train, with the same options.
+    Ctrl-C and SIGTERM finish the step, write a checkpoint and leave with 130 and 143; --resume auto goes on.
+    """
     require_torch("train")
+    from solo_rt.interrupts import Interrupts
     from solo_rt.train.loop import train as run_training
-    from solo_rt.train.recipes import find_recipe
+    from solo_rt.train.recipes import RECIPES, Phase, adapt, find_recipe
+    from solo_rt.train.settings import Settings
 
-    recipe = find_recipe(model)
-    folder = out or Path("runs") / model
-    command = f"solo-rt train --model {model} --seed {seed} --device {device}"
-    with show_progress() as show:
+    name = recipe or find_recipe(model, data)
+    if name not in RECIPES:
+        raise UsageError(f"--recipe {name}: expected one of {', '.join(RECIPES)}")
+    adapted = adapt(
+        RECIPES[name],
+        model=model,
+        phases=tuple(Phase(size, count, steps=length) for size, length, count in phase),
+        imgsz=imgsz,
+        batch=batch,
+        epochs=epochs,
+        steps=steps,
+        lr=lr,
+        ema=ema,
+        frozen=freeze,
+    )
+    settings = Settings(
+        data=data,
+        seed=seed,
+        augment=augment,
+        accumulate=accumulate,
+        amp=amp or ("bf16" if device.startswith("cuda") else "off"),
+        device=device,
+        workers=workers,
+        channels_last=channels_last,
+        compile=compiled,
+        sync_bn=sync_bn,
+        init=init,
+        backbone_weights=backbone_weights,
+        resume=resume,
+        keep=keep,
+        save_every=save_every,
+        val=val,
+        max_steps=max_steps,
+        tensorboard=tensorboard,
+        command=shlex.join(["solo-rt", "train", *_given()]),
+    )
+    with Interrupts() as interrupts, show_progress() as show:
 
-        def on_step(step: int, values: dict[str, float]) -> None:
-            show(step, recipe.steps, f"loss {values['total']:.3f}, mask IoU {values['mean_iou']:.3f}")
+        def on_step(progress: Progress) -> None:
+            show(progress.step, progress.steps, describe(progress))
 
-        path = run_training(
-            recipe, folder, seed=seed, device=device, workers=workers, resume=resume, command=command, on_step=on_step
+        outcome = run_training(
+            adapted,
+            out or Path("runs") / model,
+            settings,
+            stop=interrupts.stop,
+            on_start=lambda line: click.echo(line, err=True),
+            on_step=on_step,
         )
-    click.echo(path)
-    return 0
+    click.echo(outcome.checkpoint)
+    return interrupts.exit_code if interrupts.stop.is_set() else 0
+
+
+def describe(progress: Progress) -> str:
+    """Return two lines on a step: loss and its parts; rate, speed and the share of time it waits for data."""
+    values = progress.values
+    parts = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in values.items() if name not in UNLISTED)
+    return (
+        f"loss {values['total']:.3f} ({parts})\n"
+        f"lr {values['lr']:.2g}, {progress.pictures_per_second:.1f} pictures/s, {progress.waiting:.0%} waiting for data"
+    )
+
+
+def _given() -> list[str]:
+    """Return the options of the command line, wherever it was started from."""
+    return sys.argv[2:] if sys.argv[1:2] == ["train"] else sys.argv[1:]

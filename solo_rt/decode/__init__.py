@@ -1,5 +1,6 @@
-"""Raw network outputs to `Instances`: native code, with a numpy reference of every step."""
+"""Raw network outputs to `Instances` or a `SemanticMap`: native code, with a numpy reference of every step."""
 
+from solo_rt.decode.semantic import decode_semantic
 from solo_rt.decode.solov2 import DenseInstances, decode, decode_reference, points_nms
 
-__all__ = ["DenseInstances", "decode", "decode_reference", "points_nms"]
+__all__ = ["DenseInstances", "decode", "decode_reference", "decode_semantic", "points_nms"]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from solo_rt.decoders import Rgb
 from solo_rt.errors import SoloRTError, UsageError
-from solo_rt.sink import pictures, records, video
+from solo_rt.sink import labels, pictures, records, video
 from solo_rt.sink.base import Sink
 from solo_rt.sink.contact_sheet import ContactSheet
+from solo_rt.sink.labels import LabelSink
 from solo_rt.sink.null import NullSink
 from solo_rt.sink.pictures import PictureSink
 from solo_rt.sink.records import RecordSink
@@ -26,6 +28,7 @@ def open_sink(
     info: SourceInfo,
     model: str = "",
     classes: Sequence[str] = (),
+    palette: Sequence[Rgb] = (),
     crf: int = 23,
     preset: str = "veryfast",
     threads: int = 0,
@@ -35,10 +38,12 @@ def open_sink(
     - `out.mp4`, `.mov`, `.mkv` (H.264) or `.avi` (Motion JPEG): annotated video;
     - `out.jsonl` or `.ndjson`: JSON lines;
     - `folder/` or `folder/*.jpg`, `folder/*.png`: one annotated picture per frame;
+    - `labels:folder`: one PNG of class ids per frame, of a semantic model;
     - `sheet.png`, `sheet.jpg`: one picture of the whole run (see ContactSheet);
     - `null://`: nothing.
 
-    `info` is the source's; `model` and `classes` go into the header of JSON lines; `crf` (0 lossless, 51 worst) and
+    `info` is the source's; `model` and `classes` go into the header of JSON lines, `palette`, the colours of a semantic
+    model's classes, into label PNGs; `crf` (0 lossless, 51 worst) and
     `preset` are x264's; `threads` bounds the encoder's threads (0: FFmpeg's choice).
     Raises: UsageError for an address of another kind or a place where nothing can be written.
     """
@@ -46,10 +51,12 @@ def open_sink(
         return NullSink(uri)
     if scheme(uri) or not uri:
         raise UsageError(f"output {redact(uri)}: {_KNOWN}")
-    path = Path(uri)
+    path = Path(labels.pattern(uri))
     suffix = path.suffix.lower()
     try:
         refuse_overwrite(info.uri, uri)
+        if uri.startswith(labels.PREFIX):
+            return LabelSink(uri, palette)
         if suffix in video.CONTAINERS:
             return VideoSink(uri, info=info, crf=crf, preset=preset, threads=threads)
         if suffix in records.SUFFIXES:
@@ -69,7 +76,7 @@ def open_sink(
 
 _KNOWN = (
     f"expected a video ({' '.join(video.CONTAINERS)}), JSON lines ({' '.join(records.SUFFIXES)}), pictures (folder/ or "
-    f"folder/*.png), a contact sheet (sheet.png) or null://"
+    f"folder/*.png), class ids (labels:folder), a contact sheet (sheet.png) or null://"
 )
 
 
@@ -77,12 +84,13 @@ def refuse_overwrite(source_uri: str, sink_uri: str) -> None:
     """Raise UsageError where writing the sink could destroy what the source reads, whatever the two are called."""
     if scheme(source_uri) or scheme(sink_uri):
         return
-    source, sink = Path(source_uri), Path(sink_uri)
+    written = labels.pattern(sink_uri)
+    source, sink = Path(source_uri), Path(written)
     if sink.is_file():
         if source.is_file() and source.samefile(sink):
             raise UsageError(f"output {sink_uri} would overwrite the source; choose another file")
         return
-    folder = pictures.split(sink_uri)[0]
+    folder = pictures.split(written)[0]
     holds_pictures = source.is_dir() or is_picture(source) or is_pattern(source_uri)
     if folder.is_dir() and holds_pictures and any(p.parent.samefile(folder) for p in picture_paths(source_uri)):
         raise UsageError(f"output {sink_uri} would overwrite pictures of the source; choose another folder")

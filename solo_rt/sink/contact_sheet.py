@@ -77,12 +77,13 @@ class ContactSheet:
 
 
 def _tile(result: Result) -> Tile:
-    """Return the frame at the width of a tile, with its time and number of objects in the corner."""
+    """Return the frame at the width of a tile, with its time and what was found in the corner."""
     picture = picture_of(result).rgb()
     height = max(1, round(picture.shape[0] * TILE_WIDTH / picture.shape[1]))
     tile = np.asarray(cv2.resize(picture, (TILE_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)
     name = result.frame.name or f"{result.frame.time_s:.2f} s"
-    text = f"{name}  {len(result.instances)} found"
+    found = f"{len(result.instances)} found" if result.semantic is None else f"{len(result.semantic.shares())} classes"
+    text = f"{name}  {found}"
     (width, above), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
     tile[: above + below + 6, : width + 8] = BACKGROUND
     cv2.putText(tile, text, (4, above + 4), cv2.FONT_HERSHEY_SIMPLEX, 0.45, INK, 1, cv2.LINE_AA)

@@ -1,9 +1,10 @@
-"""Annotated pictures in a folder, one file per frame."""
+"""Pictures in a folder, one file per frame."""
 
 from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +12,7 @@ from types import TracebackType
 import cv2
 
 from solo_rt.sink.base import picture_of, write_failure
-from solo_rt.types import Result
+from solo_rt.types import Frame, Result
 
 FORMATS = {
     ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95],
@@ -19,38 +20,54 @@ FORMATS = {
 }
 
 
-class PictureSink:
-    """`folder/` (JPEG), `folder/*.jpg` or `folder/*.png`. `write`, `close`: see `Sink`.
+class FrameFiles:
+    """The files that a sink writes into a folder, one per frame.
 
     A frame that was a picture keeps its name, others are numbered: `000042.jpg`; a name that comes twice in one run,
     from two folders, gets the number as well. A file appears under its name only when it is complete.
     """
+
+    def __init__(self, uri: str, folder: Path, suffix: str) -> None:
+        """Create the folder if there is none. Raises: OSError."""
+        self._uri, self._folder, self._suffix = uri, folder, suffix
+        self._names: set[str] = set()
+        self._folder.mkdir(exist_ok=True)
+        if not os.access(self._folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def write(self, frame: Frame, encode: Callable[[], bytes]) -> None:
+        """Write what `encode` returns as the file of a frame. Raises: SinkError."""
+        name = Path(frame.name).stem or f"{frame.index:06d}"
+        if name in self._names:
+            name = f"{name}_{frame.index:06d}"
+        part = self._folder / f".{name}{self._suffix}.part"
+        try:
+            part.write_bytes(encode())
+            part.replace(self._folder / f"{name}{self._suffix}")
+        except (OSError, cv2.error) as error:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise write_failure(self._uri, error, len(self._names)) from error
+        self._names.add(name)
+
+
+class PictureSink:
+    """`folder/` (JPEG), `folder/*.jpg` or `folder/*.png`: annotated pictures. `write`, `close`: see `Sink`."""
 
     needs_picture = True
 
     def __init__(self, uri: str) -> None:
         """Create the folder if there is none. Raises: OSError."""
         self.uri = uri
-        self._folder, self._suffix = split(uri)
-        self._names: set[str] = set()
-        self._folder.mkdir(exist_ok=True)
-        if not os.access(self._folder, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        folder, self._suffix = split(uri)
+        self._files = FrameFiles(uri, folder, self._suffix)
 
     def write(self, result: Result) -> None:
-        name = Path(result.frame.name).stem or f"{result.frame.index:06d}"
-        if name in self._names:
-            name = f"{name}_{result.frame.index:06d}"
-        part = self._folder / f".{name}{self._suffix}.part"
-        try:
+        def encode() -> bytes:
             bgr = cv2.cvtColor(picture_of(result).rgb(), cv2.COLOR_RGB2BGR)
-            part.write_bytes(cv2.imencode(self._suffix, bgr, FORMATS[self._suffix])[1].tobytes())
-            part.replace(self._folder / f"{name}{self._suffix}")
-        except (OSError, cv2.error) as error:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-            raise write_failure(self.uri, error, len(self._names)) from error
-        self._names.add(name)
+            return cv2.imencode(self._suffix, bgr, FORMATS[self._suffix])[1].tobytes()
+
+        self._files.write(result.frame, encode)
 
     def close(self) -> None:
         pass

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from solo_rt.cli import main
 from solo_rt.errors import EngineError, SpecError
 from solo_rt.train.checkpoint import Checkpoint, save_checkpoint
 from solo_rt.train.checkpoint_engine import open_checkpoint
+from solo_rt.train.data.semantic.world import LEGEND
 from solo_rt.train.models import build_model
 
 
@@ -50,3 +53,19 @@ def test_closed_engine_and_missing_device_are_explained(checkpoint):
     if not torch.cuda.is_available():
         with pytest.raises(EngineError, match="device cuda: PyTorch cannot use it"):
             open_checkpoint(checkpoint, device="cuda")
+
+
+def test_a_semantic_checkpoint_is_measured_by_its_logits(tmp_path, capsys):
+    """Through the command, on held-out pictures of the world, at a size that is not the network's own."""
+    torch.manual_seed(0)
+    weights = build_model("fast-scnn", 8).state_dict()
+    path = tmp_path / "x.pt"
+    save_checkpoint(Checkpoint("fast-scnn", LEGEND.classes, weights, 0, {}, {}), path)
+    engine = open_checkpoint(path, device="cpu", imgsz=(64, 96), output_kind="logits").resized((32, 64))
+    assert engine.infer({"image": np.zeros((1, 3, 32, 64), np.float32)})["logits"].shape == (1, 8, 32, 64)
+    with pytest.raises(SystemExit) as left:
+        main(["eval", "--model", str(path), "--data", "world:", "--max-images", "1", "--device", "cpu", "--json"])
+    scores = json.loads(capsys.readouterr().out)
+    assert (left.value.code, scores["images"]) == (0, 1)
+    assert scores["protocol"] == "val, network input 512x1024, logits resized to the pictures"
+    assert set(scores["per_class"]) == set(LEGEND.classes)

@@ -1,87 +1,259 @@
-"""The training loop: it learns, logs, and continues where it was."""
+"""The training loop: it learns, logs, stops when asked to, and continues where it was."""
 
 from __future__ import annotations
 
 import json
+import threading
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 
-from solo_rt.errors import SoloRTError, UsageError
-from solo_rt.train.checkpoint import load_checkpoint
-from solo_rt.train.loop import learning_rate, train
-from solo_rt.train.recipes import RECIPES, Phase, Recipe, find_recipe
+from solo_rt.errors import SinkError, SoloRTError, UsageError
+from solo_rt.train import loop
+from solo_rt.train.checkpoint import Checkpoint, load_checkpoint
+from solo_rt.train.loop import Outcome, Progress, train
+from solo_rt.train.recipes import Phase, Recipe
+from solo_rt.train.settings import Settings
+from solo_rt.train.state import TrainingState, seed_step
+from solo_rt.train.task import make_task
 
 
-def tiny(*steps: int, lr: float = 1e-3) -> Recipe:
-    phases = tuple(Phase((32 * (i + 1), 64 * (i + 1)), n, 2) for i, n in enumerate(steps))
-    return Recipe("solov2-nano", phases, lr=lr, weight_decay=0.01, warmup_steps=2, clip=10.0, ema=0.9)
+def tiny(*steps: int, lr: float = 1e-3, ema: float = 0.9, model: str = "solov2-nano") -> Recipe:
+    phases = tuple(Phase((32 * (i + 1), 64 * (i + 1)), 2, steps=n) for i, n in enumerate(steps))
+    return Recipe(
+        model,
+        phases,
+        "adamw",
+        lr=lr,
+        lr_batch=None,
+        weight_decay=0.01,
+        decayed="weights",
+        schedule="cosine",
+        warmup_steps=2,
+        clip=10.0,
+        ema=ema,
+    )
 
 
-def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("solo_rt.train.loop.SAVE_EVERY", 1)
-    recipe = tiny(2, 2)
-    whole = load_checkpoint(train(recipe, tmp_path / "whole", workers=0))
-
-    class Killed(Exception):
-        pass
-
-    def kill(step: int, values: dict[str, float]) -> None:
-        if step == 3:
-            raise Killed
-
-    with pytest.raises(Killed):
-        train(recipe, tmp_path / "cut", workers=0, on_step=kill)
-    assert load_checkpoint(tmp_path / "cut" / "last.pt").step == 2
-    resumed = load_checkpoint(train(recipe, tmp_path / "cut", workers=0, resume=True))
-    assert resumed.step == whole.step == 4
-    for name, value in whole.weights.items():
-        torch.testing.assert_close(resumed.weights[name], value, rtol=0, atol=0)
+def settings(**changes: object) -> Settings:
+    return replace(Settings("world:", workers=0, save_every=1, log_every=2), **changes)  # type: ignore[arg-type]
 
 
-def test_steps_are_reported_and_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("solo_rt.train.loop.LOG_EVERY", 2)
-    seen = []
-    train(tiny(4), tmp_path / "run", workers=0, on_step=lambda step, values: seen.append((step, values)))
-    assert [step for step, _ in seen] == [1, 2, 3, 4]
+def assert_same_run(a: Checkpoint, b: Checkpoint) -> None:
+    """Every tensor of the two states is bit-identical, those of the optimiser included."""
+    assert a.step == b.step
+    for mine, other in ((a.weights, b.weights), (a.training["weights"], b.training["weights"])):
+        assert mine.keys() == other.keys()
+        assert all(torch.equal(value, other[name]) for name, value in mine.items())
+    states = [c.training["optimiser"]["state"] for c in (a, b)]
+    assert states[0].keys() == states[1].keys() != set()
+    for key, values in states[0].items():
+        assert all(torch.equal(value, states[1][key][name]) for name, value in values.items())
+
+
+@pytest.mark.parametrize("ema", [0.9, 0.0])
+def test_a_resumed_run_ends_with_the_state_of_an_unbroken_one(tmp_path: Path, ema: float) -> None:
+    recipe = tiny(2, 3, ema=ema)
+    whole = load_checkpoint(train(recipe, tmp_path / "whole", settings()).checkpoint)
+    for end in (1, 3, None):
+        outcome = train(recipe, tmp_path / "cut", settings(max_steps=end, resume="auto"))
+        assert outcome == Outcome(tmp_path / "cut" / "last.pt", end or 5, end is not None)
+    assert_same_run(whole, load_checkpoint(tmp_path / "cut" / "last.pt"))
+    logs = [(tmp_path / run / "log.jsonl").read_text() for run in ("whole", "cut")]
+    assert logs[0] == logs[1]
+    assert train(recipe, tmp_path / "cut", settings(resume="auto")).step == 5  # nothing left to do
+
+
+def test_an_average_of_no_decay_is_the_weights(tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(train(tiny(2, ema=0.0), tmp_path / "run", settings()).checkpoint)
+    assert all(torch.equal(checkpoint.training["weights"][k], v) for k, v in checkpoint.weights.items())
+
+
+def test_steps_are_reported_and_logged(tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    train(tiny(2, 3), tmp_path / "run", settings(), on_step=seen.append)
+    assert [(p.step, p.steps) for p in seen] == [(n, 5) for n in range(1, 6)]
+    assert all(p.pictures_per_second > 0 and 0 < p.waiting < 1 for p in seen)
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [2, 4]
+    assert [line["step"] for line in lines] == [2, 4, 5]
     assert lines[0]["total"] == pytest.approx(lines[0]["focal"] + lines[0]["dice"], rel=1e-5)
+    assert cv2.imread(str(tmp_path / "run" / "curves.png")).ndim == 3
 
 
-def test_existing_runs_are_not_overwritten_nor_missing_ones_resumed(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="nothing to resume"):
-        train(tiny(1), tmp_path / "run", resume=True)
-    train(tiny(1), tmp_path / "run", workers=0)
+def test_a_log_that_runs_ahead_of_its_checkpoint_is_cut_back(tmp_path: Path) -> None:
+    recipe, log = tiny(4), tmp_path / "run" / "log.jsonl"
+    train(recipe, tmp_path / "run", settings(max_steps=2))
+    kept = log.read_text()
+    log.write_text(kept + '{"step": 4, "total": 9.0}\n{"step": 6, "tot')
+    train(recipe, tmp_path / "run", settings(max_steps=3, resume="auto"))
+    assert log.read_text() == kept
+
+
+def test_a_stop_finishes_the_step_and_leaves_a_checkpoint(tmp_path: Path) -> None:
+    stop = threading.Event()
+    seen: list[int] = []
+
+    def on_step(progress: Progress) -> None:
+        seen.append(progress.step)
+        if progress.step == 2:
+            stop.set()
+
+    outcome = train(tiny(9), tmp_path / "run", settings(save_every=100), stop=stop, on_step=on_step)
+    assert (outcome.step, outcome.stopped, seen) == (3, True, [1, 2, 3])  # the flag is read at the end of a step
+    assert load_checkpoint(outcome.checkpoint).step == 3
+
+
+def test_held_out_pictures_are_measured_at_checkpoints_and_the_best_is_kept(tmp_path: Path) -> None:
+    recipe = tiny(4, model="fast-scnn")
+    outcome = train(recipe, tmp_path / "run", settings(val=2, save_every=3, log_every=100))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [3, 4]
+    values = [line["val_mIoU"] for line in lines]
+    best = load_checkpoint(tmp_path / "run" / "best.pt")
+    assert best.step == lines[values.index(max(values))]["step"]
+    assert load_checkpoint(outcome.checkpoint).training["best"] == max(values)
+    with pytest.raises(UsageError, match="--val: a solov2-nano is measured with solo-rt eval"):
+        train(tiny(1), tmp_path / "other", settings(val=2))
+
+
+def test_existing_runs_are_not_overwritten(tmp_path: Path) -> None:
+    train(tiny(1), tmp_path / "run", settings())
     with pytest.raises(UsageError, match="already holds a run"):
-        train(tiny(1), tmp_path / "run")
+        train(tiny(1), tmp_path / "run", settings())
 
 
-def test_a_diverging_run_stops_with_its_losses(tmp_path: Path) -> None:
-    with pytest.raises(SoloRTError, match="no longer finite"):
-        train(tiny(30, lr=1e18), tmp_path / "run", workers=0)
+def test_another_run_is_not_resumed_and_what_differs_is_named(tmp_path: Path) -> None:
+    train(tiny(3), tmp_path / "run", settings(max_steps=1))
+    for recipe, changes, message in (
+        (tiny(3, lr=0.5), {}, "lr was 0.001, is 0.5"),
+        (tiny(3), {"seed": 4}, "seed was 0, is 4"),
+        (tiny(3), {"augment": False}, "augment was True, is False"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            train(recipe, tmp_path / "run", settings(resume="auto", **changes))
 
 
-def test_the_rate_warms_up_and_ends_at_zero() -> None:
-    recipe = RECIPES["solov2-nano"]
-    rates = [learning_rate(recipe, step) for step in range(recipe.steps)]
-    assert rates[0] < rates[recipe.warmup_steps - 1] == recipe.lr == max(rates)
-    assert rates[-1] < 1e-3 * recipe.lr
-    assert all(a >= b for a, b in zip(rates[recipe.warmup_steps :], rates[recipe.warmup_steps + 1 :], strict=False))
+def test_a_checkpoint_can_be_resumed_by_its_path(tmp_path: Path) -> None:
+    recipe = tiny(3)
+    whole = load_checkpoint(train(recipe, tmp_path / "whole", settings()).checkpoint)
+    first = str(tmp_path / "whole" / "step-00000001.pt")
+    resumed = train(recipe, tmp_path / "other", settings(resume=first))
+    assert_same_run(whole, load_checkpoint(resumed.checkpoint))
 
 
-def test_unknown_recipes_are_refused() -> None:
-    with pytest.raises(UsageError, match="solov2-nano"):
-        find_recipe("solov2-x")
+def test_a_diverging_run_stops_with_its_losses_and_pictures(tmp_path: Path) -> None:
+    with pytest.raises(SoloRTError, match=r"no longer finite at step \d+: total .*dice .*pictures: world \d+, picture"):
+        train(tiny(30, lr=1e18), tmp_path / "run", settings(save_every=1))
+    last = load_checkpoint(tmp_path / "run" / "last.pt")
+    assert all(torch.isfinite(value).all() for value in last.weights.values())
+
+
+def test_a_full_disk_ends_only_a_run_that_would_lose_its_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real, calls = loop.save_step, []
+
+    def fail_at_two(checkpoint: Checkpoint, folder: Path, *, keep: int, best: bool) -> Path:
+        calls.append(checkpoint.step)
+        if checkpoint.step == 2:
+            raise SinkError("no space left")
+        return real(checkpoint, folder, keep=keep, best=best)
+
+    monkeypatch.setattr(loop, "save_step", fail_at_two)
+    assert train(tiny(3), tmp_path / "run", settings()).step == 3
+    assert "no space left; the run goes on" in caplog.text
+    with pytest.raises(SinkError, match="no space left"):
+        train(tiny(2), tmp_path / "other", settings())
+
+
+def test_a_batch_is_the_same_in_parts(tmp_path: Path) -> None:
+    """Half the batch at a time gives other batch statistics, but sees the same pictures and takes as many steps."""
+    outcome = train(tiny(2), tmp_path / "run", settings(accumulate=2))
+    assert outcome.step == 2
+    with pytest.raises(UsageError, match="a batch of 2 cannot be dealt out to 1 processes in 4 parts"):
+        train(tiny(1), tmp_path / "other", settings(accumulate=4))
+
+
+@pytest.mark.parametrize("changes", [{"amp": "bf16"}, {"channels_last": False}])
+def test_ways_to_run_a_step(tmp_path: Path, changes: dict[str, object]) -> None:
+    assert train(tiny(2), tmp_path / "run", settings(**changes)).step == 2
+
+
+def test_workers_change_nothing(tmp_path: Path) -> None:
+    runs = [
+        load_checkpoint(train(tiny(3), tmp_path / str(n), settings(workers=n, max_steps=3)).checkpoint) for n in (0, 2)
+    ]
+    assert_same_run(*runs)
+
+
+def test_a_frozen_recipe_trains_all_of_a_backbone_without_weights_and_says_so(tmp_path: Path) -> None:
+    said: list[str] = []
+    recipe = replace(tiny(2), frozen=True)
+    train(recipe, tmp_path / "a", settings(), on_start=said.append)
+    assert any("none of it is frozen" in line for line in said)
+    first = load_checkpoint(tmp_path / "a" / "last.pt")
+    train(recipe, tmp_path / "b", settings(init=tmp_path / "a" / "last.pt"))
+    then = load_checkpoint(tmp_path / "b" / "last.pt").training["weights"]
+    fixed = [k for k in then if k.startswith(("backbone.conv1", "backbone.layer1")) or "running_mean" in k]
+    assert fixed
+    assert all(torch.equal(then[k], first.weights[k]) for k in fixed)
+    assert not torch.equal(then["backbone.layer4.0.conv1.weight"], first.weights["backbone.layer4.0.conv1.weight"])
+    resumed = train(recipe, tmp_path / "b", settings(resume="auto"))  # without --init, it is still the frozen run
+    assert resumed.step == 2
+
+
+def test_linear_scaling_is_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    train(replace(tiny(1), lr_batch=16), tmp_path / "run", settings(), on_start=said.append)
+    assert "lr 0.001 is for 16 pictures a step; scaled to 0.000125 for 2" in said
+
+
+def test_settings_that_cannot_work_are_refused(tmp_path: Path) -> None:
+    for changes, message in (
+        ({"amp": "fp16"}, "--amp fp16 needs --device cuda"),
+        ({"sync_bn": True}, "--sync-bn needs --device cuda"),
+        ({"keep": 0}, "keep: expected at least 1"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            settings(**changes)
+    for changes, message in (
+        ({"data": "nowhere:x"}, "--data nowhere:x"),
+        ({"device": "cuda"}, "no CUDA device"),
+        ({"device": "toaster"}, "expected cpu, cuda"),
+    ):
+        if changes.get("device") == "cuda" and torch.cuda.is_available():
+            continue
+        with pytest.raises(UsageError, match=message):
+            train(tiny(1), tmp_path / "run", settings(**changes))
+
+
+def test_chance_in_a_step_depends_on_seed_step_and_rank_alone() -> None:
+    def draw(*key: int) -> float:
+        seed_step(*key)
+        return float(torch.rand(()))
+
+    assert draw(1, 2, 0) == draw(1, 2, 0)
+    assert len({draw(*key) for key in ((1, 2, 0), (1, 2, 1), (1, 3, 0), (2, 2, 0))}) == 4
 
 
 @pytest.mark.slow
 def test_a_hundred_steps_learn_something(tmp_path: Path) -> None:
     values: list[dict[str, float]] = []
-    recipe = Recipe("solov2-nano", (Phase((64, 128), 100, 8),), 2e-3, 0.02, 20, 10.0, 0.99)
-    train(recipe, tmp_path / "run", workers=0, on_step=lambda step, v: values.append(v))
+    recipe = replace(tiny(100, lr=2e-3), phases=(Phase((64, 128), 8, steps=100),), warmup_steps=20)
+    train(recipe, tmp_path / "run", settings(save_every=100), on_step=lambda p: values.append(p.values))
     first, last = (sum(v["total"] for v in part) / 10 for part in (values[:10], values[-10:]))
     assert last < 0.75 * first
+
+
+def test_a_state_without_its_training_part_is_not_resumed(tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(train(tiny(1), tmp_path / "run", settings()).checkpoint)
+    with (
+        loop.join_job("cpu") as job,
+        pytest.raises(UsageError, match="no training state"),
+    ):
+        state = TrainingState(tiny(1), make_task(tiny(1), "world:", imgsz=(32, 64)), settings(), job)
+        state.begin()
+        state.restore(replace(checkpoint, training={}))

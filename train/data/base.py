@@ -7,12 +7,17 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 Sample = TypeVar("Sample")
 
 
 class Batch(Protocol):
-    """The samples of one step as tensors."""
+    """The samples of one step as tensors: a frozen dataclass."""
+
+    @property
+    def images(self) -> Tensor:
+        """float32 [B, 3, H, W], normalised RGB, what the network gets."""
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on `device`."""

@@ -49,13 +49,11 @@ def load_parts(
     the number of processes nor that of workers nor where a run was resumed changes what is in a batch.
     Raises: UsageError when a batch cannot be dealt out evenly.
     """
-    if batch % (parts * size):
-        raise UsageError(f"a batch of {batch} cannot be dealt out to {size} processes in {parts} parts; change --batch")
     if not len(data):
         raise UsageError("the data set has no pictures to train on")
-    share = batch // (parts * size)
+    share = share_of(batch, parts=parts, size=size)
     numbers = [
-        range(start, start + share)
+        list(range(start, start + share))
         for step in steps
         for start in (step * batch + (part * size + rank) * share for part in range(parts))
     ]
@@ -70,6 +68,34 @@ def load_parts(
         worker_init_fn=_begin_worker,
     )
     yield from loader
+
+
+def share_of(batch: int, *, parts: int, size: int) -> int:
+    """Return how many pictures of a batch one of `size` processes works on at a time. Raises: UsageError."""
+    if batch % (parts * size):
+        raise UsageError(f"a batch of {batch} cannot be dealt out to {size} processes in {parts} parts; change --batch")
+    return batch // (parts * size)
+
+
+def fetch(parts: Iterator[Part], device: torch.device) -> Iterator[Part]:
+    """Yield `parts` on `device`; on a GPU the next is on its way, on a stream of its own, while one is worked on."""
+    if device.type != "cuda":
+        for part in parts:
+            yield replace(part, batch=part.batch.to(device))
+        return
+    stream = torch.cuda.Stream(device)
+    ahead: Part | None = None
+    for part in parts:
+        with torch.cuda.stream(stream):
+            coming = replace(part, batch=part.batch.to(device))
+        if ahead is not None:
+            yield ahead
+        torch.cuda.current_stream(device).wait_stream(stream)
+        for tensor in _tensors(coming.batch).values():
+            tensor.record_stream(torch.cuda.current_stream(device))  # its memory is free only when that stream is done
+        ahead = coming
+    if ahead is not None:
+        yield ahead
 
 
 class _Draws(Dataset[tuple[int, Any]]):
@@ -111,6 +137,10 @@ def _begin_worker(worker: int) -> None:
 
 def _pinned(batch: Any) -> Any:
     """Return a copy of the dataclass `batch` whose tensors are pinned."""
+    return replace(batch, **{name: value.pin_memory() for name, value in _tensors(batch).items()})
+
+
+def _tensors(batch: Any) -> dict[str, Tensor]:
+    """Return the tensors of the dataclass `batch`, by name."""
     assert is_dataclass(batch)
-    tensors = {f.name: getattr(batch, f.name) for f in fields(batch) if isinstance(getattr(batch, f.name), Tensor)}
-    return replace(batch, **{name: value.pin_memory() for name, value in tensors.items()})  # type: ignore[type-var]
+    return {f.name: value for f in fields(batch) if isinstance(value := getattr(batch, f.name), Tensor)}

@@ -12,40 +12,76 @@ from pathlib import Path
 from solo_rt.errors import ExportError, UsageError
 from solo_rt.spec import Provenance
 from solo_rt.train.checkpoint import Checkpoint, load_checkpoint
+from solo_rt.train.export.coarse import labels_of_coarse, leave_coarse
 from solo_rt.train.export.graph import TOLERANCE, StaticGraph, parity
 from solo_rt.train.export.onnx_file import write_graph
+from solo_rt.train.export.semantic import OutputKind, semantic_graph
 from solo_rt.train.export.solov2 import solov2_graph
 from solo_rt.train.models import build_model
+from solo_rt.train.models.semantic import SemanticNetwork
 from solo_rt.train.models.solov2 import SoloV2
 
 
-def export(checkpoint: Path, out: Path, *, imgsz: tuple[int, int] | None = None, batch: int = 1) -> dict[str, float]:
+def export(
+    checkpoint: Path,
+    out: Path,
+    *,
+    imgsz: tuple[int, int] | None = None,
+    batch: int = 1,
+    output_kind: OutputKind | None = None,
+) -> dict[str, float]:
     """Write the model of `checkpoint` to `out` and return the relative error of each output against PyTorch.
 
-    `imgsz` is the height and width of the network input, by default those of the variant.
-    Raises: UsageError for an impossible size or checkpoint; ExportError, leaving no file, when ONNX Runtime does not
-    reproduce PyTorch to 1e-4.
+    `imgsz` is the height and width of the network input, by default those of the variant. `output_kind` is what a
+    semantic network gives, labels unless given; coarse logits are judged by the labels that the run time makes of them.
+    Labels that differ from PyTorch's count where they are not a near tie.
+    Raises: UsageError for an impossible size, output or checkpoint; ExportError, leaving no file, when ONNX Runtime
+    does not reproduce PyTorch to 1e-4.
     """
     if out.suffix != ".onnx":
         raise UsageError(f"expected an output that ends in .onnx, got {out}")
     if not out.parent.is_dir():
         raise UsageError(f"cannot write {out}: there is no folder {out.parent}")
-    graph = static_graph(load_checkpoint(checkpoint), imgsz=imgsz, batch=batch)
+    graph = static_graph(load_checkpoint(checkpoint), imgsz=imgsz, batch=batch, output_kind=output_kind)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         part = Path(folder) / out.name
         write_graph(graph, part)
-        errors = parity(graph, part)
+        if output_kind == "coarse":
+            spec = leave_coarse(part, graph.spec)
+            errors = parity(graph, part, decode=lambda found: labels_of_coarse(found, spec))
+        else:
+            errors = parity(graph, part)
         if not max(errors.values()) <= TOLERANCE:
             raise ExportError(f"ONNX Runtime differs from PyTorch by {errors}, more than {TOLERANCE}; nothing written")
         part.replace(out)
     return errors
 
 
-def static_graph(source: Checkpoint, *, imgsz: tuple[int, int] | None = None, batch: int = 1) -> StaticGraph:
+def static_graph(
+    source: Checkpoint,
+    *,
+    imgsz: tuple[int, int] | None = None,
+    batch: int = 1,
+    output_kind: OutputKind | None = None,
+) -> StaticGraph:
     """Return the network of a checkpoint as a graph for one input size. Raises: UsageError, SpecError."""
     model = build_model(source.model, len(source.classes)).eval()
     model.load_state_dict(source.weights)
     classes, provenance = tuple(source.classes), Provenance(**source.provenance)
+    if isinstance(model, SemanticNetwork):
+        return semantic_graph(
+            model,
+            source.model,
+            classes,
+            provenance,
+            imgsz=imgsz or model.imgsz,
+            batch=batch,
+            output="logits" if output_kind == "logits" else "labels",
+            palette=source.palette,
+            unpainted=source.unpainted,
+        )
+    if output_kind is not None:
+        raise UsageError(f"output kind {output_kind}: {source.model} is no semantic network; leave it out")
     if isinstance(model, SoloV2):
         return solov2_graph(model, source.model, classes, provenance, imgsz=imgsz or model.config.imgsz, batch=batch)
     raise UsageError(f"{source.model} has no static graph")

@@ -11,6 +11,7 @@ import onnx
 import torch
 
 from solo_rt.spec import METADATA_KEY, ModelSpec
+from solo_rt.train.export.channels_last import put_classes_last
 from solo_rt.train.export.graph import StaticGraph
 
 OPSET = 18
@@ -37,6 +38,7 @@ def write_graph(graph: StaticGraph, path: Path) -> None:
     model = onnx.load(path)
     for node in model.graph.node:
         del node.metadata_props[:]  # where in our source each node came from: a fifth of the file
+    put_classes_last(model)
     onnx.save(model, path)
     write_spec(path, graph.spec)
 

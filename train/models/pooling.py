@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -18,14 +20,17 @@ def adaptive_average(x: Tensor, bins: int) -> Tensor:
     if bins == 1:
         return x.mean((2, 3), keepdim=True)
     h, w = x.shape[-2:]
-    rows, columns = (_averaging(int(n), bins).to(x) for n in (h, w))
+    rows, columns = (torch.from_numpy(_averaging(int(n), bins)).to(x) for n in (h, w))
     return rows @ x @ columns.T  # [B, C, bins, bins]
 
 
 @lru_cache(maxsize=256)
-def _averaging(size: int, bins: int) -> Tensor:
-    """Return the matrix `[bins, size]` whose row i averages the elements floor(i n / k) to ceil((i + 1) n / k)."""
-    matrix = torch.zeros(bins, size)
+def _averaging(size: int, bins: int) -> NDArray[np.float32]:
+    """Return the matrix `[bins, size]` whose row i averages the elements floor(i n / k) to ceil((i + 1) n / k).
+
+    No tensor: the exporter traces with tensors that hold no values, and one of those must not stay in the cache.
+    """
+    matrix = np.zeros((bins, size), np.float32)
     for i in range(bins):
         first, last = i * size // bins, -((i + 1) * size // -bins)
         matrix[i, first:last] = 1 / (last - first)

@@ -7,23 +7,38 @@ from collections.abc import Callable
 from pathlib import Path
 
 from solo_rt.errors import UsageError
+from solo_rt.train.data.semantic.ade20k import open_ade20k
 from solo_rt.train.data.semantic.base import IGNORED, Legend, Picture, SemanticSet
+from solo_rt.train.data.semantic.cityscapes import open_cityscapes
+from solo_rt.train.data.semantic.coco_voc import open_coco_voc
 from solo_rt.train.data.semantic.folder import open_folder
+from solo_rt.train.data.semantic.lip import open_lip
+from solo_rt.train.data.semantic.sbu import open_sbu
+from solo_rt.train.data.semantic.voc import open_voc, open_voc_aug
 from solo_rt.train.data.semantic.world import held_out_world, training_world
 
 __all__ = ["IGNORED", "READERS", "Legend", "Picture", "SemanticSet", "data_root", "open_semantic"]
 
 READERS: dict[str, Callable[..., SemanticSet]] = {  # by scheme; called as reader(root, split=split)
+    "cityscapes": open_cityscapes,
+    "voc": open_voc,
+    "voc-aug": open_voc_aug,
+    "ade20k": open_ade20k,
+    "coco-voc": open_coco_voc,
+    "sbu": open_sbu,
+    "lip": open_lip,
     "folder": open_folder,
 }
+
+SHARED_FOLDERS = {"voc-aug": "voc", "coco-voc": "coco"}  # below the root of all data, other than the scheme's own name
 
 
 def open_semantic(uri: str, *, split: str = "val") -> SemanticSet:
     """Return the part `split`, "train" or "val", of the data set that `uri` names, such as `cityscapes:/data/city`.
 
     `world:` is the procedural world, whose training and held-out pictures are drawn when they are asked for. A data set
-    without a path is looked for in the folder of its name in the root of all data, `data_root()`; a relative path
-    starts there too if there is no such path here.
+    without a path is looked for where `solo-rt download` puts it, below `data_root()`; a relative path starts there too
+    if there is no such path here.
     Raises: UsageError for an unknown scheme or part, DatasetError when the files are not those of the data set.
     """
     kind, colon, place = uri.partition(":")
@@ -44,7 +59,7 @@ def data_root() -> Path:
 
 
 def _find(kind: str, place: str) -> Path:
-    path = Path(place).expanduser() if place else Path(kind)
+    path = Path(place).expanduser() if place else Path(SHARED_FOLDERS.get(kind, kind))
     if not path.is_absolute() and not (place and path.exists()):
         path = data_root() / path
     return path.resolve()

@@ -38,10 +38,11 @@ class SemanticBatch:
 
 
 class SemanticTrainingSet:
-    """`data`, augmented. See `TrainingSet`."""
+    """`data`, augmented. See `TrainingSet`; `palette` and `unpainted` are for the checkpoint."""
 
     def __init__(self, data: SemanticSet, augmentation: Augmentation) -> None:
-        self.data, self.augmentation, self.classes = data, augmentation, data.classes
+        self.data, self.augmentation = data, augmentation
+        self.classes, self.palette, self.unpainted = data.classes, data.palette, data.legend.unpainted
 
     def __len__(self) -> int:
         return len(self.data)

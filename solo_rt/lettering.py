@@ -1,0 +1,84 @@
+"""Text on coloured paper, drawn in a frame's own pixel format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from solo_rt.types import Frame, UInt8
+
+_FONT = cv2.FONT_HERSHEY_DUPLEX
+
+
+def plane_colours(frame: Frame, rgb: UInt8) -> UInt8:
+    """Return RGB colours `uint8 [N, 3]` in the channels of the frame: as they are, or YUV in its matrix and range."""
+    if frame.pixel_format == "rgb24":
+        return rgb
+    kr, kb = (0.2126, 0.0722) if frame.matrix == "bt709" else (0.299, 0.114)  # ITU-R BT.709-6 and BT.601-7
+    r, g, b = rgb.astype(np.float64).T
+    y = kr * r + (1 - kr - kb) * g + kb * b
+    u, v = (b - y) / (2 - 2 * kb), (r - y) / (2 - 2 * kr)
+    black, luma, chroma = (0.0, 1.0, 1.0) if frame.full_range else (16.0, 219 / 255, 224 / 255)
+    yuv: NDArray[np.float64] = np.stack([black + luma * y, 128 + chroma * u, 128 + chroma * v], -1)
+    return np.rint(yuv).clip(0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A rectangle of one colour with text on it."""
+
+    x: int  # of the top-left corner, even as y is, so that chroma samples belong to the label or do not
+    y: int
+    coverage: UInt8  # of the text, [height, width], even as well
+    half_coverage: UInt8  # [height / 2, width / 2]
+    colour: tuple[int, int, int]  # of the background, RGB
+
+
+def label_height(frame: Frame) -> int:
+    """Return how high labels are on frames of this size, in pixels: even, and never too small to be read."""
+    return max(14, 2 * round(min(frame.height, frame.width) * 0.014))
+
+
+def draw_label(frame: Frame, planes: tuple[UInt8, ...], label: Label) -> None:
+    """Write a label into `planes`, which are those of a picture like `frame`, as far as they reach.
+
+    The text is black or white, whichever is easier to read on the label's colour.
+    """
+    red, green, blue = label.colour
+    bright = 0.299 * red + 0.587 * green + 0.114 * blue > 140
+    ink, paper = plane_colours(frame, np.array([[0] * 3 if bright else [255] * 3, label.colour], np.uint8))
+    x, y = label.x, label.y
+    if frame.pixel_format == "rgb24":
+        _paste(planes[0][y:, x:], label.coverage[..., None], ink, paper)
+        return
+    _paste(planes[0][y:, x:], label.coverage, ink[0], paper[0])
+    for c in (1, 2):
+        _paste(planes[c][y // 2 :, x // 2 :], label.half_coverage, ink[c], paper[c])
+
+
+@lru_cache(maxsize=1024)
+def text_coverage(text: str, height: int, width: int | None = None) -> tuple[UInt8, UInt8]:
+    """Return how much of each pixel the text covers, `uint8 [height, width]`, and the means of 2x2 pixels.
+
+    Height and width are even; the width is that of the text unless given, and then text beyond it is cut off.
+    """
+    (_, ascent), descent = cv2.getTextSize("Ag", _FONT, 1.0, 1)
+    scale = 0.72 * height / (ascent + descent)
+    (text_width, ascent), descent = cv2.getTextSize(text, _FONT, scale, 1)
+    margin = height // 4
+    coverage = np.zeros((height, width or (text_width + 2 * margin + 1) // 2 * 2), np.uint8)
+    baseline = (height + ascent - descent) // 2 + descent // 3  # a little low, as most letters have no descender
+    cv2.putText(coverage, text, (margin, baseline), _FONT, scale, 255, max(1, height // 32), cv2.LINE_AA)
+    halves = coverage.reshape(height // 2, 2, -1, 2).mean((1, 3))
+    return coverage, np.rint(halves).astype(np.uint8)
+
+
+def _paste(plane: UInt8, coverage: UInt8, ink: NDArray[np.uint8], paper: NDArray[np.uint8]) -> None:
+    """Write a label into the top-left corner of `plane`, as far as it reaches."""
+    target = plane[: coverage.shape[0], : coverage.shape[1]]
+    cover = coverage[: target.shape[0], : target.shape[1]].astype(np.uint16)
+    target[...] = (cover * ink + (255 - cover) * paper + 127) // 255

@@ -1,0 +1,44 @@
+"""Several processes: the gradients of one, the same end, and no waiting for one that is lost."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from solo_rt.train.checkpoint import load_checkpoint
+from tests.train.test_killed import run_job
+
+
+@pytest.mark.parametrize("model", ["solov2-nano", "fast-scnn"])
+def test_two_processes_have_the_gradients_of_one_with_the_whole_batch(tmp_path: Path, model: str) -> None:
+    run_job("gradients", tmp_path, model)
+    one, two = (torch.load(tmp_path / name, weights_only=True) for name in ("one.pt", "two.pt"))
+    assert one["values"]["total"] == pytest.approx(two["values"]["total"], rel=1e-5)
+    assert one["gradients"].keys() == two["gradients"].keys()
+    largest = max(float(value.abs().max()) for value in one["gradients"].values())
+    for name, value in one["gradients"].items():
+        assert float((value - two["gradients"][name]).abs().max()) <= 1e-5 * largest, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_a_lost_process_ends_the_job_soon_and_it_can_be_resumed(tmp_path: Path, how: str) -> None:
+    began = time.monotonic()
+    run_job("lost_process", tmp_path, how)
+    assert time.monotonic() - began < 60
+    assert (tmp_path / "codes").read_text() == "1 -9"
+    message = (tmp_path / "message").read_text()
+    assert message.startswith("process 1 of 2 lost the others")
+    assert message.endswith("start the job again with --resume auto")
+    resumed, whole = (load_checkpoint(tmp_path / run / "last.pt") for run in ("run", "whole"))
+    assert resumed.step == whole.step == 6
+    assert all(torch.equal(value, whole.weights[name]) for name, value in resumed.weights.items())
+
+
+@pytest.mark.slow
+def test_all_processes_stop_after_the_same_step(tmp_path: Path) -> None:
+    run_job("stopped", tmp_path)
+    assert [(tmp_path / f"rank{rank}").read_text() for rank in (0, 1)] == ["1 True", "1 True"]

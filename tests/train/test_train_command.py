@@ -1,0 +1,119 @@
+"""`solo-rt train` as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from solo_rt.cli import main
+from solo_rt.train.checkpoint import load_checkpoint
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SMALL = ("--phase", "32x64:2:2", "--workers", "0")
+
+
+def solo(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Run `solo-rt train` and return exit code, stdout and stderr."""
+    with pytest.raises(SystemExit) as left:
+        main(["train", *map(str, arguments)])
+    out, err = capsys.readouterr()
+    return int(left.value.code or 0), out, err
+
+
+def test_a_run_leaves_a_checkpoint_a_log_and_curves(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, out, err = solo(capsys, *SMALL, "--out", tmp_path / "run", "--ema", 0, "--lr", 0.001, "--seed", 3)
+    assert (code, out) == (0, f"{tmp_path / 'run' / 'last.pt'}\n")
+    assert err == "solov2-nano, 7 classes, 2 steps on 1 x cpu\n"
+    files = {"last.pt", "step-00000002.pt", "step-00000002.pt.sha256", "log.jsonl", "curves.png"}
+    assert {path.name for path in (tmp_path / "run").iterdir()} == files
+    checkpoint = load_checkpoint(tmp_path / "run" / "last.pt")
+    recipe = json.loads(checkpoint.provenance["recipe"])
+    assert (recipe["lr"], recipe["ema"], checkpoint.provenance["seed"]) == (0.001, 0.0, 3)
+
+
+def test_a_run_goes_on_where_it_was_and_another_is_not_mixed_with_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run = (*SMALL, "--out", tmp_path / "run")
+    assert solo(capsys, *run, "--max-steps", 1)[0] == 0
+    assert load_checkpoint(tmp_path / "run" / "last.pt").step == 1
+    code, _, err = solo(capsys, *run)
+    assert (code, "already holds a run; choose another folder or --resume auto" in err) == (2, True)
+    code, _, err = solo(capsys, *run, "--resume", "auto")
+    assert (code, "resumed at step 1" in err) == (0, True)
+    assert load_checkpoint(tmp_path / "run" / "last.pt").step == 2
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    run = (*SMALL, "--out", tmp_path / "run", "--save-every", 1, "--resume", "auto")
+    assert solo(capsys, *run)[0] == 0
+    newest = tmp_path / "run" / "step-00000002.pt"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    code, _, err = solo(capsys, *run)
+    assert code == 0
+    assert "resumed at step 1" in err
+    assert load_checkpoint(newest).step == 2
+
+
+@pytest.mark.parametrize("model", ["solov2-nano", "fast-scnn"])
+def test_training_goes_on_from_other_classes(capsys: pytest.CaptureFixture[str], tmp_path: Path, model: str) -> None:
+    from solo_rt.train.checkpoint import Checkpoint, save_checkpoint
+    from solo_rt.train.models import build_model
+
+    save_checkpoint(Checkpoint(model, ("a", "b"), build_model(model, 2).state_dict(), 1, {}, {}), tmp_path / "x.pt")
+    code, _, err = solo(capsys, "--model", model, *SMALL, "--init", tmp_path / "x.pt", "--out", tmp_path / "run")
+    assert code == 0
+    assert "renewed" in err
+    assert load_checkpoint(tmp_path / "run" / "last.pt").model == model
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--model", "nothing"), "no recipe for 'nothing'; choose one with --recipe"),
+        (("--recipe", "nothing"), "--recipe nothing: expected one of solov2-nano"),
+        (("--steps", 1, "--epochs", 1), "expected --steps or --epochs, got both"),
+        (("--phase", "32x64"), "expected HxW:STEPS:BATCH like 256x448:3000:16, got '32x64'"),
+        (("--phase", "32x64:0:1"), "expected HxW:STEPS:BATCH"),
+        (("--data", "nowhere:"), "--data nowhere:"),
+        (("--amp", "fp16"), "--amp fp16 needs --device cuda"),
+        (("--accumulate", 3), "a batch of 32 cannot be dealt out"),
+        (("--imgsz", "100x64"), "expected an input size divisible by 32, got 100x64"),
+        (("--resume", "nothing.pt"), "no checkpoint at nothing.pt"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_written(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: tuple[object, ...], message: str
+) -> None:
+    code, _, err = solo(capsys, "--workers", 0, "--out", tmp_path / "run", *arguments)
+    assert code == 2
+    assert message in err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(find_spec("tensorboard") is not None, reason="TensorBoard is installed")
+def test_tensorboard_is_asked_for_by_name(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, _, err = solo(capsys, *SMALL, "--out", tmp_path / "run", "--tensorboard")
+    assert (code, "--tensorboard needs the package tensorboard" in err) == (2, True)
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_same_command(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, "-m", "solo_rt.train", *SMALL, "--out", str(tmp_path / "run")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 steps on 2 x cpu" in done.stderr
+    assert load_checkpoint(tmp_path / "run" / "last.pt").training["processes"] == 2

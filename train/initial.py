@@ -1,0 +1,93 @@
+"""Weights to start from: another checkpoint, or a backbone trained on ImageNet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from solo_rt.errors import UsageError
+from solo_rt.train.checkpoint import load_checkpoint
+from solo_rt.train.models import build_model
+
+UNUSED = ("fc.", "classifier.")  # ImageNet classifiers, which no backbone of ours has
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What became of each tensor."""
+
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]  # of the model, not in the file: they keep their initial values
+    unexpected: tuple[str, ...]  # in the file, not of the model
+    misshaped: tuple[str, ...]
+    renewed: tuple[str, ...]  # depend on the classes, which are others
+
+    def describe(self) -> str:
+        """Return one line with the counts, and the names where there are few."""
+        parts = [f"{len(self.loaded)} tensors loaded"]
+        for what in ("renewed", "missing", "unexpected", "misshaped"):
+            names = getattr(self, what)
+            if names:
+                parts.append(f"{len(names)} {what} ({', '.join(names[:4])}{', …' if len(names) > 4 else ''})")
+        return ", ".join(parts)
+
+
+def start_from(path: Path, model: nn.Module, *, name: str, classes: tuple[str, ...]) -> Fit:
+    """Give `model`, the network `name` for `classes`, what fits of the checkpoint at `path`, and return what did.
+
+    With other classes, or the same in another order, whatever depends on their number keeps its initial values.
+    Raises: UsageError when nothing fits, or the file is none of ours.
+    """
+    checkpoint = load_checkpoint(path)
+    renewed = class_tensors(name) if tuple(checkpoint.classes) != classes else frozenset()
+    fit = _fit(model, checkpoint.weights, renewed=renewed)
+    if not fit.loaded:
+        raise UsageError(f"--init {path}: nothing in this {checkpoint.model} fits a {name}")
+    return fit
+
+
+def load_backbone(path: Path, model: nn.Module) -> Fit:
+    """Give `model.backbone` the weights at `path`, a state dict with torchvision's names, and return what did.
+
+    Raises: UsageError when the model has no backbone, the file cannot be read, or a tensor of the backbone is missing
+    or of another shape.
+    """
+    backbone = getattr(model, "backbone", None)
+    if not isinstance(backbone, nn.Module):
+        raise UsageError("--backbone-weights: this model has no backbone of its own; use --init")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its unpickler and zip reader raise
+        raise UsageError(f"--backbone-weights {path}: not a readable state dict ({type(error).__name__})") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UsageError(f"--backbone-weights {path}: expected a dictionary of tensors, as torchvision saves them")
+    state = {key: value for key, value in state.items() if not key.startswith(UNUSED)}
+    fit = _fit(backbone, state)
+    lacking = [key for key in (*fit.missing, *fit.misshaped) if not key.endswith("num_batches_tracked")]
+    if lacking or fit.unexpected:
+        raise UsageError(f"--backbone-weights {path} is another backbone's: {fit.describe()}")
+    return fit
+
+
+def class_tensors(name: str) -> frozenset[str]:
+    """Return which tensors of the network `name` depend on the number of classes."""
+    with torch.device("meta"):  # shapes without memory
+        few, many = (build_model(name, count).state_dict() for count in (2, 3))
+    return frozenset(key for key, value in few.items() if value.shape != many[key].shape)
+
+
+def _fit(model: nn.Module, state: dict[str, Tensor], *, renewed: frozenset[str] = frozenset()) -> Fit:
+    own = model.state_dict()
+    known = {key: value for key, value in state.items() if key in own and key not in renewed}
+    fitting = {key: value for key, value in known.items() if value.shape == own[key].shape}
+    model.load_state_dict(fitting, strict=False)
+    return Fit(
+        loaded=tuple(fitting),
+        missing=tuple(key for key in own if key not in state and key not in renewed),
+        unexpected=tuple(key for key in state if key not in own),
+        misshaped=tuple(key for key in known if key not in fitting),
+        renewed=tuple(key for key in own if key in renewed),
+    )

@@ -1,0 +1,69 @@
+"""What a run writes about itself: `log.jsonl`, TensorBoard's files if asked for, and `curves.png` at the end."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+
+from solo_rt.errors import UsageError
+
+
+class RunLog:
+    """Appends to `log.jsonl` of a folder; what it holds past `step`, of a run that was cut off, is dropped."""
+
+    def __init__(self, folder: Path, *, step: int, tensorboard: bool) -> None:
+        path = folder / "log.jsonl"
+        kept = [line for line in read_log(path) if line["step"] <= step]
+        temporary = path.with_name("log.jsonl.part")
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        temporary.replace(path)
+        self._file = path.open("a")
+        self._board = None
+        if tensorboard:
+            require_tensorboard()
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)  # type: ignore[no-untyped-call]
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Add what a step found."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Finish the files."""
+        self._file.close()
+        if self._board is not None:
+            self._board.close()  # type: ignore[no-untyped-call]
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_log(path: Path) -> list[dict[str, float]]:
+    """Return the records of a log in order; a torn last line, the trace of a kill, is left out."""
+    if not path.is_file():
+        return []
+    records = []
+    for line in path.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+def require_tensorboard() -> None:
+    """Raise UsageError where TensorBoard is not installed."""
+    if find_spec("tensorboard") is None:
+        raise UsageError("--tensorboard needs the package tensorboard; install it with pip install tensorboard")
