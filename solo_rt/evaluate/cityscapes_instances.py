@@ -21,10 +21,12 @@ from solo_rt.evaluate.detections import Detection
 from solo_rt.train.data.instances import InstanceSet
 from solo_rt.train.data.instances.cityscapes import NUMBERED, Ids, InstanceIds
 from solo_rt.train.data.instances.masks import RunLengths
+from solo_rt.train.data.semantic.base import IGNORED
+from solo_rt.train.data.semantic.cityscapes import LABELS
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)  # as the official code makes them
 LEAST_PIXELS = 100  # of an object that has to be found
-VOID = (*range(7), 9, 10, 14, 15, 16, 18, 29, 30)  # ids of regions that excuse what is found on them
+VOID = [label.id for label in LABELS if label.train_id == IGNORED]  # regions that excuse what is found on them
 
 Int64 = NDArray[np.int64]
 

@@ -122,10 +122,9 @@ def save_packed(packed: PackedObjects, folder: Path) -> None:
 def load_packed(folder: Path) -> PackedObjects:
     """Return what `save_packed` wrote, as memory that all processes share. Raises: OSError; ValueError when damaged."""
 
-    def load(name: str) -> Any:
-        return np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False))
-
-    arrays = {name: load(name) for name in ARRAYS}
+    arrays: dict[str, Any] = {
+        name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)) for name in ARRAYS
+    }
     return PackedObjects(**arrays, folder=folder)
 
 
