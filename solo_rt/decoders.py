@@ -12,7 +12,7 @@ from solo_rt.errors import SpecError
 from solo_rt.types import IGNORED
 
 Task = Literal["instances", "semantic"]
-OutputType = Literal["float32", "uint8"]
+OutputType = Literal["float32", "uint8", "int32"]
 Rgb = tuple[int, int, int]  # 0..255
 
 
@@ -37,7 +37,6 @@ class SoloV2Decoder:
     mask_stride: int = 4
     kind: Literal["solov2"] = "solov2"
     task: ClassVar[Task] = "instances"
-    output_type: ClassVar[OutputType] = "float32"
 
     def __post_init__(self) -> None:
         if not self.grids or len(self.grids) != len(self.level_strides) or min(self.grids) < 1:
@@ -56,6 +55,10 @@ class SoloV2Decoder:
     def cells(self) -> int:
         """Number of grid cells of all levels together."""
         return sum(grid * grid for grid in self.grids)
+
+    def output_type(self, name: str) -> OutputType:
+        """Return the type of the values of an output tensor."""
+        return "float32"
 
     def output_shapes(self, batch: int, height: int, width: int, *, classes: int) -> dict[str, tuple[int, ...]]:
         """Return the expected output tensors by name; -1 is the number of mask channels, which only the file knows."""
@@ -94,10 +97,9 @@ class SemanticDecoder:
         if self.output not in ("labels", "logits", "coarse"):
             raise SpecError(f"decoder: expected output labels, logits or coarse, got {self.output!r}")
 
-    @property
-    def output_type(self) -> OutputType:
-        """The type of the output tensor's values."""
-        return "uint8" if self.output == "labels" else "float32"
+    def output_type(self, name: str) -> OutputType:
+        """Return the type of the values of an output tensor."""
+        return "uint8" if name == "labels" else "float32"
 
     def output_shapes(self, batch: int, height: int, width: int, *, classes: int) -> dict[str, tuple[int, ...]]:
         """Return the expected output tensor by its name; -1 is a size of coarse logits, which only the file knows."""
@@ -129,6 +131,10 @@ class DetectionsDecoder:
         if self.max_instances < 1 or self.mask_stride < 1:
             raise SpecError("decoder: max_instances and mask_stride must be positive")
 
+    def output_type(self, name: str) -> OutputType:
+        """Return the type of the values of an output tensor."""
+        return "float32" if name == "det_scores" else "int32"
+
     def output_shapes(self, batch: int, height: int, width: int, *, classes: int) -> dict[str, tuple[int, ...]]:
         """Return the expected output tensors by name."""
         n, h, w = self.max_instances, height // self.mask_stride, width // self.mask_stride
@@ -142,8 +148,9 @@ class DetectionsDecoder:
         }
 
 
-Decoder = SoloV2Decoder | SemanticDecoder
+Decoder = SoloV2Decoder | DetectionsDecoder | SemanticDecoder
 DECODERS: dict[str, type[Decoder]] = {  # by `kind`, which is what the JSON says
     "solov2": SoloV2Decoder,
+    "detections": DetectionsDecoder,
     "semantic": SemanticDecoder,
 }

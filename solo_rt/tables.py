@@ -126,7 +126,7 @@ def print_model(card: Mapping[str, Any]) -> None:
         "model": f"{card['name']}, {card['parameters']:,} parameters, {card['bytes'] / 1e6:.1f} MB",
         "file": card["path"],
         "input": f"{taken['name']} float32 {taken['shape']}",
-        "outputs": "\n".join(f"{name} {card['output_type']} {shape}" for name, shape in card["outputs"].items()),
+        "outputs": "\n".join(f"{name} {port['type']} {port['shape']}" for name, port in card["outputs"].items()),
         "classes": f"{len(card['classes'])}: {', '.join(card['classes'])}",
         "decoder": ", ".join(f"{name} {value}" for name, value in decoder.items()),
         "made by": f"{card['producer']}, opset {card['opset']}",

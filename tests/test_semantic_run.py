@@ -153,4 +153,4 @@ def test_inspect_shows_a_semantic_model(street, capsys):
     assert "palette of 3 colours, unpainted (1,), output labels, enlarged corners, kind semantic" in text
     assert solo("inspect", street, "--json") == 0
     card = json.loads(capsys.readouterr().out)
-    assert (card["output_type"], card["decoder"]["palette"][2]) == ("uint8", [0, 0, 142])
+    assert (card["outputs"]["labels"]["type"], card["decoder"]["palette"][2]) == ("uint8", [0, 0, 142])

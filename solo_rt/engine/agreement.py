@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from solo_rt.types import Instances
 
@@ -39,12 +40,12 @@ def agreement(pairs: Iterable[tuple[Instances, Instances]]) -> dict[str, float]:
     }
 
 
-def mask_ious(a: Instances, b: Instances) -> np.ndarray:
+def mask_ious(a: Instances, b: Instances) -> NDArray[np.float64]:
     """Return the IoU of every mask of `a` with every mask of `b`, `float64 [N, M]`; 0 across classes."""
     from pycocotools import mask as coco_mask
 
     if not len(a) or not len(b):
         return np.zeros((len(a), len(b)))
-    table = np.asarray(coco_mask.iou(b.rles(), a.rles(), [0] * len(a)), np.float64).T
+    table: NDArray[np.float64] = np.asarray(coco_mask.iou(b.rles(), a.rles(), [0] * len(a)), np.float64).T
     table[a.class_ids[:, None] != b.class_ids[None]] = 0
     return table

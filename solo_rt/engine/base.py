@@ -23,7 +23,7 @@ DEFAULT_MODEL = "solov2-nano"
 BACKENDS = ("auto", "onnxruntime", "openvino")
 
 Float32 = NDArray[np.float32]
-Output = NDArray[np.float32 | np.uint8]  # which of them, the decoder says
+Output = NDArray[np.float32 | np.uint8 | np.int32]  # which of them, the decoder says
 log = logging.getLogger(__name__)
 
 

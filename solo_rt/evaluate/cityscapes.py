@@ -60,7 +60,8 @@ def read_instances(path: Path) -> NDArray[np.uint16]:
     ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if ids is None or ids.ndim != 2:
         raise DatasetError(f"cannot read instances {path}; is the data set complete?")
-    return np.asarray(ids, np.uint16)
+    found: NDArray[np.uint16] = ids.astype(np.uint16)
+    return found
 
 
 def count_instances(instances: NDArray[np.uint16], found: NDArray[np.uint8]) -> InstanceTally:

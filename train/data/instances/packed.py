@@ -125,7 +125,7 @@ def load_packed(folder: Path) -> PackedObjects:
     def load(name: str) -> Any:
         return np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False))
 
-    return PackedObjects(*map(load, ARRAYS), folder)
+    return PackedObjects(*map(load, ARRAYS), folder=folder)
 
 
 def _starts(lengths: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
