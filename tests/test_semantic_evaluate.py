@@ -126,6 +126,11 @@ def test_largest_channel_is_the_argmax_of_all_planes(planes: int, size: tuple[in
     np.testing.assert_array_equal(largest_channel(values, size), enlarged.argmax(0))
 
 
+def test_logits_are_compared_as_they_are_not_as_whole_numbers() -> None:
+    planes = np.array([0.2, 0.9, 0.1], np.float32).reshape(3, 1, 1)
+    assert largest_channel(planes, (1, 1)) == 1
+
+
 @pytest.mark.parametrize("cells", [(1, 1), (1, 4), (5, 7), (24, 40)])
 def test_corners_stay_where_they_are(cells: tuple[int, int]) -> None:
     plane = np.random.default_rng(0).normal(size=cells).astype(np.float32)

@@ -25,7 +25,6 @@ def download(name: str | None, root: Path | None, verify: bool, keep: bool, as_j
     """
     from dataclasses import asdict
 
-    from solo_rt.tables import print_counts
     from solo_rt.train.data.download import SOURCES, count_files
     from solo_rt.train.data.download import download as fetch
     from solo_rt.train.data.semantic import data_root
@@ -36,6 +35,8 @@ def download(name: str | None, root: Path | None, verify: bool, keep: bool, as_j
         print_json(listed) if as_json else click.echo("\n".join(f"{key}  {v['folder']}" for key, v in listed.items()))
         return 0
     if verify:
+        from solo_rt.tables import print_counts
+
         counts = count_files(name, folder)
         print_json([asdict(count) for count in counts]) if as_json else print_counts(
             (c.pattern, c.expected, c.found) for c in counts

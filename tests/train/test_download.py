@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -26,7 +25,8 @@ from solo_rt.train.data.download.sources import SOURCES, Archive, Source
 from solo_rt.train.data.download.transfer import Patience, fetch
 from solo_rt.train.data.download.unpack import unpack
 
-HURRIED = Patience(timeout=0.3, attempts=3, pause=0.0)
+HURRIED = Patience(timeout=20.0, attempts=3, pause=0.0)  # a busy machine answers late: only a mute host is given up
+GIVING_UP = Patience(timeout=0.6, attempts=2, pause=0.0)
 BODY = bytes(range(256)) * 1000  # 256 kB
 SHA1 = hashlib.sha1(BODY).hexdigest()
 
@@ -103,6 +103,7 @@ class Host:
 
         self.closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.handle_error = lambda *_: None  # a client that gave up
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
 
@@ -154,10 +155,11 @@ def test_a_later_call_goes_on_too(host: Host, tmp_path: Path) -> None:
 
 
 def test_a_mute_host_is_given_up(host: Host, tmp_path: Path) -> None:
-    begun = time.monotonic()
-    fetch(host.archive("mute", "whole"), tmp_path, patience=replace(HURRIED, attempts=2))
-    assert time.monotonic() - begun < 3
-    assert [path for path, _ in host.asked] == ["/mute", "/mute", "/whole"]
+    with pytest.raises(DatasetError, match=r"mute: no answer in time; try again later"):
+        fetch(host.archive("mute"), tmp_path, patience=GIVING_UP)
+    assert [path for path, _ in host.asked] == ["/mute", "/mute"]
+    fetch(host.archive("mute", "whole"), tmp_path, patience=GIVING_UP)
+    assert host.asked[-1][0] == "/whole"
     assert (tmp_path / "a.bin").read_bytes() == BODY
 
 
@@ -201,8 +203,8 @@ def test_leftovers_of_any_length_are_dealt_with(host: Host, tmp_path: Path) -> N
 
 def test_every_failure_is_told(host: Host, tmp_path: Path) -> None:
     gone = "http://127.0.0.1:9/gone"
-    archive = replace(host.archive("missing"), urls=(host.url("missing"), gone, host.url("mute")))
-    with pytest.raises(DatasetError, match=r"missing: HTTP 404 .*; http://127.0.0.1:9/gone: .*; .*mute: no answer"):
+    archive = replace(host.archive("missing"), urls=(host.url("missing"), gone))
+    with pytest.raises(DatasetError, match=r"missing: HTTP 404 .*; http://127.0.0.1:9/gone: .*; try again later"):
         fetch(archive, tmp_path, patience=replace(HURRIED, attempts=1))
 
 
