@@ -137,6 +137,7 @@ def process(
     device: str = "auto",
     threads: int | None = None,
     options: Options | None = None,
+    trusted: bool = False,
     on_start: Callable[[SourceInfo, Engine], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
@@ -152,7 +153,9 @@ def process(
     path = find_model(model)
     refuse_overwriting(source, path, outputs)
     with ExitStack() as stack:
-        engine = open_interruptibly(lambda: open_engine(path, backend=backend, device=device, threads=threads), stop)
+        engine = open_interruptibly(
+            lambda: open_engine(path, backend=backend, device=device, threads=threads, trusted=trusted), stop
+        )
         stack.enter_context(closing(engine))
         spec = engine.spec
         check_options(spec, options)

@@ -7,12 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from solo_rt.decode import decode, decode_semantic
+from solo_rt.decode import decode_instances, decode_semantic
 from solo_rt.decoders import SemanticDecoder
 from solo_rt.engine.base import Engine
 from solo_rt.errors import UsageError
@@ -126,8 +125,8 @@ def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> lis
         else:
             conf = DEFAULT_CONF if options.conf is None else options.conf
             max_det = options.max_det or DEFAULT_MAX_DET
-            job.instances = decode(
-                cast(Mapping[str, Float32], outputs),  # the engine's contract has been checked
+            job.instances = decode_instances(
+                outputs,
                 spec,
                 frame_size=size,
                 resized=resized,

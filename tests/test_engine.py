@@ -203,9 +203,11 @@ def test_missing_file_foreign_extension_and_folder_are_refused(tmp_path):
     ]:
         with pytest.raises(UsageError, match=message):
             find_model(given)
-    (tmp_path / "model.pt").write_bytes(b"x")
-    with pytest.raises(UsageError, match=r"expected an .onnx file written by solo-rt export, got .pt"):
-        find_model(tmp_path / "model.pt")
+    (tmp_path / "model.pth").write_bytes(b"x")
+    with pytest.raises(
+        UsageError, match=r"expected an .onnx file written by solo-rt export, an .engine or a .pt, got .pth"
+    ):
+        find_model(tmp_path / "model.pth")
 
 
 def test_onnx_without_our_spec_is_refused(tmp_path):

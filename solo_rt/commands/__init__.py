@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from solo_rt.commands.build_engine import build_engine
 from solo_rt.commands.check_labels import check_labels
 from solo_rt.commands.demo_data import demo_data
 from solo_rt.commands.doctor import doctor
@@ -22,4 +23,5 @@ COMMANDS = (
     train,
     evaluate,
     export,
+    build_engine,
 )

@@ -10,7 +10,7 @@ from solo_rt.errors import UsageError
 
 @click.command()
 @click.option("--source", required=True, metavar="URI", help="Video file, picture, folder, 'pattern/*.png' or test://.")
-@click.option("--model", metavar="NAME|FILE", help="Shipped model or .onnx file.  [default: solov2-nano]")
+@click.option("--model", metavar="NAME|FILE", help="Shipped model, .onnx, .engine or .pt file.  [default: solov2-nano]")
 @click.option("--output", multiple=True, metavar="URI", help="What to write, by extension: video, .jsonl, folder/.")
 @click.option("--save-jsonl", metavar="FILE", help="Write one JSON record per frame.")
 @click.option("--save-images", metavar="DIR", help="Write annotated pictures into a folder.")
@@ -23,7 +23,8 @@ from solo_rt.errors import UsageError
 @click.option("--max-fps", type=float, help="Leave frames out so that at most this many per second remain.")
 @click.option("--sync", is_flag=True, help="One frame at a time, without threads: for debugging.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or cuda:N.")
-@click.option("--backend", default="auto", show_default=True, help="onnxruntime or openvino.")
+@click.option("--backend", default="auto", show_default=True, help="onnxruntime, openvino, tensorrt or torch.")
+@click.option("--trust", is_flag=True, help="Open a TensorRT engine that was not built on this machine.")
 @click.option("--threads", type=int, help="Threads of the inference engine.  [default: by the number of cores]")
 @click.option("--quiet", is_flag=True, help="Show no progress and no summary.")
 @as_json
@@ -43,6 +44,7 @@ def run(
     max_fps: float | None,
     sync: bool,
     device: str,
+    trust: bool,
     backend: str,
     threads: int | None,
     quiet: bool,
@@ -89,6 +91,7 @@ def run(
                 device=device,
                 threads=threads,
                 options=options,
+                trusted=trust,
                 on_start=begin,
                 on_progress=reporter,
                 stop=interrupts.stop,

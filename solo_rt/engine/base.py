@@ -21,7 +21,7 @@ from solo_rt.spec import METADATA_KEY, ModelSpec
 from solo_rt.types import Output
 
 DEFAULT_MODEL = "solov2-nano"
-BACKENDS = ("auto", "onnxruntime", "openvino")
+BACKENDS = ("auto", "onnxruntime", "openvino", "tensorrt", "torch")
 
 Float32 = NDArray[np.float32]
 log = logging.getLogger(__name__)
@@ -51,12 +51,20 @@ class Engine(Protocol):
 
 
 def open_engine(
-    model: str | Path | None = None, *, backend: str = "auto", device: str = "auto", threads: int | None = None
+    model: str | Path | None = None,
+    *,
+    backend: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+    trusted: bool = False,
 ) -> Engine:
-    """Return an engine for an ONNX file or the name of a model that ships with solo-rt; None is the default one.
+    """Return an engine for a model file or the name of a model that ships with solo-rt; None is the default one.
 
-    `backend` is one of `BACKENDS`; auto takes OpenVINO where it is installed and the CPU is Intel's, else ONNX Runtime,
-    and logs its choice. `device` is auto, cpu, cuda or cuda:N. `threads` defaults to `default_threads()`.
+    The file is an ONNX file, a TensorRT engine of `solo-rt build-engine`, or a checkpoint, which PyTorch computes.
+    `backend` is one of `BACKENDS`; auto goes by the file, and for ONNX takes OpenVINO where it is installed and the CPU
+    is Intel's, else ONNX Runtime, and logs its choice; tensorrt takes the engine that was built of an ONNX file.
+    `device` is auto, cpu, cuda or cuda:N. `threads` defaults to `default_threads()`. `trusted`: open a TensorRT engine
+    that was not built here.
     The engine has computed one empty picture, so the first frame is not slower than the others.
     Raises: UsageError, SpecError if the file and its spec do not fit together, EngineError.
     """
@@ -65,24 +73,30 @@ def open_engine(
     if threads is not None and threads < 1:
         raise UsageError(f"threads must be at least 1, got {threads}")
     path = find_model(model)
-    spec = read_spec(path)
-    chosen = _preferred_backend(device) if backend == "auto" else backend
-    threads = threads or default_threads()
+    chosen = _backend_of(path, backend, device)
     engine: Engine
-    if chosen == "openvino":
+    if chosen == "torch":
+        from solo_rt.train.checkpoint_engine import open_checkpoint
+
+        engine = open_checkpoint(path, device=device)
+    elif chosen == "tensorrt":
+        from solo_rt.engine.tensorrt import open_tensorrt
+
+        engine = open_tensorrt(path, device=device, trusted=trusted)
+    elif chosen == "openvino":
         from solo_rt.engine.openvino import OpenVinoEngine
 
-        engine = OpenVinoEngine(path, spec, device=device, threads=threads)
+        engine = OpenVinoEngine(path, read_spec(path), device=device, threads=threads or default_threads())
     else:
         from solo_rt.engine.onnxruntime import OnnxRuntimeEngine
 
-        engine = OnnxRuntimeEngine(path, spec, device=device, threads=threads)
+        engine = OnnxRuntimeEngine(path, read_spec(path), device=device, threads=threads or default_threads())
     try:
         try_out(engine, path)
     except BaseException:
         engine.close()
         raise
-    log.info("model %s on %s", spec.name, engine.backend)
+    log.info("model %s on %s", engine.spec.name, engine.backend)
     return engine
 
 
@@ -100,9 +114,10 @@ def find_model(model: str | Path | None = None) -> Path:
     path = Path(model)
     if not path.is_file():
         raise UsageError(f"{path}: no such model file")
-    if path.suffix != ".onnx":
+    if path.suffix not in (".onnx", ".engine", ".pt"):
         raise UsageError(
-            f"{path}: expected an .onnx file written by solo-rt export, got {path.suffix or 'no extension'}"
+            f"{path}: expected an .onnx file written by solo-rt export, an .engine or a .pt, got "
+            f"{path.suffix or 'no extension'}"
         )
     return path
 
@@ -133,6 +148,21 @@ def default_threads() -> int:
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return cores - 1 if cores > 2 else cores
+
+
+def _backend_of(path: Path, backend: str, device: str) -> str:
+    """Return the backend for a file. Raises: UsageError where the one asked for cannot read it or is not installed."""
+    own = {".engine": "tensorrt", ".pt": "torch"}.get(path.suffix)
+    if own is None and backend == "auto":
+        return _preferred_backend(device)
+    if own is None and backend == "torch":
+        raise UsageError(f"{path}: expected a checkpoint (.pt) with the torch backend, got {path.suffix}")
+    if own is not None and backend not in ("auto", own):
+        raise UsageError(f"{path}: expected an .onnx file with the {backend} backend; {path.suffix} is for {own}")
+    chosen = own or backend
+    if chosen == "torch" and importlib.util.find_spec("torch") is None:
+        raise UsageError(f"{path}: a checkpoint needs torch; install it with pip install 'solo-rt[train]'")
+    return chosen
 
 
 def _preferred_backend(device: str) -> str:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from solo_rt.engine.operators import DOMAIN
 from solo_rt.engine.plan import PlanKey, Precision, file_sha256
-from solo_rt.engine.precision import to_half
+from solo_rt.engine.precision import half_name, to_half
 from solo_rt.engine.quantise import quantise
 from solo_rt.engine.tensorrt_library import Messages, find_plugins, import_tensorrt, load_plugins
 from solo_rt.errors import EngineError, UsageError
@@ -68,6 +68,9 @@ def typed_model(path: Path, spec: ModelSpec, precision: Precision, pictures: Ite
     elif precision == "fp16":
         model = to_half(model)
     if decoded:
+        made = {name for node in model.graph.node for name in node.output}
+        for node in tail:  # the plugins take heads in half precision as they are; the casts behind them fall away
+            node.input[:] = [half if (half := half_name(name)) in made else name for name in node.input]
         _drop(model.graph.output, heads)
         model.graph.output.extend(decoded)
         model.graph.node.extend(tail)

@@ -24,9 +24,12 @@ FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 # values follow their neighbours, so that no pair of casts surrounds a Reshape.
 # fmt: off
 HALF_OPS = frozenset({
-    "Add", "AveragePool", "Clip", "Concat", "Conv", "ConvTranspose", "DepthToSpace", "Expand", "Flatten", "Gather",
-    "Gemm", "LeakyRelu", "MatMul", "Max", "MaxPool", "Min", "Mul", "PRelu", "Pad", "Relu", "Reshape", "Resize",
-    "Sigmoid", "Slice", "SpaceToDepth", "Split", "Squeeze", "Sub", "Transpose", "Unsqueeze",
+    "Add", "AveragePool", "Clip", "Conv", "ConvTranspose", "Gemm", "LeakyRelu", "MatMul", "Max", "MaxPool", "Min",
+    "Mul", "PRelu", "Relu", "Resize", "Sigmoid", "Sub",
+})
+MOVING_OPS = frozenset({
+    "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "Pad", "Reshape", "Slice", "SpaceToDepth", "Split",
+    "Squeeze", "Transpose", "Unsqueeze",
 })
 # fmt: on
 # Inputs that are float32 whatever the precision of the data: the region of interest and the scales of a Resize.
@@ -72,7 +75,7 @@ class _Writer:
             raise EngineError(
                 f"half precision: {node.op_type} {node.name!r} holds a graph; export without control flow"
             )
-        is_half = node.op_type in HALF_OPS and any(self.kinds.get(name) == FLOAT for name in node.output)
+        is_half = self._is_half(node)
         fixed = FIXED_INPUTS.get(node.op_type, ())
         new = NodeProto()
         new.CopyFrom(node)
@@ -85,6 +88,12 @@ class _Writer:
                 new.output[i] = _form(name, kind)
                 self._made.setdefault(name, set()).add(kind)
         self.nodes.append(new)
+
+    def _is_half(self, node: NodeProto) -> bool:
+        if node.op_type in MOVING_OPS:
+            moved = [name for name in node.input if self.kinds.get(name) == FLOAT and name not in self.weights]
+            return bool(moved) and all(HALF in self._made.get(name, ()) for name in moved)
+        return node.op_type in HALF_OPS and any(self.kinds.get(name) == FLOAT for name in node.output)
 
     def finish(self, outputs: set[str]) -> list[NodeProto]:
         """Return all nodes; the graph's outputs are in float32 again."""
@@ -113,8 +122,13 @@ class _Writer:
         return form
 
 
+def half_name(name: str) -> str:
+    """Return what the float16 form of a tensor is called."""
+    return f"{name}.half"
+
+
 def _form(name: str, kind: int) -> str:
-    return f"{name}.half" if kind == HALF else name
+    return half_name(name) if kind == HALF else name
 
 
 def _stored(tensor: TensorProto, name: str, kind: int) -> TensorProto:

@@ -7,6 +7,7 @@ threads may call `infer` at once, one per lane. A frame costs one upload, one gr
 from __future__ import annotations
 
 import queue
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,10 @@ from numpy.typing import NDArray
 
 from solo_rt.engine.build import machine_platform
 from solo_rt.engine.cuda import Buffer, Gpu, Stream, open_gpu
-from solo_rt.engine.plan import Plan, check_plan, file_sha256, read_plan
+from solo_rt.engine.plan import SUFFIX, Plan, check_plan, file_sha256, read_plan
+from solo_rt.engine.plan_cache import check_trust, find_plan
 from solo_rt.engine.tensorrt_library import Messages, find_plugins, import_tensorrt, load_plugins
-from solo_rt.errors import EngineError, SpecError
+from solo_rt.errors import EngineError, SpecError, UsageError
 
 Array = NDArray[Any]
 LANES = 2  # one copies while the other computes
@@ -127,8 +129,28 @@ class TensorRtEngine:
         return _Lane(context, stream, tuple(inputs), tuple(outputs), launch)
 
 
+def open_tensorrt(path: Path, *, device: str = "auto", trusted: bool = False) -> TensorRtEngine:
+    """Return the engine of a plan, or of the plan in the cache that was built of the ONNX file `path` for this machine.
+
+    `device` is auto, cuda or cuda:N. `trusted`: also if the plan was not built here. Raises: UsageError, EngineError.
+    """
+    match = re.fullmatch(r"(?:auto|cuda(?::(\d+))?)", device)
+    if match is None:
+        raise UsageError(f"device {device!r}: expected auto, cuda or cuda:N with the tensorrt backend")
+    gpu = open_gpu(int(match[1] or 0))
+    if path.suffix != SUFFIX:
+        path = find_plan(path, _machine(gpu, import_tensorrt().__version__)).path
+    check_trust(read_plan(path), trusted=trusted)
+    return TensorRtEngine(path, gpu=gpu)
+
+
+def _machine(gpu: Gpu, version: str) -> dict[str, str]:
+    """Return what a plan must have been made for."""
+    return {"gpu": gpu.name, "cuda": gpu.cuda, "tensorrt": version, "platform": machine_platform()}
+
+
 def _check(plan: Plan, gpu: Gpu, version: str) -> None:
-    check_plan(plan, {"gpu": gpu.name, "cuda": gpu.cuda, "tensorrt": version, "platform": machine_platform()})
+    check_plan(plan, _machine(gpu, version))
     plugins = file_sha256(find_plugins())
     if plan.key.plugins_sha256 != plugins:
         raise EngineError(f"{plan.path}: it was built with another {find_plugins().name}; build the engine again")

@@ -158,3 +158,44 @@ def test_another_plugin_version_is_refused(library, environment, tmp_path):
     report, _ = build(library, environment, model)
     assert not report["parsed"]
     assert any("SoloDynamicConv" in line for line in report["errors"])
+
+
+def build_engine(library, environment, folder, *arguments, check=True):
+    """Run `solo-rt build-engine` on the shipped model with its cache in `folder`."""
+    more = {"SOLO_RT_PLUGINS": str(library), "SOLO_RT_CACHE": str(folder)}
+    paths = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", "solo_rt", "build-engine", *arguments]
+    done = subprocess.run(
+        command, env={**environment, **more, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=600
+    )
+    assert (done.returncode == 0) == check, done.stderr
+    return done
+
+
+@pytest.mark.parametrize("precision", ["--fp32", "--fp16", "--int8"])
+def test_the_command_builds_the_shipped_model(library, environment, tmp_path, precision):
+    calibration = ["--calib", "test://?frames=6"] if precision == "--int8" else []
+    done = build_engine(library, environment, tmp_path, precision, *calibration, "--no-check", "--level", "0", "--json")
+    report = json.loads(done.stdout)
+    plan = Path(report["engine"])
+    assert report["new"]
+    assert plan.stat().st_size == report["bytes"] > 1_000_000
+    record = json.loads(plan.with_name(plan.name + ".json").read_text())
+    assert record["key"]["precision"] == precision.removeprefix("--")
+    assert record["spec"]["decoder"]["kind"] == "detections"
+    again = build_engine(
+        library, environment, tmp_path, precision, *calibration, "--no-check", "--level", "0", "--json"
+    )
+    assert json.loads(again.stdout) == {**report, "new": False}
+
+
+def test_the_command_without_a_gpu_says_what_it_needs(library, environment, tmp_path):
+    done = build_engine(library, environment, tmp_path, check=False)
+    assert done.returncode == 1
+    assert "no CUDA device was found" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plugins_that_are_not_there_are_an_error_and_not_a_slow_network(environment, tmp_path):
+    done = build_engine(tmp_path / "nothing.so", environment, tmp_path, "--no-check", check=False)
+    assert "no such file" in done.stderr

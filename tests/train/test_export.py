@@ -9,6 +9,7 @@ import onnx
 import pytest
 import torch
 
+from solo_rt.build_engine import engine_spec
 from solo_rt.errors import ExportError, SpecError, UsageError
 from solo_rt.spec import METADATA_KEY, ModelSpec
 from solo_rt.train import export as export_module
@@ -37,13 +38,14 @@ def test_export_writes_a_self_describing_file(checkpoint: Path, tmp_path: Path) 
     assert max(errors.values()) <= 1e-4
     model = onnx.load(out)
     onnx.checker.check_model(model)
-    assert [(o.domain, o.version) for o in model.opset_import] == [("", OPSET)]
+    assert [(o.domain, o.version) for o in model.opset_import] == [("", OPSET), ("solo_rt", 1)]
     spec = ModelSpec.from_json({entry.key: entry.value for entry in model.metadata_props}[METADATA_KEY])
     assert spec.classes == ("cat", "dog")
     assert (spec.input.height, spec.input.width) == (64, 96)
     assert spec.provenance.seed == 5
     shapes = {o.name: tuple(d.dim_value for d in o.type.tensor_type.shape.dim) for o in model.graph.output}
-    assert shapes == {"scores": (1, 968, 2), "kernels": (1, 968, 48), "features": (1, 48, 16, 24)}
+    heads = {"scores": (1, 968, 2), "kernels": (1, 968, 48), "features": (1, 48, 16, 24)}
+    assert shapes == {**heads, **engine_spec(spec).output_shapes}
     assert not any(node.op_type == "BatchNormalization" for node in model.graph.node)
 
     record_metrics(out, spec, {"AP": 0.5})

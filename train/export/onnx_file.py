@@ -10,8 +10,10 @@ from pathlib import Path
 import onnx
 import torch
 
+from solo_rt.decoders import SoloV2Decoder
 from solo_rt.spec import METADATA_KEY, ModelSpec
 from solo_rt.train.export.channels_last import put_classes_last
+from solo_rt.train.export.decode_ops import attach_decoder
 from solo_rt.train.export.graph import StaticGraph
 
 OPSET = 18
@@ -39,6 +41,8 @@ def write_graph(graph: StaticGraph, path: Path) -> None:
     for node in model.graph.node:
         del node.metadata_props[:]  # where in our source each node came from: a fifth of the file
     put_classes_last(model)
+    if isinstance(graph.spec.decoder, SoloV2Decoder):
+        attach_decoder(model, graph.spec)
     onnx.save(model, path)
     write_spec(path, graph.spec)
 

@@ -1,0 +1,90 @@
+"""`solo-rt build-engine` as far as it goes without TensorRT: arguments, and the model it would build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+from solo_rt.build_engine import build_checked, engine_spec
+from solo_rt.cli import main
+from solo_rt.decoders import DetectionsDecoder
+from solo_rt.engine import find_model
+from solo_rt.engine.base import open_engine, read_spec
+from solo_rt.engine.build import BuildOptions, typed_model
+from solo_rt.engine.operators import OPERATORS
+from solo_rt.errors import EngineError, UsageError
+
+
+def test_int8_needs_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["build-engine", "--int8"])
+    assert left.value.code == 2
+    assert "--int8 needs --calib" in capsys.readouterr().err
+
+
+def test_a_fixed_input_cannot_be_changed_afterwards() -> None:
+    with pytest.raises(UsageError, match="fixed at 256x448, batch 1; give the checkpoint"):
+        build_checked(None, BuildOptions(), imgsz=(448, 768))
+
+
+def test_the_output_is_an_engine(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"ends in \.engine"):
+        build_checked(None, BuildOptions(), output=tmp_path / "a.plan")
+
+
+def test_options_out_of_range_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"level in 0\.\.5"):
+        BuildOptions(level=7)
+
+
+def test_a_file_without_decoding_operators_is_sent_back_to_export(tmp_path: Path) -> None:
+    model = onnx.load(find_model(None))
+    kept = [node for node in model.graph.node if node.op_type not in OPERATORS]
+    del model.graph.node[:], model.functions[:]
+    model.graph.node.extend(kept)
+    onnx.save(model, tmp_path / "old.onnx")
+    with pytest.raises(UsageError, match="holds no decoding operators; export it again"):
+        build_checked(tmp_path / "old.onnx", BuildOptions(), device=None)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_the_model_for_the_builder_has_the_detections_alone(precision) -> None:
+    path = find_model(None)
+    model = typed_model(path, read_spec(path), precision)
+    names = {output.name for output in model.graph.output}
+    assert names == set(engine_spec(read_spec(path)).output_shapes)
+    onnx.checker.check_model(model)
+    (conv,) = (node for node in model.graph.node if node.op_type == OPERATORS[0])
+    assert conv.input[0] == "scores"
+    assert list(conv.input[1:]) == (
+        [f"{n}.half" for n in ("kernels", "features")] if precision == "fp16" else ["kernels", "features"]
+    )
+
+
+def test_the_spec_of_an_engine_says_that_it_decodes() -> None:
+    spec = engine_spec(read_spec(find_model(None)))
+    assert spec.decoder == DetectionsDecoder(100, 4)
+    assert engine_spec(spec) == spec
+
+
+@pytest.mark.parametrize(
+    ("name", "backend", "message"),
+    [
+        ("a.engine", "onnxruntime", r"\.engine is for tensorrt"),
+        ("a.pt", "tensorrt", r"\.pt is for torch"),
+        ("a.onnx", "torch", r"expected a checkpoint \(\.pt\)"),
+        ("a.txt", "auto", r"expected an \.onnx file"),
+    ],
+)
+def test_a_backend_that_cannot_read_a_file_is_refused(tmp_path: Path, name: str, backend: str, message: str) -> None:
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UsageError, match=message):
+        open_engine(tmp_path / name, backend=backend)
+
+
+def test_tensorrt_without_a_device_is_an_engine_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("solo_rt.engine.cuda.device_count", lambda: 0)
+    with pytest.raises(EngineError, match="no CUDA device"):
+        open_engine(None, backend="tensorrt")
