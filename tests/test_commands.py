@@ -109,6 +109,7 @@ def test_options_of_eval_that_do_not_go_together_are_refused(solo, tmp_path):
         (("--data", "coco:x", "--shard", "3/2", "--results", tmp_path / "r.json"), "expected I/N with I in 1..N"),
         (("--data", "coco:x", "--pictures", tmp_path / "a.jpg"), "expected a file that ends in .png"),
         (("--data", "coco:x", "--results", tmp_path / "no/r.json"), "there is no folder"),
+        (("--data", "coco:x", "--model", "x.pt", "--record"), "export the checkpoint first"),
     ):
         code, _, err = solo("eval", *arguments)
         assert (code, err.count("\n")) == (2, 1), err

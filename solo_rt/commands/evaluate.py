@@ -72,6 +72,8 @@ def evaluate(
     the work with --shard; solo-rt eval --merge FILES puts their results together.
     """
     part = _check(data, model=model, shard=shard, results=results, pictures=pictures, merge=merge, files=files)
+    if record and model is not None and model.endswith(".pt"):
+        raise UsageError(f"--record {model}: the numbers are kept in .onnx files; export the checkpoint first")
     if is_semantic(model, files):
         if exact or conf:
             raise UsageError("--exact and --conf are for models that find instances; leave them out")
