@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent
 
 
 class CMakeBuild(build_ext):
-    """Builds the native module with CMake; SOLO_RT_CMAKE_ARGS is passed on, e.g. "-DSOLO_RT_CUDA=on"."""
+    """Builds the native module with CMake; SOLO_RT_CMAKE_ARGS is passed on."""
 
     def build_extension(self, ext: Extension) -> None:
         import pybind11
@@ -36,6 +36,7 @@ class CMakeBuild(build_ext):
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
             f"-DSOLO_RT_MODULE_DIR={target}",
+            "-DSOLO_RT_CUDA=off",  # _native needs none, and looking for nvcc takes seconds
             *os.environ.get("SOLO_RT_CMAKE_ARGS", "").split(),
         ]
         subprocess.run(configure, check=True)
@@ -54,6 +55,7 @@ setup(
         "solo_rt.source",
         "solo_rt.train",
         "solo_rt.train.data",
+        "solo_rt.train.data.download",
         "solo_rt.train.data.instances",
         "solo_rt.train.data.semantic",
         "solo_rt.train.export",

@@ -12,7 +12,7 @@ from solo_rt.errors import SpecError
 from solo_rt.types import IGNORED
 
 Task = Literal["instances", "semantic"]
-OutputType = Literal["float32", "uint8"]
+OutputType = Literal["float32", "uint8", "int32"]
 Rgb = tuple[int, int, int]  # 0..255
 
 
@@ -37,7 +37,6 @@ class SoloV2Decoder:
     mask_stride: int = 4
     kind: Literal["solov2"] = "solov2"
     task: ClassVar[Task] = "instances"
-    output_type: ClassVar[OutputType] = "float32"
 
     def __post_init__(self) -> None:
         if not self.grids or len(self.grids) != len(self.level_strides) or min(self.grids) < 1:
@@ -57,6 +56,10 @@ class SoloV2Decoder:
         """Number of grid cells of all levels together."""
         return sum(grid * grid for grid in self.grids)
 
+    def output_type(self, name: str) -> OutputType:
+        """Return the type of the values of an output tensor."""
+        return "float32"
+
     def output_shapes(self, batch: int, height: int, width: int, *, classes: int) -> dict[str, tuple[int, ...]]:
         """Return the expected output tensors by name; -1 is the number of mask channels, which only the file knows."""
         return {
@@ -71,13 +74,15 @@ class SemanticDecoder:
     """What the output of a network says that gives every pixel a class.
 
     One tensor, by its name: `labels uint8 [B, height, width]`, the class of every pixel of the input, 255 for none;
-    or `logits float32 [B, C, height, width]`, whose largest channel is the class, the first of equal ones.
+    `logits float32 [B, C, height, width]`, whose largest channel is the class, the first of equal ones;
+    or `coarse float32 [B, h, w, C]`, logits that are still to be enlarged bilinearly to the size of the input.
     A label is an index into the classes of the model, what Cityscapes calls a trainId.
     """
 
     palette: tuple[Rgb, ...]  # one colour per class
     unpainted: tuple[int, ...] = ()  # classes that are counted but not painted, such as a background
-    output: Literal["labels", "logits"] = "labels"
+    output: Literal["labels", "logits", "coarse"] = "labels"
+    enlarged: Literal["corners", "half_pixel"] = "corners"  # coarse ones: PyTorch's interpolate, align_corners or not
     kind: Literal["semantic"] = "semantic"
     task: ClassVar[Task] = "semantic"
 
@@ -89,21 +94,63 @@ class SemanticDecoder:
                 raise SpecError(f"decoder: expected palette colours of three values in 0..255, got {colour}")
         if any(not 0 <= index < len(self.palette) for index in self.unpainted):
             raise SpecError(f"decoder: expected unpainted classes below {len(self.palette)}, got {self.unpainted}")
-        if self.output not in ("labels", "logits"):
-            raise SpecError(f"decoder: expected output labels or logits, got {self.output!r}")
+        if self.output not in ("labels", "logits", "coarse"):
+            raise SpecError(f"decoder: expected output labels, logits or coarse, got {self.output!r}")
 
-    @property
-    def output_type(self) -> OutputType:
-        """The type of the output tensor's values."""
-        return "uint8" if self.output == "labels" else "float32"
+    def output_type(self, name: str) -> OutputType:
+        """Return the type of the values of an output tensor."""
+        return "uint8" if name == "labels" else "float32"
 
     def output_shapes(self, batch: int, height: int, width: int, *, classes: int) -> dict[str, tuple[int, ...]]:
-        """Return the expected output tensor by its name."""
-        return {self.output: (batch, height, width) if self.output == "labels" else (batch, classes, height, width)}
+        """Return the expected output tensor by its name; -1 is a size of coarse logits, which only the file knows."""
+        shapes: dict[str, tuple[int, ...]] = {
+            "labels": (batch, height, width),
+            "logits": (batch, classes, height, width),
+            "coarse": (batch, -1, -1, classes),
+        }
+        return {self.output: shapes[self.output]}
 
 
-Decoder = SoloV2Decoder | SemanticDecoder
+@dataclass(frozen=True, slots=True)
+class DetectionsDecoder:
+    """Instances as the engine itself found them, with our decoding operators behind the heads of SOLOv2.
+
+    Tensors, by name, N being `max_instances` and h x w the input size divided by `mask_stride`:
+    `num_dets int32 [B, 1]`, at most N; `det_scores float32 [B, N]`, best first, 0 from num_dets on;
+    `det_labels int32 [B, N]`; `det_regions int32 [B, N, 4]` and `det_masks int32 [B, N, h, w / 4]`, whose memory is
+    `uint8 [B, N, h, w]`: the soft masks and their regions as in `types.Masks`; `det_counts int32 [B, 2]`, how many
+    candidates were decoded and how many there were.
+    """
+
+    max_instances: int = 100
+    mask_stride: int = 4
+    kind: Literal["detections"] = "detections"
+    task: ClassVar[Task] = "instances"
+
+    def __post_init__(self) -> None:
+        if self.max_instances < 1 or self.mask_stride < 1:
+            raise SpecError("decoder: max_instances and mask_stride must be positive")
+
+    def output_type(self, name: str) -> OutputType:
+        """Return the type of the values of an output tensor."""
+        return "float32" if name == "det_scores" else "int32"
+
+    def output_shapes(self, batch: int, height: int, width: int, *, classes: int) -> dict[str, tuple[int, ...]]:
+        """Return the expected output tensors by name."""
+        n, h, w = self.max_instances, height // self.mask_stride, width // self.mask_stride
+        return {
+            "num_dets": (batch, 1),
+            "det_scores": (batch, n),
+            "det_labels": (batch, n),
+            "det_regions": (batch, n, 4),
+            "det_masks": (batch, n, h, w // 4),
+            "det_counts": (batch, 2),
+        }
+
+
+Decoder = SoloV2Decoder | DetectionsDecoder | SemanticDecoder
 DECODERS: dict[str, type[Decoder]] = {  # by `kind`, which is what the JSON says
     "solov2": SoloV2Decoder,
+    "detections": DetectionsDecoder,
     "semantic": SemanticDecoder,
 }

@@ -30,9 +30,11 @@ def describe_model(model: str | Path | None) -> dict[str, object]:
         "bytes": file.size,
         "parameters": file.parameters,
         "input": {**record["input"], "shape": list(shape)},
-        "outputs": {name: list(array.shape) for name, array in outputs.items()},
+        "outputs": {
+            name: {"type": spec.decoder.output_type(name), "shape": list(array.shape)}
+            for name, array in outputs.items()
+        },
         "classes": list(spec.classes),
-        "output_type": spec.decoder.output_type,
         "decoder": record["decoder"],
         "provenance": record["provenance"],
         "producer": file.producer,

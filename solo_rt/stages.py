@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from solo_rt.decode import decode, decode_semantic
 from solo_rt.decoders import SemanticDecoder
-from solo_rt.engine.base import Engine, Output
+from solo_rt.engine.base import Engine
 from solo_rt.errors import UsageError
 from solo_rt.preprocess import Letterbox, prepare
 from solo_rt.render import render, render_semantic
 from solo_rt.source import Source
 from solo_rt.spec import ModelSpec
 from solo_rt.timing import Histogram
-from solo_rt.types import Frame, Instances, Result, SemanticMap
+from solo_rt.types import Frame, Instances, Output, Result, SemanticMap
 
 DEFAULT_CONF = 0.25
 DEFAULT_MAX_DET = 100
@@ -121,7 +121,7 @@ def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> lis
         outputs = {name: values[0] for name, values in job.outputs.items()}
         size, resized = job.letterbox.frame_size, job.letterbox.resized
         if isinstance(spec.decoder, SemanticDecoder):
-            job.semantic = decode_semantic(outputs, spec.decoder, frame_size=size, resized=resized, classes=wanted)
+            job.semantic = decode_semantic(outputs, spec, frame_size=size, resized=resized, classes=wanted)
             job.instances = Instances.none(size)
         else:
             conf = DEFAULT_CONF if options.conf is None else options.conf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from solo_rt.doctor import Finding
-from solo_rt.evaluate.masks import MaskScores
+from solo_rt.evaluate.instances import InstanceScores
+from solo_rt.evaluate.semantic import SemanticScores
 from solo_rt.report import RunReport
 
 
@@ -44,15 +46,75 @@ def print_report(report: RunReport, outputs: Sequence[str]) -> None:
         click.echo(output)
 
 
-def print_scores(scores: MaskScores) -> None:
-    """Print COCO mask AP: the twelve numbers, then AP per class."""
-    click.echo(f"{scores.images} pictures")
-    for names in (dict(list(scores.metrics.items())[:6]), dict(list(scores.metrics.items())[6:]), scores.per_class):
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for name in names:
-            table.add_column(name, justify="right")
-        table.add_row(*(f"{value:.3f}" if value >= 0 else "-" for value in names.values()))
-        _print(table)
+def print_scores(scores: InstanceScores) -> None:
+    """Print the numbers of each protocol, then those of each class; AP is a share of 1."""
+    click.echo(f"{scores.images} pictures, {len(scores.per_class)} classes")
+    for names, where in ((scores.only_in_model, "data set"), (scores.only_in_data, "model")):
+        if names:
+            click.echo(f"not measured, unknown to the {where}: {', '.join(names)}")
+    click.echo("COCO mask AP (pycocotools)")
+    numbers = list(scores.metrics.items())
+    for part in (numbers[:6], numbers[6:]):
+        _print_numbers([name for name, _ in part], [["", *(value for _, value in part)]])
+    city = scores.cityscapes
+    if city is not None:
+        click.echo("Cityscapes instance AP (the benchmark's own protocol)")
+        _print_numbers(list(city.metrics), [["", *city.metrics.values()]])
+    headings = ["AP", "AP50", "objects", *(["Cityscapes AP", "Cityscapes AP50"] if city else [])]
+    rows = [
+        [name, *numbers.values(), *(city.per_class[name].values() if city else ())]
+        for name, numbers in scores.per_class.items()
+    ]
+    _print_numbers(headings, rows)
+
+
+def _print_numbers(headings: Sequence[str], rows: Iterable[Sequence[str | float | int]]) -> None:
+    """Print rows of a name and numbers; a negative one, or NaN, was not measured."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for name, *values in rows:
+        cells = (str(v) if not isinstance(v, float) else f"{v:.3f}" if v >= 0 else "-" for v in values)
+        table.add_row(str(name), *cells)
+    _print(table)
+
+
+def print_semantic_scores(scores: SemanticScores) -> None:
+    """Print the numbers over all classes, then those of each class and category, all shares of 1."""
+    click.echo(f"{scores.images} pictures of {scores.data}, {scores.protocol}")
+    _print_numbers(list(scores.metrics), [["", *scores.metrics.values()]])
+    weighted = any(not math.isnan(score.iIoU) for score in scores.per_class.values())
+    rows: list[list[str | float | int]] = [
+        [name, score.IoU, score.accuracy, *([score.iIoU] if weighted else []), score.pixels]
+        for name, score in scores.per_class.items()
+    ]
+    _print_numbers(["IoU", "accuracy", *(["iIoU"] if weighted else []), "pixels"], rows)
+    if scores.per_category:
+        _print_numbers(["IoU"], list(scores.per_category.items()))
+
+
+def print_label_report(
+    title: str, classes: Iterable[tuple[str, int, int]], findings: Iterable[tuple[str, str]]
+) -> None:
+    """Print which classes a data set has, with their pixels and pictures, and what is wrong, with its level."""
+    rows = list(classes)
+    total = max(1, sum(pixels for _, pixels, _ in rows))
+    click.echo(title)
+    _print_numbers(
+        ["share of pixels", "pixels", "pictures"],
+        [[name, pixels / total, pixels, pictures] for name, pixels, pictures in rows],
+    )
+    for level, text in findings:
+        click.echo(f"{level}: {text}")
+
+
+def print_counts(counts: Iterable[tuple[str, int, int]]) -> None:
+    """Print of each kind of file how many there are, the second number, of how many there should be."""
+    signs = {True: "[green]+[/]", False: "[red]![/]"}
+    _print_columns(
+        (signs[found >= expected], pattern, f"{found:,} of {expected:,} files") for pattern, expected, found in counts
+    )
 
 
 def print_model(card: Mapping[str, Any]) -> None:
@@ -64,7 +126,7 @@ def print_model(card: Mapping[str, Any]) -> None:
         "model": f"{card['name']}, {card['parameters']:,} parameters, {card['bytes'] / 1e6:.1f} MB",
         "file": card["path"],
         "input": f"{taken['name']} float32 {taken['shape']}",
-        "outputs": "\n".join(f"{name} {card['output_type']} {shape}" for name, shape in card["outputs"].items()),
+        "outputs": "\n".join(f"{name} {port['type']} {port['shape']}" for name, port in card["outputs"].items()),
         "classes": f"{len(card['classes'])}: {', '.join(card['classes'])}",
         "decoder": ", ".join(f"{name} {value}" for name, value in decoder.items()),
         "made by": f"{card['producer']}, opset {card['opset']}",

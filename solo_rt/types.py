@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from solo_rt import _native
 
 UInt8 = NDArray[np.uint8]
+Output = NDArray[np.float32 | np.uint8 | np.int32]  # of a network; which of them, its decoder says
 PixelFormat = Literal["rgb24", "yuv420p"]
 ColourMatrix = Literal["bt601", "bt709"]
 

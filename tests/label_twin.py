@@ -35,3 +35,19 @@ def blobs(rng: np.random.Generator, size: tuple[int, int], labels: list[int], bl
     h, w = size
     coarse = rng.choice(np.array(labels, np.uint8), (-(-h // block), -(-w // block)))
     return np.repeat(np.repeat(coarse, block, 0), block, 1)[:h, :w]
+
+
+def enlarge(logits: np.ndarray, size: tuple[int, int], *, corners: bool) -> np.ndarray:
+    """Return `[h, w, C]` enlarged bilinearly to `[*size, C]` in float64, as PyTorch's interpolate defines it."""
+    for axis, pixels in enumerate(size):
+        samples = logits.shape[axis]
+        centres = np.arange(pixels)
+        if corners:
+            position = centres * (samples - 1) / max(pixels - 1, 1)
+        else:
+            position = np.maximum((centres + 0.5) * samples / pixels - 0.5, 0)
+        first = np.minimum(position.astype(int), samples - 1)
+        second = np.minimum(first + 1, samples - 1)
+        weight = (position - first).reshape([-1 if i == axis else 1 for i in range(3)])
+        logits = np.take(logits, first, axis) * (1 - weight) + np.take(logits, second, axis) * weight
+    return logits

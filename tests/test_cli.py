@@ -262,7 +262,7 @@ def test_inspect_shows_the_model(solo, tiny):
         assert text in out
     code, out, _ = solo("inspect", tiny, "--json")
     card = json.loads(out)
-    assert card["outputs"]["kernels"] == [1, 25, 4]
+    assert card["outputs"]["kernels"] == {"type": "float32", "shape": [1, 25, 4]}
     assert card["provenance"]["recipe"] == "by hand"
 
 

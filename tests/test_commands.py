@@ -11,9 +11,6 @@ import numpy as np
 import pytest
 
 from solo_rt.cli import main
-from solo_rt.engine import open_engine
-from solo_rt.errors import DatasetError
-from solo_rt.evaluate.masks import evaluate
 
 
 @pytest.fixture
@@ -55,45 +52,91 @@ def test_sizes_are_two_numbers(solo, tmp_path):
 
 
 def test_shipped_model_finds_most_objects_of_unseen_pictures(solo, pictures, tmp_path):
-    results = tmp_path / "results.json"
-    code, out, _ = solo("eval", "--data", f"coco:{pictures}", "--results", results, "--json")
+    results, sheet = tmp_path / "results.json", tmp_path / "sheet.png"
+    code, out, _ = solo("eval", "--data", f"coco:{pictures}", "--results", results, "--pictures", sheet, "--json")
     scores = json.loads(out)
     assert code == 0
     assert scores["images"] == 6
     assert scores["metrics"]["AP50"] > 0.6
+    assert scores["per_class"]["star"].keys() == {"AP", "AP50", "objects"}
     detections = json.loads(results.read_text())
     assert {"image_id", "category_id", "segmentation", "score"} == set(detections[0])
+    assert cv2.imread(str(sheet)).shape == (6 * 278 + 8, 2 * 480 + 3 * 8, 3)
 
 
-def test_a_model_that_is_right_has_a_perfect_score(pictures, tmp_path):
+def test_a_model_that_is_right_has_a_perfect_score(solo, pictures, tmp_path):
     """Take the model's own detections as the truth."""
-    engine = open_engine(None)
-    evaluate(engine, pictures, results=tmp_path / "found.json")
+    solo("eval", "--data", f"coco:{pictures}", "--results", tmp_path / "found.json")
     truth = json.loads((pictures / "instances.json").read_text())
     found = json.loads((tmp_path / "found.json").read_text())
     best = [d for d in found if d["score"] > 0.5]
-    for number, detection in enumerate(best, 1):
-        mask = detection["segmentation"]
-        detection |= {"id": number, "iscrowd": 0, "area": 400.0, "bbox": [0, 0, 20, 20], "segmentation": mask}
+    for number, detection in enumerate(best):
+        detection |= {"id": number, "iscrowd": 0, "area": 400.0, "bbox": [0, 0, 20, 20]}
     (tmp_path / "images").symlink_to(pictures / "images")
     (tmp_path / "instances.json").write_text(json.dumps(truth | {"annotations": best}))
-    scores = evaluate(engine, tmp_path)
-    assert scores.metrics["AP"] == pytest.approx(1, abs=1e-6)
-    engine.close()
+    scores = json.loads(solo("eval", "--data", f"coco:{tmp_path}", "--json")[1])
+    assert scores["metrics"]["AP"] == pytest.approx(1, abs=1e-6)
+
+
+def test_shards_put_together_score_as_one_run(solo, pictures, tmp_path):
+    data = f"coco:{pictures}"
+    alone = solo("eval", "--data", data, "--max-images", 5, "--results", tmp_path / "all.json", "--json")[1]
+    parts = [tmp_path / f"part{i}.json" for i in (1, 2, 3)]
+    for i, part in enumerate(parts, 1):
+        code, out, _ = solo("eval", "--data", data, "--max-images", 5, "--shard", f"{i}/3", "--results", part)
+        assert (code, out.strip()) == (0, str(part))
+    merged = solo("eval", "--merge", *reversed(parts), "--results", tmp_path / "merged.json", "--json")[1]
+    assert json.loads(merged) == json.loads(alone)
+    key = lambda d: (d["image_id"], -d["score"], d["segmentation"]["counts"])  # noqa: E731
+    one, other = (sorted(json.loads((tmp_path / f"{n}.json").read_text()), key=key) for n in ("all", "merged"))
+    assert one == other
+    assert "expected the files of all 3 parts, got [1, 3]" in solo("eval", "--merge", parts[0], parts[2])[2]
+    assert "part 2 of 3 is there twice" in solo("eval", "--merge", parts[1], *parts)[2]
+    solo("eval", "--data", data, "--shard", "3/3", "--results", parts[2])
+    assert "expected max_images 5 as in" in solo("eval", "--merge", *parts)[2]
+    parts[0].write_text("[]")
+    assert "expected what solo-rt eval --shard writes" in solo("eval", "--merge", *parts)[2]
+
+
+def test_options_of_eval_that_do_not_go_together_are_refused(solo, tmp_path):
+    for arguments, expected in (
+        ((), "expected --data URI"),
+        (("a.json",), "expected --data URI"),
+        (("--merge",), "--merge takes the files of all shards"),
+        (("--merge", "a.json", "--data", "coco:x"), "--merge takes the files of all shards"),
+        (("--merge", tmp_path / "no.json"), "cannot read"),
+        (("--data", "coco:x", "--shard", "1/2"), "--shard 1/2: expected I/N with --results FILE"),
+        (("--data", "coco:x", "--shard", "3/2", "--results", tmp_path / "r.json"), "expected I/N with I in 1..N"),
+        (("--data", "coco:x", "--pictures", tmp_path / "a.jpg"), "expected a file that ends in .png"),
+        (("--data", "coco:x", "--results", tmp_path / "no/r.json"), "there is no folder"),
+    ):
+        code, _, err = solo("eval", *arguments)
+        assert (code, err.count("\n")) == (2, 1), err
+        assert expected in err
 
 
 def test_data_sets_that_are_none_are_refused(solo, pictures, tmp_path):
-    assert "expected coco:DIR" in solo("eval", "--data", pictures)[2]
-    assert "expected instances.json" in solo("eval", "--data", f"coco:{tmp_path}")[2]
+    assert "expected one of coco:DIR" in solo("eval", "--data", pictures)[2]
+    assert "instances.json" in solo("eval", "--data", f"coco:{tmp_path}")[2]
     (tmp_path / "images").mkdir()
     (tmp_path / "instances.json").write_text("{}")
     code, _, err = solo("eval", "--data", f"coco:{tmp_path}")
     assert (code, err.count("\n")) == (2, 1)
+
+
+def test_classes_the_data_set_lacks_are_named_and_the_others_measured(solo, pictures, tmp_path):
     record = json.loads((pictures / "instances.json").read_text())
-    record["categories"] = record["categories"][1:]
+    record["categories"][0]["name"] = "bubble"
+    (tmp_path / "images").symlink_to(pictures / "images")
     (tmp_path / "instances.json").write_text(json.dumps(record))
-    with pytest.raises(DatasetError, match=r"lacks the model's classes \['ball'\]"):
-        evaluate(open_engine(None), tmp_path)
+    code, out, _ = solo("eval", "--data", f"coco:{tmp_path}", "--max-images", 2)
+    assert code == 0
+    assert "2 pictures, 6 classes\nnot measured, unknown to the data set: ball\n" in out
+    assert "not measured, unknown to the model: bubble\nCOCO mask AP (pycocotools)\n" in out
+    for category in record["categories"]:
+        category["name"] += " x"
+    (tmp_path / "instances.json").write_text(json.dumps(record))
+    assert "no class in common" in solo("eval", "--data", f"coco:{tmp_path}")[2]
 
 
 def test_contact_sheet_shows_the_run(solo, tmp_path):

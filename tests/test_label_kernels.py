@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from label_twin import blend_labels, blobs, dense_labels
+from label_twin import blend_labels, blobs, dense_labels, enlarge
 from overlay_twin import make_planes
 
 from solo_rt import _native
@@ -99,6 +99,42 @@ def test_argmax_takes_infinities_and_never_nan():
     assert _native.argmax(logits[:3], (1, 1)) == 0
 
 
+@pytest.mark.parametrize("corners", [True, False])
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(
+    ("shape", "full"),
+    [
+        ((3, 5, 4), (24, 40)),
+        ((7, 9, 19), (50, 61)),
+        ((4, 4, 3), (1, 1)),
+        ((1, 1, 3), (9, 9)),
+        ((8, 8, 5), (8, 8)),
+        ((9, 13, 6), (4, 5)),
+        ((2, 2, 256), (70, 131)),
+        ((5, 3, 1), (20, 12)),
+    ],
+)
+def test_enlarged_argmax_is_the_argmax_of_enlarged_logits(shape, full, corners, threads):
+    logits = np.random.default_rng(4).normal(0, 1, shape).astype(np.float32)
+    logits[: shape[0] // 2] += np.eye(shape[2], dtype=np.float32)[0] * 9  # cells of one label as well
+    expected = enlarge(logits, full, corners=corners)
+    clear = np.ones(full, bool)
+    if shape[2] > 1:
+        clear = np.diff(np.sort(expected, -1)[..., -2:])[..., 0] > 1e-5
+    assert clear.mean() > 0.95
+    for size in (full, (1, 1), (full[0], max(1, full[1] - 3))):
+        labels = _native.enlarged_argmax(logits, full, corners, size, threads)
+        part = np.s_[: size[0], : size[1]]
+        np.testing.assert_array_equal(labels[clear[part]], expected.argmax(-1)[part][clear[part]])
+
+
+def test_enlarged_argmax_takes_the_first_of_equals():
+    logits = np.zeros((3, 4, 5), np.float32)
+    assert not _native.enlarged_argmax(logits, (20, 30), True, (20, 30)).any()
+    logits[1, 2, 3:] = 1  # equal in one corner
+    assert set(np.unique(_native.enlarged_argmax(logits, (20, 30), True, (20, 30)))) == {0, 3}
+
+
 def test_arguments_that_do_not_fit_are_named():
     planes, labels = make_planes((8, 6), "rgb24"), np.zeros((4, 3), np.uint8)
     with pytest.raises(ValueError, match=r"labels: expected uint8 \[any, any\], got uint8 \[1, 4, 3\]"):
@@ -119,6 +155,14 @@ def test_arguments_that_do_not_fit_are_named():
         _native.overlay_labels(planes, labels, COLOURS[:4], ALPHAS, make_planes((8, 6), "rgb24"))
     with pytest.raises(ValueError, match="overlay_labels: an argument is out of range"):
         _native.overlay_labels(planes, labels, COLOURS, ALPHAS + np.uint16(1), make_planes((8, 6), "rgb24"))
+    with pytest.raises(ValueError, match=r"logits: expected float32 \[any, any, any\], got float32 \[3, 4\]"):
+        _native.enlarged_argmax(np.zeros((3, 4), np.float32), (8, 8), True, (8, 8))
+    for full, size in (((8, 8), (9, 8)), ((8, 8), (8, 0)), ((70000, 8), (8, 8))):
+        with pytest.raises(ValueError, match="enlarged_argmax: sizes contradict"):
+            _native.enlarged_argmax(np.zeros((2, 2, 3), np.float32), full, True, size)
+    for channels in (0, 257):
+        with pytest.raises(ValueError, match="enlarged_argmax: an argument is out of range"):
+            _native.enlarged_argmax(np.zeros((2, 2, channels), np.float32), (8, 8), True, (8, 8))
     logits = np.zeros((3, 4, 5), np.float32)
     for size in ((0, 5), (5, 5), (4, 6), (-1, 5)):
         with pytest.raises(ValueError, match="argmax: sizes contradict"):

@@ -150,7 +150,7 @@ def test_inspect_shows_a_semantic_model(street, capsys):
     assert solo("inspect", street) == 0
     text = capsys.readouterr().out
     assert "labels uint8 [1, 24, 40]" in text
-    assert "palette of 3 colours, unpainted (1,), output labels, kind semantic" in text
+    assert "palette of 3 colours, unpainted (1,), output labels, enlarged corners, kind semantic" in text
     assert solo("inspect", street, "--json") == 0
     card = json.loads(capsys.readouterr().out)
-    assert (card["output_type"], card["decoder"]["palette"][2]) == ("uint8", [0, 0, 142])
+    assert (card["outputs"]["labels"]["type"], card["decoder"]["palette"][2]) == ("uint8", [0, 0, 142])

@@ -40,10 +40,12 @@ def test_output_shapes_follow_from_grids_classes_and_stride():
 
 def test_a_semantic_model_has_one_output_and_it_is_as_large_as_the_input():
     assert STREET_SPEC.output_shapes == {"labels": (1, 24, 40)}
-    assert STREET_SPEC.decoder.output_type == "uint8"
+    assert STREET_SPEC.decoder.output_type("labels") == "uint8"
     logits = replace(STREET_SPEC, decoder=replace(STREET_SPEC.decoder, output="logits"))
     assert logits.output_shapes == {"logits": (1, 3, 24, 40)}
-    assert logits.decoder.output_type == TINY_SPEC.decoder.output_type == "float32"
+    coarse = replace(STREET_SPEC, decoder=replace(STREET_SPEC.decoder, output="coarse"))
+    assert coarse.output_shapes == {"coarse": (1, -1, -1, 3)}
+    assert logits.decoder.output_type("logits") == TINY_SPEC.decoder.output_type("scores") == "float32"
 
 
 def test_divisor_is_the_models_own_and_32_in_files_that_name_none():
@@ -65,7 +67,7 @@ def test_divisor_is_the_models_own_and_32_in_files_that_name_none():
         (changed(input=None), "expected an object for InputSpec, got NoneType"),
         (changed(input=[1]), "expected an object for InputSpec, got list"),
         (changed(name=None), "missing .*'name'.*; export the model again"),
-        (nested("decoder", kind="yolo"), "decoder 'yolo', this solo-rt knows: solov2, semantic"),
+        (nested("decoder", kind="yolo"), "decoder 'yolo', this solo-rt knows: solov2, detections, semantic"),
         (changed(decoder=None), "decoder None"),
         (changed(decoder="yolo"), "decoder 'yolo'"),
         (changed(decoder="solov2"), "expected an object for SoloV2Decoder, got str"),
@@ -128,7 +130,7 @@ def test_decoder_that_cannot_be_is_refused(values, message):
         ({"palette": ((0, 0, 256),)}, r"three values in 0\.\.255, got \(0, 0, 256\)"),
         ({"palette": ((0, 0),)}, r"three values in 0\.\.255, got \(0, 0\)"),
         ({"unpainted": (3,)}, r"unpainted classes below 3, got \(3,\)"),
-        ({"output": "scores"}, "expected output labels or logits, got 'scores'"),
+        ({"output": "scores"}, "expected output labels, logits or coarse, got 'scores'"),
     ],
 )
 def test_semantic_decoder_that_cannot_be_is_refused(values, message):

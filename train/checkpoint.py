@@ -1,7 +1,7 @@
 """Checkpoints: what is in them, and writing them so that a kill at any moment leaves a whole one.
 
 A checkpoint `x.pt` has its SHA-256 beside it in `x.pt.sha256`, in the form that `sha256sum -c` reads. A run keeps its
-last few as `step-00000250.pt` in its folder; `last.pt` is a link to the newest.
+last few as `step-00000250.pt` in its folder; `last.pt` is a link to the newest and `best.pt` to the best measured.
 """
 
 from __future__ import annotations
@@ -83,19 +83,24 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(**{name: record[name] for name in Checkpoint.__slots__ if name in record})
 
 
-def save_step(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
-    """Write the checkpoint of a run to its `folder`, keep the newest `keep`, and return the path. Raises: SinkError."""
+def save_step(checkpoint: Checkpoint, folder: Path, *, keep: int, best: bool = False) -> Path:
+    """Write the checkpoint of a run to its `folder` and return the path; `best` is whether it is the best so far.
+
+    The newest `keep` are kept, and the best. Raises: SinkError.
+    """
     path = folder / f"step-{checkpoint.step:08d}.pt"
     save_checkpoint(checkpoint, path)
-    link = folder / "last.pt.part"
     try:
-        link.unlink(missing_ok=True)
-        link.symlink_to(path.name)
-        link.replace(folder / "last.pt")
+        for name in ("last.pt", "best.pt") if best else ("last.pt",):
+            link = folder / f"{name}.part"
+            link.unlink(missing_ok=True)
+            link.symlink_to(path.name)
+            link.replace(folder / name)
         _sync_folder(folder)
         for old in _steps(folder)[keep:]:
-            old.unlink()
-            _digest_path(old).unlink(missing_ok=True)
+            if old.name != (folder / "best.pt").resolve().name:
+                old.unlink()
+                _digest_path(old).unlink(missing_ok=True)
     except OSError as error:
         raise SinkError(f"cannot keep the checkpoints of {folder} in order: {error}; choose another --out") from error
     return path

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor
 
 from solo_rt.errors import SoloRTError, UsageError
@@ -37,6 +39,14 @@ class Job:
         values = values.detach().clone()
         dist.all_reduce(values)
         return values / self.size
+
+    def total(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the sum of `counts` over all processes. Every process must call it."""
+        if self.size == 1:
+            return counts
+        values = torch.from_numpy(counts).to(self.device)
+        dist.all_reduce(values)
+        return np.asarray(values.cpu().numpy(), np.int64)
 
     def agree(self, text: str) -> str:
         """Return the `text` of the leading process. Every process must call it."""

@@ -82,13 +82,16 @@ def train(
             end = min(recipe.steps, settings.max_steps or recipe.steps)
             for progress, stopped in _steps(state, task, end, stop):
                 state.hours = hours + (time.monotonic() - began) / 3600
+                final = stopped or state.step == end
+                due = state.step % settings.save_every == 0
+                measured, best = _measure(state, task) if due or state.step == recipe.steps else ({}, False)
                 if not job.leads:
                     continue
                 on_step(progress)
-                if state.step % settings.log_every == 0 or state.step == recipe.steps:
-                    run_log.write(state.step, progress.values)
-                if state.step % settings.save_every == 0 or state.step == end or stopped:
-                    _save(state, out, final=state.step == end or stopped)
+                if measured or state.step % settings.log_every == 0 or state.step == recipe.steps:
+                    run_log.write(state.step, {**progress.values, **measured})
+                if due or final:
+                    _save(state, out, best=best, final=final)
         if job.leads:
             draw_curves(read_log(out / "log.jsonl"), out / "curves.png")
     return Outcome(out / "last.pt", state.step, stopped or state.step < recipe.steps)
@@ -109,13 +112,15 @@ def _begin(
     if recipe.lr_batch is not None and recipe.lr_batch != batch:
         rate = recipe.lr * batch / recipe.lr_batch
         say(f"lr {recipe.lr:g} is for {recipe.lr_batch} pictures a step; scaled to {rate:.3g} for {batch}")
-    state = TrainingState(recipe, task.data.classes, settings, job)
+    state = TrainingState(recipe, task, settings, job)
     divisor = getattr(state.model, "size_divisor", DIVISOR)
     for phase in recipe.phases:
         share_of(phase.batch, parts=settings.accumulate, size=job.size)
         if any(side % divisor for side in phase.imgsz):
             height, width = phase.imgsz
             raise UsageError(f"expected an input size divisible by {divisor}, got {height}x{width}; change --imgsz")
+    if settings.val and task.measure is None:
+        raise UsageError(f"--val: a {recipe.model} is measured with solo-rt eval")
     if checkpoint is None and settings.init:
         fit = start_from(settings.init, state.model, name=recipe.model, classes=task.data.classes)
         say(f"{settings.init}: {fit.describe()}")
@@ -216,10 +221,21 @@ class _Timed:
             self.seconds += time.perf_counter() - began
 
 
-def _save(state: TrainingState, out: Path, *, final: bool) -> None:
+def _measure(state: TrainingState, task: Task) -> tuple[dict[str, float], bool]:
+    """Return the metrics of the averaged weights, if any are wanted, and whether the first is the best so far."""
+    if not state.settings.val or task.measure is None:
+        return {}, False
+    metrics = task.measure(state.averaged(), state.settings.val, state.job)
+    value = next(iter(metrics.values()))
+    best = value > state.best
+    state.best = max(state.best, value)
+    return metrics, best
+
+
+def _save(state: TrainingState, out: Path, *, best: bool, final: bool) -> None:
     """Write a checkpoint; a failure ends only a run that would lose its last one."""
     try:
-        save_step(state.snapshot(), out, keep=state.settings.keep)
+        save_step(state.snapshot(), out, keep=state.settings.keep, best=best)
     except SinkError as error:
         if final:
             raise

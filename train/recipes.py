@@ -75,11 +75,14 @@ def count_steps(recipe: Recipe, pictures: int) -> Recipe:
 def find_recipe(model: str, data: str) -> str:
     """Return the name of the recipe for `model` on `data`: `MODEL-SCHEME` where there is one, else `MODEL`.
 
-    Raises: UsageError when there is neither.
+    A model without either has the recipe of its family: pspnet-r50 that of pspnet. Raises: UsageError without any.
     """
-    for name in (f"{model}-{data.partition(':')[0]}", model):
-        if name in RECIPES:
-            return name
+    stem = model
+    while stem:
+        for name in (f"{stem}-{data.partition(':')[0]}", stem):
+            if name in RECIPES:
+                return name
+        stem = stem.rpartition("-")[0]
     raise UsageError(f"no recipe for {model!r}; choose one with --recipe: {', '.join(RECIPES)}")
 
 
@@ -132,11 +135,11 @@ def adapt(
     )
 
 
-def _world(model: str, steps: tuple[int, int], *, warmup_steps: int) -> Recipe:
+def _world(model: str, *phases: Phase, warmup_steps: int, hard_pixels: bool = False) -> Recipe:
     """Return a recipe for the procedural world, for a small network on a CPU, from nothing."""
     return Recipe(
         model=model,
-        phases=(Phase((128, 224), 32, steps=steps[0]), Phase((256, 448), 16, steps=steps[1])),
+        phases=phases,
         optimiser="adamw",
         lr=2e-3,
         lr_batch=None,
@@ -147,6 +150,7 @@ def _world(model: str, steps: tuple[int, int], *, warmup_steps: int) -> Recipe:
         warmup_from=1 / warmup_steps,
         clip=10.0,
         ema=0.998,
+        hard_pixels=hard_pixels,
     )
 
 
@@ -213,8 +217,17 @@ _LIGHT_512 = (852, _SHORT_LIGHT)
 
 RECIPES: dict[str, Recipe] = {
     # Grids do not depend on the input size, so most of what there is to learn is learnt at a quarter of the cost.
-    "solov2-nano": _world("solov2-nano", (3000, 3000), warmup_steps=300),
-    "fast-scnn-world": _world("fast-scnn", (2500, 1500), warmup_steps=200),  # made for an hour on two cores
+    "solov2-nano": _world(
+        "solov2-nano", Phase((128, 224), 32, steps=3000), Phase((256, 448), 16, steps=3000), warmup_steps=300
+    ),
+    # Nothing is made finer than 1/8 of the input: the outline of a shape needs the larger pictures of the second phase.
+    "fast-scnn-world": _world(
+        "fast-scnn",
+        Phase((192, 352), 16, steps=2400),
+        Phase((384, 672), 8, steps=1600),
+        warmup_steps=200,
+        hard_pixels=True,
+    ),
     # SOLO and Decoupled SOLO: github.com/WXinlong/SOLO, configs/solo and configs/decoupled_solo.
     "solo-r50-1x": _solo("solo-r50", (768, 1344), _ONE_SCALE, epochs=12, warmup_from=1 / 3),
     "solo-r50": _solo("solo-r50", (768, 1344), _FULL, warmup_from=1 / 3),
@@ -230,6 +243,28 @@ RECIPES: dict[str, Recipe] = {
     "solov2-light-r18": _solo("solov2-light-r18", (448, 768), _LIGHT),
     "solov2-light-r34": _solo("solov2-light-r34", (448, 768), _LIGHT),
     "solov2-light-r50": _solo("solov2-light-r50", (448, 768), _LIGHT),
-    # Fast-SCNN as github.com/LikeLy-Journey/SegmenTron trains it: 68.9 % mIoU on Cityscapes val.
+    # Fast-SCNN and the rates of the next ten: github.com/LikeLy-Journey/SegmenTron, on Cityscapes (Fast-SCNN: 68.9 %).
     "fast-scnn": _crops("fast-scnn", (512, 1024), lr=0.045, batch=12, epochs=1000, weight_decay=4e-5, head_lr=1.0),
+    "cgnet": _crops("cgnet", (512, 1024), lr=0.003, batch=8, epochs=240, head_lr=1.0),
+    "lednet": _crops("lednet", (512, 1024), lr=0.003, batch=8, epochs=240, head_lr=1.0),
+    "enet": _crops("enet", (512, 1024), lr=0.001, batch=8, epochs=240, head_lr=1.0),
+    "espnetv2": _crops("espnetv2", (512, 1024), lr=0.001, batch=8, epochs=240, head_lr=1.0),
+    "icnet": _crops("icnet", (768, 768), lr=0.01, batch=8, epochs=240),
+    "danet": _crops("danet", (768, 768), lr=0.003, batch=8, epochs=240),
+    "denseaspp": _crops("denseaspp", (768, 768), lr=0.003, batch=8, epochs=240),
+    "dunet": _crops("dunet", (768, 768), lr=0.003, batch=8, epochs=240),
+    "encnet": _crops("encnet", (768, 768), lr=0.003, batch=8, epochs=240),
+    "ocnet": _crops("ocnet", (768, 768), lr=0.003, batch=8, epochs=240),
+    "ccnet": _crops("ccnet", (768, 768), lr=0.003, batch=8, epochs=240),
+    # github.com/CoinCheung/BiSeNet, version 1: 75.4 % on Cityscapes val.
+    "bisenet": _crops(
+        "bisenet", (1024, 1024), lr=0.01, batch=16, steps=80_000, weight_decay=5e-4, warmup_steps=1000, hard_pixels=True
+    ),
+    # github.com/hszhao/semseg, on Cityscapes.
+    "pspnet": _crops("pspnet", (713, 713), lr=0.01, batch=16, epochs=200),
+    "psanet": _crops("psanet", (713, 713), lr=0.01, batch=16, epochs=200),
+    # Chen et al. 2017, section 4.1, for the crop of their Cityscapes model.
+    "deeplabv3": _crops("deeplabv3", (769, 769), lr=0.007, batch=16, steps=90_000, head_lr=1.0),
+    # github.com/Tramac/awesome-semantic-segmentation-pytorch.
+    "fcn": _crops("fcn", (480, 480), lr=1e-4, batch=4, epochs=60),
 }

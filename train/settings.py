@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from solo_rt.errors import UsageError
+from solo_rt.train.distributed import TIMEOUT
 
 Amp = Literal["off", "bf16", "fp16"]
 
@@ -31,10 +32,11 @@ class Settings:
     keep: int = 3  # checkpoints
     save_every: int = 250  # steps
     log_every: int = 20
+    val: int = 0  # held-out pictures to measure before each checkpoint
     max_steps: int | None = None  # leave after this step, to be resumed
     tensorboard: bool = False
     command: str = ""  # for the record
-    timeout: float = 300.0  # seconds that a process waits for the others before it gives the job up
+    timeout: float = TIMEOUT  # seconds that a process waits for the others
 
     def __post_init__(self) -> None:
         if self.amp == "fp16" and not self.device.startswith("cuda"):

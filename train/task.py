@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from solo_rt.decoders import Rgb
 from solo_rt.errors import UsageError
 from solo_rt.train.data.base import TrainingSet
+from solo_rt.train.data.instances import SCHEMES
+from solo_rt.train.data.instances.augment import Scales
+from solo_rt.train.data.instances.training import open_instance_training
+from solo_rt.train.data.semantic import open_semantic
 from solo_rt.train.data.semantic.training import open_training_set
 from solo_rt.train.data.world_dataset import WorldDataset
 from solo_rt.train.distributed import Job
@@ -19,11 +25,15 @@ from solo_rt.train.models import build_model
 from solo_rt.train.models.semantic import SemanticNetwork
 from solo_rt.train.recipes import Recipe
 from solo_rt.train.semantic_losses import HardPixels, semantic_losses
+from solo_rt.train.validation import measure_semantic
 
 WORLD = "world:"  # the procedural world, drawn while training
 
 Losses = dict[str, Tensor]  # scalars; `total` is what is minimised, the others are for the log
 LossFunction = Callable[[Any, Any, Any, Job], Losses]  # from network, outputs of its forward, batch and job
+
+Measure = Callable[[nn.Module, int, Job], dict[str, float]]
+"""From a network in evaluation mode, and on how many held-out pictures, to metrics; the first is the one to go by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +43,9 @@ class Task:
     data: TrainingSet[Any]
     losses: LossFunction
     shuffled: bool  # whether each epoch shows the pictures in an order of its own
+    measure: Measure | None = None
+    palette: tuple[Rgb, ...] = ()  # one colour per class; empty where the data set names none
+    unpainted: tuple[int, ...] = ()  # classes that are left out of pictures, such as a background
 
 
 def make_task(recipe: Recipe, data: str, *, imgsz: tuple[int, int], augment: bool = True, seed: int = 0) -> Task:
@@ -58,7 +71,13 @@ def _instance_task(recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment:
 
     if uri == WORLD:
         return Task(WorldDataset(seed=seed, imgsz=imgsz), losses, shuffled=False)
-    raise UsageError(f"--data {uri}: expected {WORLD}")
+    if uri.partition(":")[0] not in SCHEMES:
+        raise UsageError(f"--data {uri}: expected {WORLD} or one of {', '.join(f'{name}:DIR' for name in SCHEMES)}")
+    if recipe.scales is None:
+        data = open_instance_training(uri, imgsz=imgsz, augmented=augment)
+    else:  # pictures at the published sizes, batches as large as their largest picture
+        data = open_instance_training(uri, scales=Scales(*recipe.scales), augmented=augment)
+    return Task(data, losses, shuffled=True)
 
 
 def _semantic_task(recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment: bool, seed: int) -> Task:
@@ -69,5 +88,11 @@ def _semantic_task(recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment:
             outputs, batch.labels, aux_weights=model.aux_weights, hard_pixels=hard_pixels, reduce=job.mean
         )
 
+    held_out = cache(lambda: open_semantic(uri, split="val"))
+
+    def measure(model: nn.Module, pictures: int, job: Job) -> dict[str, float]:
+        return measure_semantic(model, held_out(), pictures=pictures, job=job)
+
     data = open_training_set(uri, imgsz=imgsz, augmented=augment, seed=seed)
-    return Task(data, losses, shuffled=uri != WORLD)
+    legend = data.data.legend
+    return Task(data, losses, uri != WORLD, measure, legend.palette, legend.unpainted)

@@ -1,7 +1,9 @@
-// Blending of one colour into a stretch of samples, in 16 bits so that vectors hold twice as many.
+// Blending of one colour into samples, in 16 bits so that vectors hold twice as many; see overlay.h.
 #pragma once
 
 #include <cstdint>
+
+#include "host_device.h"
 
 namespace solo {
 
@@ -10,11 +12,18 @@ constexpr int kRgbBlock = 16;  // RGB pixels blended at a time: 48 bytes are thr
 constexpr int kRgbBytes = 3 * kRgbBlock;
 
 // A colour's part in a sample of weight 0..kFull, rounding included.
-inline uint16_t blend_add(int colour, int weight) { return static_cast<uint16_t>(colour * weight + 128); }
+SOLO_HOST_DEVICE uint16_t blend_add(int colour, int weight) { return static_cast<uint16_t>(colour * weight + 128); }
 
-// keep = kFull - weight, add = blend_add(colour, weight): at most 255 * 256 + 128 together.
-inline uint8_t blend(uint8_t sample, uint16_t keep, uint16_t add) {
+SOLO_HOST_DEVICE uint16_t blend_keep(int weight) { return static_cast<uint16_t>(kFull - weight); }
+
+// keep = blend_keep(weight), add = blend_add(colour, weight): at most 255 * 256 + 128 together.
+SOLO_HOST_DEVICE uint8_t blend(uint8_t sample, uint16_t keep, uint16_t add) {
   return static_cast<uint8_t>(static_cast<uint16_t>(sample * keep + add) >> 8);
+}
+
+// Returns the mean weight of the pixels that a chroma sample serves, rounded half up: `sum` over 4 / scale pixels.
+SOLO_HOST_DEVICE uint16_t mean_weight(uint16_t sum, int scale) {
+  return static_cast<uint16_t>(static_cast<uint16_t>(sum * scale + 2) >> 2);
 }
 
 inline void blend_samples(uint8_t* samples, int count, uint16_t keep, uint16_t add) {

@@ -6,6 +6,7 @@
 #include "dynamic_conv.h"
 #include "parallel.h"
 #include "sigmoid.h"
+#include "soft_value.h"
 
 namespace solo {
 namespace {
@@ -152,8 +153,7 @@ SOLO_INLINE void crop_tile(const Block& block, const TilePlace& place, const Cro
   alignas(kAlignment) uint8_t values[kPixels];
   for (int i = 0; i < kPixels; ++i) {
     const float x = logits[i];
-    const int32_t value = static_cast<int32_t>(255.0f * fast_sigmoid(x - block.threshold) + 0.5f);
-    values[i] = static_cast<uint8_t>(x > block.threshold ? std::max(value, 128) : std::min(value, 127));
+    values[i] = static_cast<uint8_t>(soft_byte(fast_sigmoid(x - block.threshold), x > block.threshold));
   }
   const int32_t* region = out.regions + 4 * row;
   const int64_t x0 = std::max<int64_t>(region[0], place.x0);

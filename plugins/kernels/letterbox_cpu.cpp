@@ -1,7 +1,7 @@
 #include <algorithm>
-#include <cmath>
 
 #include "letterbox.h"
+#include "letterbox_map.h"
 #include "target_clones.h"
 
 namespace solo {
@@ -9,27 +9,13 @@ namespace {
 
 constexpr int kTile = 256;  // columns that are resized together; their tables and rows stay in the first-level cache
 
-// Where one target pixel finds its two source samples along an axis.
-struct Taps {
-  int first, second;
-  float weight;  // of the second
-};
-
-// `scale`: source samples per target pixel. A chroma axis has half the luma's scale even where its size was rounded up.
-Taps taps(int pixel, double scale, int size) {
-  const double position = (pixel + 0.5) * scale - 0.5;
-  const int first = static_cast<int>(std::floor(position));
-  const int last = size - 1;
-  return {std::clamp(first, 0, last), std::clamp(first + 1, 0, last), static_cast<float>(position - first)};
-}
-
 // One plane or one colour of an interleaved plane.
 struct Channel {
   const uint8_t* samples;
   int64_t stride;
   int step;  // bytes from one sample to the next
   int height, width;
-  double scale_y, scale_x;
+  int64_t pitch_y, pitch_x;
 };
 
 struct TileTaps {
@@ -39,7 +25,7 @@ struct TileTaps {
 
 void prepare_taps(const Channel& channel, int begin, int count, TileTaps* tile) {
   for (int i = 0; i < count; ++i) {
-    const Taps x = taps(begin + i, channel.scale_x, channel.width);
+    const Taps x = make_taps(begin + i, channel.pitch_x, channel.width);
     tile->first[i] = x.first * channel.step;
     tile->second[i] = x.second * channel.step;
     tile->weight[i] = x.weight;
@@ -47,62 +33,38 @@ void prepare_taps(const Channel& channel, int begin, int count, TileTaps* tile) 
 }
 
 void resize_row(const Channel& channel, int y, const TileTaps& tile, int count, float* out) {
-  const Taps rows = taps(y, channel.scale_y, channel.height);
+  const Taps rows = make_taps(y, channel.pitch_y, channel.height);
   const uint8_t* top = channel.samples + rows.first * channel.stride;
   const uint8_t* bottom = channel.samples + rows.second * channel.stride;
   for (int i = 0; i < count; ++i) {
     const int first = tile.first[i], second = tile.second[i];
     const auto left = static_cast<float>(top[first]), right = static_cast<float>(top[second]);
     const auto low_left = static_cast<float>(bottom[first]), low_right = static_cast<float>(bottom[second]);
-    const float upper = left + (right - left) * tile.weight[i];
-    const float lower = low_left + (low_right - low_left) * tile.weight[i];
-    out[i] = upper + (lower - upper) * rows.weight;
+    const float upper = interpolate(left, right, tile.weight[i]);
+    const float lower = interpolate(low_left, low_right, tile.weight[i]);
+    out[i] = interpolate(upper, lower, rows.weight);
   }
 }
-
-// out = factors . (a, b, c) + offset, clamped.
-struct Affine {
-  float factors[3], offset, low, high;
-};
 
 SOLO_CLONES void convert_row(const Affine& map, const float* a, const float* b, const float* c, int count, float* out) {
-  const float fa = map.factors[0], fb = map.factors[1], fc = map.factors[2], offset = map.offset;
-  const float low = map.low, high = map.high;
-  for (int i = 0; i < count; ++i) {
-    const float value = fa * a[i] + fb * b[i] + fc * c[i] + offset;
-    const float raised = value < low ? low : value;
-    out[i] = raised > high ? high : raised;
-  }
-}
-
-void make_affine(bool yuv420, ColourSpace space, const LetterboxTarget& target, Affine maps[3]) {
-  const YuvToRgb m = yuv_to_rgb(space);
-  const double from_yuv[3][3] = {{m.luma, 0, m.red_v}, {m.luma, -m.green_u, -m.green_v}, {m.luma, m.blue_u, 0}};
-  for (int c = 0; c < 3; ++c) {
-    const double mean = target.mean[c], scale = 1 / static_cast<double>(target.std[c]);
-    double offset = -mean;
-    for (int k = 0; k < 3; ++k) {
-      const double factor = yuv420 ? from_yuv[c][k] : (c == k ? 1.0 : 0.0);
-      if (yuv420) offset -= factor * (k == 0 ? m.black : 128.0);
-      maps[c].factors[k] = static_cast<float>(factor * scale);
-    }
-    maps[c].offset = static_cast<float>(offset * scale);
-    maps[c].low = static_cast<float>((0 - mean) * scale);
-    maps[c].high = static_cast<float>((255 - mean) * scale);
-  }
+  const Affine local = map;  // `out` cannot be it
+  for (int i = 0; i < count; ++i) out[i] = apply(local, a[i], b[i], c[i]);
 }
 
 void make_channels(const ConstPicture& picture, const LetterboxTarget& target, Channel channels[3]) {
   const double scale_y = static_cast<double>(picture.height) / target.resized_height;
   const double scale_x = static_cast<double>(picture.width) / target.resized_width;
+  // A chroma axis has half the luma's scale even where its size was rounded up.
+  const int64_t pitch_y = tap_pitch(scale_y), pitch_x = tap_pitch(scale_x);
+  const int64_t half_y = tap_pitch(scale_y / 2), half_x = tap_pitch(scale_x / 2);
   for (int c = 0; c < 3; ++c) {
     if (!picture.yuv420) {
-      channels[c] = {picture.planes[0] + c, picture.strides[0], 3, picture.height, picture.width, scale_y, scale_x};
+      channels[c] = {picture.planes[0] + c, picture.strides[0], 3, picture.height, picture.width, pitch_y, pitch_x};
     } else if (c == 0) {
-      channels[c] = {picture.planes[0], picture.strides[0], 1, picture.height, picture.width, scale_y, scale_x};
+      channels[c] = {picture.planes[0], picture.strides[0], 1, picture.height, picture.width, pitch_y, pitch_x};
     } else {
       const int height = (picture.height + 1) / 2, width = (picture.width + 1) / 2;
-      channels[c] = {picture.planes[c], picture.strides[c], 1, height, width, scale_y / 2, scale_x / 2};
+      channels[c] = {picture.planes[c], picture.strides[c], 1, height, width, half_y, half_x};
     }
   }
 }
@@ -130,7 +92,7 @@ Status letterbox(const ConstPicture& picture, ColourSpace space, const Letterbox
     if (!(std > 0)) return Status::kBadArgument;
   }
   Affine maps[3];
-  make_affine(picture.yuv420, space, target, maps);
+  make_affine(picture.yuv420, space, target.mean, target.std, maps);
   Channel channels[3];
   make_channels(picture, target, channels);
 

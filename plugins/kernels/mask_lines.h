@@ -10,6 +10,7 @@
 // A line costs its samples plus two divisions per edge. The tests compare with the value of every pixel.
 #pragma once
 
+#include "grid_axis.h"
 #include "soft_mask.h"
 
 namespace solo {
@@ -20,19 +21,6 @@ struct Run {
 };
 
 constexpr int kMaxRuns = kMaxCells / 2 + 1;
-
-// One axis of the frame laid over the same axis of the grid. Positions are in 1/2048 of a cell.
-struct Axis {
-  static constexpr int kBits = 11;
-  static constexpr int kOne = 1 << kBits;
-
-  int cells;
-  int64_t pitch;  // cells per pixel in 2^-31
-
-  int32_t position(int pixel) const;
-  // First pixel, counted from 0 and without an upper end, whose position is at least `position`.
-  int64_t first_pixel(int64_t position) const;
-};
 
 class MaskLines {
  public:

@@ -1,18 +1,11 @@
 #include <algorithm>
-#include <cmath>
 
 #include "mask_lines.h"
 
 namespace solo {
 namespace {
 
-constexpr int kPitchBits = 31;
-constexpr int kShift = kPitchBits + 1 - Axis::kBits;  // (2p + 1) * pitch counts 2^-32 of a cell
-constexpr int64_t kHalfCell = int64_t{1} << kPitchBits;
-constexpr int64_t kHalfUnit = int64_t{1} << (kShift - 1);
 constexpr int32_t kThreshold = 255 << (Axis::kBits - 1);  // 127.5 as a line's sample
-
-Axis make_axis(int cells, double step) { return {cells, std::llround(std::ldexp(step, kPitchBits))}; }
 
 // Least fraction, 1..2048, between two samples on different sides of the threshold that is on the second one's side.
 int32_t crossing(int32_t before, int32_t after) {
@@ -22,19 +15,6 @@ int32_t crossing(int32_t before, int32_t after) {
 }
 
 }  // namespace
-
-int32_t Axis::position(int pixel) const {
-  const int64_t exact = (2 * int64_t{pixel} + 1) * pitch - kHalfCell;
-  const int64_t rounded = (exact + kHalfUnit) >> kShift;
-  return static_cast<int32_t>(std::clamp<int64_t>(rounded, 0, int64_t{cells - 1} << kBits));
-}
-
-int64_t Axis::first_pixel(int64_t position) const {
-  if (position <= 0) return 0;
-  // position(p) >= position means 2p + 1 >= q = ceil(least / pitch), and the least such p is floor(q / 2).
-  const int64_t least = (position << kShift) + kHalfCell - kHalfUnit;
-  return (least + pitch - 1) / pitch / 2;
-}
 
 MaskLines::MaskLines(const SoftMasks& masks, int64_t index, FrameSize frame, Direction direction)
     : data_(masks.data + masks.offsets[index]) {

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "decay.h"
 #include "matrix_nms.h"
 
 namespace solo {
@@ -25,19 +26,12 @@ void find_spans(const RankedMasks& masks, const Workspace& scratch) {
   }
 }
 
-// Returns f(iou) / f(worst), for gaussian as the exponent of e^sigma: the exponential is taken once per mask and not
-// once per pair. The least one decides.
-SOLO_INLINE float quotient(float iou, float worst, bool linear) {
-  if (!linear) return worst * worst - iou * iou;
-  return (1.0f - iou) / std::max(1.0f - worst, 1e-6f);
-}
-
 SOLO_INLINE void decay_scores(const RankedMasks& masks, bool linear, float sigma, const Workspace& scratch,
                               float* decayed) {
   for (int64_t j = 0; j < masks.count; ++j) {
     const uint64_t* later = masks.bits + masks.rows[j] * masks.words;
     float worst = 0.0f;
-    float least = linear ? 1.0f : 0.0f;  // decay is at most 1
+    float least = neutral_quotient(linear);
     for (int64_t i = 0; i < j; ++i) {
       if (masks.class_ids[i] != masks.class_ids[j]) continue;
       const uint64_t* better = masks.bits + masks.rows[i] * masks.words;
@@ -47,10 +41,9 @@ SOLO_INLINE void decay_scores(const RankedMasks& masks, bool linear, float sigma
         common += __builtin_popcountll(later[w] & better[w]);
       }
       if (common == 0) continue;
-      const int64_t either = std::max<int64_t>(int64_t{masks.areas[i]} + masks.areas[j] - common, 1);
-      const float iou = static_cast<float>(common) / static_cast<float>(either);
+      const float iou = mask_iou(common, masks.areas[i], masks.areas[j]);
       worst = std::max(worst, iou);
-      least = std::min(least, quotient(iou, scratch.worst[i], linear));
+      least = std::min(least, decay_quotient(iou, scratch.worst[i], linear));
     }
     scratch.worst[j] = worst;
     decayed[j] = masks.scores[j] * (linear ? least : std::exp(sigma * least));

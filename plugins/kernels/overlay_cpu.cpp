@@ -11,8 +11,8 @@ namespace {
 // weights: sums over the pixels of a sample; `scale` makes them count 4 * kFull where all of its pixels are opaque.
 void blend_chroma(uint8_t* samples, const uint16_t* weights, int count, int scale, int colour) {
   for (int i = 0; i < count; ++i) {
-    const auto weight = static_cast<uint16_t>(static_cast<uint16_t>(weights[i] * scale + 2) >> 2);
-    samples[i] = blend(samples[i], static_cast<uint16_t>(kFull - weight), blend_add(colour, weight));
+    const int weight = mean_weight(weights[i], scale);
+    samples[i] = blend(samples[i], blend_keep(weight), blend_add(colour, weight));
   }
 }
 
@@ -70,7 +70,7 @@ class Painter {
   void paint(int y, int begin, int end, bool inside) {
     if (begin >= end) return;
     const int weight = inside ? alpha_ : kFull;
-    const auto keep = static_cast<uint16_t>(kFull - weight);
+    const uint16_t keep = blend_keep(weight);
     uint8_t* row = picture_.planes[0] + y * picture_.strides[0];
     if (picture_.yuv420) {
       blend_samples(row + begin, end - begin, keep, blend_add(colour_[0], weight));

@@ -7,6 +7,7 @@
 #include "dynamic_conv.h"
 #include "mask_regions.h"
 #include "matrix_nms.h"
+#include "soft_value.h"
 #include "solov2.h"
 
 namespace solo {
@@ -32,10 +33,6 @@ void sort_and_cut(std::vector<Candidate>& candidates, int64_t limit) {
   const int64_t kept = std::min<int64_t>(limit, static_cast<int64_t>(candidates.size()));
   std::partial_sort(candidates.begin(), candidates.begin() + kept, candidates.end(), ranks_before);
   candidates.resize(static_cast<size_t>(kept));
-}
-
-float logit_of(double probability) {
-  return static_cast<float>(std::log(probability / (1.0 - probability)));  // -infinity for 0
 }
 
 // Finds the candidates and, in `cells`, the distinct cells they belong to.

@@ -1,8 +1,10 @@
 // Logits to labels, and label maps to pixels, counts and overlay.
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "argmax.h"
+#include "enlarged_argmax.h"
 #include "label_counts.h"
 #include "label_fill.h"
 #include "label_overlay.h"
@@ -37,6 +39,26 @@ py::array_t<uint8_t> largest(const py::array& logits, Size size, int threads) {
     status = argmax(source, size.first, size.second, threads, out);
   }
   check(status, "argmax");
+  return labels;
+}
+
+py::array_t<uint8_t> largest_enlarged(const py::array& logits, Size full_size, bool corners, Size size, int threads) {
+  CoarseLogits source{};
+  source.values = checked<float>(logits, "logits", {kAny, kAny, kAny});
+  source.height = static_cast<int>(logits.shape(0));
+  source.width = static_cast<int>(logits.shape(1));
+  source.channels = static_cast<int>(logits.shape(2));
+  py::array_t<uint8_t> labels({std::max(size.first, 0), std::max(size.second, 0)});
+  uint8_t* out = labels.mutable_data();
+  Status status;
+  {
+    const py::gil_scoped_release unlocked;
+    const int64_t bytes = enlarged_argmax_workspace(source, std::max(size.second, 0));
+    const std::unique_ptr<char[]> workspace(new char[bytes]);
+    status = enlarged_argmax(source, {full_size.first, full_size.second}, corners, size.first, size.second, threads,
+                             workspace.get(), bytes, out);
+  }
+  check(status, "enlarged_argmax");
   return labels;
 }
 
@@ -89,6 +111,9 @@ void bind_labels(py::module_& m) {
   using namespace py::literals;
   m.def("argmax", &largest, "logits"_a, "size"_a, "threads"_a = 1,
         "Return the channel with the largest logit, uint8 [h, w], of the top-left h, w = `size` of float32 [C, H, W].");
+  m.def("enlarged_argmax", &largest_enlarged, "logits"_a, "full_size"_a, "corners"_a, "size"_a, "threads"_a = 1,
+        "Return the channel with the largest logit, uint8 [h, w], of the top-left h, w = `size` of float32 [h', w', C] "
+        "enlarged bilinearly to `full_size`, with aligned corners or half-pixel centres.");
   m.def("fill_labels", &fill, "labels"_a, "frame_size"_a,
         "Return labels uint8 [h, w] at frame size, each pixel that of the cell below its centre: uint8 [H, W].");
   m.def("count_labels", &count, "labels"_a, "frame_size"_a,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from solo_rt.commands.check_labels import check_labels
 from solo_rt.commands.demo_data import demo_data
 from solo_rt.commands.doctor import doctor
+from solo_rt.commands.download import download
 from solo_rt.commands.evaluate import evaluate
 from solo_rt.commands.export import export
 from solo_rt.commands.inspect import inspect
@@ -15,6 +17,8 @@ COMMANDS = (
     inspect,
     doctor,
     demo_data,
+    download,
+    check_labels,
     train,
     evaluate,
     export,

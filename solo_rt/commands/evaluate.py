@@ -2,59 +2,220 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from solo_rt.cli_options import as_json, print_json, verbose
+from solo_rt.commands.evaluate_semantic import evaluate_semantic, is_semantic
 from solo_rt.commands.extras import require_torch, show_progress
 from solo_rt.errors import UsageError
 
+if TYPE_CHECKING:
+    from solo_rt.engine import Engine
+    from solo_rt.evaluate.instances import InstanceScores
+    from solo_rt.evaluate.shards import Findings, Shard
+
 
 @click.command(name="eval")
-@click.option("--model", metavar="NAME|FILE", help="Shipped model or .onnx file.  [default: solov2-nano]")
-@click.option("--data", required=True, metavar="coco:DIR", help="Folder with instances.json and images/.")
-@click.option("--max-images", type=click.IntRange(min=1), help="Only the first ones.")
-@click.option("--results", type=click.Path(path_type=Path), help="Write the detections in COCO's results format.")
+@click.option("--model", metavar="NAME|FILE", help="Shipped model, .onnx file or checkpoint.  [default: solov2-nano]")
+@click.option(
+    "--data", metavar="URI", help="coco:, casia: or cityscapes:DIR; labels of pixels: also folder:, voc:, ade20k: ..."
+)
+@click.option("--split", type=click.Choice(["train", "val"]), default="val", show_default=True)
+@click.option("--max-images", type=click.IntRange(min=1), help="Only the first ones, in the order of their ids.")
+@click.option(
+    "--results", type=click.Path(path_type=Path), help="Write the detections in COCO's format, or the counts."
+)
+@click.option(
+    "--pictures", type=click.Path(path_type=Path), help="Draw the first pictures, truth beside finds: a .png."
+)
+@click.option("--exact", is_flag=True, help="Enlarge masks and pad pictures as the published code does; slow.")
+@click.option("--conf", type=click.FloatRange(0, 1), default=0.0, help="Lowest score that counts.  [default: all]")
+@click.option("--scales", metavar="A,B", help="Sizes to look at a picture in, for labels of pixels.  [default: 1]")
+@click.option("--flip", is_flag=True, help="Look at each picture mirrored too, for labels of pixels.")
+@click.option("--shard", metavar="I/N", help="Only write what part I of N finds to --results, for --merge.")
+@click.option("--merge", is_flag=True, help="Score FILES, the --results of all shards.")
 @click.option("--backend", default="auto", show_default=True, help="onnxruntime or openvino.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or cuda:N.")
-@click.option("--record", is_flag=True, help='Write AP and AP50 into the model file; needs the extra "train".')
+@click.option("--record", is_flag=True, help='Write AP or mIoU into the model file; needs the extra "train".')
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @as_json
 @verbose
 def evaluate(
     model: str | None,
-    data: str,
+    data: str | None,
+    split: str,
     max_images: int | None,
     results: Path | None,
+    pictures: Path | None,
+    exact: bool,
+    conf: float,
+    scales: str | None,
+    flip: bool,
+    shard: str | None,
+    merge: bool,
     backend: str,
     device: str,
     record: bool,
+    files: tuple[Path, ...],
     as_json: bool,
 ) -> int:
-    """Measure COCO mask AP through the run time."""
-    from contextlib import closing
+    """Measure COCO mask AP through the run time, and Cityscapes' AP on Cityscapes; or the IoU of labels of pixels.
+
+    The classes that the model and the data set have in common are measured, matched by name. Several processes share
+    the work with --shard; solo-rt eval --merge FILES puts their results together.
+    """
+    part = _check(data, model=model, shard=shard, results=results, pictures=pictures, merge=merge, files=files)
+    if is_semantic(model, files):
+        if exact or conf:
+            raise UsageError("--exact and --conf are for models that find instances; leave them out")
+        return evaluate_semantic(
+            model,
+            data or "",
+            split=split,
+            max_images=max_images,
+            shard=part,
+            files=files,
+            scales=scales,
+            flip=flip,
+            results=results,
+            pictures=pictures,
+            backend=backend,
+            device=device,
+            record=record,
+            as_json=as_json,
+        )
+    if scales is not None or flip:
+        raise UsageError("--scales and --flip are for models that give every pixel a class; leave them out")
+    if merge:
+        from solo_rt.evaluate.shards import merge_parts
+
+        findings = merge_parts(files)
+    else:
+        findings = _find(
+            model, data or "", split, max_images, part, exact=exact, conf=conf, backend=backend, device=device
+        )
+    if part is not None and results is not None:
+        from solo_rt.evaluate.shards import write_part
+
+        write_part(results, part, findings)
+        click.echo(results)
+        return 0
+    scores = _score(findings, results=results, pictures=pictures)
+    if record:
+        _record(findings.model, scores)
+    _show(scores, as_json=as_json)
+    return 0
+
+
+def _check(
+    data: str | None,
+    *,
+    model: str | None,
+    shard: str | None,
+    results: Path | None,
+    pictures: Path | None,
+    merge: bool,
+    files: Sequence[Path],
+) -> Shard | None:
+    """Return the shard asked for. Raises: UsageError for options that do not go together."""
+    if merge and (data or model or shard or not files):
+        raise UsageError("--merge takes the files of all shards and neither --data, --model nor --shard")
+    if not merge and (files or not data):
+        raise UsageError("expected --data URI, such as coco:DIR, or --merge FILES")
+    for path in (results, pictures):
+        if path is not None and not path.parent.is_dir():
+            raise UsageError(f"cannot write {path}: there is no folder {path.parent}")
+    if pictures is not None and pictures.suffix.lower() != ".png":
+        raise UsageError(f"--pictures {pictures}: expected a file that ends in .png")
+    if shard is None:
+        return None
+    found = re.fullmatch(r"(\d+)/(\d+)", shard)
+    if found is None or results is None or pictures is not None:
+        raise UsageError(f"--shard {shard}: expected I/N with --results FILE to write, and without --pictures")
+    from solo_rt.evaluate.shards import Shard
+
+    return Shard(int(found[1]), int(found[2]))
+
+
+def _find(
+    model: str | None,
+    uri: str,
+    split: str,
+    max_images: int | None,
+    shard: Shard | None,
+    *,
+    exact: bool,
+    conf: float,
+    backend: str,
+    device: str,
+) -> Findings:
+    """Return what the model finds in its shard of the pictures, or in all."""
+    from solo_rt.engine import find_model, open_engine
+    from solo_rt.evaluate.detections import detect, detect_exactly
+    from solo_rt.evaluate.shards import Findings
+    from solo_rt.train.data.instances import open_instances
+
+    resize: Callable[[tuple[int, int]], Engine] | None = None
+    if model is not None and model.endswith(".pt"):
+        require_torch("eval of a checkpoint")
+        from solo_rt.train.checkpoint_engine import open_checkpoint
+
+        path = Path(model)
+        engine: Engine = (checkpoint := open_checkpoint(path, device=device))
+        resize = checkpoint.resized
+    else:
+        path = find_model(model)
+        engine = open_engine(path, backend=backend, device=device)
+    with closing(engine), show_progress() as show:
+        spec = engine.spec
+        instances = open_instances(uri, split=split, images=max_images)
+        indices = range(len(instances)) if shard is None else shard.of(range(len(instances)))
+        on_image = lambda done, total: show(done, total, "pictures")  # noqa: E731
+        if exact:
+            if resize is None:
+                size = f"{spec.input.height}x{spec.input.width}"
+                click.echo(f"{path} has one input size: pictures are padded to {size}, not less", err=True)
+            found = detect_exactly(engine, instances, indices, resize=resize, conf=conf, on_image=on_image)
+        else:
+            found = detect(engine, instances, indices, conf=conf, on_image=on_image)
+    return Findings(uri, split, max_images, str(path), spec.classes, tuple(found))
+
+
+def _score(findings: Findings, *, results: Path | None, pictures: Path | None) -> InstanceScores:
+    """Return the scores, after writing the files asked for."""
+    from solo_rt.evaluate.comparison import write_comparison
+    from solo_rt.evaluate.instances import score_instances
+    from solo_rt.train.data.instances import open_instances
+
+    instances = open_instances(findings.data, split=findings.split, images=findings.max_images)
+    indices = range(len(instances))
+    if results is not None:
+        results.write_text(json.dumps(findings.detections))
+    if pictures is not None:
+        write_comparison(pictures, instances, findings.detections, indices=indices)
+    return score_instances(instances, findings.detections, indices=indices, classes=findings.classes)
+
+
+def _record(model: str, scores: InstanceScores) -> None:
+    """Write the most important numbers into a model file."""
+    require_torch("eval --record")
+    from solo_rt.engine.base import read_spec
+    from solo_rt.train.export.onnx_file import record_metrics
+
+    path = Path(model)
+    record_metrics(path, read_spec(path), {name: round(scores.metrics[name], 4) for name in ("AP", "AP50", "AP75")})
+
+
+def _show(scores: InstanceScores, *, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from solo_rt.engine import find_model, open_engine
-    from solo_rt.evaluate.masks import evaluate as measure
     from solo_rt.tables import print_scores
 
-    if not data.startswith("coco:"):
-        raise UsageError(f"--data {data}: expected coco:DIR, a folder with instances.json and images/")
-    path = find_model(model)
-    with closing(open_engine(path, backend=backend, device=device)) as engine, show_progress() as show:
-        scores = measure(
-            engine,
-            Path(data.removeprefix("coco:")),
-            max_images=max_images,
-            results=results,
-            on_image=lambda done, total: show(done, total, "pictures"),
-        )
-        spec = engine.spec
-    if record:
-        require_torch("eval --record")
-        from solo_rt.train.export.onnx_file import record_metrics
-
-        record_metrics(path, spec, {name: round(scores.metrics[name], 4) for name in ("AP", "AP50", "AP75")})
     print_json(asdict(scores)) if as_json else print_scores(scores)
-    return 0

@@ -17,8 +17,8 @@ from solo_rt.commands.extras import require_torch
 @click.option("--imgsz", type=Size("HxW"), help="Network input, height x width.  [default: the model's own]")
 @click.option(
     "--output-kind",
-    type=click.Choice(["labels", "logits"]),
-    help="What a semantic network gives for every pixel.  [default: labels]",
+    type=click.Choice(["labels", "logits", "coarse"]),
+    help="What a semantic network gives; coarse logits are the fastest on a CPU.  [default: labels]",
 )
 @as_json
 @verbose
@@ -26,7 +26,7 @@ def export(
     checkpoint: Path,
     output: Path,
     imgsz: tuple[int, int] | None,
-    output_kind: Literal["labels", "logits"] | None,
+    output_kind: Literal["labels", "logits", "coarse"] | None,
     as_json: bool,
 ) -> int:
     """Turn a checkpoint into an ONNX file. Fails if ONNX Runtime does not reproduce PyTorch."""

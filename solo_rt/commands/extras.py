@@ -43,9 +43,11 @@ def show_progress() -> Iterator[Show]:
             first = first or (now, done)
             if now - shown_at >= LOG_SECONDS:
                 shown_at = now
-                left = (now - first[0]) / max(1, done - first[1]) * (total - done)
                 text = text.replace("\n", ", ")
-                click.echo(f"{done}/{total} {text}, {timedelta(seconds=round(left))} left", err=True)
+                if done > first[1]:
+                    left = (now - first[0]) / (done - first[1]) * (total - done)
+                    text += f", {timedelta(seconds=round(left))} left"
+                click.echo(f"{done}/{total} {text}", err=True)
 
         yield log
         return

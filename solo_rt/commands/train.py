@@ -66,6 +66,7 @@ class PhaseType(click.ParamType):  # type: ignore[type-arg]
 @click.option("--backbone-weights", type=File, help="ImageNet weights with torchvision's names.")
 @click.option("--keep", type=Positive, default=3, show_default=True, help="Checkpoints to keep.")
 @click.option("--save-every", type=Positive, default=250, show_default=True, help="Steps between checkpoints.")
+@click.option("--val", type=click.IntRange(min=0), default=0, show_default=True, help="Pictures to measure on by then.")
 @click.option("--max-steps", type=Positive, help="Leave after this step, to be resumed.")
 @click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard.")
 @verbose
@@ -96,6 +97,7 @@ def train(
     backbone_weights: Path | None,
     keep: int,
     save_every: int,
+    val: int,
     max_steps: int | None,
     tensorboard: bool,
 ) -> int:
@@ -141,6 +143,7 @@ def train(
         resume=resume,
         keep=keep,
         save_every=save_every,
+        val=val,
         max_steps=max_steps,
         tensorboard=tensorboard,
         command=shlex.join(["solo-rt", "train", *_given()]),

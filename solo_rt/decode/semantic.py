@@ -1,8 +1,9 @@
-"""Semantic networks: from labels or logits to the class of every pixel of the frame."""
+"""Semantic networks: from labels, logits or coarse logits to the class of every pixel of the frame."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import cv2
 import numpy as np
@@ -11,12 +12,15 @@ from numpy.typing import NDArray
 from solo_rt import _native
 from solo_rt.decoders import SemanticDecoder
 from solo_rt.errors import SpecError, UsageError
-from solo_rt.types import IGNORED, SemanticMap, UInt8
+from solo_rt.spec import ModelSpec
+from solo_rt.types import IGNORED, Output, SemanticMap, UInt8
+
+Float32 = NDArray[np.float32]
 
 
 def decode_semantic(
-    outputs: Mapping[str, NDArray[np.float32 | np.uint8]],
-    decoder: SemanticDecoder,
+    outputs: Mapping[str, Output],
+    spec: ModelSpec,
     *,
     frame_size: tuple[int, int],
     resized: tuple[int, int],
@@ -25,26 +29,24 @@ def decode_semantic(
 ) -> SemanticMap:
     """Return the class map of one picture, on the part of the network's input that the picture takes.
 
-    outputs: `labels uint8 [height, width]` or `logits float32 [C, height, width]`, contiguous, as `SemanticDecoder`
-    describes them but without their batch axis; labels are not copied. frame_size: height, width of the picture in
-    pixels. resized: height, width in network pixels that the picture takes in the top-left corner of the network's
-    input. classes: the ids to keep, others become 255; None keeps all. threads: most threads to use; the result does
-    not depend on it.
-    Raises: UsageError on sizes out of range; SpecError on a label that is no class; ValueError or TypeError on tensors
-    of another shape or dtype.
+    outputs: `labels uint8 [height, width]`, `logits float32 [C, height, width]` or `coarse float32 [h, w, C]`,
+    contiguous, as `SemanticDecoder` describes them but without their batch axis; labels are not copied. frame_size:
+    height, width of the picture in pixels. resized: height, width in network pixels that the picture takes in the
+    top-left corner of the network's input. classes: the ids to keep, others become 255; None keeps all. threads: most
+    threads to use; the result does not depend on it.
+    Raises: UsageError on another kind of model and on sizes out of range; SpecError on a label that is no class;
+    ValueError or TypeError on tensors of another shape or dtype.
     """
-    tensor = outputs[decoder.output]
-    limit = tensor.shape[-2:]
+    decoder = spec.decoder
+    if not isinstance(decoder, SemanticDecoder):
+        raise UsageError(f"decode: expected a semantic model, got {spec.name} with {decoder.kind}")
+    limit = (spec.input.height, spec.input.width)
     if min(*frame_size, *resized) < 1 or resized[0] > limit[0] or resized[1] > limit[1]:
         raise UsageError(
             f"decode: expected a frame of at least 1x1 and a resized size within {limit[0]}x{limit[1]}, "
             f"got {frame_size[0]}x{frame_size[1]} and {resized[0]}x{resized[1]}"
         )
-    labels: UInt8
-    if decoder.output == "logits":
-        labels = _native.argmax(tensor, resized, threads)  # type: ignore[arg-type]  # it checks
-    else:
-        labels = tensor[: resized[0], : resized[1]]  # type: ignore[assignment]  # as above
+    labels = _labels(outputs[decoder.output], decoder, limit, resized, threads)
     found = SemanticMap(frame_size, labels)
     strange = found.counts[len(decoder.palette) : IGNORED]
     if strange.any():
@@ -57,3 +59,15 @@ def decode_semantic(
     table = np.full(256, IGNORED, np.uint8)
     table[list(classes)] = list(classes)
     return SemanticMap(frame_size, np.asarray(cv2.LUT(labels, table), np.uint8))
+
+
+def _labels(
+    tensor: Output, decoder: SemanticDecoder, input_size: tuple[int, int], resized: tuple[int, int], threads: int
+) -> UInt8:
+    """Return the labels of the picture's part of the input, `uint8 [h, w]`. The kernels check what the tensor is."""
+    if decoder.output == "labels":
+        return cast(UInt8, tensor)[: resized[0], : resized[1]]
+    logits = cast(Float32, tensor)
+    if decoder.output == "logits":
+        return _native.argmax(logits, resized, threads)
+    return _native.enlarged_argmax(logits, input_size, decoder.enlarged == "corners", resized, threads)

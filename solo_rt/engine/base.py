@@ -18,12 +18,12 @@ from solo_rt.engine.contract import try_out
 from solo_rt.engine.onnx_file import read_onnx
 from solo_rt.errors import SpecError, UsageError
 from solo_rt.spec import METADATA_KEY, ModelSpec
+from solo_rt.types import Output
 
 DEFAULT_MODEL = "solov2-nano"
 BACKENDS = ("auto", "onnxruntime", "openvino")
 
 Float32 = NDArray[np.float32]
-Output = NDArray[np.float32 | np.uint8]  # which of them, the decoder says
 log = logging.getLogger(__name__)
 
 

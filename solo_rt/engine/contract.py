@@ -30,8 +30,8 @@ def try_out(engine: Engine, path: Path) -> None:
     shape = (spec.input.batch, 3, spec.input.height, spec.input.width)
     outputs = engine.infer({spec.input.name: np.zeros(shape, np.float32)})
     _compare(f"{path}: outputs", spec.output_shapes, {name: array.shape for name, array in outputs.items()})
-    expected = spec.decoder.output_type
     for name, array in outputs.items():
+        expected = spec.decoder.output_type(name)
         if array.dtype != expected:
             raise SpecError(f"{path}: expected {expected} in output {name!r}, got {array.dtype}; export again")
     if isinstance(spec.decoder, SoloV2Decoder):

@@ -1,7 +1,7 @@
 """Reads what an ONNX file says about itself, without the onnx package and without loading it into an engine.
 
 An ONNX file is one protobuf message. Its wire format is a sequence of fields, each a key `number << 3 | type` and a
-value; messages nest as length-delimited fields. Knowing eleven field numbers is all that is needed here.
+value; messages nest as length-delimited fields. Knowing fifteen field numbers is all that is needed here.
 Source: protobuf.dev/programming-guides/encoding and onnx/onnx.proto (fields named beside the constants).
 """
 
@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from solo_rt.engine.operators import DOMAIN as DOMAIN_OF_OURS
 from solo_rt.errors import SpecError, UsageError
 
-PRODUCER_NAME, PRODUCER_VERSION, GRAPH, OPSET_IMPORT, METADATA_PROPS = 2, 3, 7, 8, 14  # ModelProto
-NODE, INITIALIZER = 1, 5  # GraphProto
-OP_TYPE = 4  # NodeProto
+PRODUCER_NAME, PRODUCER_VERSION, GRAPH, OPSET_IMPORT, METADATA_PROPS, FUNCTIONS = 2, 3, 7, 8, 14, 25  # ModelProto
+NODE, INITIALIZER, OUTPUT = 1, 5, 12  # GraphProto
+NAME_OF_OUTPUT = 1  # ValueInfoProto
+OP_TYPE, NODE_DOMAIN = 4, 7  # NodeProto
 DIMS = 1  # TensorProto
 DOMAIN, VERSION = 1, 2  # OperatorSetIdProto
 KEY, VALUE = 1, 2  # StringStringEntryProto
@@ -87,6 +89,40 @@ def _read_model(path: Path, view: memoryview) -> OnnxFile:
     )
 
 
+def heads_alone(content: bytes, outputs: Collection[str]) -> bytes:
+    """Return an ONNX model that ends at `outputs`: without the decoding nodes behind them, and their bodies.
+
+    Runtimes compute every node of a file whatever outputs are asked for, and not all of them know our operators.
+    """
+    parts: list[bytes | memoryview] = []
+    for number, raw, value in _raw_fields(memoryview(content)):
+        if number == GRAPH:
+            graph = b"".join(_kept_of_graph(_message(value), outputs))
+            parts += [_encoded(GRAPH << 3 | BYTES), _encoded(len(graph)), graph]
+        elif number != FUNCTIONS:
+            parts.append(raw)
+    return b"".join(parts)
+
+
+def _kept_of_graph(graph: memoryview, outputs: Collection[str]) -> Iterator[bytes | memoryview]:
+    for number, raw, value in _raw_fields(graph):
+        if number == NODE and _text(dict(_fields(_message(value))).get(NODE_DOMAIN, b"")) == DOMAIN_OF_OURS:
+            continue
+        if number == OUTPUT and _text(dict(_fields(_message(value))).get(NAME_OF_OUTPUT, b"")) not in outputs:
+            continue
+        yield raw
+
+
+def _encoded(value: int) -> bytes:
+    """Return the bytes of a varint."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
 def _dims(tensor: memoryview) -> Iterator[int]:
     """Yield the sizes of a TensorProto, stored one by one or packed."""
     for number, value in _fields(tensor):
@@ -102,13 +138,20 @@ def _dims(tensor: memoryview) -> Iterator[int]:
 
 def _fields(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """Yield (field number, value) of a message; a value is an integer or the bytes of what is nested."""
+    for number, _, value in _raw_fields(view):
+        yield number, value
+
+
+def _raw_fields(view: memoryview) -> Iterator[tuple[int, memoryview, int | memoryview]]:
+    """Yield (field number, all bytes of the field, value) of a message."""
     at = 0
     while at < len(view):
+        start = at
         key, at = _varint(view, at)
         number, kind = key >> 3, key & 7
         if kind == VARINT:
             value, at = _varint(view, at)
-            yield number, value
+            yield number, view[start:at], value
             continue
         if kind == BYTES:
             length, at = _varint(view, at)
@@ -118,7 +161,7 @@ def _fields(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
             raise ValueError(f"unknown wire type {kind} at byte {at}")
         if at + length > len(view):
             raise ValueError("it ends too early")
-        yield number, view[at : at + length]
+        yield number, view[start : at + length], view[at : at + length]
         at += length
 
 

@@ -12,13 +12,14 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from solo_rt.engine.contract import check_ports
+from solo_rt.engine.onnx_file import heads_alone
 from solo_rt.errors import EngineError, SpecError, UsageError
 from solo_rt.spec import ModelSpec
+from solo_rt.types import Output
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 Float32 = NDArray[np.float32]
-Output = NDArray[np.float32 | np.uint8]
 log = logging.getLogger(__name__)
 
 
@@ -32,7 +33,8 @@ class OnnxRuntimeEngine:
         if wanted is not None:
             providers.insert(0, (CUDA, {"device_id": wanted}))
         try:
-            session = ort.InferenceSession(str(path), _session_options(threads), providers=providers)
+            content = heads_alone(path.read_bytes(), spec.output_shapes)
+            session = ort.InferenceSession(content, _session_options(threads), providers=providers)
         except Exception as error:  # ONNX Runtime's own exceptions have no narrower common base
             raise EngineError(f"{path}: ONNX Runtime cannot load the model: {_one_line(error)}") from error
         has_cuda = CUDA in session.get_providers()

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt.engine.contract import check_ports
+from solo_rt.engine.onnx_file import heads_alone
 from solo_rt.errors import EngineError, UsageError
 from solo_rt.spec import ModelSpec
+from solo_rt.types import Output
 
 try:
     import openvino as ov
@@ -18,7 +20,6 @@ except ImportError as error:
     raise EngineError(f"backend openvino: {error}; install solo-rt[openvino] or use onnxruntime") from error
 
 Float32 = NDArray[np.float32]
-Output = NDArray[np.float32 | np.uint8]
 
 
 class OpenVinoEngine:
@@ -35,7 +36,9 @@ class OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": "f32",  # or it would take bfloat16 where the CPU has it, unasked
         }
         try:
-            model = ov.Core().compile_model(str(path), "CPU", settings)
+            core = ov.Core()
+            content = heads_alone(path.read_bytes(), spec.output_shapes)
+            model = core.compile_model(core.read_model(content), "CPU", settings)
             self._request: ov.InferRequest | None = model.create_infer_request()
         except RuntimeError as error:
             raise EngineError(f"{path}: OpenVINO cannot load the model: {_reason(error)}") from error

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from solo_rt.errors import DatasetError
 from solo_rt.evaluate.confusion import Float64, Int64, divide, intersection_over_union, mean
 from solo_rt.train.data.semantic.cityscapes import TRAINED
+from solo_rt.types import IGNORED
 
 CATEGORIES = tuple(dict.fromkeys(label.category for label in TRAINED))  # the seven that are not void
 CATEGORY = np.array([CATEGORIES.index(label.category) for label in TRAINED])  # of each class
 FIRST_INSTANCE = 1001  # smaller values of instanceIds are regions that are no single object
-NONE = 255
 
 AVERAGE_PIXELS = {  # of an instance in the training set
     "person": 3462.4756337644,
@@ -60,7 +60,8 @@ def read_instances(path: Path) -> NDArray[np.uint16]:
     ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if ids is None or ids.ndim != 2:
         raise DatasetError(f"cannot read instances {path}; is the data set complete?")
-    return ids.astype(np.uint16)
+    found: NDArray[np.uint16] = ids.astype(np.uint16)
+    return found
 
 
 def count_instances(instances: NDArray[np.uint16], found: NDArray[np.uint8]) -> InstanceTally:
@@ -69,16 +70,16 @@ def count_instances(instances: NDArray[np.uint16], found: NDArray[np.uint8]) -> 
     A pixel of an instance of s pixels weighs (average size of its class) / s.
     """
     of_id, category_of_id = _class_of_instance()
-    category_of = np.full(256, NONE, np.uint8)
+    category_of = np.full(256, IGNORED, np.uint8)
     category_of[: len(CATEGORY)] = CATEGORY
     everything, wanted = instances.ravel(), of_id[instances]
     sizes = np.bincount(everything, minlength=1 << 16)
-    hits = np.bincount(instances[(found == wanted) & (wanted != NONE)], minlength=1 << 16)
+    hits = np.bincount(instances[(found == wanted) & (wanted != IGNORED)], minlength=1 << 16)
     near = np.bincount(
-        instances[(category_of[found] == category_of_id[instances]) & (wanted != NONE)], minlength=1 << 16
+        instances[(category_of[found] == category_of_id[instances]) & (wanted != IGNORED)], minlength=1 << 16
     )
     result = InstanceTally.none()
-    for id_ in np.flatnonzero((sizes > 0) & (of_id != NONE)):
+    for id_ in np.flatnonzero((sizes > 0) & (of_id != IGNORED)):
         k = of_id[id_]
         weight = AVERAGE_PIXELS[TRAINED[k].name] / sizes[id_]
         result.classes[k] += weight * hits[id_], weight * (sizes[id_] - hits[id_])
@@ -120,8 +121,8 @@ def summarise_cityscapes(confusion: Int64, tally: InstanceTally | None) -> dict[
 
 
 def _class_of_instance() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return class and category of each of 2^16 instance ids, NONE for what is not counted."""
-    classes, categories = np.full((2, 1 << 16), NONE, np.uint8)
+    """Return class and category of each of 2^16 instance ids, IGNORED for what is not counted."""
+    classes, categories = np.full((2, 1 << 16), IGNORED, np.uint8)
     for k in COUNTED:
         ids = slice(max(TRAINED[k].id * 1000, FIRST_INSTANCE), TRAINED[k].id * 1000 + 1000)
         classes[ids], categories[ids] = k, CATEGORY[k]

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt.errors import DatasetError
-
-IGNORED = 255
+from solo_rt.types import IGNORED
 
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]

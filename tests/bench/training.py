@@ -48,9 +48,7 @@ def main() -> None:
     settings = Settings(arguments.data, device=arguments.device, amp=arguments.amp)
     task = make_task(recipe, arguments.data, imgsz=(height, width))
     with join_job(arguments.device) as job:
-        state = TrainingState(
-            replace(count_steps(recipe, len(task.data)), frozen=False), task.data.classes, settings, job
-        )
+        state = TrainingState(replace(count_steps(recipe, len(task.data)), frozen=False), task, settings, job)
         state.begin()
         steps = range(arguments.steps + 1)
         parts = fetch(load_parts(task.data, steps=steps, batch=arguments.batch, shuffled=task.shuffled), job.device)

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
@@ -130,7 +131,7 @@ def gradients(folder: Path, model: str) -> None:
         recipe = replace(ONE_STEP, model=model)
         task = make_task(recipe, "world:", imgsz=recipe.phases[0].imgsz)
         with join_job("cpu") as job:
-            state = TrainingState(recipe, task.data.classes, SETTINGS, job)
+            state = TrainingState(recipe, task, SETTINGS, job)
             state.begin()
             for module in state.model.modules():
                 if isinstance(module, (nn.BatchNorm2d, nn.Dropout)):
@@ -151,13 +152,15 @@ def lost_process(folder: Path, how: str) -> None:
     def work(rank: int) -> None:
         def vanish(progress: Progress) -> None:
             if progress.step == 2:
+                (folder / "vanished").write_text(str(time.monotonic()))
                 os.kill(os.getpid(), signal.SIGKILL if how == "kill" else signal.SIGSTOP)
 
         settings = replace(SETTINGS, timeout=60.0 if how == "kill" else 3.0)
         try:
-            with_leader_gone = rank == 0
-            train(SHORT, folder / "run", settings, on_step=vanish if with_leader_gone else lambda progress: None)
+            train(SHORT, folder / "run", settings, on_step=vanish)  # called in the leading process alone
         except SoloRTError as error:
+            waited = time.monotonic() - float((folder / "vanished").read_text())
+            (folder / "waited").write_text(str(waited))
             (folder / "message").write_text(str(error))
             raise SystemExit(1) from error
 

@@ -81,6 +81,18 @@ def test_a_run_keeps_its_last_checkpoints_and_a_link_to_the_newest(tmp_path: Pat
     assert names(tmp_path) == kept | {f"{name}.sha256" for name in kept} | {"last.pt"}
 
 
+def test_the_best_checkpoint_outlives_newer_ones(tmp_path: Path) -> None:
+    for step, best in ((1, True), (2, True), (3, False), (4, False)):
+        save_step(make(step), tmp_path, keep=1, best=best)
+    assert {path.name for path in tmp_path.glob("*.pt")} == {
+        "step-00000002.pt",
+        "step-00000004.pt",
+        "best.pt",
+        "last.pt",
+    }
+    assert [load_checkpoint(tmp_path / name).step for name in ("best.pt", "last.pt")] == [2, 4]
+
+
 def test_the_newest_whole_checkpoint_is_found_and_the_others_are_named(tmp_path: Path) -> None:
     damaged: list[str] = []
     assert newest_checkpoint(tmp_path, damaged.append) is None

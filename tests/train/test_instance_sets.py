@@ -7,18 +7,23 @@ import io
 import json
 import logging
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from solo_rt.errors import DatasetError, UsageError
-from solo_rt.train.data.instances import open_instances
+from solo_rt.train.data.instances import InstanceSet, index, open_instances
 from solo_rt.train.data.instances.cityscapes import find_objects
-from solo_rt.train.data.instances.masks import Cutout
+from solo_rt.train.data.instances.masks import Cutout, Polygons, RunLengths
+from solo_rt.train.data.instances.packed import ARRAYS, choose, pack
+from solo_rt.train.data.instances.records import ObjectRecord, PictureRecord
 
 CASIA = Path(__file__).resolve().parents[3] / "shared/data/casia-spt"
 SIZE = (12, 16)
@@ -153,6 +158,85 @@ def test_bad_records_are_left_out_counted_and_named(tmp_path, caplog):
     (summary,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert "left out 6 records: 1 picture with the id of another one, " in summary
     assert "annotation number 4 left out: polygon with a coordinate" in caplog.text
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Keep the annotations of files of any size, in the folder returned."""
+    monkeypatch.setattr(index, "KEPT_FROM", 0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache/solo-rt/annotations"
+
+
+def same_objects(one: InstanceSet, other: InstanceSet) -> bool:
+    return [[(a[:4], a.segmentation.rle(SIZE)) for a in one[i].annotations] for i in range(len(one))] == [
+        [(a[:4], a.segmentation.rle(SIZE)) for a in other[i].annotations] for i in range(len(other))
+    ]
+
+
+def test_large_annotations_are_checked_once_and_then_mapped(tmp_path, kept, monkeypatch, caplog):
+    packed = {"size": list(SIZE), "counts": [27, 4, 8, 4, 149]}
+    bad = annotation(7, image=77, category=1)
+    source = write_set(tmp_path / "set")
+    record = json.loads((source / "instances.json").read_text())
+    record["annotations"] += [annotation(5, image=20, category=7, segmentation=packed), bad]
+    (source / "instances.json").write_text(json.dumps(record))
+    expected = open_instances(f"coco:{source}")
+    assert len(list(kept.iterdir())) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(index, "read_index", None)
+        again = open_instances(f"coco:{source}")
+        assert same_objects(again, expected)
+        assert (again.names, again.classes, again.skipped) == (expected.names, expected.classes, expected.skipped)
+        assert "left out 1 records" in caplog.text
+        data = pickle.dumps(again.read)
+        assert len(data) < 500  # a worker gets the name of the folder
+        assert same_objects(replace(again, read=pickle.loads(data)), expected)
+        assert len(open_instances(f"coco:{source}?images=1&classes=ant").read.labels) == 1
+    monkeypatch.setattr(index, "KEPT_FROM", 1 << 40)
+    assert same_objects(open_instances(f"coco:{source}"), expected)
+    assert len(list(kept.iterdir())) == 1
+
+
+def test_changed_or_damaged_annotations_are_read_again(tmp_path, kept, caplog):
+    source = write_set(tmp_path / "set")
+    expected = open_instances(f"coco:{source}")
+    (folder,) = kept.iterdir()
+    for name in ("index.json", "points.npy", "first.npy"):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: len(content) // 2])
+        assert same_objects(open_instances(f"coco:{source}"), expected)
+        assert (folder / name).read_bytes() == content
+    write_set(source, annotations=[])
+    assert [len(open_instances(f"coco:{source}")[i].annotations) for i in range(3)] == [0, 0, 0]
+    (kept.parent / "annotations").rename(kept.parent / "moved")
+    kept.write_text("in the way")
+    assert same_objects(open_instances(f"coco:{write_set(source)}"), expected)
+    assert "the next run reads it again" in caplog.text
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_chosen_objects_are_those_of_a_file_that_has_only_them(data):
+    """Choosing from the arrays is the fast way; the slow one packs only what was chosen."""
+    pictures = [PictureRecord(i, f"{i}.png", SIZE) for i in range(data.draw(st.integers(1, 5)))]
+    shapes = [
+        Polygons((np.arange(6.0), np.arange(8.0))),
+        Polygons((np.arange(10.0),)),
+        RunLengths(b"PP1"),
+        RunLengths(b"1"),
+    ]
+    shape = st.sampled_from(shapes)
+    picture, category = st.integers(0, len(pictures) - 1), st.integers(0, 3)
+    drawn = data.draw(st.lists(st.tuples(picture, category, shape), max_size=12))
+    objects = [ObjectRecord(n, i, c, (n, 0, n, 1), n, n % 2 == 0, mask) for n, (i, c, mask) in enumerate(drawn)]
+    chosen = data.draw(st.lists(st.integers(0, 3), unique=True))
+    count = data.draw(st.integers(0, len(pictures)))
+    labels = {old: new for new, old in enumerate(sorted(chosen))}
+    fast = choose(pack(pictures, objects, {c: c for c in range(4)}), pictures=count, labels=labels)
+    slow = pack(pictures[:count], [o for o in objects if o.picture < count and o.category in labels], labels)
+    for name in ARRAYS:
+        np.testing.assert_array_equal(getattr(fast, name), getattr(slow, name), err_msg=name)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from solo_rt.train.checkpoint import Checkpoint, load_checkpoint
 from solo_rt.train.loop import Outcome, Progress, train
 from solo_rt.train.recipes import Phase, Recipe
 from solo_rt.train.settings import Settings
-from solo_rt.train.state import TrainingState
+from solo_rt.train.state import TrainingState, seed_step
+from solo_rt.train.task import make_task
 
 
 def tiny(*steps: int, lr: float = 1e-3, ema: float = 0.9, model: str = "solov2-nano") -> Recipe:
@@ -105,6 +106,19 @@ def test_a_stop_finishes_the_step_and_leaves_a_checkpoint(tmp_path: Path) -> Non
     assert load_checkpoint(outcome.checkpoint).step == 3
 
 
+def test_held_out_pictures_are_measured_at_checkpoints_and_the_best_is_kept(tmp_path: Path) -> None:
+    recipe = tiny(4, model="fast-scnn")
+    outcome = train(recipe, tmp_path / "run", settings(val=2, save_every=3, log_every=100))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [3, 4]
+    values = [line["val_mIoU"] for line in lines]
+    best = load_checkpoint(tmp_path / "run" / "best.pt")
+    assert best.step == lines[values.index(max(values))]["step"]
+    assert load_checkpoint(outcome.checkpoint).training["best"] == max(values)
+    with pytest.raises(UsageError, match="--val: a solov2-nano is measured with solo-rt eval"):
+        train(tiny(1), tmp_path / "other", settings(val=2))
+
+
 def test_existing_runs_are_not_overwritten(tmp_path: Path) -> None:
     train(tiny(1), tmp_path / "run", settings())
     with pytest.raises(UsageError, match="already holds a run"):
@@ -142,11 +156,11 @@ def test_a_full_disk_ends_only_a_run_that_would_lose_its_last_checkpoint(
 ) -> None:
     real, calls = loop.save_step, []
 
-    def fail_at_two(checkpoint: Checkpoint, folder: Path, *, keep: int) -> Path:
+    def fail_at_two(checkpoint: Checkpoint, folder: Path, *, keep: int, best: bool) -> Path:
         calls.append(checkpoint.step)
         if checkpoint.step == 2:
             raise SinkError("no space left")
-        return real(checkpoint, folder, keep=keep)
+        return real(checkpoint, folder, keep=keep, best=best)
 
     monkeypatch.setattr(loop, "save_step", fail_at_two)
     assert train(tiny(3), tmp_path / "run", settings()).step == 3
@@ -217,8 +231,6 @@ def test_settings_that_cannot_work_are_refused(tmp_path: Path) -> None:
 
 
 def test_chance_in_a_step_depends_on_seed_step_and_rank_alone() -> None:
-    from solo_rt.train.state import seed_step
-
     def draw(*key: int) -> float:
         seed_step(*key)
         return float(torch.rand(()))
@@ -242,6 +254,6 @@ def test_a_state_without_its_training_part_is_not_resumed(tmp_path: Path) -> Non
         loop.join_job("cpu") as job,
         pytest.raises(UsageError, match="no training state"),
     ):
-        state = TrainingState(tiny(1), checkpoint.classes, settings(), job)
+        state = TrainingState(tiny(1), make_task(tiny(1), "world:", imgsz=(32, 64)), settings(), job)
         state.begin()
         state.restore(replace(checkpoint, training={}))

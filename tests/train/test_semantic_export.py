@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from solo_rt.train import export as export_module
 from solo_rt.train.checkpoint import Checkpoint, save_checkpoint
 from solo_rt.train.export import export
 from solo_rt.train.export.channels_last import put_classes_last
+from solo_rt.train.export.coarse import labels_of_coarse, leave_coarse
 from solo_rt.train.export.graph import probe
 from solo_rt.train.export.onnx_file import write_graph
 from solo_rt.train.export.semantic import labels_of, semantic_graph
@@ -56,6 +59,18 @@ def checkpoint(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> 
     return path
 
 
+@pytest.fixture(scope="module")
+def exported(checkpoint: Path) -> Callable[[str], tuple[Path, dict[str, float]]]:
+    """Return a function from a kind of output to the exported file and its errors; each is exported once."""
+
+    @cache
+    def file_and_errors(kind: str) -> tuple[Path, dict[str, float]]:
+        out = checkpoint.with_name(f"{kind}.onnx")
+        return out, export(checkpoint, out, imgsz=(60, 90), output_kind=kind)  # type: ignore[arg-type]
+
+    return file_and_errors
+
+
 class TinyNetwork(nn.Module):
     """Logits of a 1x1 convolution at a quarter of the size, enlarged."""
 
@@ -76,9 +91,8 @@ class TinyNetwork(nn.Module):
 
 
 @pytest.mark.parametrize("kind", ["labels", "logits"])
-def test_export_reproduces_pytorch_in_a_simple_graph(checkpoint, network, tmp_path, kind):
-    out = tmp_path / "street.onnx"
-    errors = export(checkpoint, out, imgsz=(64, 96), output_kind=kind)
+def test_export_reproduces_pytorch_in_a_simple_graph(exported, network, kind):
+    out, errors = exported(kind)
     assert list(errors) == [kind]
     assert errors[kind] <= (0 if kind == "labels" else 1e-5)
     model = onnx.load(out)
@@ -117,6 +131,46 @@ def test_without_a_palette_classes_have_the_colours_of_instances():
     assert graph.spec.decoder.palette == (*PALETTE, *PALETTE[:8])
     with pytest.raises(SpecError, match="one colour per class, got 4 for 3"):
         semantic_graph(TinyNetwork(), "x", CLASSES[:3], Provenance(), imgsz=(16, 16), batch=1, palette=PALETTE[:4])
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_coarse_files_give_the_same_labels_through_the_run_time(tmp_path, align_corners):
+    network = TinyNetwork(align_corners=align_corners).eval()
+    graph = semantic_graph(network, "tiny", CLASSES[:3], Provenance(), imgsz=(32, 48), batch=2)
+    write_graph(graph, tmp_path / "m.onnx")
+    spec = leave_coarse(tmp_path / "m.onnx", graph.spec)
+    model = onnx.load(tmp_path / "m.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert [node.op_type for node in model.graph.node] == ["Conv", "Transpose"]
+    assert len(model.graph.initializer) == 2
+    engine = open_engine(tmp_path / "m.onnx", device="cpu", backend="onnxruntime")
+    assert engine.spec == spec
+    assert (spec.decoder.output, spec.decoder.enlarged) == ("coarse", "corners" if align_corners else "half_pixel")
+    image = probe(spec)
+    outputs = engine.infer({"image": image.numpy()})
+    assert outputs["coarse"].shape == (2, 8, 12, 3)
+    with torch.no_grad():
+        np.testing.assert_array_equal(labels_of_coarse(outputs, spec)["labels"], labels_of(network(image).out).numpy())
+
+
+def test_networks_that_enlarge_nothing_have_no_coarse_file(tmp_path):
+    network = TinyNetwork()
+    network.forward = lambda image: SemanticOutput(
+        nn.functional.pixel_shuffle(network.conv(image).repeat(1, 16, 1, 1), 4)
+    )
+    graph = semantic_graph(network, "shuffled", CLASSES[:3], Provenance(), imgsz=(32, 48), batch=1)
+    write_graph(graph, tmp_path / "m.onnx")
+    with pytest.raises(UsageError, match="shuffled does not end in logits enlarged bilinearly; choose labels"):
+        leave_coarse(tmp_path / "m.onnx", graph.spec)
+
+
+def test_export_of_coarse_logits_is_judged_by_its_labels(exported):
+    files = [exported(kind)[0] for kind in ("labels", "coarse")]
+    assert exported("coarse")[1] == exported("labels")[1] == {"labels": 0.0}
+    source = "test://?size=150x97&frames=2"
+    maps = [[result.semantic.labels for result in stream(source, model=path)] for path in files]
+    differ = np.mean([labels != coarse for labels, coarse in zip(*maps, strict=True)])
+    assert differ < 1e-3  # near ties
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
@@ -163,19 +217,35 @@ def test_logits_that_something_else_reads_stay_where_they_are():
     onnx.checker.check_model(model, full_check=True)
 
 
-def test_a_graph_whose_labels_differ_fails_the_export(checkpoint, tmp_path, monkeypatch):
+@pytest.fixture
+def tiny_graph(monkeypatch):
+    """Make `export` write a tiny network, whatever the checkpoint holds."""
+    graph = semantic_graph(TinyNetwork().eval(), "tiny", CLASSES[:3], Provenance(), imgsz=(32, 48), batch=1)
+    monkeypatch.setattr(export_module, "static_graph", lambda *_, **__: graph)
+    return graph
+
+
+def test_a_graph_whose_labels_differ_fails_the_export(checkpoint, tiny_graph, tmp_path, monkeypatch):
     honest = export_module.write_graph
 
     def sabotage(graph, path):
-        bias = graph.module.model.classifier[-1].bias
         with torch.no_grad():
-            bias[0] += 10
+            graph.module.model.conv.bias[0] += 10
         honest(graph, path)
 
     monkeypatch.setattr(export_module, "write_graph", sabotage)
     with pytest.raises(ExportError, match="labels"):
-        export(checkpoint, tmp_path / "bad.onnx", imgsz=(64, 96))
+        export(checkpoint, tmp_path / "bad.onnx", output_kind="coarse")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_writes_the_kind_it_is_asked_for(checkpoint, tiny_graph, tmp_path, capsys):
+    out = tmp_path / "m.onnx"
+    with pytest.raises(SystemExit) as left:
+        main(["export", str(checkpoint), "-o", str(out), "--output-kind", "coarse"])
+    assert left.value.code == 0
+    assert "relative error to PyTorch: labels 0.0e+00" in capsys.readouterr().out
+    assert [output.name for output in onnx.load(out).graph.output] == ["coarse"]
 
 
 def test_an_instance_network_has_no_output_kind(tmp_path):
@@ -185,17 +255,13 @@ def test_an_instance_network_has_no_output_kind(tmp_path):
         export(tmp_path / "m.pt", tmp_path / "m.onnx", output_kind="labels")
 
 
-def test_exported_models_run_from_the_command_line(checkpoint, tmp_path, capsys):
+def test_exported_models_run_from_the_command_line(exported, tmp_path):
     """Odd frames, smaller and larger than the network's input, on threads and without: the same bytes."""
-    model = tmp_path / "fast-scnn.onnx"
-    with pytest.raises(SystemExit) as left:
-        main(["export", str(checkpoint), "-o", str(model), "--imgsz", "60x90", "--output-kind", "labels"])
-    assert left.value.code == 0
-    assert "labels 0.0e+00" in capsys.readouterr().out
+    model, _ = exported("labels")
     files = [tmp_path / "threads.jsonl", tmp_path / "sync.jsonl"]
     for size in ("91x51", "222x129"):
+        source = f"test://?size={size}&frames=3"
         for path, flags in zip(files, ([], ["--sync"]), strict=True):
-            source = f"test://?size={size}&frames=3"
             with pytest.raises(SystemExit) as left:
                 main(["run", "--model", str(model), "--source", source, "--save-jsonl", str(path), *flags])
             assert left.value.code == 0

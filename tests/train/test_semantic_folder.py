@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from trees import write_palette_png
 
+from solo_rt.cli import main
 from solo_rt.errors import DatasetError, UsageError
 from solo_rt.train.data.semantic.folder import open_folder, write_folder
 from solo_rt.train.data.semantic.palettes import voc_palette
@@ -104,3 +105,12 @@ def test_unreadable_files_say_which(tmp_path: Path) -> None:
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:60])
     with pytest.raises(DatasetError, match=r"cannot read labels .*cut.png"):
         read_labels(tmp_path / "cut.png")
+
+
+def test_demo_data_writes_held_out_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["demo-data", str(tmp_path), "--frames", "1", "--size", "64x64", "--semantic", "2"])
+    assert (left.value.code, capsys.readouterr().out.split()[-1]) == (0, str(tmp_path / "semantic"))
+    data = open_folder(tmp_path / "semantic", split="val")
+    assert (data.names, data.legend) == (("000000", "000001"), LEGEND)
+    np.testing.assert_array_equal(data[1].labels, held_out_world()[1].labels)

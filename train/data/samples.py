@@ -17,7 +17,8 @@ MASK_STRIDE = 4
 MASK_STRIDES = (4, 8, 16)  # of the mask targets: SOLOv2 has the first only, SOLO and Decoupled SOLO one per level
 DIVISOR = 32  # of the height and width of a batch
 
-NORMALISED = ((np.arange(256, dtype=np.float32)[:, None] - np.float32(MEAN)) / np.float32(STD)).reshape(256, 1, 3)
+_LEVELS: NDArray[np.float32] = np.arange(256, dtype=np.float32)[:, None]
+NORMALISED = ((_LEVELS - np.array(MEAN, np.float32)) / np.array(STD, np.float32)).reshape(256, 1, 3)
 
 
 @dataclass(frozen=True, slots=True)

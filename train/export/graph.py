@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from solo_rt.spec import ModelSpec
@@ -28,17 +29,23 @@ class StaticGraph:
     decided: Callable[[Tensor], Mapping[str, Tensor]]  # bool, False where a comparison decides narrowly
 
 
-def parity(graph: StaticGraph, path: Path) -> dict[str, float]:
+Arrays = Mapping[str, NDArray[np.generic]]
+
+
+def parity(
+    graph: StaticGraph, path: Path, *, decode: Callable[[Arrays], Arrays] = lambda found: found
+) -> dict[str, float]:
     """Return the largest error of each output of the file at `path`, relative to the largest value in PyTorch.
 
     Values that a comparison decides by less than the tolerance are left out: rounding may decide them either way.
+    `decode` makes the outputs of the graph of those of the file, where these are others.
     """
     image = probe(graph.spec)
     with torch.inference_mode():
         expected, decided = graph.expected(image), graph.decided(image)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    names = list(graph.outputs)
-    found = dict(zip(names, session.run(names, {graph.spec.input.name: image.numpy()}), strict=True))
+    names = [output.name for output in session.get_outputs()]
+    found = decode(dict(zip(names, session.run(names, {graph.spec.input.name: image.numpy()}), strict=True)))
     errors = {}
     for name, reference in expected.items():
         difference = np.abs(np.asarray(found[name], np.float64) - reference.double().numpy())

@@ -20,7 +20,7 @@ from solo_rt.train.export.fold import fold_batch_norms
 from solo_rt.train.export.graph import TOLERANCE, StaticGraph
 from solo_rt.train.models.semantic import SemanticNetwork
 
-OutputKind = Literal["labels", "logits"]
+OutputKind = Literal["labels", "logits", "coarse"]
 
 
 def semantic_graph(
@@ -31,7 +31,7 @@ def semantic_graph(
     *,
     imgsz: tuple[int, int],
     batch: int,
-    output: OutputKind = "labels",
+    output: Literal["labels", "logits"] = "labels",
     palette: tuple[Rgb, ...] = (),
     unpainted: tuple[int, ...] = (),
 ) -> StaticGraph:
@@ -67,7 +67,7 @@ def semantic_graph(
 class StaticSemantic(nn.Module):
     """`forward` returns the labels `uint8 [B, H, W]` or the logits `float32 [B, C, H, W]` of an image."""
 
-    def __init__(self, model: nn.Module, output: OutputKind) -> None:
+    def __init__(self, model: nn.Module, output: Literal["labels", "logits"]) -> None:
         super().__init__()
         self.model = fold_batch_norms(model)
         self.output = output

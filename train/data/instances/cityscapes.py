@@ -13,20 +13,13 @@ from numpy.typing import NDArray
 from solo_rt.errors import DatasetError, UsageError
 from solo_rt.train.data.instances.base import Annotation, InstanceSet, Size
 from solo_rt.train.data.instances.masks import Cutout
+from solo_rt.train.data.semantic.base import IGNORED
+from solo_rt.train.data.semantic.cityscapes import INSTANCES, LABELS, PICTURE
 
-THINGS = {  # the classes with instances that are measured, by their id
-    24: "person",
-    25: "rider",
-    26: "car",
-    27: "truck",
-    28: "bus",
-    31: "train",
-    32: "motorcycle",
-    33: "bicycle",
-}
+THINGS = {label.id: label.name for label in LABELS if label.has_instances and label.train_id != IGNORED}
+"""The eight classes with instances that are measured, by their id."""
 NUMBERED = 1000  # an id from here on is class * NUMBERED + number of the instance; below, a region without instances
 LEAST_AREA = 10  # pixels of an object to learn from
-PICTURE, INSTANCES = "_leftImg8bit.png", "_gtFine_instanceIds.png"
 
 Ids = NDArray[np.uint16]  # [H, W]
 

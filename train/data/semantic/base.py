@@ -9,11 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from solo_rt.decoders import Rgb
 from solo_rt.errors import DatasetError
+from solo_rt.types import IGNORED
 
-IGNORED = 255  # the label of a pixel that belongs to no class; neither trained on nor measured
+__all__ = ["IGNORED", "Image", "Labels", "Legend", "Picture", "Rgb", "SemanticSet"]
 
-Rgb = tuple[int, int, int]
 Image = NDArray[np.uint8]  # [H, W, 3] RGB
 Labels = NDArray[np.uint8]  # [H, W] index into the classes, or IGNORED
 

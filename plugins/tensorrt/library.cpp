@@ -1,0 +1,14 @@
+// What TensorRT looks for in a plugin library.
+#include "creators.h"
+
+#define SOLO_RT_EXPORT extern "C" __attribute__((visibility("default")))
+
+SOLO_RT_EXPORT nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& count) {
+  static nvinfer1::IPluginCreatorInterface* const creators[] = {
+      solo::trt::dynamic_conv_creator(), solo::trt::matrix_nms_creator(), solo::trt::mask_out_creator()};
+  count = 3;
+  return creators;
+}
+
+// TensorRT calls it while loading. The finder stays unused: its interface differs between TensorRT 10 and 11.
+SOLO_RT_EXPORT void setLoggerFinder(void*) {}

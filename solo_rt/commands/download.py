@@ -1,0 +1,48 @@
+"""`solo-rt download`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from solo_rt.cli_options import as_json, print_json, verbose
+from solo_rt.commands.extras import show_progress
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--root", type=click.Path(path_type=Path), help="Of all data.  [default: $SOLO_RT_DATA]")
+@click.option("--verify", is_flag=True, help="Download nothing, only count the files that are there.")
+@click.option("--keep", is_flag=True, help="Keep the archives after they have been unpacked.")
+@as_json
+@verbose
+def download(name: str | None, root: Path | None, verify: bool, keep: bool, as_json: bool) -> int:
+    """Get a published data set. Without a NAME, list them.
+
+    An interrupted download goes on where it was; what is there already is not fetched again. With --verify, exits with
+    1 if files are missing.
+    """
+    from dataclasses import asdict
+
+    from solo_rt.train.data.download import SOURCES, count_files
+    from solo_rt.train.data.download import download as fetch
+    from solo_rt.train.data.semantic import data_root
+
+    folder = (root or data_root()).expanduser().resolve()
+    if name is None:
+        listed = {key: {"folder": str(folder / source.folder)} for key, source in SOURCES.items()}
+        print_json(listed) if as_json else click.echo("\n".join(f"{key}  {v['folder']}" for key, v in listed.items()))
+        return 0
+    if verify:
+        from solo_rt.tables import print_counts
+
+        counts = count_files(name, folder)
+        print_json([asdict(count) for count in counts]) if as_json else print_counts(
+            (c.pattern, c.expected, c.found) for c in counts
+        )
+        return 0 if all(count.found >= count.expected for count in counts) else 1
+    with show_progress() as show:
+        path = fetch(name, folder, keep=keep, show=show)
+    print_json({"name": name, "folder": str(path)}) if as_json else click.echo(path)
+    return 0

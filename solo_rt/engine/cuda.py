@@ -1,0 +1,282 @@
+"""The little of CUDA that an engine needs, through whichever of cuda-python, pycuda and torch is installed.
+
+Memory, streams and graphs only: what computes is TensorRT. Everything here belongs to one device; the thread that uses
+a `Gpu` is the one that opened it or any other, as the runtime's context is shared by the process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from solo_rt.errors import EngineError
+
+BACKENDS = ("cuda", "pycuda", "torch")  # the module of each, in the order of preference
+Array = NDArray[Any]
+
+
+class Buffer(Protocol):
+    """Memory on the device."""
+
+    ptr: int  # device address
+    nbytes: int
+
+
+class Stream(Protocol):
+    """A queue of work on the device, never the default one."""
+
+    handle: int  # cudaStream_t
+
+    def synchronize(self) -> None:
+        """Wait until all work so far is done. Raises: EngineError for a failure of that work."""
+
+
+class Gpu(Protocol):
+    """One device."""
+
+    name: str  # "NVIDIA H200 9.0": name and compute capability
+    cuda: str  # major version of the runtime, "12"
+    has_graphs: bool
+
+    def allocate(self, nbytes: int) -> Buffer:
+        """Return memory on the device. It is freed with the last reference to it. Raises: EngineError."""
+
+    def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """Return an array in page-locked host memory, from and to which copies run beside the host. Owns its memory."""
+
+    def stream(self) -> Stream: ...
+
+    def upload(self, target: Buffer, source: Array, stream: Stream) -> None:
+        """Queue a copy of a pinned array to the device."""
+
+    def download(self, target: Array, source: Buffer, stream: Stream) -> None:
+        """Queue a copy from the device into a pinned array."""
+
+    def capture(self, stream: Stream, work: Callable[[], None]) -> Callable[[], None]:
+        """Record what `work` queues on `stream` as a graph, and return what launches it there."""
+
+
+def device_count() -> int:
+    """Return how many CUDA devices there are, 0 without a driver. Loads nothing but the driver."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return 0
+    return count.value
+
+
+def open_gpu(index: int = 0, *, backend: str | None = None) -> Gpu:
+    """Return device `index`. Raises: EngineError without a driver, such a device or one of the packages."""
+    count = device_count()
+    if not count:
+        raise EngineError("no CUDA device was found; solo-rt doctor says more, --backend onnxruntime needs none")
+    if index >= count:
+        raise EngineError(f"expected a CUDA device below {count}, got {index}")
+    backends: dict[str, Callable[[int], Gpu]] = {"cuda": _CudaPython, "pycuda": _PyCuda, "torch": _Torch}
+    for name in [backend] if backend else BACKENDS:
+        if _is_installed(name):
+            return backends[name](index)
+    raise EngineError("TensorRT needs cuda-python, pycuda or torch for its memory; pip install cuda-python")
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec({"cuda": "cuda.bindings"}.get(name, name)) is not None
+    except ModuleNotFoundError:  # of the package around it
+        return False
+
+
+class _CudaPython:
+    """NVIDIA's cuda-python: the runtime API as it is."""
+
+    has_graphs = True
+
+    def __init__(self, index: int) -> None:
+        from cuda.bindings import runtime
+
+        self._rt = runtime
+        self._call(runtime.cudaSetDevice(index))
+        properties = self._call(runtime.cudaGetDeviceProperties(index))
+        name = properties.name.decode().rstrip("\0")
+        self.name = f"{name} {properties.major}.{properties.minor}"
+        self.cuda = str(self._call(runtime.cudaRuntimeGetVersion()) // 1000)
+
+    def _call(self, answer: tuple[Any, ...]) -> Any:
+        status, *values = answer
+        if status != self._rt.cudaError_t.cudaSuccess:
+            text = self._rt.cudaGetErrorString(status)[1].decode()
+            raise EngineError(f"CUDA: {text}")
+        return values[0] if len(values) == 1 else tuple(values)
+
+    def allocate(self, nbytes: int) -> Buffer:
+        return _Owned(self._call(self._rt.cudaMalloc(nbytes)), nbytes, self._rt.cudaFree)
+
+    def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        memory = _Owned(self._call(self._rt.cudaMallocHost(nbytes)), nbytes, self._rt.cudaFreeHost)
+        return memory.as_array().view(dtype).reshape(shape)
+
+    def stream(self) -> Stream:
+        handle = self._call(self._rt.cudaStreamCreateWithFlags(self._rt.cudaStreamNonBlocking))
+        return _Handle(handle, lambda: self._call(self._rt.cudaStreamSynchronize(handle)), self._rt.cudaStreamDestroy)
+
+    def upload(self, target: Buffer, source: Array, stream: Stream) -> None:
+        kind = self._rt.cudaMemcpyKind.cudaMemcpyHostToDevice
+        self._call(self._rt.cudaMemcpyAsync(target.ptr, source.ctypes.data, source.nbytes, kind, stream.handle))
+
+    def download(self, target: Array, source: Buffer, stream: Stream) -> None:
+        kind = self._rt.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        self._call(self._rt.cudaMemcpyAsync(target.ctypes.data, source.ptr, target.nbytes, kind, stream.handle))
+
+    def capture(self, stream: Stream, work: Callable[[], None]) -> Callable[[], None]:
+        rt = self._rt
+        self._call(rt.cudaStreamBeginCapture(stream.handle, rt.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal))
+        try:
+            work()
+        finally:
+            graph = self._call(rt.cudaStreamEndCapture(stream.handle))
+        ready = self._call(rt.cudaGraphInstantiate(graph, 0))
+        self._call(rt.cudaGraphDestroy(graph))
+
+        def launch() -> None:
+            self._call(rt.cudaGraphLaunch(ready, stream.handle))
+
+        return launch
+
+
+class _PyCuda:
+    """pycuda, in the primary context of the device, which TensorRT's runtime uses as well."""
+
+    has_graphs = False
+
+    def __init__(self, index: int) -> None:
+        import pycuda.driver as driver
+
+        driver.init()
+        device = driver.Device(index)
+        self._driver = driver
+        self._context = device.retain_primary_context()
+        self._context.push()
+        major, minor = device.compute_capability()
+        self.name = f"{device.name()} {major}.{minor}"
+        self.cuda = str(driver.get_version()[0])
+
+    def allocate(self, nbytes: int) -> Buffer:
+        memory = self._driver.mem_alloc(nbytes)
+        return _Owned(int(memory), nbytes, lambda _: memory.free())
+
+    def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        array: Array = self._driver.pagelocked_empty(shape, dtype)
+        return array
+
+    def stream(self) -> Stream:
+        stream = self._driver.Stream(1)  # CU_STREAM_NON_BLOCKING
+        return _Handle(stream.handle, stream.synchronize, lambda _: None, stream)
+
+    def upload(self, target: Buffer, source: Array, stream: Stream) -> None:
+        self._driver.memcpy_htod_async(target.ptr, source, stream.owner)  # type: ignore[attr-defined]
+
+    def download(self, target: Array, source: Buffer, stream: Stream) -> None:
+        self._driver.memcpy_dtoh_async(target, source.ptr, stream.owner)  # type: ignore[attr-defined]
+
+    def capture(self, stream: Stream, work: Callable[[], None]) -> Callable[[], None]:
+        raise EngineError("pycuda has no CUDA graphs; install cuda-python")
+
+
+class _Torch:
+    """PyTorch, where it is there anyway."""
+
+    has_graphs = True
+
+    def __init__(self, index: int) -> None:
+        import torch
+
+        self._torch = torch
+        self._device = torch.device("cuda", index)
+        torch.cuda.set_device(self._device)
+        major, minor = torch.cuda.get_device_capability(index)
+        self.name = f"{torch.cuda.get_device_name(index)} {major}.{minor}"
+        self.cuda = str(torch.version.cuda).split(".")[0]
+
+    def allocate(self, nbytes: int) -> Buffer:
+        memory = self._torch.empty(nbytes, dtype=self._torch.uint8, device=self._device)
+        return _Owned(memory.data_ptr(), nbytes, lambda _: None, memory)
+
+    def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        memory = self._torch.empty(nbytes, dtype=self._torch.uint8, pin_memory=True)
+        array: Array = memory.numpy().view(dtype).reshape(shape)
+        return array
+
+    def stream(self) -> Stream:
+        stream = self._torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        return _Handle(stream.cuda_stream, stream.synchronize, lambda _: None, stream)
+
+    def upload(self, target: Buffer, source: Array, stream: Stream) -> None:
+        flat = self._torch.from_numpy(source.reshape(-1).view(np.uint8))
+        with self._torch.cuda.stream(stream.owner):  # type: ignore[attr-defined]
+            target.owner[: source.nbytes].copy_(flat, non_blocking=True)  # type: ignore[attr-defined]
+
+    def download(self, target: Array, source: Buffer, stream: Stream) -> None:
+        flat = self._torch.from_numpy(target.reshape(-1).view(np.uint8))
+        with self._torch.cuda.stream(stream.owner):  # type: ignore[attr-defined]
+            flat.copy_(source.owner[: target.nbytes], non_blocking=True)  # type: ignore[attr-defined]
+
+    def capture(self, stream: Stream, work: Callable[[], None]) -> Callable[[], None]:
+        graph = self._torch.cuda.CUDAGraph()
+        owner = stream.owner  # type: ignore[attr-defined]
+        with self._torch.cuda.graph(graph, stream=owner, capture_error_mode="thread_local"):
+            work()
+
+        def launch() -> None:
+            with self._torch.cuda.stream(owner):
+                graph.replay()
+
+        return launch
+
+
+class _Owned:
+    """An address and what frees it, or what keeps it alive."""
+
+    def __init__(self, ptr: Any, nbytes: int, free: Callable[[Any], Any], owner: Any = None) -> None:
+        self.ptr, self.nbytes, self.owner = int(ptr), nbytes, owner
+        self._free = free
+
+    def as_array(self) -> Array:
+        """Return host memory as bytes; the array keeps it alive."""
+        holder = (ctypes.c_ubyte * self.nbytes).from_address(self.ptr)
+        holder._memory = self  # type: ignore[attr-defined]
+        return np.ctypeslib.as_array(holder)
+
+    def __del__(self) -> None:
+        self._free(self.ptr)
+
+
+class _Handle:
+    """A stream's handle and what waits for it."""
+
+    def __init__(
+        self, handle: Any, synchronize: Callable[[], Any], destroy: Callable[[Any], Any], owner: Any = None
+    ) -> None:
+        self.handle, self.owner = int(handle), owner
+        self._synchronize, self._destroy = synchronize, destroy
+
+    def synchronize(self) -> None:
+        """See `Stream`."""
+        try:
+            self._synchronize()
+        except EngineError:
+            raise
+        except Exception as error:  # pycuda's and torch's own exceptions
+            raise EngineError(f"CUDA: {' '.join(str(error).split())}") from error
+
+    def __del__(self) -> None:
+        self._destroy(self.handle)

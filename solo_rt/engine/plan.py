@@ -1,0 +1,151 @@
+"""Built engines on disk: a plain TensorRT plan, and beside it a JSON file that says what it is and where it fits.
+
+The plan is exactly what TensorRT gave, so that trtexec and others load it. `model.<key>.engine` and
+`model.<key>.engine.json` share a key made of everything a plan depends on; another card, another TensorRT or another
+model gives another key, so that a stale plan is never taken by mistake.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from solo_rt.errors import EngineError, SpecError
+from solo_rt.spec import ModelSpec
+
+FORMAT = 1
+SUFFIX = ".engine"
+
+Precision = Literal["fp32", "fp16", "int8"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanKey:
+    """Everything a plan depends on."""
+
+    model_sha256: str  # of the ONNX file
+    plugins_sha256: str  # of our plugin library
+    calibration_sha256: str  # of the INT8 ranges; empty for other precisions
+    precision: Precision
+    tensorrt: str  # full version
+    cuda: str  # major version of its runtime
+    gpu: str  # name and compute capability, "NVIDIA H200 9.0"; empty for plans made without one
+    platform: str  # "linux-x86_64"
+    workspace: int  # bytes; 0 is TensorRT's default
+    level: int  # optimisation level; -1 is TensorRT's default
+    dla: int  # core; -1 is none
+    version_compatible: bool
+
+    @property
+    def text(self) -> str:
+        """The key as it appears in file names: 12 hexadecimal digits."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A plan and its description."""
+
+    path: Path
+    key: PlanKey
+    spec: ModelSpec
+    sha256: str  # of the plan itself
+    size: int  # bytes
+    agreement: Mapping[str, float]  # what the accuracy gate measured; empty if it was left out
+
+
+def plan_path(folder: Path, model: Path, key: PlanKey) -> Path:
+    """Return where the plan of a model belongs."""
+    return folder / f"{model.stem}.{key.precision}.{key.text}{SUFFIX}"
+
+
+def sidecar(path: Path) -> Path:
+    """Return the path of the description of a plan."""
+    return path.with_name(path.name + ".json")
+
+
+def write_plan(
+    path: Path, content: bytes | memoryview, key: PlanKey, spec: ModelSpec, agreement: Mapping[str, float]
+) -> Plan:
+    """Write a plan and its description so that a reader never finds half of one: first the plan, then the JSON."""
+    plan = Plan(path, key, spec, hashlib.sha256(content).hexdigest(), len(content), dict(agreement))
+    record = {
+        "solo_rt_plan": FORMAT,
+        "key": asdict(key),
+        "sha256": plan.sha256,
+        "size": plan.size,
+        "agreement": plan.agreement,
+        "spec": json.loads(spec.to_json()),
+    }
+    sidecar(path).unlink(missing_ok=True)
+    _replace(path, bytes(content))
+    _replace(sidecar(path), json.dumps(record, indent=1).encode())
+    return plan
+
+
+def read_plan(path: Path) -> Plan:
+    """Return the description of a plan. Raises: EngineError where there is none or it belongs to another file."""
+    if not path.is_file():
+        raise EngineError(f"{path}: no such engine; make one with solo-rt build-engine")
+    try:
+        record: dict[str, Any] = json.loads(sidecar(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise EngineError(
+            f"{path}: expected {sidecar(path).name} beside it; build it with solo-rt build-engine"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise EngineError(f"{sidecar(path)}: cannot be read ({error}); build the engine again") from error
+    if not isinstance(record, dict) or record.get("solo_rt_plan") != FORMAT:
+        raise EngineError(f"{sidecar(path)}: expected format {FORMAT}; build the engine again with this solo-rt")
+    try:
+        spec = ModelSpec.from_json(json.dumps(record["spec"]))
+        key = PlanKey(**record["key"])
+        plan = Plan(path, key, spec, record["sha256"], record["size"], record["agreement"])
+    except (KeyError, TypeError, SpecError) as error:
+        raise EngineError(f"{sidecar(path)}: {error}; build the engine again") from error
+    if path.stat().st_size != plan.size:
+        raise EngineError(
+            f"{path}: expected {plan.size} bytes, got {path.stat().st_size}: it is cut off; build it again"
+        )
+    return plan
+
+
+def check_plan(plan: Plan, machine: Mapping[str, str]) -> None:
+    """Raise EngineError unless a plan was made for this machine: `machine` has fields of `PlanKey`."""
+    for name, found in machine.items():
+        made_for = getattr(plan.key, name)
+        if plan.key.version_compatible and name == "tensorrt" and made_for.split(".")[0] == found.split(".")[0]:
+            continue
+        if made_for != found:
+            raise EngineError(
+                f"{plan.path}: it was built for {name} {made_for or 'none'}, this machine has {found or 'none'}; build "
+                f"it here with solo-rt build-engine"
+            )
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, also when the power fails."""
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise EngineError(f"{path}: cannot be written: {error.strerror}; choose another --output") from error

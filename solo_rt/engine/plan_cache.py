@@ -1,0 +1,77 @@
+"""Where built plans are kept, which of them fits a model on this machine, and which were built here at all.
+
+A plan holds code that a GPU executes; loading a foreign one is a matter of trust. The SHA-256 of every plan built by
+this user is noted in `built.txt` in the cache folder, and a plan that is not noted there is opened only when asked to.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from solo_rt.engine.plan import SUFFIX, Plan, check_plan, file_sha256, read_plan
+from solo_rt.errors import EngineError
+
+CACHE = "SOLO_RT_CACHE"  # environment variable: another place for the folder
+NOTES = "built.txt"
+PREFERENCE = ("fp16", "int8", "fp32")
+
+log = logging.getLogger(__name__)
+
+
+def cache_folder() -> Path:
+    """Return the folder of built plans: SOLO_RT_CACHE, or solo-rt in the user's cache folder."""
+    given = os.environ.get(CACHE)
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "solo-rt"
+
+
+def find_plan(model: Path, machine: Mapping[str, str]) -> Plan:
+    """Return the cached plan of an ONNX file for this machine, FP16 before INT8 before FP32.
+
+    `machine` is as in `check_plan`. Plans that do not fit are passed over; the log says why.
+    Raises: EngineError where none fits.
+    """
+    model_sha256 = file_sha256(model)
+    found: list[Plan] = []
+    for path in sorted(cache_folder().glob(f"{model.stem}.*{SUFFIX}")):
+        try:
+            plan = read_plan(path)
+            check_plan(plan, {**machine, "model_sha256": model_sha256})
+        except EngineError as error:
+            log.info("passed over: %s", error)
+        else:
+            found.append(plan)
+    if not found:
+        raise EngineError(f"no engine of {model} fits this machine; make one with solo-rt build-engine --model {model}")
+    return min(found, key=lambda plan: PREFERENCE.index(plan.key.precision))
+
+
+def note_built(plan: Plan) -> None:
+    """Remember that a plan was built by this user. Raises: EngineError."""
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / NOTES).open("a") as file:
+            file.write(f"{plan.sha256}\n")
+    except OSError as error:
+        raise EngineError(f"{folder}: cannot be written: {error.strerror}; set {CACHE} to another folder") from error
+
+
+def check_trust(plan: Plan, *, trusted: bool) -> None:
+    """Raise EngineError unless a plan is unchanged and either built here or said to be trusted."""
+    sha256 = file_sha256(plan.path)
+    if sha256 != plan.sha256:
+        raise EngineError(f"{plan.path}: its content is not what its description says; build it again")
+    try:
+        noted = (cache_folder() / NOTES).read_text().split()
+    except FileNotFoundError:
+        noted = []
+    if not trusted and sha256 not in noted:
+        raise EngineError(
+            f"{plan.path}: it was not built on this machine, and an engine is code; if you know where it comes from, "
+            f"use --trust"
+        )

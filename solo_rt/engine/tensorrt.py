@@ -1,0 +1,134 @@
+"""Inference with TensorRT: a plan that `solo-rt build-engine` made, on buffers that never move.
+
+A lane is an execution context with its own stream, buffers and, where the CUDA package has them, graph; several
+threads may call `infer` at once, one per lane. A frame costs one upload, one graph launch, one download and one wait.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solo_rt.engine.build import machine_platform
+from solo_rt.engine.cuda import Buffer, Gpu, Stream, open_gpu
+from solo_rt.engine.plan import Plan, check_plan, file_sha256, read_plan
+from solo_rt.engine.tensorrt_library import Messages, find_plugins, import_tensorrt, load_plugins
+from solo_rt.errors import EngineError, SpecError
+
+Array = NDArray[Any]
+LANES = 2  # one copies while the other computes
+
+
+@dataclass(frozen=True, slots=True)
+class _Port:
+    """An input or output of the engine: where it is on the host and on the device."""
+
+    name: str
+    host: Array
+    device: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    context: Any
+    stream: Stream
+    inputs: tuple[_Port, ...]
+    outputs: tuple[_Port, ...]
+    launch: Callable[[], None]  # upload, compute, download
+
+
+class TensorRtEngine:
+    """A TensorRT plan on one device; see `Engine`. Up to `lanes` threads may call `infer` at once."""
+
+    def __init__(self, path: Path, *, device: int = 0, lanes: int = LANES, gpu: Gpu | None = None) -> None:
+        """Load a plan and prepare its lanes.
+
+        Raises: EngineError without a CUDA device or TensorRT, or for a plan made elsewhere.
+        """
+        plan = read_plan(path)
+        self._gpu = gpu or open_gpu(device)  # before TensorRT, whose runtime crashes where there is no device
+        trt = import_tensorrt()
+        _check(plan, self._gpu, trt.__version__)
+        load_plugins(trt, find_plugins())
+        self._messages = Messages(trt)
+        runtime = trt.Runtime(self._messages.logger)
+        engine = runtime.deserialize_cuda_engine(path.read_bytes())
+        if engine is None:
+            raise EngineError(f"{path}: TensorRT {trt.__version__} cannot load it: {self._messages.reason()}")
+        self.spec = plan.spec
+        self.backend = f"tensorrt {trt.__version__} {plan.key.precision}, {self._gpu.name}"
+        self._trt = trt
+        self._runtime, self._engine = runtime, engine  # destroyed after the contexts, in the order of `close`
+        self._lanes: list[_Lane] = [self._open_lane() for _ in range(lanes)]
+        self._idle: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
+        for lane in self._lanes:
+            self._idle.put(lane)
+
+    def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the outputs by name, arrays that belong to the caller. Raises: EngineError."""
+        if not self._lanes:
+            raise EngineError("the engine is closed; open another one")
+        lane = self._idle.get()
+        try:
+            for port in lane.inputs:
+                np.copyto(port.host, inputs[port.name])
+            lane.launch()
+            lane.stream.synchronize()
+            return {port.name: port.host.copy() for port in lane.outputs}
+        finally:
+            self._idle.put(lane)
+
+    def close(self) -> None:
+        """Release the contexts, then the engine and the runtime; `infer` raises EngineError afterwards."""
+        for lane in self._lanes:
+            lane.stream.synchronize()
+        self._lanes = []
+        self._idle = queue.SimpleQueue()
+        self._engine = self._runtime = None
+
+    def _open_lane(self) -> _Lane:
+        trt, engine, gpu = self._trt, self._engine, self._gpu
+        context = engine.create_execution_context()
+        if context is None:
+            raise EngineError(f"TensorRT has no memory for another context: {self._messages.reason()}")
+        stream = gpu.stream()
+        inputs: list[_Port] = []
+        outputs: list[_Port] = []
+        for i in range(engine.num_io_tensors):
+            name = engine.get_tensor_name(i)
+            shape = tuple(engine.get_tensor_shape(name))
+            if min(shape, default=1) < 0:
+                raise SpecError(f"{name}: expected an engine of fixed shapes, got {shape}; build it with solo-rt")
+            dtype = np.dtype(trt.nptype(engine.get_tensor_dtype(name)))
+            nbytes = int(np.prod(shape)) * dtype.itemsize
+            port = _Port(name, gpu.pinned(shape, dtype), gpu.allocate(nbytes))
+            context.set_tensor_address(name, port.device.ptr)
+            (inputs if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT else outputs).append(port)
+
+        def queue_frame() -> None:
+            for port in inputs:
+                gpu.upload(port.device, port.host, stream)
+            if not context.execute_async_v3(stream.handle):
+                raise EngineError(f"TensorRT failed on a frame: {self._messages.reason()}")
+            for port in outputs:
+                gpu.download(port.host, port.device, stream)
+
+        launch = queue_frame
+        if gpu.has_graphs:
+            queue_frame()  # TensorRT allocates on the first run, which a graph cannot hold
+            stream.synchronize()
+            launch = gpu.capture(stream, queue_frame)
+        return _Lane(context, stream, tuple(inputs), tuple(outputs), launch)
+
+
+def _check(plan: Plan, gpu: Gpu, version: str) -> None:
+    check_plan(plan, {"gpu": gpu.name, "cuda": gpu.cuda, "tensorrt": version, "platform": machine_platform()})
+    plugins = file_sha256(find_plugins())
+    if plan.key.plugins_sha256 != plugins:
+        raise EngineError(f"{plan.path}: it was built with another {find_plugins().name}; build the engine again")

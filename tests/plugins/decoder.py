@@ -1,0 +1,283 @@
+"""The CUDA kernels of the decoder as functions on numpy arrays, and what they compute, the obvious way."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from devices import Array, Buffer, Device
+
+from solo_rt.decode.matrix_nms import matrix_nms_reference
+
+FLOAT32, FLOAT16, BFLOAT16 = 0, 1, 2
+MAX_LEVELS = 8
+TYPES = {"float32": FLOAT32, "float16": FLOAT16, "bfloat16": BFLOAT16}
+
+
+class ConvShape(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_int32) for name in ("type", "batch", "cells", "channels", "height", "width", "slots", "divisor")
+    ]
+
+
+class NmsOptions(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int32) for name in ("batch", "slots", "words", "classes", "levels")),
+        ("grids", ctypes.c_int32 * MAX_LEVELS),
+        ("strides", ctypes.c_int32 * MAX_LEVELS),
+        ("linear", ctypes.c_int32),
+        ("sigma", ctypes.c_float),
+        ("update_threshold", ctypes.c_float),
+        ("max_instances", ctypes.c_int32),
+    ]
+
+
+def encode(values: Array, type_name: str) -> Array:
+    """Return float32 values as the bits of a type; values that BF16 cannot hold are cut off."""
+    if type_name == "bfloat16":
+        return (np.ascontiguousarray(values, np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    return values.astype(type_name)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    scores: Array  # float32 [B, K]
+    indices: Array  # int32 [B, K]
+    counts: Array  # int32 [B, 2]
+
+
+def find_candidates(
+    device: Device, scores: Array, *, threshold: float, slots: int, type_name: str = "float32", offset: int = 0
+) -> Candidates:
+    """Return the candidates of `scores float32 [B, count]`."""
+    batch, count = scores.shape
+    memory = device.array(encode(scores, type_name), offset)
+    sizes = (ctypes.c_int32(batch), ctypes.c_int64(count))
+    workspace = device.workspace("solo_cuda_find_candidates", *sizes)
+    best = device.empty((batch, slots), np.float32)
+    indices = device.empty((batch, slots), np.int32)
+    counts = device.empty((batch, 2), np.int32)
+    status = device.call(
+        "solo_cuda_find_candidates", memory, ctypes.c_int32(TYPES[type_name]), *sizes, ctypes.c_float(threshold),
+        ctypes.c_int32(slots), workspace, ctypes.c_int64(workspace.nbytes), best, indices, counts,
+    )  # fmt: skip
+    assert status == 0
+    workspace.numpy()  # its guard
+    return Candidates(best.numpy(), indices.numpy(), counts.numpy())
+
+
+def find_candidates_reference(scores: Array, *, threshold: float, slots: int) -> Candidates:
+    """Return what `find_candidates` returns, by a stable sort."""
+    batch = len(scores)
+    found = Candidates(
+        np.zeros((batch, slots), np.float32), np.zeros((batch, slots), np.int32), np.zeros((batch, 2), np.int32)
+    )
+    for b, row in enumerate(scores):
+        above = np.flatnonzero(row > np.float32(threshold))
+        order = above[np.argsort(-row[above], kind="stable")][:slots]
+        found.scores[b, : len(order)] = row[order]
+        found.indices[b, : len(order)] = order
+        found.counts[b] = len(order), len(above)
+    return found
+
+
+@dataclass(frozen=True)
+class BitMasks:
+    words: Array  # uint32 [B, K, W]
+    areas: Array  # int32 [B, K]
+    soft_sums: Array  # float32 [B, K]
+
+
+def words_of(height: int, width: int) -> int:
+    """Return the words of one bit mask."""
+    return -(-height * width // 32)
+
+
+def pack_words(masks: Array) -> Array:
+    """Return bool [..., h, w] as uint32 [..., W]."""
+    flat = masks.reshape(*masks.shape[:-2], masks.shape[-2] * masks.shape[-1])
+    padded = np.pad(flat, [(0, 0)] * (flat.ndim - 1) + [(0, -flat.shape[-1] % 32)])
+    return np.packbits(padded, axis=-1, bitorder="little").view("<u4")
+
+
+def conv_shape(kernels: Array, features: Array, slots: int, divisor: int, type_name: str) -> ConvShape:
+    """Return the sizes that go with kernels [B, cells, E] and features [B, E, h, w]."""
+    batch, cells, channels = kernels.shape
+    return ConvShape(TYPES[type_name], batch, cells, channels, *features.shape[2:], slots, divisor)
+
+
+def binarise_masks(
+    device: Device,
+    kernels: Array,
+    features: Array,
+    candidates: Array,
+    counts: Array,
+    *,
+    divisor: int,
+    threshold: float = 0.0,
+    type_name: str = "float32",
+    offset: int = 0,
+) -> BitMasks:
+    """Return the bit masks of the candidates int32 [B, K]."""
+    batch, slots = candidates.shape
+    shape = conv_shape(kernels, features, slots, divisor, type_name)
+    words = words_of(*features.shape[2:])
+    workspace = device.workspace("solo_cuda_binarise_masks", ctypes.byref(shape))
+    masks = device.empty((batch, slots, words), np.uint32)
+    areas = device.empty((batch, slots), np.int32)
+    sums = device.empty((batch, slots), np.float32)
+    inputs = [
+        device.array(encode(kernels, type_name), offset), device.array(encode(features, type_name), offset),
+        device.array(candidates), device.array(counts),
+    ]  # fmt: skip
+    status = device.call(
+        "solo_cuda_binarise_masks", ctypes.byref(shape), *inputs, ctypes.c_float(threshold), workspace,
+        ctypes.c_int64(workspace.nbytes), masks, areas, sums,
+    )  # fmt: skip
+    assert status == 0
+    workspace.numpy()
+    return BitMasks(masks.numpy(), areas.numpy(), sums.numpy())
+
+
+def logits_of(kernels: Array, features: Array, cells: Array) -> Array:
+    """Return float64 [n, h, w] of one picture: kernels [any, E], features [E, h, w], cells [n]."""
+    flat = features.reshape(len(features), -1).astype(np.float64)
+    return (kernels[cells].astype(np.float64) @ flat).reshape(len(cells), *features.shape[1:])
+
+
+def sigmoid(x: Array) -> Array:
+    with np.errstate(over="ignore"):
+        return np.asarray(1 / (1 + np.exp(-x)))
+
+
+@dataclass(frozen=True)
+class Instances:
+    num_dets: Array  # int32 [B]
+    scores: Array  # float32 [B, N]
+    labels: Array  # int32 [B, N]
+    cells: Array  # int32 [B, N]
+    slots: Array  # int32 [B, N]
+
+
+def matrix_nms(
+    device: Device,
+    candidates: Candidates,
+    masks: BitMasks,
+    *,
+    classes: int,
+    grids: tuple[int, ...],
+    strides: tuple[int, ...],
+    linear: bool = False,
+    sigma: float = 2.0,
+    update_threshold: float = 0.05,
+    max_instances: int = 100,
+) -> Instances:
+    """Return the final instances."""
+    batch, slots = candidates.indices.shape
+    levels = ctypes.c_int32 * MAX_LEVELS
+    options = NmsOptions(
+        batch, slots, masks.words.shape[2], classes, len(grids), levels(*grids), levels(*strides), linear, sigma,
+        update_threshold, max_instances,
+    )  # fmt: skip
+    workspace = device.workspace("solo_cuda_matrix_nms", ctypes.byref(options))
+    outputs = [device.empty((batch,), np.int32), device.empty((batch, max_instances), np.float32)]
+    outputs += [device.empty((batch, max_instances), np.int32) for _ in range(3)]
+    inputs = [
+        device.array(a) for a in (candidates.scores, candidates.indices, candidates.counts, masks.words, masks.areas,
+                                  masks.soft_sums)
+    ]  # fmt: skip
+    status = device.call(
+        "solo_cuda_matrix_nms", ctypes.byref(options), *inputs, workspace, ctypes.c_int64(workspace.nbytes), *outputs
+    )
+    assert status == 0
+    workspace.numpy()
+    return Instances(*(out.numpy() for out in outputs))
+
+
+def matrix_nms_steps(
+    candidates: Candidates,
+    bits: list[Array],
+    masks: BitMasks,
+    *,
+    classes: int,
+    grids: tuple[int, ...],
+    strides: tuple[int, ...],
+    linear: bool = False,
+    sigma: float = 2.0,
+    update_threshold: float = 0.05,
+    max_instances: int = 100,
+) -> Instances:
+    """Return what `matrix_nms` returns, with numpy; bits holds bool [n, h, w] of each picture."""
+    batch = len(bits)
+    shape = (batch, max_instances)
+    out = Instances(
+        np.zeros(batch, np.int32), np.zeros(shape, np.float32), *(np.zeros(shape, np.int32) for _ in range(3))
+    )
+    cell_strides = np.repeat(strides, [grid * grid for grid in grids])
+    for b, picture in enumerate(bits):
+        n = candidates.counts[b, 0]
+        index, areas = candidates.indices[b, :n], masks.areas[b, :n]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            scores = candidates.scores[b, :n] * (masks.soft_sums[b, :n] / areas.astype(np.float32))
+        kept = np.flatnonzero((areas > cell_strides[index // classes]) & ~np.isnan(scores))
+        kept = kept[np.lexsort((index[kept], -scores[kept]))]
+        decayed = matrix_nms_reference(
+            picture[kept],
+            scores[kept],
+            class_ids=(index[kept] % classes).astype(np.int32),
+            kernel="linear" if linear else "gaussian",
+            sigma=sigma,
+        )
+        above = decayed >= np.float32(update_threshold)
+        kept, decayed = kept[above], decayed[above]
+        order = np.lexsort((index[kept], -decayed))[:max_instances]
+        kept, count = kept[order], len(order)
+        out.num_dets[b] = count
+        out.scores[b, :count] = decayed[order]
+        out.labels[b, :count] = index[kept] % classes
+        out.cells[b, :count] = index[kept] // classes
+        out.slots[b, :count] = kept
+    return out
+
+
+def soft_masks(
+    device: Device,
+    kernels: Array,
+    features: Array,
+    words: Array,
+    instances: Instances,
+    *,
+    threshold: float = 0.0,
+    type_name: str = "float32",
+    offset: int = 0,
+) -> tuple[Array, Array]:
+    """Return regions int32 [B, N, 4] and soft uint8 [B, N, h, w]."""
+    batch, count = instances.cells.shape
+    shape = conv_shape(kernels, features, count, 1, type_name)
+    regions = device.empty((batch, count, 4), np.int32)
+    soft = device.empty((batch, count, *features.shape[2:]), np.uint8)
+    inputs: list[Buffer | Any] = [
+        device.array(encode(kernels, type_name), offset), device.array(encode(features, type_name), offset),
+        device.array(words), ctypes.c_int32(words.shape[1]), device.array(instances.num_dets),
+        device.array(instances.cells), device.array(instances.slots),
+    ]  # fmt: skip
+    status = device.call("solo_cuda_soft_masks", ctypes.byref(shape), *inputs, ctypes.c_float(threshold), regions, soft)
+    assert status == 0
+    return regions.numpy(), soft.numpy()
+
+
+def region_of(mask: Array) -> list[int]:
+    """Return the box of a bool [h, w] mask, one cell wider on every side."""
+    ys, xs = np.nonzero(mask)
+    if len(ys) == 0:
+        return [0, 0, 0, 0]
+    h, w = mask.shape
+    return [max(xs.min() - 1, 0), max(ys.min() - 1, 0), min(xs.max() + 2, w), min(ys.max() + 2, h)]
+
+
+def logit_threshold(mask_threshold: float) -> float:
+    """Return the logit of a mask threshold."""
+    return math.log(mask_threshold / (1 - mask_threshold)) if mask_threshold > 0 else -math.inf

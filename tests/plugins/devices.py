@@ -1,0 +1,175 @@
+"""Where the CUDA kernels run in tests: on an NVIDIA GPU, or on the CPU by the emulator next to this file.
+
+Both give memory with guard bytes behind it, and call the C functions of plugins/kernels/*_cuda.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parents[2]
+KERNELS = ROOT / "plugins" / "kernels"
+EMULATOR = Path(__file__).parent / "emulator"
+GUARD = 256
+FILL = 0xA5  # what memory holds before a kernel writes it
+
+Array = NDArray[Any]
+
+
+class Missing(Exception):
+    """There is no GPU, or not what it takes to use it."""
+
+
+class Buffer:
+    """Device memory of one array; `offset` bytes are skipped in front, to test unaligned addresses."""
+
+    def __init__(self, device: Device, array: Array, offset: int = 0) -> None:
+        self.device, self.shape, self.dtype, self.offset = device, array.shape, array.dtype, offset
+        self.nbytes = array.nbytes
+        image = np.full(offset + array.nbytes + GUARD, FILL, np.uint8)
+        image[offset : offset + array.nbytes] = np.frombuffer(array.tobytes(), np.uint8)
+        self.memory = device.upload(image)
+
+    @property
+    def ptr(self) -> int:
+        """Return the address of the first element."""
+        return self.device.address(self.memory) + self.offset
+
+    def numpy(self) -> Array:
+        """Return a copy of the array, after everything on the device is done. Fails where a guard byte changed."""
+        image = self.device.download(self.memory)
+        end = self.offset + self.nbytes
+        assert (image[: self.offset] == FILL).all(), "written before the beginning"
+        assert (image[end:] == FILL).all(), "written behind the end"
+        return image[self.offset : end].view(self.dtype).reshape(self.shape).copy()
+
+
+class Device:
+    """The C functions and the memory they work on."""
+
+    library: ctypes.CDLL
+    stream: int = 0
+
+    def upload(self, image: Array) -> Any:
+        """Return device memory with the bytes of `image`."""
+        raise NotImplementedError
+
+    def download(self, memory: Any) -> Array:
+        """Return the bytes of device memory."""
+        raise NotImplementedError
+
+    def address(self, memory: Any) -> int:
+        """Return the address of device memory."""
+        raise NotImplementedError
+
+    def array(self, array: Array, offset: int = 0) -> Buffer:
+        """Return a device copy of `array`."""
+        return Buffer(self, np.ascontiguousarray(array), offset)
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Buffer:
+        """Return device memory that holds FILL bytes."""
+        return Buffer(
+            self, np.full(int(np.prod(shape)) * np.dtype(dtype).itemsize, FILL, np.uint8).view(dtype).reshape(shape)
+        )
+
+    def workspace(self, name: str, *arguments: object) -> Buffer:
+        """Return the workspace that a function asks for."""
+        function = self.library[f"{name}_workspace"]
+        function.restype = ctypes.c_int64
+        return self.empty((max(1, function(*arguments)),), np.uint8)
+
+    def call(self, name: str, *arguments: object) -> int:
+        """Return the status of a C function; buffers are passed as addresses and the stream last."""
+        values = [ctypes.c_void_p(a.ptr) if isinstance(a, Buffer) else a for a in arguments]
+        return int(self.library[name](*values, ctypes.c_void_p(self.stream)))
+
+
+class Emulated(Device):
+    """The kernels compiled for the CPU."""
+
+    def __init__(self) -> None:
+        self.library = ctypes.CDLL(str(build_emulated()))
+
+    def upload(self, image: Array) -> Array:
+        aligned = np.empty(image.size + 256, np.uint8)
+        start = -aligned.ctypes.data % 256
+        aligned[start : start + image.size] = image
+        return aligned[start : start + image.size]
+
+    def download(self, memory: Array) -> Array:
+        return memory
+
+    def address(self, memory: Array) -> int:
+        return int(memory.ctypes.data)
+
+
+class Cuda(Device):
+    """The kernels compiled by nvcc, with torch for memory and streams."""
+
+    def __init__(self) -> None:
+        try:
+            import torch
+        except ImportError as error:
+            raise Missing("torch is not installed") from error
+        if not torch.cuda.is_available():
+            raise Missing("torch sees no CUDA device")
+        self.path = ROOT / "build" / "cuda" / "libsolo_kernels_cuda.so"
+        if not self.path.exists():
+            raise Missing(f"there is no {self.path}: scripts/test-gpu builds it")
+        self.library = ctypes.CDLL(str(self.path))
+        self.torch = torch
+        self.use(torch.cuda.Stream())
+
+    def use(self, stream: Any) -> None:
+        """Run the next calls on a torch stream."""
+        self.stream = stream.cuda_stream
+
+    def upload(self, image: Array) -> Any:
+        memory = self.torch.from_numpy(image).cuda()
+        self.torch.cuda.synchronize()
+        return memory
+
+    def download(self, memory: Any) -> Array:
+        self.torch.cuda.synchronize()
+        return np.asarray(memory.cpu().numpy())
+
+    def address(self, memory: Any) -> int:
+        return int(memory.data_ptr())
+
+
+def build_emulated() -> Path:
+    """Return the library of the kernels on the CPU, built once for each state of the sources."""
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("there is no g++")
+    sources = sorted([*KERNELS.iterdir(), *EMULATOR.iterdir()])
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    target = ROOT / "build" / "emulated" / f"libsolo_kernels_{digest}.so"
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for old in target.parent.glob("*"):
+        old.unlink()
+    units = [path for path in sources if path.name.endswith("_cuda.cu")]
+    flags = ["-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-w", f"-I{EMULATOR}", f"-I{KERNELS}"]
+    objects = [target.with_name(f"{unit.stem}.o") for unit in units]
+    for unit, out in zip(units, objects, strict=True):
+        done = subprocess.run(
+            [compiler, *flags, "-x", "c++", "-c", unit, "-o", out], capture_output=True, text=True, timeout=120
+        )
+        if "_Float16" in done.stderr:
+            pytest.skip("g++ has no _Float16: GCC 12 or newer is needed")
+        assert done.returncode == 0, done.stderr
+    part = target.with_suffix(".part")
+    subprocess.run([compiler, "-shared", "-o", part, *objects], check=True, timeout=120)
+    part.replace(target)
+    return target

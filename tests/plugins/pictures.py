@@ -1,0 +1,182 @@
+"""The CUDA kernels on pictures as functions on numpy arrays."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+from decoder import TYPES, encode
+from devices import Array, Device
+
+from solo_rt.types import Masks
+
+FORMATS = ("rgb24", "bgr24", "i420", "nv12")
+
+
+class Picture(ctypes.Structure):
+    _fields_ = [
+        ("planes", ctypes.c_void_p * 3),
+        ("strides", ctypes.c_int64 * 3),
+        ("height", ctypes.c_int32),
+        ("width", ctypes.c_int32),
+        ("format", ctypes.c_int32),
+    ]
+
+
+class LetterboxTarget(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int32) for name in ("type", "height", "width", "resized_height", "resized_width")),
+        ("mean", ctypes.c_float * 3),
+        ("std", ctypes.c_float * 3),
+        ("bt709", ctypes.c_int32),
+        ("full_range", ctypes.c_int32),
+    ]
+
+
+class MaskGrid(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("data", "regions", "count")),
+        *((name, ctypes.c_int32) for name in ("capacity", "grid_height", "grid_width")),
+        ("step_y", ctypes.c_double),
+        ("step_x", ctypes.c_double),
+    ]
+
+
+class OverlayStyle(ctypes.Structure):
+    _fields_ = [("colours", ctypes.c_void_p), ("alpha", ctypes.c_int32), ("outline", ctypes.c_int32)]
+
+
+class GroupNorm(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int32) for name in ("type", "batch", "channels", "pixels", "groups", "relu")),
+        ("epsilon", ctypes.c_float),
+    ]
+
+
+class DevicePicture:
+    """Planes as the CPU kernels take them, (rgb,) or (y, u, v), stored on a device in one of FORMATS.
+
+    Rows are `pad` bytes longer than their pixels.
+    """
+
+    def __init__(self, device: Device, planes: tuple[Array, ...], pixel_format: str, pad: int = 0) -> None:
+        self.format = pixel_format
+        if pixel_format == "bgr24":
+            planes = (planes[0][..., ::-1],)
+        if pixel_format == "nv12":
+            planes = (planes[0], np.stack(planes[1:], axis=2))
+        height, width = planes[0].shape[:2]
+        self.shapes = [plane.shape for plane in planes]
+        rows = [plane.reshape(len(plane), -1) for plane in planes]
+        self.buffers = [device.array(np.pad(plane, [(0, 0), (0, pad)], constant_values=77)) for plane in rows]
+        pointers = [buffer.ptr for buffer in self.buffers] + [0] * (3 - len(planes))
+        strides = [plane.shape[1] + pad for plane in rows] + [0] * (3 - len(planes))
+        self.struct = Picture(
+            (ctypes.c_void_p * 3)(*pointers), (ctypes.c_int64 * 3)(*strides), height, width, FORMATS.index(pixel_format)
+        )
+
+    def planes(self) -> list[Array]:
+        """Return the planes as the CPU kernels take them. Fails where padding was changed."""
+        found = []
+        for buffer, shape in zip(self.buffers, self.shapes, strict=True):
+            rows = buffer.numpy()
+            used = int(np.prod(shape[1:]))
+            assert (rows[:, used:] == 77).all(), "padding was written"
+            found.append(rows[:, :used].reshape(shape))
+        if self.format == "bgr24":
+            return [found[0][..., ::-1]]
+        if self.format == "nv12":
+            return [found[0], found[1][..., 0], found[1][..., 1]]
+        return found
+
+
+def letterbox(
+    device: Device,
+    picture: DevicePicture,
+    *,
+    size: tuple[int, int],
+    resized: tuple[int, int],
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    bt709: bool = False,
+    full_range: bool = False,
+    type_name: str = "float32",
+    offset: int = 0,
+) -> Array:
+    """Return the tensor [3, H, W] as float32."""
+    triple = ctypes.c_float * 3
+    target = LetterboxTarget(TYPES[type_name], *size, *resized, triple(*mean), triple(*std), bt709, full_range)
+    dtype = np.uint16 if type_name == "bfloat16" else np.dtype(type_name)
+    memory = device.array(np.zeros((3, *size), dtype), offset)
+    assert device.call("solo_cuda_letterbox", ctypes.byref(picture.struct), ctypes.byref(target), memory) == 0
+    return decode(memory.numpy(), type_name)
+
+
+def decode(bits: Array, type_name: str) -> Array:
+    """Return values of a type as float32."""
+    if type_name == "bfloat16":
+        return (bits.astype(np.uint32) << 16).view(np.float32)
+    return bits.astype(np.float32)
+
+
+class DeviceMasks:
+    """Masks in device memory, dense on their grid, with room for two more that do not exist."""
+
+    def __init__(self, device: Device, masks: Masks) -> None:
+        count, (height, width) = len(masks), masks.grid_size
+        dense = np.full((count + 2, height, width), 255, np.uint8)
+        regions = np.tile(np.array([0, 0, width, height], np.int32), (count + 2, 1))
+        regions[:count] = masks.regions
+        for i, (x0, y0, x1, y1) in enumerate(masks.regions):
+            dense[i] = 0
+            dense[i, y0:y1, x0:x1] = masks.crop(i)
+        self.buffers = [device.array(a) for a in (dense, regions, np.array([count], np.int32))]
+        self.count, self.capacity = count, count + 2
+        pointers = (buffer.ptr for buffer in self.buffers)
+        self.struct = MaskGrid(*pointers, self.capacity, height, width, *masks.step)
+
+
+def overlay(
+    device: Device, picture: DevicePicture, masks: DeviceMasks, colours: Array, *, alpha: int, outline: int
+) -> list[Array]:
+    """Return the planes with the masks painted on them."""
+    memory = device.array(np.concatenate([colours.reshape(-1, 3), np.zeros((2, 3), np.uint8)]))
+    style = OverlayStyle(memory.ptr, alpha, outline)
+    structs = (ctypes.byref(picture.struct), ctypes.byref(masks.struct), ctypes.byref(style))
+    assert device.call("solo_cuda_overlay", *structs) == 0
+    return picture.planes()
+
+
+def fill_masks(device: Device, masks: DeviceMasks, size: tuple[int, int]) -> tuple[Array, Array]:
+    """Return the masks as bool [n, H, W] and their boxes float32 [capacity, 4]."""
+    words = (size[1] + 31) // 32
+    pixels = device.empty((masks.capacity, size[0], words), np.uint32)
+    boxes = device.empty((masks.capacity, 4), np.float32)
+    sizes = [ctypes.c_int32(side) for side in size]
+    assert device.call("solo_cuda_fill_masks", ctypes.byref(masks.struct), *sizes, pixels, boxes) == 0
+    bits = np.unpackbits(pixels.numpy()[: masks.count].view(np.uint8), axis=-1, bitorder="little")
+    assert not bits[..., size[1] :].any(), "unused bits are set"
+    return bits[..., : size[1]].astype(np.bool_), boxes.numpy()
+
+
+def group_norm(
+    device: Device,
+    values: Array,
+    gamma: Array,
+    beta: Array,
+    *,
+    groups: int,
+    relu: bool = True,
+    epsilon: float = 1e-5,
+    type_name: str = "float32",
+    offset: int = 0,
+) -> Array:
+    """Return the normalised values [B, C, P] as float32."""
+    sizes = GroupNorm(TYPES[type_name], *values.shape, groups, relu, epsilon)
+    workspace = device.workspace("solo_cuda_group_norm", ctypes.byref(sizes))
+    memory = device.array(encode(values, type_name), offset)
+    constants = [device.array(a.astype(np.float32)) for a in (gamma, beta)]
+    arguments = (memory, *constants, workspace, ctypes.c_int64(workspace.nbytes), memory)
+    assert device.call("solo_cuda_group_norm", ctypes.byref(sizes), *arguments) == 0
+    workspace.numpy()
+    return decode(memory.numpy(), type_name)

@@ -1,0 +1,141 @@
+"""The CUDA kernels on pictures against those of the CPU, on a GPU and on the emulator."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import pytest
+from overlay_twin import make_planes
+from pictures import DeviceMasks, DevicePicture, OverlayStyle, fill_masks, group_norm, letterbox, overlay
+from soft_mask_twin import dense_mask, make_masks, random_masks
+
+from solo_rt import _native
+
+TYPES = ("float32", "float16", "bfloat16")
+PRECISION = {"float32": 1e-6, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+MEAN, STD = (123.7, 116.3, 103.5), (58.4, 57.1, 57.4)
+
+
+def cpu_planes(pixel_format):
+    return "rgb24" if pixel_format in ("rgb24", "bgr24") else "yuv420p"
+
+
+@pytest.mark.parametrize("pixel_format", ["rgb24", "bgr24", "i420", "nv12"])
+@pytest.mark.parametrize(
+    ("frame", "size", "resized", "pad", "offset"),
+    [
+        ((1, 1), (4, 4), (3, 2), 0, 0),
+        ((37, 61), (32, 40), (24, 40), 3, 0),
+        ((24, 33), (18, 270), (18, 261), 0, 0),
+        ((90, 50), (13, 7), (13, 7), 1, 4),
+    ],
+)
+def test_letterbox_is_that_of_the_cpu(device, frame, size, resized, pad, offset, pixel_format):
+    planes = make_planes(frame, cpu_planes(pixel_format))
+    for bt709, full_range, type_name in ((False, False, "float32"), (True, True, "float16"), (True, False, "bfloat16")):
+        expected = np.full((3, *size), 9, np.float32)
+        _native.letterbox(list(planes), bt709, full_range, resized, MEAN, STD, expected)
+        found = letterbox(
+            device, DevicePicture(device, planes, pixel_format, pad), size=size, resized=resized, mean=MEAN, std=STD,
+            bt709=bt709, full_range=full_range, type_name=type_name, offset=offset,
+        )  # fmt: skip
+        np.testing.assert_allclose(found, expected, rtol=PRECISION[type_name], atol=3e-6)
+
+
+@pytest.mark.parametrize("pixel_format", ["rgb24", "bgr24", "i420", "nv12"])
+@pytest.mark.parametrize(
+    ("frame", "grid", "outline", "alpha"),
+    [
+        ((1, 1), (2, 2), 0, 0.5),
+        ((47, 131), (12, 33), 0, 0.5),
+        ((47, 131), (12, 33), 2, 0.25),
+        ((70, 90), (9, 12), 32, 0.75),
+        ((33, 65), (40, 80), 5, 1.0),
+    ],
+)
+def test_overlay_gives_the_bytes_of_the_cpu(device, frame, grid, outline, alpha, pixel_format):
+    rng = np.random.default_rng(outline)
+    step = (grid[0] / frame[0] * 0.93, grid[1] / frame[1])
+    masks = random_masks(rng, 9, grid, step)
+    colours = rng.integers(0, 256, (9, 3), np.uint8)
+    planes = make_planes(frame, cpu_planes(pixel_format))
+    picture = DevicePicture(device, planes, pixel_format, pad=5)
+    stored = colours[:, ::-1] if pixel_format == "bgr24" else colours
+    found = overlay(device, picture, DeviceMasks(device, masks), stored, alpha=round(alpha * 256), outline=outline)
+    expected = [plane.copy() for plane in planes]
+    _native.overlay(
+        expected, masks.data, masks.offsets, masks.regions, masks.grid_size, masks.step, colours, alpha, outline
+    )
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_overlay_paints_more_masks_than_a_block_has_threads_in_order(device):
+    crops = [np.full((2, 3), 255, np.uint8) for _ in range(300)]
+    masks = make_masks(crops, [(i % 7, i % 5) for i in range(300)], (8, 10), (0.4, 0.5))
+    colours = np.random.default_rng(0).integers(0, 256, (300, 3), np.uint8)
+    planes = make_planes((20, 20), "rgb24")
+    found = overlay(
+        device, DevicePicture(device, planes, "rgb24"), DeviceMasks(device, masks), colours, alpha=100, outline=1
+    )
+    expected = [planes[0].copy()]
+    _native.overlay(
+        expected, masks.data, masks.offsets, masks.regions, masks.grid_size, masks.step, colours, 100 / 256, 1
+    )
+    np.testing.assert_array_equal(found[0], expected[0])
+
+
+def test_overlay_of_no_mask_changes_nothing(device):
+    planes = make_planes((9, 9), "yuv420p")
+    masks = make_masks([], [], (3, 3), (0.33, 0.33))
+    nothing = np.empty((0, 3), np.uint8)
+    found = overlay(
+        device, DevicePicture(device, planes, "nv12"), DeviceMasks(device, masks), nothing, alpha=256, outline=3
+    )
+    for a, b in zip(found, planes, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(("frame", "grid"), [((1, 1), (1, 1)), ((50, 70), (9, 11)), ((9, 1100), (3, 40))])
+def test_masks_and_boxes_at_frame_size(device, frame, grid):
+    masks = random_masks(np.random.default_rng(1), 8, grid, (grid[0] / frame[0], grid[1] / frame[1] * 0.9))
+    pixels, boxes = fill_masks(device, DeviceMasks(device, masks), frame)
+    expected_boxes = _native.mask_boxes(masks.data, masks.offsets, masks.regions, masks.grid_size, masks.step, frame, 1)
+    np.testing.assert_array_equal(boxes[:8], expected_boxes)
+    assert not boxes[8:].any()
+    for i in range(8):
+        np.testing.assert_array_equal(pixels[i], dense_mask(masks, i, frame).astype(np.bool_))
+
+
+def normalise(values, gamma, beta, groups, relu):
+    batch, channels, pixels = values.shape
+    grouped = values.astype(np.float64).reshape(batch, groups, -1)
+    mean, variance = grouped.mean(axis=2, keepdims=True), grouped.var(axis=2, keepdims=True)
+    flat = ((grouped - mean) / np.sqrt(variance + 1e-5)).reshape(batch, channels, pixels)
+    result = flat * gamma[:, None] + beta[:, None]
+    return np.maximum(result, 0) if relu else result
+
+
+@pytest.mark.parametrize("type_name", TYPES)
+@pytest.mark.parametrize(
+    ("shape", "groups", "offset"), [((1, 1, 1), 1, 0), ((2, 6, 35), 3, 0), ((1, 4, 5000), 2, 0), ((2, 8, 1024), 2, 4)]
+)
+def test_group_norm(device, shape, groups, offset, type_name):
+    rng = np.random.default_rng(groups)
+    # BF16 keeps the upper half of the bits, which these values do not exceed; the mean is far from zero.
+    values = (rng.integers(-64, 64, shape) + 100).astype(np.float32)
+    gamma, beta = rng.normal(1, 0.2, shape[1]), rng.normal(0, 0.2, shape[1])
+    for relu in (False, True):
+        found = group_norm(device, values, gamma, beta, groups=groups, relu=relu, type_name=type_name, offset=offset)
+        expected = normalise(values, gamma, beta, groups, relu)
+        np.testing.assert_allclose(found, expected, rtol=PRECISION[type_name], atol=5e-6)
+
+
+@pytest.mark.parametrize(("alpha", "outline", "status"), [(257, 0, 2), (-1, 0, 2), (0, 33, 2), (0, -1, 2)])
+def test_impossible_styles_are_refused(device, alpha, outline, status):
+    picture = DevicePicture(device, make_planes((4, 4), "rgb24"), "rgb24")
+    masks = DeviceMasks(device, make_masks([], [], (2, 2), (0.5, 0.5)))
+    style = OverlayStyle(0, alpha, outline)
+    structs = (ctypes.byref(picture.struct), ctypes.byref(masks.struct), ctypes.byref(style))
+    assert device.call("solo_cuda_overlay", *structs) == status

@@ -1,0 +1,90 @@
+"""Plans on disk: whole or absent, and only taken where they fit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+from fakes import TINY_SPEC
+
+from solo_rt.engine.plan import PlanKey, check_plan, file_sha256, plan_path, read_plan, sidecar, write_plan
+from solo_rt.errors import EngineError
+
+KEY = PlanKey("aa", "bb", "", "fp16", "10.16.1.11", "12", "NVIDIA H200 9.0", "linux-x86_64", 0, -1, -1, False)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = plan_path(tmp_path, Path("models/nano.onnx"), KEY)
+    write_plan(path, b"plan", KEY, TINY_SPEC, {"mask_iou": 0.998})
+    return path
+
+
+def test_what_is_written_is_read_again(path: Path) -> None:
+    plan = read_plan(path)
+    assert (plan.key, plan.spec, plan.agreement) == (KEY, TINY_SPEC, {"mask_iou": 0.998})
+    assert path.read_bytes() == b"plan"
+    assert plan.sha256 == file_sha256(path)
+    assert sorted(p.name for p in path.parent.iterdir()) == [path.name, f"{path.name}.json"]
+
+
+def test_every_part_of_the_key_changes_the_name(tmp_path: Path) -> None:
+    others = {"precision": "int8", "workspace": 1, "level": 5, "dla": 0, "version_compatible": True}
+    keys = [KEY, *(replace(KEY, **{f.name: others.get(f.name, "other")}) for f in fields(KEY))]
+    assert len({plan_path(tmp_path, Path("a.onnx"), key) for key in keys}) == len(keys)
+
+
+def test_missing_parts_are_named(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="no such engine"):
+        read_plan(tmp_path / "other.engine")
+    sidecar(path).unlink()
+    with pytest.raises(EngineError, match=r"expected nano\.fp16\..*\.json beside it"):
+        read_plan(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "cannot be read"), ("[]", "expected format 1"), ('{"solo_rt_plan": 1}', "'spec'")],
+)
+def test_a_damaged_description_is_refused(path: Path, text: str, message: str) -> None:
+    sidecar(path).write_text(text)
+    with pytest.raises(EngineError, match=message):
+        read_plan(path)
+
+
+def test_a_plan_that_was_cut_off_is_refused(path: Path) -> None:
+    path.write_bytes(b"pl")
+    with pytest.raises(EngineError, match="expected 4 bytes, got 2"):
+        read_plan(path)
+
+
+def test_an_unknown_field_is_refused(path: Path) -> None:
+    record = json.loads(sidecar(path).read_text())
+    record["key"]["colour"] = "red"
+    sidecar(path).write_text(json.dumps(record))
+    with pytest.raises(EngineError, match="colour"):
+        read_plan(path)
+
+
+def test_a_plan_of_another_machine_is_refused(path: Path) -> None:
+    plan = read_plan(path)
+    here = {"tensorrt": KEY.tensorrt, "gpu": KEY.gpu, "platform": KEY.platform}
+    check_plan(plan, here)
+    with pytest.raises(EngineError, match=r"built for gpu NVIDIA H200 9\.0, this machine has Orin 8\.7"):
+        check_plan(plan, {**here, "gpu": "Orin 8.7"})
+    with pytest.raises(EngineError, match=r"built for tensorrt 10\.16\.1\.11"):
+        check_plan(plan, {**here, "tensorrt": "10.16.2.1"})
+
+
+def test_a_version_compatible_plan_serves_its_major_version(path: Path) -> None:
+    plan = replace(read_plan(path), key=replace(KEY, version_compatible=True))
+    check_plan(plan, {"tensorrt": "10.17.0.1"})
+    with pytest.raises(EngineError, match="tensorrt"):
+        check_plan(plan, {"tensorrt": "11.0.0.1"})
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="cannot be written: No such file"):
+        write_plan(tmp_path / "nowhere" / "a.engine", b"", KEY, TINY_SPEC, {})

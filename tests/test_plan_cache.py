@@ -1,0 +1,78 @@
+"""Which plan fits a model, and which plans were built here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fakes import TINY_SPEC
+
+from solo_rt.engine.plan import Plan, PlanKey, Precision, file_sha256, plan_path, write_plan
+from solo_rt.engine.plan_cache import cache_folder, check_trust, find_plan, note_built
+from solo_rt.errors import EngineError
+
+MACHINE = {"gpu": "Fake 9.0", "tensorrt": "10.16.1.11", "cuda": "12", "platform": "linux-x86_64"}
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SOLO_RT_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    path = tmp_path / "nano.onnx"
+    path.write_bytes(b"onnx")
+    return path
+
+
+def write(model: Path, precision: Precision = "fp16", **changes: object) -> Plan:
+    key = PlanKey(
+        file_sha256(model), "bb", "", precision, "10.16.1.11", "12", "Fake 9.0", "linux-x86_64", 0, -1, -1, False
+    )
+    key = replace(key, **changes)
+    return write_plan(plan_path(cache_folder(), model, key), b"plan", key, TINY_SPEC, {})
+
+
+def test_half_precision_is_preferred(model: Path) -> None:
+    for precision in ("fp32", "int8", "fp16"):
+        write(model, precision)
+    assert find_plan(model, MACHINE).key.precision == "fp16"
+
+
+def test_plans_of_other_machines_models_and_damaged_ones_are_passed_over(model: Path) -> None:
+    write(model, gpu="Orin 8.7")
+    write(model, model_sha256="00")
+    write(model, tensorrt="11.0.0.1").path.write_bytes(b"")
+    with pytest.raises(EngineError, match=r"no engine of .*nano\.onnx fits this machine; make one with"):
+        find_plan(model, MACHINE)
+    fitting = write(model, "int8")
+    assert find_plan(model, MACHINE).path == fitting.path
+
+
+def test_a_changed_model_needs_a_new_plan(model: Path) -> None:
+    write(model)
+    model.write_bytes(b"other")
+    with pytest.raises(EngineError, match="fits this machine"):
+        find_plan(model, MACHINE)
+
+
+def test_only_what_was_built_here_is_opened_without_being_asked(model: Path) -> None:
+    plan = write(model)
+    with pytest.raises(EngineError, match="use --trust"):
+        check_trust(plan, trusted=False)
+    check_trust(plan, trusted=True)
+    note_built(plan)
+    check_trust(plan, trusted=False)
+
+
+def test_a_changed_plan_is_refused_even_when_trusted(model: Path) -> None:
+    plan = write(model)
+    note_built(plan)
+    plan.path.write_bytes(b"evil")
+    with pytest.raises(EngineError, match="not what its description says"):
+        check_trust(plan, trusted=True)
+
+
+def test_the_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("SOLO_RT_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "solo-rt"

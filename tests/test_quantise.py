@@ -1,0 +1,65 @@
+"""INT8: ranges from pictures, convolutions between quantise/dequantise pairs, the last ones left alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import numpy_helper, parser
+
+from solo_rt.engine.quantise import last_convolutions, quantise
+from solo_rt.errors import UsageError
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def model() -> onnx.ModelProto:
+    """Return three convolutions in a row, the last behind a ReLU and a side branch."""
+    model = parser.parse_model("""
+        <ir_version: 8, opset_import: ["" : 18]>
+        g (float[1, 3, 8, 8] image) => (float[1, 4, 8, 8] main, float[1, 4, 8, 8] side) {
+            a = Conv<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(image, w1)
+            b = Relu(a)
+            c = Conv<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(b, w2)
+            main = Conv<kernel_shape = [1, 1]>(c, w3)
+            side = Sigmoid(c)
+        }""")
+    for node, name in zip(
+        (n for n in model.graph.node if n.op_type == "Conv"), ("first", "second", "third"), strict=True
+    ):
+        node.name = name
+    for name, shape in {"w1": (4, 3, 3, 3), "w2": (4, 4, 3, 3), "w3": (4, 4, 1, 1)}.items():
+        values = RNG.normal(0, 0.3, shape).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(values, name))
+    return model
+
+
+def pictures(count: int) -> list[np.ndarray]:
+    return [RNG.normal(size=(1, 3, 8, 8)).astype(np.float32) for _ in range(count)]
+
+
+def test_last_convolutions_are_those_an_output_sees_first(model: onnx.ModelProto) -> None:
+    assert last_convolutions(model) == ["second", "third"]
+
+
+def test_only_the_others_are_quantised_and_the_result_stays_close(model: onnx.ModelProto) -> None:
+    quantised = quantise(model, pictures(4))
+    makers = {name: node for node in quantised.graph.node for name in node.output}
+    convolutions = [node for node in quantised.graph.node if node.op_type == "Conv" and node.input[1] in makers]
+    kinds = {node.name: makers[node.input[1]].op_type for node in convolutions}
+    assert kinds == {"first": "DequantizeLinear"}
+    image = pictures(1)[0]
+    for exact, found in zip(run(model, image), run(quantised, image), strict=True):
+        assert 0 < np.abs(exact - found).max() < 0.05 * np.abs(exact).max()
+
+
+def test_no_picture_is_a_usage_error(model: onnx.ModelProto) -> None:
+    with pytest.raises(UsageError, match="at least one picture"):
+        quantise(model, [])
+
+
+def run(model: onnx.ModelProto, image: np.ndarray) -> list[np.ndarray]:
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {"image": image})

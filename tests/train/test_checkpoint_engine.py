@@ -1,0 +1,71 @@
+"""A checkpoint as an engine: the numbers of the network, at any size."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from solo_rt.cli import main
+from solo_rt.errors import EngineError, SpecError
+from solo_rt.train.checkpoint import Checkpoint, save_checkpoint
+from solo_rt.train.checkpoint_engine import open_checkpoint
+from solo_rt.train.data.semantic.world import LEGEND
+from solo_rt.train.models import build_model
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    model = build_model("solov2-nano", 2)
+    path = tmp_path_factory.mktemp("checkpoint") / "x.pt"
+    save_checkpoint(Checkpoint("solov2-nano", ("ant", "bee"), model.state_dict(), 0, {}, {}), path)
+    return path
+
+
+def test_engine_computes_the_network_at_any_size(checkpoint):
+    engine = open_checkpoint(checkpoint, device="cpu", imgsz=(64, 96))
+    assert (engine.spec.name, engine.spec.classes, engine.backend) == ("solov2-nano", ("ant", "bee"), "torch cpu")
+    for size in ((64, 96), (96, 64)):
+        sized = engine.resized(size)
+        assert (sized.spec.input.height, sized.spec.input.width) == size
+        image = np.random.default_rng(0).normal(size=(1, 3, *size)).astype(np.float32)
+        found = sized.infer({"image": image})
+        for name, shape in sized.spec.output_shapes.items():
+            assert all(wanted in (-1, got) for wanted, got in zip(shape, found[name].shape, strict=True))
+        model = build_model("solov2-nano", 2).eval()
+        model.load_state_dict(torch.load(checkpoint, weights_only=True)["weights"])
+        with torch.inference_mode():
+            heads = model(torch.from_numpy(image))
+        np.testing.assert_allclose(found["features"], heads.features.numpy(), atol=1e-5)
+    with pytest.raises(SpecError, match="divisible by 32"):
+        engine.resized((60, 96))
+
+
+def test_closed_engine_and_missing_device_are_explained(checkpoint):
+    engine = open_checkpoint(checkpoint, device="cpu", imgsz=(64, 96))
+    engine.close()
+    with pytest.raises(EngineError, match="the engine is closed"):
+        engine.infer({"image": np.zeros((1, 3, 64, 96), np.float32)})
+    if not torch.cuda.is_available():
+        with pytest.raises(EngineError, match="device cuda: PyTorch cannot use it"):
+            open_checkpoint(checkpoint, device="cuda")
+
+
+def test_a_semantic_checkpoint_is_measured_by_its_logits(tmp_path, capsys):
+    """Through the command, on held-out pictures of the world, at a size that is not the network's own."""
+    torch.manual_seed(0)
+    weights = build_model("fast-scnn", 8).state_dict()
+    path = tmp_path / "x.pt"
+    save_checkpoint(Checkpoint("fast-scnn", LEGEND.classes, weights, 0, {}, {}), path)
+    engine = open_checkpoint(path, device="cpu", imgsz=(64, 96), output_kind="logits").resized((32, 64))
+    assert engine.infer({"image": np.zeros((1, 3, 32, 64), np.float32)})["logits"].shape == (1, 8, 32, 64)
+    with pytest.raises(SystemExit) as left:
+        main(["eval", "--model", str(path), "--data", "world:", "--max-images", "1", "--device", "cpu", "--json"])
+    scores = json.loads(capsys.readouterr().out)
+    assert (left.value.code, scores["images"]) == (0, 1)
+    assert scores["protocol"] == "val, network input 512x1024, logits resized to the pictures"
+    assert set(scores["per_class"]) == set(LEGEND.classes)

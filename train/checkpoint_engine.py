@@ -1,0 +1,71 @@
+"""A checkpoint as an engine of the run time, at any network size: to measure a network before it is exported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from solo_rt.errors import EngineError
+from solo_rt.train.checkpoint import Checkpoint, load_checkpoint
+from solo_rt.train.export import static_graph
+from solo_rt.train.export.semantic import OutputKind
+from solo_rt.types import Output
+
+Float32 = NDArray[np.float32]
+
+
+class CheckpointEngine:
+    """Computes in PyTorch what an exported file would compute; see `solo_rt.engine.Engine`."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        imgsz: tuple[int, int] | None,
+        device: torch.device,
+        output_kind: OutputKind | None = None,
+    ) -> None:
+        graph = static_graph(checkpoint, imgsz=imgsz, output_kind=output_kind)
+        self.spec = graph.spec
+        self.backend = f"torch {device}"
+        self._checkpoint, self._device, self._outputs = checkpoint, device, graph.outputs
+        self._output_kind = output_kind
+        self._module: torch.nn.Module | None = graph.module.to(device)
+
+    def resized(self, imgsz: tuple[int, int]) -> CheckpointEngine:
+        """Return an engine for another network size. Raises: SpecError."""
+        return CheckpointEngine(self._checkpoint, imgsz=imgsz, device=self._device, output_kind=self._output_kind)
+
+    def infer(self, inputs: Mapping[str, Float32]) -> dict[str, Output]:
+        """Return the outputs by name. Raises: EngineError."""
+        if self._module is None:
+            raise EngineError("the engine is closed; open another one")
+        with torch.inference_mode():
+            found = self._module(torch.from_numpy(inputs[self.spec.input.name]).to(self._device))
+        tensors = found if isinstance(found, tuple) else (found,)
+        return {name: tensor.cpu().numpy() for name, tensor in zip(self._outputs, tensors, strict=True)}
+
+    def close(self) -> None:
+        """Release the network; `infer` raises EngineError afterwards."""
+        self._module = None
+
+
+def open_checkpoint(
+    path: Path, *, device: str = "auto", imgsz: tuple[int, int] | None = None, output_kind: OutputKind | None = None
+) -> CheckpointEngine:
+    """Return an engine for the checkpoint at `path`, by default at the model's own size.
+
+    `device` is auto, cpu, cuda or cuda:N; `output_kind` what a semantic network gives, labels unless given.
+    Raises: UsageError, EngineError when the device cannot be used.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
+        raise EngineError(f"device {device}: PyTorch cannot use it ({str(error).splitlines()[0]}); use cpu") from error
+    return CheckpointEngine(load_checkpoint(path), imgsz=imgsz, device=torch.device(device), output_kind=output_kind)

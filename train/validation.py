@@ -1,0 +1,33 @@
+"""Held-out pictures while training: enough to see a run learn, not to quote."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from solo_rt.evaluate.confusion import count_pixels, summarise
+from solo_rt.train.data.semantic.augment import Augmentation
+from solo_rt.train.data.semantic.base import SemanticSet
+from solo_rt.train.data.semantic.training import SemanticSample, SemanticTrainingSet
+from solo_rt.train.distributed import Job
+
+
+def measure_semantic(model: nn.Module, data: SemanticSet, *, pictures: int, job: Job) -> dict[str, float]:
+    """Return mIoU and pixel accuracy, 0..1, of `model` in evaluation mode on the first `pictures` of `data`.
+
+    Pictures are taken at their own size, padded to what the model divides. Every process must call it; each measures
+    its share, without overlap. NaN where no pixel has a label.
+    """
+    classes, divisor = len(data.classes), int(model.size_divisor)  # type: ignore[arg-type]
+    confusion = np.zeros((classes, classes + 1), np.int64)
+    with torch.no_grad():
+        for index in range(job.rank, min(pictures, len(data)), job.size):
+            picture = data[index]
+            height, width = (-(-side // divisor) * divisor for side in picture.labels.shape)
+            loader = SemanticTrainingSet(data, Augmentation(crop=(height, width)))  # only pads: no pixel of it counts
+            batch = loader.collate([SemanticSample(picture.image, picture.labels)])
+            found = model(batch.to(job.device).images).out[0].argmax(0)  # [H, W]
+            confusion += count_pixels(batch.labels[0].numpy(), found.to(torch.uint8).cpu().numpy(), classes=classes)
+    scores = summarise(job.total(confusion))
+    return {"val_mIoU": scores["mIoU"], "val_pixel_accuracy": scores["pixel_accuracy"]}
