@@ -18,16 +18,16 @@ from solo_rt.decode.solov2 import decode_reference
 from solo_rt.decoders import SoloV2Decoder
 from solo_rt.spec import InputSpec, ModelSpec
 from solo_rt.train.data.world import CLASSES, World
+from solo_rt.train.export.heads import flatten_levels, points_nms
 from solo_rt.train.export.onnx_file import write_graph
-from solo_rt.train.export.solov2 import flatten_levels, points_nms, solov2_graph
-from solo_rt.train.models.solov2 import LEVEL_STRIDES, SoloV2, SoloV2Config
+from solo_rt.train.export.solov2 import solov2_graph
+from solo_rt.train.models.levels import LEVEL_STRIDES
+from solo_rt.train.models.resnet import ResNetConfig
+from solo_rt.train.models.solov2 import SoloV2, SoloV2Config
 
 DATA = Path(__file__).parent / "data"
 CONFIG = SoloV2Config(
-    block="basic",
-    depths=(1, 1, 1, 1),
-    widths=(8, 8, 12, 16),
-    stem="slim",
+    ResNetConfig("basic", (1, 1, 1, 1), widths=(8, 8, 12, 16), stem="slim"),
     fpn_channels=16,
     mask_channels=8,
     tower_depth=1,

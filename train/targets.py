@@ -21,13 +21,20 @@ class Targets:
     pair_cell: Tensor  # int64 [P]: cell of each (cell, object) pair, by picture; a cell can occur in several pairs
     pair_object: Tensor  # int64 [P]
 
+    def last_writers(self) -> Targets:
+        """Return the targets with one pair per positive cell: the object that gives it its class, in order of cells."""
+        cells = torch.nonzero(self.owner >= 0).squeeze(1)
+        return Targets(self.owner, cells, self.owner[cells])
+
 
 def assign(batch: Batch, *, grids: Sequence[int], scale_ranges: Sequence[tuple[float, float]]) -> Targets:
     """Return the targets of `batch`; `scale_ranges` are inclusive, in pixels, one pair per grid.
 
     An object belongs to every level whose scale range holds the square root of its box area. In a level it takes the
     cells around its centre of mass that a fifth of its box reaches, at most 3x3. Where objects share a cell, the
-    later one names the class, but the cell is paired with both masks, as in the reference.
+    later one names the class, but the cell is paired with both masks, as in the released code of SOLOv2; that of SOLO
+    and Decoupled SOLO keeps the `last_writers`. Objects without a pixel have been left out of the batch; one that only
+    its mask target is too coarse for counts like any other.
     """
     b, _, height, width = batch.images.shape
     device = batch.boxes.device
@@ -38,8 +45,7 @@ def assign(batch: Batch, *, grids: Sequence[int], scale_ranges: Sequence[tuple[f
 
     x0, y0, x1, y1 = batch.boxes.T  # [G] each
     scale = torch.sqrt((x1 - x0) * (y1 - y0))[:, None]
-    visible = batch.masks.flatten(1).bool().any(dim=1)
-    hit = (scale >= low) & (scale <= high) & visible[:, None]  # [G, L]
+    hit = (scale >= low) & (scale <= high)  # [G, L]
 
     cx, cy = batch.centres[:, :1] / width, batch.centres[:, 1:] / height  # [G, 1], 0..1
     reach_x = CENTRE_REGION / 2 * (x1 - x0)[:, None] / width

@@ -20,12 +20,11 @@ from solo_rt.train.data.semantic import open_semantic
 from solo_rt.train.data.semantic.training import open_training_set
 from solo_rt.train.data.world_dataset import WorldDataset
 from solo_rt.train.distributed import Job
-from solo_rt.train.losses import solo_losses
+from solo_rt.train.losses import instance_losses
 from solo_rt.train.models import build_model
 from solo_rt.train.models.semantic import SemanticNetwork
 from solo_rt.train.recipes import Recipe
 from solo_rt.train.semantic_losses import HardPixels, semantic_losses
-from solo_rt.train.targets import assign
 from solo_rt.train.validation import measure_semantic
 
 WORLD = "world:"  # the procedural world, drawn while training
@@ -67,11 +66,8 @@ def is_semantic(model: str) -> bool:
 
 def _instance_task(recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment: bool, seed: int) -> Task:
     def losses(model: Any, outputs: Any, batch: Any, job: Job) -> Losses:
-        config = model.config
-        zoom = imgsz[0] / config.imgsz[0]  # the scale ranges are in pixels of the model's own input size
-        ranges = [(low * zoom, high * zoom) for low, high in config.scale_ranges]
-        targets = assign(batch, grids=config.grids, scale_ranges=ranges)
-        return solo_losses(outputs, batch, targets, reduce=job.mean, processes=job.size)._asdict()
+        found = instance_losses(model, outputs, batch, imgsz=imgsz, reduce=job.mean, processes=job.size)
+        return found._asdict()
 
     if uri == WORLD:
         return Task(WorldDataset(seed=seed, imgsz=imgsz), losses, shuffled=False)

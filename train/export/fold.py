@@ -9,6 +9,8 @@ from typing import TypeVar
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from solo_rt.train.models.deform_conv import DeformConv2d
+
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -20,7 +22,7 @@ def fold_batch_norms(model: Network) -> Network:
         names = list(children)
         for name, following in itertools.pairwise(names):
             conv, norm = children[name], children[following]
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                setattr(module, name, fuse_conv_bn_eval(conv, norm))
+            if isinstance(conv, nn.Conv2d | DeformConv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, name, fuse_conv_bn_eval(conv, norm))  # type: ignore[type-var]
                 setattr(module, following, nn.Identity())
     return model

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from torch import nn
 
 from solo_rt.errors import UsageError
-from solo_rt.train.models import fast_scnn, solov2
+from solo_rt.train.models import fast_scnn, solo, solov2
 
 Builder = Callable[[int], nn.Module]  # from the number of classes to a freshly initialised network
 
 BUILDERS: dict[str, Builder] = {
     **solov2.BUILDERS,
+    **solo.BUILDERS,
     **fast_scnn.BUILDERS,
 }
 
