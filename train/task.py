@@ -85,7 +85,13 @@ def _semantic_task(recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment:
 
     def losses(model: Any, outputs: Any, batch: Any, job: Job) -> Losses:
         return semantic_losses(
-            outputs, batch.labels, aux_weights=model.aux_weights, hard_pixels=hard_pixels, reduce=job.mean
+            outputs,
+            batch.labels,
+            aux_weights=model.aux_weights,
+            hard_pixels=hard_pixels,
+            main_weight=0.0 if outputs.guided else 1.0,
+            shrink_labels=outputs.guided,
+            reduce=job.mean,
         )
 
     held_out = cache(lambda: open_semantic(uri, split="val"))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from solo_rt.errors import UsageError
-from solo_rt.train.models import fast_scnn, solo, solov2
+from solo_rt.train.models import fast_scnn, fcn, pspnet, solo, solov2
 
 Builder = Callable[[int], nn.Module]  # from the number of classes to a freshly initialised network
 
@@ -15,6 +15,8 @@ BUILDERS: dict[str, Builder] = {
     **solov2.BUILDERS,
     **solo.BUILDERS,
     **fast_scnn.BUILDERS,
+    **fcn.BUILDERS,
+    **pspnet.BUILDERS,
 }
 
 

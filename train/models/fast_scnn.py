@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from solo_rt.train.models.pooling import adaptive_average
-from solo_rt.train.models.semantic import SemanticOutput
+from solo_rt.train.models.convolution import conv_norm, pixel_classifier, separable
+from solo_rt.train.models.pooling import PyramidPooling
+from solo_rt.train.models.semantic import SemanticOutput, resize
 
-BINS = (1, 2, 3, 6)
 STAGES = ((64, 2), (96, 2), (128, 1))  # width and stride of the three stages of the deep branch
 EXPANSION = 6
 BLOCKS = 3  # per stage
@@ -50,22 +49,6 @@ VARIANTS = {
 }
 
 
-def conv_norm(
-    channels: int, out: int, kernel: int = 1, *, stride: int = 1, padding: int | None = None, groups: int = 1,
-    dilation: int = 1, relu: type[nn.Module] | None = nn.ReLU,
-) -> nn.Sequential:  # fmt: skip
-    """Return convolution without bias, batch normalisation and, unless None, an activation."""
-    padding = dilation * (kernel // 2) if padding is None else padding
-    conv = nn.Conv2d(channels, out, kernel, stride, padding, dilation, groups, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(out), *([relu(inplace=True)] if relu else []))  # type: ignore[call-arg]
-
-
-def separable(channels: int, out: int, *, stride: int = 1, depthwise_relu: bool) -> nn.Sequential:
-    """Return a depthwise 3x3 and a pointwise convolution, both normalised, with a ReLU behind the second."""
-    first = conv_norm(channels, channels, 3, stride=stride, groups=channels, relu=nn.ReLU if depthwise_relu else None)
-    return nn.Sequential(first, conv_norm(channels, out))
-
-
 class Bottleneck(nn.Module):
     """Inverted residual: wide in the middle, the sum only where size and width stay (MobileNetV2, section 3)."""
 
@@ -82,19 +65,6 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.block(x)
         return x + y if self.adds else y
-
-
-class PyramidPooling(nn.Module):
-    """The map beside four pooled versions of itself, mixed by a 1x1 (PSPNet, section 3.2)."""
-
-    def __init__(self, channels: int, out: int) -> None:
-        super().__init__()
-        self.branches = nn.ModuleList(conv_norm(channels, channels // len(BINS)) for _ in BINS)
-        self.out = conv_norm(2 * channels, out)
-
-    def forward(self, x: Tensor) -> Tensor:
-        pooled = (branch(adaptive_average(x, bins)) for bins, branch in zip(BINS, self.branches, strict=True))
-        return self.out(torch.cat([x, *(resize(y, x) for y in pooled)], dim=1))  # type: ignore[no-any-return]
 
 
 class Fusion(nn.Module):
@@ -148,10 +118,7 @@ class FastScnn(nn.Module):
             dsconv(WIDTH, WIDTH), dsconv(WIDTH, WIDTH), nn.Dropout(0.1), nn.Conv2d(WIDTH, num_classes, 1)
         )
         widths = {"shallow": 64, "deep": WIDTH}
-        self.aux = nn.ModuleList(
-            nn.Sequential(conv_norm(widths[place], 32, 3), nn.Dropout(0.1), nn.Conv2d(32, num_classes, 1))
-            for place in config.aux
-        )
+        self.aux = nn.ModuleList(pixel_classifier(widths[place], 32, num_classes) for place in config.aux)
 
     def forward(self, images: Tensor) -> SemanticOutput:
         shallow = self.shallow(images)  # [B, 64, H/8, W/8]
@@ -162,11 +129,6 @@ class FastScnn(nn.Module):
         places = {"shallow": shallow, "deep": deep}
         aux = (head(places[place]) for place, head in zip(self.config.aux, self.aux, strict=True))
         return SemanticOutput(logits, tuple(aux))
-
-
-def resize(x: Tensor, like: Tensor) -> Tensor:
-    """Return `x` bilinearly at the height and width of `like`, corners aligned as all published weights have it."""
-    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=True)
 
 
 BUILDERS = {name: partial(FastScnn, config) for name, config in VARIANTS.items()}

@@ -12,7 +12,12 @@ from functools import lru_cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+
+from solo_rt.train.models.convolution import conv_norm
+from solo_rt.train.models.semantic import resize
+
+BINS = (1, 2, 3, 6)  # PSPNet, section 3.2
 
 
 def adaptive_average(x: Tensor, bins: int) -> Tensor:
@@ -35,3 +40,17 @@ def _averaging(size: int, bins: int) -> NDArray[np.float32]:
         first, last = i * size // bins, -((i + 1) * size // -bins)
         matrix[i, first:last] = 1 / (last - first)
     return matrix
+
+
+class PyramidPooling(nn.Module):
+    """The map beside four pooled versions of itself, mixed by one convolution (PSPNet, section 3.2)."""
+
+    def __init__(self, channels: int, out: int, *, kernel: int = 1) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(conv_norm(channels, channels // len(BINS)) for _ in BINS)
+        self.out = conv_norm(2 * channels, out, kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = (branch(adaptive_average(x, bins)) for bins, branch in zip(BINS, self.branches, strict=True))
+        mixed: Tensor = self.out(torch.cat([x, *(resize(y, x) for y in pooled)], dim=1))
+        return mixed  # [B, out, H, W]

@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from solo_rt.train.models.convolution import conv_norm
 from solo_rt.train.models.deform_conv import DeformConv2d, make_conv
 
 DeformVersion = Literal["v1", "v2"]
@@ -18,6 +19,7 @@ class ResNetConfig:
 
     `stem="classic"` is the 7x7 convolution with max-pooling of the paper. `stem="slim"` is one 3x3 convolution of
     half the first width, the second halving left to the first stage: a third of the work at small widths.
+    `stem="deep"` is three 3x3 convolutions of 64, 64 and 128 channels in place of the 7x7 (PyTorch-Encoding's "s").
     `stride_on` is which convolution of a bottleneck halves the size: the 3x3 as in torchvision, or the first 1x1 as in
     the original Caffe models, whose weights need it there.
     """
@@ -25,7 +27,7 @@ class ResNetConfig:
     block: Literal["basic", "bottleneck"]
     depths: tuple[int, int, int, int]
     widths: tuple[int, int, int, int] = (64, 128, 256, 512)
-    stem: Literal["classic", "slim"] = "classic"
+    stem: Literal["classic", "slim", "deep"] = "classic"
     stride_on: Literal["3x3", "1x1"] = "3x3"
     groups: int = 1  # of the 3x3 of a bottleneck; with it, that is `group_width / 64 * groups` times as wide (ResNeXt)
     group_width: int = 64
@@ -95,17 +97,23 @@ class ResNet(nn.Module):
 
     def __init__(self, config: ResNetConfig) -> None:
         super().__init__()
-        classic = config.stem == "classic"
-        channels = 64 if classic else config.widths[0] // 2
-        self.conv1 = nn.Conv2d(3, channels, 7 if classic else 3, 2, 3 if classic else 1, bias=False)
+        slim = config.stem == "slim"
+        channels = {"classic": 64, "slim": config.widths[0] // 2, "deep": 128}[config.stem]
+        self.conv1: nn.Module
+        if config.stem == "deep":
+            self.conv1 = nn.Sequential(
+                *conv_norm(3, 64, 3, stride=2), *conv_norm(64, 64, 3), nn.Conv2d(64, channels, 3, 1, 1, bias=False)
+            )
+        else:
+            self.conv1 = nn.Conv2d(3, channels, 3 if slim else 7, 2, 1 if slim else 3, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, 2, 1) if classic else nn.Identity()
+        self.maxpool = nn.Identity() if slim else nn.MaxPool2d(3, 2, 1)
         stages, outs = [], []
         for i, (depth, width) in enumerate(zip(config.depths, config.widths, strict=True)):
             blocks: list[nn.Module] = []
             for j in range(depth):
-                stride = 2 if j == 0 and (i > 0 or not classic) else 1
+                stride = 2 if j == 0 and (i > 0 or slim) else 1
                 if config.block == "basic":
                     blocks.append(BasicBlock(channels, width, stride=stride))
                     channels = width

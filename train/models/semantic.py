@@ -1,10 +1,13 @@
-"""What every semantic network returns, and what it says about itself."""
+"""What every semantic network returns, what it says about itself, and how it changes sizes."""
 
 from __future__ import annotations
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import torch.nn.functional as F
 from torch import Tensor
+
+from solo_rt.errors import UsageError
 
 
 class SemanticOutput(NamedTuple):
@@ -13,13 +16,32 @@ class SemanticOutput(NamedTuple):
     out: Tensor  # [B, C, H, W], at the size of the input
     aux: tuple[Tensor, ...] = ()  # [B, C, h, w] of further classifiers, of any size; only in training mode
     presence: Tensor | None = None  # [B, C] logits of which classes occur at all (EncNet), only in training mode
+    guided: bool = False  # only `aux` is learnt from, each map from labels brought to its own size (ICNet)
 
 
 @runtime_checkable
 class SemanticNetwork(Protocol):
-    """A network whose `forward` maps `float32 [B, 3, H, W]`, normalised RGB, to `SemanticOutput`."""
+    """A network whose `forward` maps `float32 [B, 3, H, W]`, normalised RGB, to `SemanticOutput`.
+
+    What is inside an attribute `backbone`, if there is one, can start from weights trained on ImageNet.
+    """
 
     num_classes: int
     size_divisor: int  # height and width must be divisible by it
     imgsz: tuple[int, int]  # height and width it is exported at unless told otherwise
     aux_weights: tuple[float, ...]  # weight in the loss of each tensor of `aux`
+
+
+def resize(x: Tensor, like: Tensor, *, align_corners: bool = True) -> Tensor:
+    """Return `x [B, C, h, w]` bilinearly at the height and width of `like`: measured ones, so that any size will do.
+
+    Trained weights depend on `align_corners`; nearly all published ones have it.
+    """
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=align_corners)
+
+
+def require_divisible(images: Tensor, divisor: int) -> None:
+    """Refuse `images [B, C, H, W]` with a side that `divisor` does not divide. Raises: UsageError."""
+    height, width = images.shape[-2:]
+    if height % divisor or width % divisor:
+        raise UsageError(f"expected height and width divisible by {divisor}, got {height}x{width}; pad the picture")

@@ -1,0 +1,27 @@
+"""Adaptive average pooling as matrix products."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from solo_rt.train.models.pooling import adaptive_average
+
+
+@pytest.mark.parametrize("bins", [1, 2, 3, 6])
+@pytest.mark.parametrize("size", [(1, 1), (4, 5), (6, 12), (15, 20), (33, 64)])
+def test_matrices_average_what_the_framework_averages(bins: int, size: tuple[int, int]) -> None:
+    """Also where there are fewer pixels than bins, which then overlap."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, *size)
+    torch.testing.assert_close(adaptive_average(x, bins), F.adaptive_avg_pool2d(x, bins), rtol=1e-6, atol=1e-6)
+
+
+def test_gradients_are_those_of_the_framework() -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(1, 2, 7, 9, requires_grad=True), torch.randn(1, 2, 3, 3)
+    found, expected = (
+        torch.autograd.grad((pool(x, 3) * weight).sum(), x)[0] for pool in (adaptive_average, F.adaptive_avg_pool2d)
+    )
+    torch.testing.assert_close(found, expected)

@@ -1,0 +1,208 @@
+"""The semantic zoo: sizes and costs, shapes, gradients, whether each network learns, and whether each one exports."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from solo_rt.spec import Provenance
+from solo_rt.train.export.graph import parity, probe
+from solo_rt.train.export.onnx_file import write_graph
+from solo_rt.train.export.semantic import semantic_graph
+from solo_rt.train.models import BUILDERS, build_model
+from solo_rt.train.models.semantic import SemanticNetwork, require_divisible
+from solo_rt.train.recipes import RECIPES, find_recipe
+from solo_rt.train.semantic_losses import semantic_losses
+
+
+class Size(NamedTuple):
+    """What the main output of a network is made from; auxiliary classifiers do not count."""
+
+    classes: int
+    parameters: int
+    gmacs: float  # 1e9 multiply-accumulates of convolutions and matrix products at 480 x 480
+
+
+# Those of "s" backbones are what Tramac's code bases and PyTorch-Encoding have, see the comments for other networks.
+SIZES = {
+    "fast-scnn": Size(19, 1_137_795, 0.738),  # between the two below: batch norm in the fusion, no biases there
+    "fast-scnn-tramac": Size(19, 1_138_051, 0.737),
+    "fast-scnn-leftthomas": Size(19, 1_137_539, 0.738),
+    "fast-scnn-segmentron": Size(19, 1_153_283, 0.792),
+    "fcn-32s": Size(21, 15_307_477, 70.60),
+    "fcn-16s": Size(21, 15_318_250, 70.61),
+    "fcn-8s": Size(21, 15_323_647, 70.63),
+    "fcn-r50": Size(21, 32_957_013, 121.6),
+    "fcn-r101": Size(21, 51_949_141, 189.8),
+    "fcn-r50s": Size(21, 33_080_789, 127.8),
+    "fcn-r101s": Size(21, 52_072_917, 196.0),
+    "pspnet-r50": Size(21, 46_592_597, 155.7),
+    "pspnet-r101": Size(21, 65_584_725, 223.9),
+    "pspnet-r50s": Size(21, 46_716_373, 161.9),
+    "pspnet-r101s": Size(21, 65_708_501, 230.1),
+}
+
+FORBIDDEN = {"MaxUnpool", "NonZero", "Loop", "If", "GatherND", "ScatterND", "ScatterElements", "Where"}
+every_model = pytest.mark.parametrize("name", list(SIZES))
+one_of_each = pytest.mark.parametrize("name", [n for n in SIZES if not n.endswith(("-r101", "-r50s", "-r101s"))])
+
+
+def on_meta(name: str, classes: int = 3) -> nn.Module:
+    """Return the network without memory: shapes and which tensor depends on which are all it knows."""
+    with torch.device("meta"):
+        return build_model(name, classes)
+
+
+def test_every_semantic_network_has_a_row() -> None:
+    assert {name for name in BUILDERS if isinstance(on_meta(name), SemanticNetwork)} == set(SIZES)
+
+
+@every_model
+def test_sizes_and_costs(name: str) -> None:
+    size = SIZES[name]
+    model = on_meta(name, size.classes).eval()
+    with FlopCounterMode(display=False) as counter:
+        out = model(torch.empty(1, 3, 480, 480, device="meta")).out
+    out.sum().backward()
+    assert sum(p.numel() for p in model.parameters() if p.grad is not None) == size.parameters
+    assert counter.get_total_flops() / 2e9 == pytest.approx(size.gmacs, rel=1e-3)
+
+
+@one_of_each
+def test_shapes_at_the_smallest_size_and_at_1080p(name: str) -> None:
+    model = on_meta(name)
+    divisor = model.size_divisor
+    assert all(side % divisor == 0 for side in model.imgsz)
+    sizes = [(max(32, divisor), max(32, divisor)), (-(-1080 // divisor) * divisor, 1920)]
+    if divisor == 1:
+        sizes.append((67, 93))
+    for height, width in sizes:
+        images = torch.empty(2, 3, height, width, device="meta")
+        found = model.train()(images)
+        assert found.out.shape == (2, 3, height, width)
+        assert len(found.aux) == len(model.aux_weights)
+        assert all(aux.shape[:2] == (2, 3) for aux in found.aux)
+        assert found.presence is None or found.presence.shape == (2, 3)
+        found = model.eval()(images)
+        assert found.out.shape == (2, 3, height, width)
+        assert (found.aux, found.presence) == ((), None), "further outputs are for training only"
+
+
+@one_of_each
+def test_every_parameter_gets_a_gradient_from_the_loss(name: str) -> None:
+    """Data parallel training hangs or fails on one that does not."""
+    model = on_meta(name).train()
+    found = model(torch.empty(2, 3, 64, 64, device="meta"))
+    learnt = [*found.aux, *([] if found.guided else [found.out]), *([] if found.presence is None else [found.presence])]
+    torch.stack([x.sum() for x in learnt]).sum().backward()
+    assert [key for key, p in model.named_parameters() if p.grad is None] == []
+
+
+@one_of_each
+def test_every_network_has_a_recipe_and_a_backbone_that_is_a_part_of_it(name: str) -> None:
+    assert find_recipe(name, "voc:") in RECIPES
+    model = on_meta(name)
+    backbone = getattr(model, "backbone", None)
+    assert backbone is None or 0 < len(list(backbone.parameters())) < len(list(model.parameters()))
+
+
+def test_sizes_that_cannot_be_are_refused() -> None:
+    require_divisible(torch.empty(1, 3, 24, 32), 8)
+    with pytest.raises(ValueError, match="expected height and width divisible by 8, got 24x33; pad the picture"):
+        require_divisible(torch.empty(1, 3, 24, 33), 8)
+
+
+def quadrants(side: int = 64) -> tuple[Tensor, Tensor]:
+    """Return a picture of four colours with noise, and its mirror image, with the class of each pixel."""
+    half = torch.arange(side) * 2 // side
+    labels = 2 * half[:, None] + half
+    colours = torch.tensor([[1.5, -1, -1], [-1, 1.5, -1], [-1, -1, 1.5], [1, 1, 1]])
+    image = colours[labels].permute(2, 0, 1) + 0.3 * torch.randn(
+        3, side, side, generator=torch.Generator().manual_seed(0)
+    )
+    return torch.stack([image, image.flip(2)]), torch.stack([labels, labels.flip(1)]).to(torch.uint8)
+
+
+def fit_statistics(model: nn.Module, images: Tensor) -> nn.Module:
+    """Return the model in evaluation mode with the statistics of one batch, and no others, in its normalisations."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # the mean over all batches, of which there is one
+    with torch.no_grad():
+        model.train()(images)
+    return model.eval()
+
+
+LEARNING_RATES = {"bisenet": 4e-3, "enet": 1e-2}  # 1e-3 for all others
+
+
+@pytest.mark.slow
+@one_of_each
+def test_one_picture_can_be_learnt_by_heart(name: str) -> None:
+    torch.manual_seed(0)
+    model = build_model(name, 4).train()
+    images, labels = quadrants()
+    optimiser = torch.optim.Adam(model.parameters(), lr=LEARNING_RATES.get(name.partition("-")[0], 1e-3))
+    for step in range(60):
+        found = model(images)
+        optimiser.zero_grad()
+        semantic_losses(found, labels, aux_weights=model.aux_weights)["total"].backward()
+        optimiser.step()
+        if step % 10 == 9:
+            fitted = fit_statistics(model, images)
+            with torch.no_grad():
+                right = fitted(images).out.argmax(1)
+            ious = [
+                float(((right == k) & (labels == k)).sum() / ((right == k) | (labels == k)).sum()) for k in range(4)
+            ]
+            if np.mean(ious) > 0.95:
+                return
+            model.train()
+    pytest.fail(f"IoUs are {ious} after 60 steps")
+
+
+@pytest.mark.slow
+@one_of_each
+def test_every_network_exports_and_runs_the_same(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = build_model(name, 4)
+    fit_statistics(model, torch.randn(2, 3, 64, 96))
+    classes = ("a", "b", "c", "d")
+    graph = semantic_graph(model, name, classes, Provenance(), imgsz=(64, 96), batch=1, output="logits")
+    write_graph(graph, tmp_path / "m.onnx")
+    file = onnx.load(tmp_path / "m.onnx")
+    onnx.checker.check_model(file, full_check=True)
+    operators = Counter(node.op_type for node in file.graph.node)
+    assert not FORBIDDEN & set(operators)
+    assert all(len(node.output) == 1 for node in file.graph.node if node.op_type == "MaxPool"), "no indices"
+    assert parity(graph, tmp_path / "m.onnx")["logits"] < 1e-3
+    image = probe(graph.spec)
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {graph.spec.input.name: image.numpy()})
+    with torch.no_grad():
+        expected = model(image).out.numpy()
+    first, second = np.sort(expected, 1)[:, -1], np.sort(expected, 1)[:, -2]
+    clear = first - second > 1e-4 * np.abs(expected).max()
+    assert clear.mean() > 0.9
+    assert len(np.unique(expected.argmax(1))) > 1
+    np.testing.assert_array_equal(found.argmax(1)[clear], expected.argmax(1)[clear])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fast-scnn", "pspnet-r50"])
+def test_pyramids_export_as_matrix_products(name: str, tmp_path: Path) -> None:
+    graph = semantic_graph(build_model(name, 2), name, ("a", "b"), Provenance(), imgsz=(64, 96), batch=1)
+    write_graph(graph, tmp_path / "m.onnx")
+    operators = Counter(node.op_type for node in onnx.load(tmp_path / "m.onnx").graph.node)
+    assert operators["MatMul"] == 6  # rows and columns of the bins 2, 3 and 6
+    assert operators["Gather"] == 0

@@ -1,0 +1,42 @@
+"""A dilated ResNet with a head: what FCN, PSPNet, DeepLabv3 and their like have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from torch import Tensor, nn
+
+from solo_rt.train.models.convolution import pixel_classifier
+from solo_rt.train.models.dilated_resnet import dilated_resnet
+from solo_rt.train.models.semantic import SemanticOutput, resize
+
+Head = Callable[[int, int], nn.Module]  # from channels and classes to a module from [B, C5, h, w] to [B, C, h, w]
+
+
+class DilatedNetwork(nn.Module):
+    """See `SemanticNetwork`. A head on C5 at stride 8 and, while training, the head of an FCN on C4."""
+
+    size_divisor = 1
+    imgsz = (512, 1024)
+    aux_weights = (0.4,)
+
+    def __init__(self, backbone: str, head: Head, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.backbone = dilated_resnet(backbone)
+        *_, c4, c5 = self.backbone.out_channels
+        self.head = head(c5, num_classes)
+        self.aux = pixel_classifier(c4, c4 // 4, num_classes)
+
+    def forward(self, images: Tensor) -> SemanticOutput:
+        *_, c4, c5 = self.backbone(images)  # [B, 1024, H/8, W/8], [B, 2048, H/8, W/8]
+        out = resize(self.head(c5), images)
+        return SemanticOutput(out, (self.aux(c4),) if self.training else ())
+
+
+def variants(name: str, head: Head) -> Mapping[str, Callable[[int], nn.Module]]:
+    """Return a builder of `name` with each backbone: ResNet-50 and -101, and with "s" those with the deep stem."""
+    return {
+        f"{name}-{backbone}": partial(DilatedNetwork, backbone, head) for backbone in ("r50", "r101", "r50s", "r101s")
+    }
