@@ -132,7 +132,7 @@ def test_masks_of_all_forms_are_those_of_pycocotools(tmp_path):
 
 
 def test_bad_records_are_left_out_counted_and_named(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="solo_rt")
     write_set(
         tmp_path,
         images=[picture(10), picture(30), picture(10, "again.png"), picture(40, "../up.png")],

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from solo_rt.engine.base import read_spec
 from solo_rt.engine.onnx_file import heads_alone
 from solo_rt.spec import ModelSpec
 from solo_rt.train.data.world import World
@@ -44,9 +45,8 @@ def parity(
     image = probe(graph.spec)
     with torch.inference_mode():
         expected, decided = graph.expected(image), graph.decided(image)
-    session = onnxruntime.InferenceSession(
-        heads_alone(path.read_bytes(), graph.outputs), providers=["CPUExecutionProvider"]
-    )
+    heads = read_spec(path).output_shapes
+    session = onnxruntime.InferenceSession(heads_alone(path.read_bytes(), heads), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     found = decode(dict(zip(names, session.run(names, {graph.spec.input.name: image.numpy()}), strict=True)))
     errors = {}

@@ -77,7 +77,7 @@ class DeformConv2d(nn.Module):
             offset,
             self.weight,
             mask=mask,
-            bias=self.bias,
+            bias=self.bias,  # type: ignore[arg-type]
             stride=self.stride,
             padding=self.padding,
             groups=self.groups,
