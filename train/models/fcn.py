@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from torch import Tensor, nn
@@ -48,4 +49,7 @@ def head(channels: int, num_classes: int) -> nn.Sequential:
     return pixel_classifier(channels, channels // 4, num_classes)
 
 
-BUILDERS = {f"fcn-{stride}s": partial(VggFcn, stride) for stride in SKIPS} | variants("fcn", head)
+BUILDERS: dict[str, Callable[[int], nn.Module]] = {
+    **{f"fcn-{stride}s": partial(VggFcn, stride) for stride in SKIPS},
+    **variants("fcn", head),
+}
