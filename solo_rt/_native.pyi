@@ -33,6 +33,22 @@ def matrix_nms(
     sigma: float,
     instruction_set: str = "best",
 ) -> Float32: ...
+def enlarge_maps(
+    maps: Float32, rows: Int32, between: tuple[int, int], grid: tuple[int, int], threads: int = 1
+) -> Float32: ...
+def binarise_products(
+    soft: Float32, first: Int32, second: Int32 | None, threshold: float, threads: int = 1
+) -> tuple[NDArray[np.uint64], Int32, Float32]: ...
+def crop_products(
+    soft: Float32,
+    first: Int32,
+    second: Int32 | None,
+    threshold: float,
+    regions: Int32,
+    offsets: Int64,
+    threads: int = 1,
+) -> UInt8: ...
+def mask_regions(bits: NDArray[np.uint64], rows: Int32, grid: tuple[int, int]) -> Int32: ...
 def mask_boxes(
     data: UInt8,
     offsets: Int64,

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from solo_rt.decode import decode_instances
+from solo_rt.decode import decode
 from solo_rt.decoders import DetectionsDecoder, SemanticDecoder, SoloV2Decoder
 from solo_rt.engine import Engine, find_model, open_engine
 from solo_rt.engine.agreement import agreement
@@ -182,4 +182,4 @@ def _instances(engine: Engine, frame: Frame) -> Instances:
     outputs = engine.infer({spec.input.name: np.repeat(tensor, spec.input.batch, axis=0)})
     first = {name: values[0] for name, values in outputs.items()}
     size, resized = (frame.height, frame.width), letterbox.resized
-    return decode_instances(first, spec, frame_size=size, resized=resized, conf=CONF)
+    return decode(first, spec, frame_size=size, resized=resized, conf=CONF)

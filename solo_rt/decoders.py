@@ -39,17 +39,7 @@ class SoloV2Decoder:
     task: ClassVar[Task] = "instances"
 
     def __post_init__(self) -> None:
-        if not self.grids or len(self.grids) != len(self.level_strides) or min(self.grids) < 1:
-            raise SpecError(
-                f"decoder needs one stride per grid, got grids {self.grids} and strides {self.level_strides}"
-            )
-        if self.nms_kernel not in ("gaussian", "linear"):
-            raise SpecError(f"decoder: expected nms_kernel gaussian or linear, got {self.nms_kernel!r}")
-        for name in ("score_threshold", "mask_threshold", "update_threshold"):
-            if not 0 <= getattr(self, name) < 1:
-                raise SpecError(f"decoder: {name} must be in [0, 1), got {getattr(self, name)}")
-        if self.nms_pre < 1 or self.max_instances < 1 or self.mask_stride < 1 or self.nms_sigma <= 0:
-            raise SpecError("decoder: nms_pre, max_instances, mask_stride and nms_sigma must be positive")
+        _check_limits(self)
 
     @property
     def cells(self) -> int:
@@ -67,6 +57,85 @@ class SoloV2Decoder:
             "kernels": (batch, self.cells, -1),
             "features": (batch, -1, height // self.mask_stride, width // self.mask_stride),
         }
+
+    def feature_channels(self, kernel_channels: int) -> dict[str, int]:
+        """Return how many channels the features must have, by name, for kernels of so many."""
+        return {"features": kernel_channels}
+
+
+@dataclass(frozen=True, slots=True)
+class SoloDecoder:
+    """How the raw heads of SOLO and Decoupled SOLO become instances (SOLO paper, section 3; TPAMI 2021, section 3.4).
+
+    Tensors, by name, L being the number of a level and h x w the input size divided by its stride:
+    `scores float32 [B, cells, C]` as for SOLOv2, and for `masks` = "cells", SOLO,
+    `kernels float32 [B, cells, F + 1]` and `featuresL float32 [B, F, h, w]`: the mask of a cell has the logits
+    `kernels[cell, :F] . features + kernels[cell, F]`, to be enlarged twice before they become probabilities;
+    for "axes", Decoupled SOLO, `mapsL float32 [B, 2 * S, 2h, 2w]`: logits of the S columns, then of the S rows, the
+    mask of a cell being the product of two of their probabilities. Cells run as for SOLOv2.
+    Probabilities are enlarged to the grid at `mask_stride` before anything is compared or multiplied.
+    """
+
+    masks: Literal["cells", "axes"]
+    grids: tuple[int, ...]
+    level_strides: tuple[int, ...]
+    score_threshold: float = 0.1
+    mask_threshold: float = 0.5
+    nms_pre: int = 500
+    nms_kernel: Literal["gaussian", "linear"] = "gaussian"
+    nms_sigma: float = 2.0
+    update_threshold: float = 0.05
+    max_instances: int = 100
+    mask_stride: int = 4
+    kind: Literal["solo"] = "solo"
+    task: ClassVar[Task] = "instances"
+
+    def __post_init__(self) -> None:
+        if self.masks not in ("cells", "axes"):
+            raise SpecError(f"decoder: expected masks of cells or axes, got {self.masks!r}")
+        _check_limits(self)
+        if any(stride % 2 for stride in self.level_strides):
+            raise SpecError(f"decoder: expected even strides, got {self.level_strides}")
+
+    @property
+    def cells(self) -> int:
+        """Number of grid cells of all levels together."""
+        return sum(grid * grid for grid in self.grids)
+
+    def output_type(self, name: str) -> OutputType:
+        """Return the type of the values of an output tensor."""
+        return "float32"
+
+    def output_shapes(self, batch: int, height: int, width: int, *, classes: int) -> dict[str, tuple[int, ...]]:
+        """Return the expected output tensors by name; -1 is a number of channels, which only the file knows."""
+        shapes: dict[str, tuple[int, ...]] = {"scores": (batch, self.cells, classes)}
+        if self.masks == "cells":
+            shapes["kernels"] = (batch, self.cells, -1)
+        for level, (grid, stride) in enumerate(zip(self.grids, self.level_strides, strict=True)):
+            if self.masks == "cells":
+                shapes[f"features{level}"] = (batch, -1, height // stride, width // stride)
+            else:
+                shapes[f"maps{level}"] = (batch, 2 * grid, 2 * height // stride, 2 * width // stride)
+        return shapes
+
+    def feature_channels(self, kernel_channels: int) -> dict[str, int]:
+        """Return how many channels the features must have, by name, for kernels of so many."""
+        return {f"features{level}": kernel_channels - 1 for level in range(len(self.grids))}
+
+
+def _check_limits(decoder: SoloV2Decoder | SoloDecoder) -> None:
+    """Raise SpecError for numbers that cannot be."""
+    if not decoder.grids or len(decoder.grids) != len(decoder.level_strides) or min(decoder.grids) < 1:
+        raise SpecError(
+            f"decoder needs one stride per grid, got grids {decoder.grids} and strides {decoder.level_strides}"
+        )
+    if decoder.nms_kernel not in ("gaussian", "linear"):
+        raise SpecError(f"decoder: expected nms_kernel gaussian or linear, got {decoder.nms_kernel!r}")
+    for name in ("score_threshold", "mask_threshold", "update_threshold"):
+        if not 0 <= getattr(decoder, name) < 1:
+            raise SpecError(f"decoder: {name} must be in [0, 1), got {getattr(decoder, name)}")
+    if decoder.nms_pre < 1 or decoder.max_instances < 1 or decoder.mask_stride < 1 or decoder.nms_sigma <= 0:
+        raise SpecError("decoder: nms_pre, max_instances, mask_stride and nms_sigma must be positive")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +217,10 @@ class DetectionsDecoder:
         }
 
 
-Decoder = SoloV2Decoder | DetectionsDecoder | SemanticDecoder
+Decoder = SoloV2Decoder | SoloDecoder | DetectionsDecoder | SemanticDecoder
 DECODERS: dict[str, type[Decoder]] = {  # by `kind`, which is what the JSON says
     "solov2": SoloV2Decoder,
+    "solo": SoloDecoder,
     "detections": DetectionsDecoder,
     "semantic": SemanticDecoder,
 }

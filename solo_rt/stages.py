@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from solo_rt.decode import decode_instances, decode_semantic
+from solo_rt.decode import decode, decode_semantic
 from solo_rt.decoders import SemanticDecoder
 from solo_rt.engine.base import Engine
 from solo_rt.errors import UsageError
@@ -125,7 +125,7 @@ def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> lis
         else:
             conf = DEFAULT_CONF if options.conf is None else options.conf
             max_det = options.max_det or DEFAULT_MAX_DET
-            job.instances = decode_instances(
+            job.instances = decode(
                 outputs,
                 spec,
                 frame_size=size,

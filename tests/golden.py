@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import torch
 
-from solo_rt.decode.solov2 import decode_reference
+from solo_rt.decode import decode_reference
 from solo_rt.decoders import SoloV2Decoder
 from solo_rt.spec import InputSpec, ModelSpec
 from solo_rt.train.data.world import CLASSES, World

@@ -10,7 +10,7 @@ from fakes import STREET_SPEC
 
 from solo_rt import _native
 from solo_rt.decode import decode, decode_reference
-from solo_rt.decode.solov2 import resize_bilinear
+from solo_rt.decode.resize import resize_bilinear
 from solo_rt.decoders import SoloV2Decoder
 from solo_rt.errors import UsageError
 from solo_rt.spec import InputSpec, ModelSpec
@@ -458,7 +458,7 @@ def test_bad_requests_are_usage_errors(change, message):
 
 
 def test_another_kind_of_model_is_refused():
-    with pytest.raises(UsageError, match="expected a model with decoder solov2, got street with semantic"):
+    with pytest.raises(UsageError, match="expected a model with decoder solov2 or solo, got street with semantic"):
         decode(smooth_outputs(), STREET_SPEC, **SMOOTH)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from solo_rt.decode import points_nms
-from solo_rt.decode.solov2 import resize_bilinear
+from solo_rt.decode.resize import resize_bilinear
 
 
 def test_points_nms_looks_up_and_left_only():

@@ -249,7 +249,7 @@ def test_other_input_size_is_refused(backend, tmp_path):
 
 def test_kernels_that_do_not_fit_the_features_are_refused(tmp_path):
     path = write_tiny_model(tmp_path / "m.onnx", channels=5)
-    with pytest.raises(SpecError, match="expected as many kernel as feature channels, got 5 and 4"):
+    with pytest.raises(SpecError, match="expected 5 channels in output 'features' for kernels of 5, got 4"):
         open_engine(path)
 
 

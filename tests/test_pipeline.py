@@ -176,9 +176,8 @@ def test_failure_in_a_stage_keeps_the_frames_before_it(stage, frame, sync, monke
     engine = FakeEngine(gate=fail_at(frame) if stage == "infer" else lambda call: None)
     sink = FakeSink(needs_picture=True, gate=fail_at(frame) if stage == "sink" else lambda result: None)
     if stage in ("prepare", "decode", "render"):
-        name = "decode_instances" if stage == "decode" else stage
-        genuine, gate = getattr(stages_module, name), fail_at(frame)
-        monkeypatch.setattr(stages_module, name, lambda *a, **k: (gate(), genuine(*a, **k))[1])
+        genuine, gate = getattr(stages_module, stage), fail_at(frame)
+        monkeypatch.setattr(stages_module, stage, lambda *a, **k: (gate(), genuine(*a, **k))[1])
     with pytest.raises(Planted, match="planted") as caught:
         run(source, engine, [sink], options=Options(sync=sync))
     assert caught.value.__notes__ == [f"in the {stage} stage"]

@@ -67,7 +67,7 @@ def test_divisor_is_the_models_own_and_32_in_files_that_name_none():
         (changed(input=None), "expected an object for InputSpec, got NoneType"),
         (changed(input=[1]), "expected an object for InputSpec, got list"),
         (changed(name=None), "missing .*'name'.*; export the model again"),
-        (nested("decoder", kind="yolo"), "decoder 'yolo', this solo-rt knows: solov2, detections, semantic"),
+        (nested("decoder", kind="yolo"), "decoder 'yolo', this solo-rt knows: solov2, solo, detections, semantic"),
         (changed(decoder=None), "decoder None"),
         (changed(decoder="yolo"), "decoder 'yolo'"),
         (changed(decoder="solov2"), "expected an object for SoloV2Decoder, got str"),

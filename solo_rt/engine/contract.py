@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from solo_rt.decoders import SoloV2Decoder
+from solo_rt.decoders import SoloDecoder, SoloV2Decoder
 from solo_rt.errors import SpecError
 from solo_rt.spec import ModelSpec
 
@@ -34,12 +34,14 @@ def try_out(engine: Engine, path: Path) -> None:
         expected = spec.decoder.output_type(name)
         if array.dtype != expected:
             raise SpecError(f"{path}: expected {expected} in output {name!r}, got {array.dtype}; export again")
-    if isinstance(spec.decoder, SoloV2Decoder):
-        kernels, features = outputs["kernels"].shape[2], outputs["features"].shape[1]
-        if kernels != features:
-            raise SpecError(
-                f"{path}: expected as many kernel as feature channels, got {kernels} and {features}; export again"
-            )
+    if isinstance(spec.decoder, SoloV2Decoder | SoloDecoder) and "kernels" in outputs:
+        kernels = outputs["kernels"].shape[2]
+        for name, channels in spec.decoder.feature_channels(kernels).items():
+            if outputs[name].shape[1] != channels:
+                raise SpecError(
+                    f"{path}: expected {channels} channels in output {name!r} for kernels of {kernels}, "
+                    f"got {outputs[name].shape[1]}; export again"
+                )
 
 
 def _compare(what: str, expected: Shapes, got: Shapes) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from solo_rt import _native
-from solo_rt.decode.solov2 import decode_reference
+from solo_rt.decode import decode_reference
 from solo_rt.decoders import SemanticDecoder
 from solo_rt.engine import Engine
 from solo_rt.errors import DatasetError, UsageError

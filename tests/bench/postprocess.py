@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from solo_rt import _native
 from solo_rt.decode import decode
-from solo_rt.decode.solov2 import Outputs
+from solo_rt.decode.limits import Outputs
 from solo_rt.decoders import SoloV2Decoder
 from solo_rt.spec import InputSpec, ModelSpec
 from solo_rt.types import Instances

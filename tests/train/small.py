@@ -64,6 +64,8 @@ def make_small(kind: str, classes: int = 3, *, seed: int = 0, trained: bool = Fa
                     parameter.normal_(0, 0.2)
                 elif parameter.ndim > 1 and "backbone" not in name:
                     nn.init.kaiming_normal_(parameter)
+                elif "ins_list" in name:
+                    parameter.normal_(1, 1)  # masks are not almost empty any more
                 elif name.endswith("bias"):
                     parameter.add_(torch.randn_like(parameter) * 0.1)
             for buffer in model.buffers():

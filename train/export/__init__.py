@@ -1,7 +1,7 @@
 """From a checkpoint to one self-describing ONNX file, checked against the network it came from.
 
-The exported graph is static (opset 18) and computes exactly what the network computes, rewritten where that is
-cheaper; how is written beside each family of networks.
+The exported graph is static (opset 18; 19 with deformable convolutions) and computes exactly what the network computes,
+rewritten where that is cheaper; how is written beside each family of networks.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from solo_rt.train.export.coarse import labels_of_coarse, leave_coarse
 from solo_rt.train.export.graph import TOLERANCE, StaticGraph, parity
 from solo_rt.train.export.onnx_file import write_graph
 from solo_rt.train.export.semantic import OutputKind, semantic_graph
+from solo_rt.train.export.solo import solo_graph
 from solo_rt.train.export.solov2 import solov2_graph
 from solo_rt.train.models import build_model
 from solo_rt.train.models.semantic import SemanticNetwork
+from solo_rt.train.models.solo import Solo
 from solo_rt.train.models.solov2 import SoloV2
 
 
@@ -84,4 +86,6 @@ def static_graph(
         raise UsageError(f"output kind {output_kind}: {source.model} is no semantic network; leave it out")
     if isinstance(model, SoloV2):
         return solov2_graph(model, source.model, classes, provenance, imgsz=imgsz or model.config.imgsz, batch=batch)
+    if isinstance(model, Solo):
+        return solo_graph(model, source.model, classes, provenance, imgsz=imgsz or model.config.imgsz, batch=batch)
     raise UsageError(f"{source.model} has no static graph")

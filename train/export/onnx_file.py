@@ -12,6 +12,7 @@ import torch
 
 from solo_rt.decoders import SoloV2Decoder
 from solo_rt.spec import METADATA_KEY, ModelSpec
+from solo_rt.train.export import deform_node
 from solo_rt.train.export.channels_last import put_classes_last
 from solo_rt.train.export.decode_ops import attach_decoder
 from solo_rt.train.export.graph import StaticGraph
@@ -22,17 +23,18 @@ OPSET = 18
 def write_graph(graph: StaticGraph, path: Path) -> None:
     """Write the graph, with its spec, to `path`."""
     size = graph.spec.input
+    module = deform_node.with_deform_nodes(graph.module)
     image = torch.zeros(size.batch, 3, size.height, size.width)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which we do not need
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's notes on its own internals
         torch.onnx.export(
-            graph.module,
+            module,
             (image,),
             path,
             input_names=[size.name],
             output_names=list(graph.outputs),
-            opset_version=OPSET,
+            opset_version=OPSET if module is graph.module else deform_node.OPSET,
             dynamo=True,
             external_data=False,
             verbose=False,

@@ -53,6 +53,8 @@ def deform_conv2d(
 class DeformConv2d(nn.Module):
     """A convolution that predicts its own offsets; new, it is a plain one whose modulation, if any, is 1/2."""
 
+    bias: Tensor | None  # there is one only when a normalisation has been folded in
+
     def __init__(
         self, channels: int, out: int, kernel: int, *, stride: int = 1, groups: int = 1, modulated: bool
     ) -> None:
@@ -60,7 +62,7 @@ class DeformConv2d(nn.Module):
         self.kernel, self.stride, self.padding, self.groups = kernel, stride, kernel // 2, groups
         self.modulated = modulated
         self.weight = nn.Parameter(torch.empty(out, channels // groups, kernel, kernel))
-        self.register_parameter("bias", None)  # one appears when a normalisation is folded in
+        self.register_parameter("bias", None)
         self.conv_offset = nn.Conv2d(channels, (3 if modulated else 2) * kernel**2, kernel, stride, kernel // 2)
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
         self.reset_offsets()

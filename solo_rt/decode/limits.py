@@ -1,0 +1,43 @@
+"""What decoding instances needs and gives, whichever heads the network has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solo_rt.decoders import SoloDecoder, SoloV2Decoder
+
+Float32 = NDArray[np.float32]
+Int32 = NDArray[np.int32]
+Outputs = Mapping[str, Float32]
+InstanceDecoder = SoloV2Decoder | SoloDecoder
+
+
+class Limits(NamedTuple):
+    """The thresholds of a decoder, made stricter by what the caller wants to see."""
+
+    score: float  # candidates have more
+    update: float  # instances have at least this much
+    instances: int  # at most
+
+
+class Found(NamedTuple):
+    """Instances with their masks on the grid of the decoder, best score first."""
+
+    scores: Float32  # [n]
+    class_ids: Int32  # [n]
+    cells: Int32  # [n] the grid cell that predicted the instance
+    regions: Int32  # [n, 4] xyxy half-open, grid cells
+    offsets: NDArray[np.int64]  # [n + 1] into data
+    data: NDArray[np.uint8]  # soft masks cropped to their regions, above 127 inside
+
+
+@lru_cache(maxsize=8)
+def cell_strides(decoder: InstanceDecoder) -> Int32:
+    """Return the stride of every cell's level, `int32 [cells]`: a mask must have more pixels than that."""
+    cells = [grid * grid for grid in decoder.grids]
+    return np.repeat(np.asarray(decoder.level_strides, np.int32), cells)
