@@ -155,7 +155,7 @@ def lost_process(folder: Path, how: str) -> None:
                 (folder / "vanished").write_text(str(time.monotonic()))
                 os.kill(os.getpid(), signal.SIGKILL if how == "kill" else signal.SIGSTOP)
 
-        settings = replace(SETTINGS, timeout=60.0 if how == "kill" else 3.0)
+        settings = replace(SETTINGS, timeout=60.0 if how == "kill" else 15.0)
         try:
             train(SHORT, folder / "run", settings, on_step=vanish)  # called in the leading process alone
         except SoloRTError as error:

@@ -26,7 +26,7 @@ def test_two_processes_have_the_gradients_of_one_with_the_whole_batch(tmp_path: 
 @pytest.mark.parametrize("how", ["kill", "stop"])
 def test_a_lost_process_ends_the_job_soon_and_it_can_be_resumed(tmp_path: Path, how: str) -> None:
     run_job("lost_process", tmp_path, how)
-    assert float((tmp_path / "waited").read_text()) < 30  # the timeout of the test is 3 s, of a run 300 s
+    assert float((tmp_path / "waited").read_text()) < 60  # the timeout of the test is 15 s, of a run 300 s
     assert (tmp_path / "codes").read_text() == "1 -9"
     message = (tmp_path / "message").read_text()
     assert message.startswith("process 1 of 2 lost the others")
