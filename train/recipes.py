@@ -42,6 +42,7 @@ class Recipe:
     frozen: bool = False  # stem and first stage fixed, batch norm as it came: for a backbone that comes with weights
     scales: tuple[int, tuple[int, ...]] | None = None  # longest side of a picture, choices of the shortest; None: imgsz
     hard_pixels: bool = False  # semantic pictures: learn from the hard pixels only
+    coarse_aux: bool = False  # semantic pictures: compare auxiliary outputs at their own size, a third faster
 
     def __post_init__(self) -> None:
         if not self.lr > 0 or not 0 <= self.ema < 1 or not 0 <= self.warmup_from <= 1 or not self.phases:
@@ -135,7 +136,9 @@ def adapt(
     )
 
 
-def _world(model: str, *phases: Phase, warmup_steps: int, hard_pixels: bool = False) -> Recipe:
+def _world(
+    model: str, *phases: Phase, warmup_steps: int, hard_pixels: bool = False, coarse_aux: bool = False
+) -> Recipe:
     """Return a recipe for the procedural world, for a small network on a CPU, from nothing."""
     return Recipe(
         model=model,
@@ -151,6 +154,7 @@ def _world(model: str, *phases: Phase, warmup_steps: int, hard_pixels: bool = Fa
         clip=10.0,
         ema=0.998,
         hard_pixels=hard_pixels,
+        coarse_aux=coarse_aux,
     )
 
 
@@ -227,6 +231,7 @@ RECIPES: dict[str, Recipe] = {
         Phase((384, 672), 8, steps=1600),
         warmup_steps=200,
         hard_pixels=True,
+        coarse_aux=True,
     ),
     # SOLO and Decoupled SOLO: github.com/WXinlong/SOLO, configs/solo and configs/decoupled_solo.
     "solo-r50-1x": _solo("solo-r50", (768, 1344), _ONE_SCALE, epochs=12, warmup_from=1 / 3),

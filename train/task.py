@@ -90,7 +90,7 @@ def _semantic_task(recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment:
             aux_weights=model.aux_weights,
             hard_pixels=hard_pixels,
             main_weight=0.0 if outputs.guided else 1.0,
-            shrink_labels=outputs.guided,
+            shrink_labels=outputs.guided or recipe.coarse_aux,
             reduce=job.mean,
         )
 

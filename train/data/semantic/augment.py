@@ -117,10 +117,10 @@ def default_augmentation(kind: str, crop: tuple[int, int] | None = None) -> Augm
 
     Scales are those of the code bases that published results: relative to a short side of 520 pixels for photographs
     of any size, to the full picture for Cityscapes, whose training at a smaller base costs up to 4 points of mIoU.
-    Pictures of the procedural world are drawn 1 to 1.5 times as large as the crop.
+    Pictures of the procedural world are drawn 1 to 1.25 times as large as the crop.
     """
     if kind == "world":
-        return Augmentation(crop or (256, 448), scales=(0.6, 1.2), blur=0.2, jitter=0.2)
+        return Augmentation(crop or (256, 448), scales=(0.7, 1.1), blur=0.2, jitter=0.2)
     if kind == "cityscapes":
         return Augmentation(crop or (512, 1024), blur=0.0)
     if kind == "lip":  # people cut out of photographs: narrow, and never smaller than they are

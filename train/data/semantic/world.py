@@ -24,14 +24,14 @@ LEGEND = Legend(
     unpainted=(0,),
 )
 TRAINING_LENGTH = 100_000
-MOST_OBJECTS = 14
+MOST_OBJECTS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class DrawnPictures:
     """Picture i of the training pictures: a frame of a world of its own.
 
-    Its height is `size[0]` at the least and up to 1.5 times that, its aspect ratio that of `size` or, in two of five
+    Its height is `size[0]` at the least and up to 1.25 times that, its aspect ratio that of `size` or, in two of five
     pictures, another. What is drawn larger than needed is cropped by the augmentation: nothing is resized twice.
     """
 
@@ -40,7 +40,7 @@ class DrawnPictures:
 
     def __call__(self, index: int) -> tuple[Image, Labels]:
         rng = np.random.default_rng([self.seed, 5, index])
-        zoom = rng.uniform(1.0, 1.5)
+        zoom = rng.uniform(1.0, 1.25)
         ratio = self.size[1] / self.size[0] if rng.random() < 0.6 else rng.uniform(1.0, 2.0)
         height = int(self.size[0] * zoom + 0.5)
         world = World(
