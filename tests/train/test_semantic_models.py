@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from solo_rt.spec import Provenance
 from solo_rt.train.export.graph import parity, probe
 from solo_rt.train.export.onnx_file import write_graph
 from solo_rt.train.export.semantic import semantic_graph
-from solo_rt.train.models import BUILDERS, build_model
+from solo_rt.train.models import BUILDERS, build_model, solo, solov2
 from solo_rt.train.models.semantic import SemanticNetwork, require_divisible
 from solo_rt.train.recipes import RECIPES, find_recipe
 from solo_rt.train.semantic_losses import semantic_losses
@@ -49,11 +50,28 @@ SIZES = {
     "pspnet-r101": Size(21, 65_584_725, 223.9),
     "pspnet-r50s": Size(21, 46_716_373, 161.9),
     "pspnet-r101s": Size(21, 65_708_501, 230.1),
+    # 0.37 M in the paper. Tramac's 0.355 M has no 3x3 in the blocks that halve the size, and skips one block.
+    "enet": Size(19, 368_161, 1.762),
+    # Tramac's 32.4 G runs two more stages on half of the picture and drops what they give.
+    "icnet-r50": Size(19, 26_120_736, 10.59),
+    "icnet-r50s": Size(19, 26_244_512, 12.535),
+    "deeplabv3-r50": Size(21, 39_638_869, 143.8),
+    "deeplabv3-r101": Size(21, 58_630_997, 212.0),
+    "deeplabv3-r50s": Size(21, 39_762_645, 150.0),
+    "deeplabv3-r101s": Size(21, 58_754_773, 218.2),
+    "deeplabv3-plus-x65": Size(21, 41_055_413, 45.07),
+    "deeplabv3-plus-x65-tramac": Size(21, 54_754_469, 213.0),
+    "bisenet-r18": Size(19, 12_795_859, 11.395),
+    "bisenet-r18-tramac": Size(19, 12_796_499, 11.395),
+    "bisenet-r18-coincheung": Size(19, 13_242_240, 13.0),
 }
 
-FORBIDDEN = {"MaxUnpool", "NonZero", "Loop", "If", "GatherND", "ScatterND", "ScatterElements", "Where"}
-every_model = pytest.mark.parametrize("name", list(SIZES))
-one_of_each = pytest.mark.parametrize("name", [n for n in SIZES if not n.endswith(("-r101", "-r50s", "-r101s"))])
+FORBIDDEN = {"MaxUnpool", "NonZero", "Loop", "If", "GatherND", "ScatterND", "ScatterElements"}
+OTHER_BACKBONES = ("-r101", "-r50s", "-r101s")
+one_of_each = pytest.mark.parametrize("name", [n for n in SIZES if not n.endswith(OTHER_BACKBONES)])
+every_model = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n.endswith(OTHER_BACKBONES) else n for n in SIZES]
+)
 
 
 def on_meta(name: str, classes: int = 3) -> nn.Module:
@@ -63,48 +81,53 @@ def on_meta(name: str, classes: int = 3) -> nn.Module:
 
 
 def test_every_semantic_network_has_a_row() -> None:
-    assert {name for name in BUILDERS if isinstance(on_meta(name), SemanticNetwork)} == set(SIZES)
+    assert set(BUILDERS) - set(solo.BUILDERS) - set(solov2.BUILDERS) == set(SIZES)
 
 
 @every_model
-def test_sizes_and_costs(name: str) -> None:
+def test_costs(name: str) -> None:
     size = SIZES[name]
     model = on_meta(name, size.classes).eval()
-    with FlopCounterMode(display=False) as counter:
-        out = model(torch.empty(1, 3, 480, 480, device="meta")).out
-    out.sum().backward()
-    assert sum(p.numel() for p in model.parameters() if p.grad is not None) == size.parameters
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        found = model(torch.empty(1, 3, 480, 480, device="meta"))
+    assert found.out.shape == (1, size.classes, 480, 480)
+    assert (found.aux, found.presence) == ((), None), "further outputs are for training only"
     assert counter.get_total_flops() / 2e9 == pytest.approx(size.gmacs, rel=1e-3)
 
 
-@one_of_each
-def test_shapes_at_the_smallest_size_and_at_1080p(name: str) -> None:
-    model = on_meta(name)
-    divisor = model.size_divisor
-    assert all(side % divisor == 0 for side in model.imgsz)
-    sizes = [(max(32, divisor), max(32, divisor)), (-(-1080 // divisor) * divisor, 1920)]
-    if divisor == 1:
-        sizes.append((67, 93))
-    for height, width in sizes:
-        images = torch.empty(2, 3, height, width, device="meta")
-        found = model.train()(images)
-        assert found.out.shape == (2, 3, height, width)
-        assert len(found.aux) == len(model.aux_weights)
-        assert all(aux.shape[:2] == (2, 3) for aux in found.aux)
-        assert found.presence is None or found.presence.shape == (2, 3)
-        found = model.eval()(images)
-        assert found.out.shape == (2, 3, height, width)
-        assert (found.aux, found.presence) == ((), None), "further outputs are for training only"
+@every_model
+def test_parameters(name: str) -> None:
+    """As many as they should be for the main output, and none without a gradient from the loss.
 
-
-@one_of_each
-def test_every_parameter_gets_a_gradient_from_the_loss(name: str) -> None:
-    """Data parallel training hangs or fails on one that does not."""
-    model = on_meta(name).train()
+    Data parallel training hangs or fails on a parameter that gets none.
+    """
+    size = SIZES[name]
+    model = on_meta(name, size.classes).train()
+    assert isinstance(model, SemanticNetwork)
     found = model(torch.empty(2, 3, 64, 64, device="meta"))
+    assert found.out.shape == (2, size.classes, 64, 64)
+    assert len(found.aux) == len(model.aux_weights)
+    assert all(aux.shape[:2] == (2, size.classes) for aux in found.aux)
+    assert found.presence is None or found.presence.shape == (2, size.classes)
+    found.out.sum().backward(retain_graph=True)
+    assert sum(p.numel() for p in model.parameters() if p.grad is not None) == size.parameters
+    model.zero_grad(set_to_none=True)
     learnt = [*found.aux, *([] if found.guided else [found.out]), *([] if found.presence is None else [found.presence])]
     torch.stack([x.sum() for x in learnt]).sum().backward()
     assert [key for key, p in model.named_parameters() if p.grad is None] == []
+
+
+@one_of_each
+def test_shapes_at_the_smallest_size_at_1080p_and_at_odd_ones(name: str) -> None:
+    model = on_meta(name).eval()
+    divisor = model.size_divisor
+    assert all(side % divisor == 0 for side in model.imgsz)
+    smallest = max(32, divisor)
+    for height, width in ((smallest, smallest), (-(-1080 // divisor) * divisor, 1920), (67, 93)):
+        if height % divisor == 0 and width % divisor == 0:
+            with torch.no_grad():
+                found = model(torch.empty(2, 3, height, width, device="meta"))
+            assert found.out.shape == (2, 3, height, width)
 
 
 @one_of_each
@@ -177,9 +200,12 @@ def test_one_picture_can_be_learnt_by_heart(name: str) -> None:
 def test_every_network_exports_and_runs_the_same(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = build_model(name, 4)
-    fit_statistics(model, torch.randn(2, 3, 64, 96))
-    classes = ("a", "b", "c", "d")
-    graph = semantic_graph(model, name, classes, Provenance(), imgsz=(64, 96), batch=1, output="logits")
+    static = partial(
+        semantic_graph, model, name, ("a", "b", "c", "d"), Provenance(), imgsz=(64, 96), batch=1, output="logits"
+    )
+    image = probe(static().spec)
+    fit_statistics(model, torch.cat([image, image.flip(3)]))
+    graph = static()
     write_graph(graph, tmp_path / "m.onnx")
     file = onnx.load(tmp_path / "m.onnx")
     onnx.checker.check_model(file, full_check=True)
@@ -187,7 +213,6 @@ def test_every_network_exports_and_runs_the_same(name: str, tmp_path: Path) -> N
     assert not FORBIDDEN & set(operators)
     assert all(len(node.output) == 1 for node in file.graph.node if node.op_type == "MaxPool"), "no indices"
     assert parity(graph, tmp_path / "m.onnx")["logits"] < 1e-3
-    image = probe(graph.spec)
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {graph.spec.input.name: image.numpy()})
     with torch.no_grad():

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from solo_rt.errors import UsageError
-from solo_rt.train.models import fast_scnn, fcn, pspnet, solo, solov2
+from solo_rt.train.models import bisenet, deeplabv3, deeplabv3_plus, enet, fast_scnn, fcn, icnet, pspnet, solo, solov2
 
 Builder = Callable[[int], nn.Module]  # from the number of classes to a freshly initialised network
 
@@ -16,7 +16,12 @@ BUILDERS: dict[str, Builder] = {
     **solo.BUILDERS,
     **fast_scnn.BUILDERS,
     **fcn.BUILDERS,
+    **enet.BUILDERS,
     **pspnet.BUILDERS,
+    **icnet.BUILDERS,
+    **deeplabv3.BUILDERS,
+    **deeplabv3_plus.BUILDERS,
+    **bisenet.BUILDERS,
 }
 
 

@@ -133,8 +133,12 @@ class ResNet(nn.Module):
                 module.reset_offsets()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))  # [B, 64, H/4, W/4]
-        c2 = self.layer1(x)
+        c2 = self.layer1(self.stem(x))
         c3 = self.layer2(c2)
         c4 = self.layer3(c3)
         return c2, c3, c4, self.layer4(c4)
+
+    def stem(self, x: Tensor) -> Tensor:
+        """Return what the first stage gets: `[B, 64, H/4, W/4]` with the classic stem."""
+        y: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        return y
