@@ -12,7 +12,7 @@ from fakes import STREET_SPEC, TINY_SPEC, write_street_model, write_tiny_model
 from onnx import TensorProto, numpy_helper
 
 from solo_rt.decoders import SoloV2Decoder
-from solo_rt.engine import base, find_model, open_engine, shipped_models
+from solo_rt.engine import base, find_model, open_engine, shipped_models, threads
 from solo_rt.engine.onnx_file import read_onnx
 from solo_rt.errors import EngineError, SpecError, UsageError
 from solo_rt.spec import METADATA_KEY
@@ -108,9 +108,9 @@ def test_wrong_input_size_is_one_line(backend, tiny):
 
 
 def test_threads_default_to_all_cores_but_one_from_three_on(monkeypatch):
-    for cores, threads in [(1, 1), (2, 2), (3, 2), (8, 7)]:
-        monkeypatch.setattr(base.os, "sched_getaffinity", lambda pid, n=cores: set(range(n)), raising=False)
-        assert base.default_threads() == threads
+    for cores, count in [(1, 1), (2, 2), (3, 2), (8, 7)]:
+        monkeypatch.setattr(threads.os, "sched_getaffinity", lambda pid, n=cores: set(range(n)), raising=False)
+        assert threads.default_threads() == count
 
 
 def test_auto_reports_its_choice_once(tiny, caplog):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import faulthandler
 import gc
 import subprocess
 import sys
@@ -9,7 +8,7 @@ import time
 import weakref
 
 import pytest
-from fakes import TINY_SPEC, FakeEngine, FakeSink, FakeSource, pipeline_threads, write_tiny_model
+from fakes import TINY_SPEC, FakeEngine, FakeSink, FakeSource, ends_all_threads, pipeline_threads, write_tiny_model
 
 from solo_rt import stages as stages_module
 from solo_rt.engine import open_engine
@@ -23,11 +22,8 @@ WAIT = 10.0  # seconds; only a failing test takes that long
 
 @pytest.fixture(autouse=True)
 def _never_hang():
-    """End the whole test run with all stacks if a test hangs, and fail it if it leaves a thread behind."""
-    faulthandler.dump_traceback_later(60, exit=True)
-    yield
-    faulthandler.cancel_dump_traceback_later()
-    assert pipeline_threads() == []
+    with ends_all_threads():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -214,9 +210,16 @@ def test_failing_progress_callback_ends_the_run():
 
 def test_thread_that_does_not_come_back_is_left_behind(monkeypatch, caplog):
     monkeypatch.setattr("solo_rt.workers.LEAVE_SECONDS", 0.2)
-    free = threading.Event()
-    results = stream(FakeSource(10, gate=lambda index: free.wait(20) if index == 3 else None), model=FakeEngine())
+    blocked, free = threading.Event(), threading.Event()
+
+    def gate(index):
+        if index == 3:
+            blocked.set()
+            free.wait(20)
+
+    results = stream(FakeSource(10, gate=gate), model=FakeEngine())
     next(results)
+    assert blocked.wait(WAIT)
     results.close()
     assert "solo-rt read did not end within 0.2 s" in caplog.text
     free.set()
