@@ -64,6 +64,8 @@ SIZES = {
     "bisenet-r18": Size(19, 12_795_859, 11.395),
     "bisenet-r18-tramac": Size(19, 12_796_499, 11.395),
     "bisenet-r18-coincheung": Size(19, 13_242_240, 13.0),
+    "cgnet": Size(19, 496_325, 2.972),
+    "cgnet-official": Size(19, 496_306, 2.972),  # without biases in the classifier
 }
 
 FORBIDDEN = {"MaxUnpool", "NonZero", "Loop", "If", "GatherND", "ScatterND", "ScatterElements"}
