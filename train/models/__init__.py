@@ -13,6 +13,7 @@ from solo_rt.train.models import (
     deeplabv3,
     deeplabv3_plus,
     enet,
+    espnetv2,
     fast_scnn,
     fcn,
     icnet,
@@ -35,6 +36,7 @@ BUILDERS: dict[str, Builder] = {
     **deeplabv3_plus.BUILDERS,
     **bisenet.BUILDERS,
     **cgnet.BUILDERS,
+    **espnetv2.BUILDERS,
 }
 
 
