@@ -70,6 +70,8 @@ SIZES = {
     "espnetv2-half": Size(19, 99_110, 0.2436),
     "espnetv2-wide": Size(19, 724_410, 1.470),
     "espnetv2-double": Size(19, 1_252_058, 2.485),
+    # 0.94 M in the paper. Tramac's 2.33 M has 128 channels all through the attention pyramid.
+    "lednet": Size(19, 922_821, 4.926),
 }
 
 FORBIDDEN = {"MaxUnpool", "NonZero", "Loop", "If", "GatherND", "ScatterND", "ScatterElements"}

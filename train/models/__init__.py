@@ -17,6 +17,7 @@ from solo_rt.train.models import (
     fast_scnn,
     fcn,
     icnet,
+    lednet,
     pspnet,
     solo,
     solov2,
@@ -37,6 +38,7 @@ BUILDERS: dict[str, Builder] = {
     **bisenet.BUILDERS,
     **cgnet.BUILDERS,
     **espnetv2.BUILDERS,
+    **lednet.BUILDERS,
 }
 
 
