@@ -11,6 +11,7 @@ from solo_rt.train.models import (
     bisenet,
     deeplabv3,
     deeplabv3_plus,
+    dunet,
     enet,
     fast_scnn,
     fcn,
@@ -35,6 +36,7 @@ BUILDERS: dict[str, Builder] = {
     **deeplabv3_plus.BUILDERS,
     **bisenet.BUILDERS,
     **ocnet.BUILDERS,
+    **dunet.BUILDERS,
 }
 
 
