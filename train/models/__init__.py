@@ -9,6 +9,7 @@ from torch import nn
 from solo_rt.errors import UsageError
 from solo_rt.train.models import (
     bisenet,
+    ccnet,
     deeplabv3,
     deeplabv3_plus,
     dunet,
@@ -37,6 +38,7 @@ BUILDERS: dict[str, Builder] = {
     **bisenet.BUILDERS,
     **ocnet.BUILDERS,
     **dunet.BUILDERS,
+    **ccnet.BUILDERS,
 }
 
 
