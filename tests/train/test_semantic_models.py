@@ -86,6 +86,11 @@ SIZES = {
     "ccnet-r101": Size(19, 66_434_260, 243.61),
     "ccnet-r50s": Size(19, 47_565_908, 181.65),
     "ccnet-r101s": Size(19, 66_558_036, 249.83),
+    # Tramac's 205 G compares maps of 60 x 60 as they are, and no other size; with two attentions that both collect.
+    "psanet-r50": Size(21, 55_232_085, 173.62),
+    "psanet-r101": Size(21, 74_224_213, 241.81),
+    "psanet-r50s": Size(21, 55_355_861, 179.85),
+    "psanet-r101s": Size(21, 74_347_989, 248.03),
 }
 
 FORBIDDEN = {"MaxUnpool", "NonZero", "Loop", "If", "GatherND", "ScatterND", "ScatterElements"}

@@ -18,6 +18,7 @@ from solo_rt.train.models import (
     fcn,
     icnet,
     ocnet,
+    psanet,
     pspnet,
     solo,
     solov2,
@@ -39,6 +40,7 @@ BUILDERS: dict[str, Builder] = {
     **ocnet.BUILDERS,
     **dunet.BUILDERS,
     **ccnet.BUILDERS,
+    **psanet.BUILDERS,
 }
 
 
