@@ -64,10 +64,14 @@ SIZES = {
     "bisenet-r18": Size(19, 12_795_859, 11.395),
     "bisenet-r18-tramac": Size(19, 12_796_499, 11.395),
     "bisenet-r18-coincheung": Size(19, 13_242_240, 13.0),
+    "denseaspp-d121": Size(19, 8_280_851, 33.92),  # the authors' code; Tramac's has other widths
+    "denseaspp-d161": Size(19, 35_395_427, 136.17),
+    "denseaspp-d121-tramac": Size(19, 9_196_051, 37.23),
+    "denseaspp-d161-tramac": Size(19, 30_252_211, 117.72),
 }
 
 FORBIDDEN = {"MaxUnpool", "NonZero", "Loop", "If", "GatherND", "ScatterND", "ScatterElements"}
-OTHER_BACKBONES = ("-r101", "-r50s", "-r101s")
+OTHER_BACKBONES = ("-r101", "-r50s", "-r101s", "-d161", "-d161-tramac")
 one_of_each = pytest.mark.parametrize("name", [n for n in SIZES if not n.endswith(OTHER_BACKBONES)])
 every_model = pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow) if n.endswith(OTHER_BACKBONES) else n for n in SIZES]
