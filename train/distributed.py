@@ -16,6 +16,8 @@ from torch import Tensor
 
 from solo_rt.errors import SoloRTError, UsageError
 
+# Of the messages of a lost connection: not all of Gloo's, such as "Application timeout caused pair closure", name it.
+_CONNECTION_WORDS = ("gloo", "Gloo", "NCCL", "peer", "pair closure", "Timed out waiting", "Broken pipe")
 TIMEOUT = 300.0  # seconds that a process waits for the others before it gives the job up
 
 
@@ -104,4 +106,4 @@ def _choose_device(name: str, *, shared: bool) -> torch.device:
 
 def _lost_a_peer(error: Exception) -> bool:
     """Tell failures of the connection from those of the training; Gloo's are plain RuntimeErrors."""
-    return isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "Gloo", "NCCL", "peer"))
+    return isinstance(error, dist.DistError) or any(word in str(error) for word in _CONNECTION_WORDS)
