@@ -68,6 +68,10 @@ SIZES = {
     "denseaspp-d161": Size(19, 35_395_427, 136.17),
     "denseaspp-d121-tramac": Size(19, 9_196_051, 37.23),
     "denseaspp-d161-tramac": Size(19, 30_252_211, 117.72),
+    "encnet-r50": Size(150, 33_565_494, 122.91),
+    "encnet-r101": Size(150, 52_557_622, 191.10),
+    "encnet-r50s": Size(150, 33_689_270, 129.13),
+    "encnet-r101s": Size(150, 52_681_398, 197.32),
 }
 
 FORBIDDEN = {"MaxUnpool", "NonZero", "Loop", "If", "GatherND", "ScatterND", "ScatterElements"}

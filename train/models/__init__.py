@@ -12,6 +12,7 @@ from solo_rt.train.models import (
     deeplabv3,
     deeplabv3_plus,
     denseaspp,
+    encnet,
     enet,
     fast_scnn,
     fcn,
@@ -35,6 +36,7 @@ BUILDERS: dict[str, Builder] = {
     **deeplabv3_plus.BUILDERS,
     **bisenet.BUILDERS,
     **denseaspp.BUILDERS,
+    **encnet.BUILDERS,
 }
 
 
