@@ -72,10 +72,19 @@ SIZES = {
     "encnet-r101": Size(150, 52_557_622, 191.10),
     "encnet-r50s": Size(150, 33_689_270, 129.13),
     "encnet-r101s": Size(150, 52_681_398, 197.32),
+    "cgnet": Size(19, 496_325, 2.972),
+    "cgnet-official": Size(19, 496_306, 2.972),  # without biases in the classifier
+    "espnetv2": Size(19, 340_250, 0.736),  # Tramac's 2.16 M has a stage at 1/32 that gives nothing to the output
+    "espnetv2-half": Size(19, 99_110, 0.2436),
+    "espnetv2-wide": Size(19, 724_410, 1.470),
+    "espnetv2-double": Size(19, 1_252_058, 2.485),
+    # 0.94 M in the paper. Tramac's 2.33 M has 128 channels all through the attention pyramid.
+    "lednet": Size(19, 922_821, 4.926),
 }
 
 FORBIDDEN = {"MaxUnpool", "NonZero", "Loop", "If", "GatherND", "ScatterND", "ScatterElements"}
-OTHER_BACKBONES = ("-r101", "-r50s", "-r101s", "-d161", "-d161-tramac")
+# The same code with other numbers.
+OTHER_BACKBONES = ("-r101", "-r50s", "-r101s", "-d161", "-d161-tramac", "-wide", "-double")
 one_of_each = pytest.mark.parametrize("name", [n for n in SIZES if not n.endswith(OTHER_BACKBONES)])
 every_model = pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow) if n.endswith(OTHER_BACKBONES) else n for n in SIZES]

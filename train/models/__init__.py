@@ -9,14 +9,17 @@ from torch import nn
 from solo_rt.errors import UsageError
 from solo_rt.train.models import (
     bisenet,
+    cgnet,
     deeplabv3,
     deeplabv3_plus,
     denseaspp,
     encnet,
     enet,
+    espnetv2,
     fast_scnn,
     fcn,
     icnet,
+    lednet,
     pspnet,
     solo,
     solov2,
@@ -37,6 +40,9 @@ BUILDERS: dict[str, Builder] = {
     **bisenet.BUILDERS,
     **denseaspp.BUILDERS,
     **encnet.BUILDERS,
+    **cgnet.BUILDERS,
+    **espnetv2.BUILDERS,
+    **lednet.BUILDERS,
 }
 
 
