@@ -10,6 +10,7 @@ from solo_rt.errors import UsageError
 from solo_rt.train.models import (
     bisenet,
     cgnet,
+    danet,
     deeplabv3,
     deeplabv3_plus,
     denseaspp,
@@ -40,6 +41,7 @@ BUILDERS: dict[str, Builder] = {
     **bisenet.BUILDERS,
     **denseaspp.BUILDERS,
     **encnet.BUILDERS,
+    **danet.BUILDERS,
     **cgnet.BUILDERS,
     **espnetv2.BUILDERS,
     **lednet.BUILDERS,
