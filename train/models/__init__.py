@@ -20,6 +20,7 @@ from solo_rt.train.models import (
     fcn,
     icnet,
     lednet,
+    ocnet,
     pspnet,
     solo,
     solov2,
@@ -43,6 +44,7 @@ BUILDERS: dict[str, Builder] = {
     **cgnet.BUILDERS,
     **espnetv2.BUILDERS,
     **lednet.BUILDERS,
+    **ocnet.BUILDERS,
 }
 
 
