@@ -21,6 +21,7 @@ from solo_rt.train.models import (
     fcn,
     icnet,
     lednet,
+    ocnet,
     pspnet,
     solo,
     solov2,
@@ -45,6 +46,7 @@ BUILDERS: dict[str, Builder] = {
     **cgnet.BUILDERS,
     **espnetv2.BUILDERS,
     **lednet.BUILDERS,
+    **ocnet.BUILDERS,
 }
 
 

@@ -74,11 +74,11 @@ def _stage(channels: int, config: DenseAsppConfig, dilation: int, *, rectified: 
     """
     reduce = conv_norm(channels, config.inner, bias=True)
     if not config.preactivated:
-        dilated = conv_norm(config.inner, config.growth, 3, dilation=dilation, bias=True)
-        return nn.Sequential(reduce, dilated, nn.Dropout2d(DROPOUT))
-    spread = nn.Conv2d(config.inner, config.growth, 3, padding=dilation, dilation=dilation)
-    layers = [reduce, spread, nn.Dropout2d(DROPOUT)]
-    return nn.Sequential(*([] if rectified else [nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]), *layers)
+        spread = conv_norm(config.inner, config.growth, 3, dilation=dilation, bias=True)
+        return nn.Sequential(reduce, spread, nn.Dropout2d(DROPOUT))
+    front = [] if rectified else [nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+    last = nn.Conv2d(config.inner, config.growth, 3, padding=dilation, dilation=dilation)
+    return nn.Sequential(*front, reduce, last, nn.Dropout2d(DROPOUT))
 
 
 BUILDERS = {name: partial(DenseAspp, config) for name, config in VARIANTS.items()}
