@@ -98,6 +98,10 @@ SIZES = {
     "ocnet-asp-r101": Size(19, 83_544_147, 302.36),
     "ocnet-asp-r50s": Size(19, 64_675_795, 240.40),
     "ocnet-asp-r101s": Size(19, 83_667_923, 308.59),
+    "dunet-r50": Size(21, 29_456_641, 109.01),
+    "dunet-r101": Size(21, 48_448_769, 177.19),
+    "dunet-r50s": Size(21, 29_580_417, 115.23),  # Tramac's has no temperature, one parameter
+    "dunet-r101s": Size(21, 48_572_545, 183.42),
 }
 
 FORBIDDEN = {"MaxUnpool", "NonZero", "Loop", "If", "GatherND", "ScatterND", "ScatterElements"}

@@ -14,6 +14,7 @@ from solo_rt.train.models import (
     deeplabv3,
     deeplabv3_plus,
     denseaspp,
+    dunet,
     encnet,
     enet,
     espnetv2,
@@ -47,6 +48,7 @@ BUILDERS: dict[str, Builder] = {
     **espnetv2.BUILDERS,
     **lednet.BUILDERS,
     **ocnet.BUILDERS,
+    **dunet.BUILDERS,
 }
 
 
