@@ -62,7 +62,7 @@ def _find_source(path: Path, file: WeightsFile, name: str) -> Source:
 def _best_fit(source: str, imported: Imported) -> tuple[str, Report]:
     """Return the network that most of the tensors fit, and how they do; the first of equals."""
     reports = [_compare(source, model, imported) for model in imported.models]
-    best = max(reports, key=lambda report: len(report.loaded) - len(report.missing))
+    best = max(reports, key=lambda report: len(report.loaded) - report.strangers)
     return best.model, best
 
 
