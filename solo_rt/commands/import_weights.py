@@ -10,7 +10,7 @@ from solo_rt.cli_options import as_json, print_json, verbose
 from solo_rt.commands.extras import require_torch
 from solo_rt.errors import UsageError
 
-SOURCES = ("official",)  # the names in train.importing, which is not imported for the help text alone
+SOURCES = ("official", "mmdet", "adet", "seed")  # those of train.importing, which --help does not load
 
 
 @click.command(name="import-weights")

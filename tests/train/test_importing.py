@@ -136,7 +136,7 @@ def test_less_than_everything_is_refused_with_a_list(official: dict[str, Tensor]
     torch.save({key: value for key, value in official.items() if "kernel_convs.1.gn" not in key}, path)
     error = refusal(path)
     assert error.report.missing == ("head.kernel_convs.1.1.weight", "head.kernel_convs.1.1.bias")
-    assert f"{len(official) - 2} tensors of small-solov2 loaded, 2 missing" in str(error)
+    assert f"{len(official) - 2} tensors of small loaded, 2 missing" in str(error)
     assert "\n" not in str(error)
     assert error.report.listing().splitlines()[0] == "missing: head.kernel_convs.1.1.weight"
 
@@ -212,7 +212,7 @@ def test_what_is_imported_is_exported_and_runs(
     chosen = ("--classes", "ant,bee,cow", "-o", tmp_path / "x.pt")
     assert run("import-weights", tmp_path / "x.pth", *chosen) == 0
     assert capsys.readouterr().out == (
-        f"{tmp_path / 'x.pt'}: small-solov2 with 3 classes, {len(official)} tensors from official\n"
+        f"{tmp_path / 'x.pt'}: small with 3 classes, {len(official)} tensors from official\n"
     )
     assert run("import-weights", tmp_path / "x.pth", *chosen, "--json", "--from", "official") == 0
     assert json.loads(capsys.readouterr().out)["tensors"] == len(official)

@@ -38,6 +38,11 @@ class Source:
     translate: Callable[[WeightsFile], Imported]  # raises UsageError for a file that it cannot be about
 
 
+def has(name: str) -> Callable[[Mapping[str, Tensor]], bool]:
+    """Return a function that says whether there is a tensor called `name` among others."""
+    return lambda weights: name in weights
+
+
 def rename(weights: Mapping[str, Tensor], rules: Rules) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Return the tensors by the names that the first rule about each gives, and the names that no rule is about.
 

@@ -28,9 +28,17 @@ def class_names(count: int, metadata: Mapping[str, object], given: Sequence[str]
         if len(given) != count or len(set(given)) != count:
             raise UsageError(f"--classes: expected {count} distinct names, got {len(given)}: {', '.join(given)}")
         return tuple(given)
-    stored = metadata.get("CLASSES")
+    stored = _stored(metadata)
     if isinstance(stored, list | tuple) and len(stored) == count and all(isinstance(name, str) for name in stored):
         return tuple(stored)
     if count == len(COCO):
         return COCO
     raise UsageError(f"the file does not name its {count} classes; give them with --classes NAME,NAME,...")
+
+
+def _stored(metadata: Mapping[str, object]) -> object:
+    """Return what OpenMMLab's metadata say: in mmdetection 1 and 2, else in the first and in later releases of 3."""
+    if "CLASSES" in metadata:
+        return metadata["CLASSES"]
+    about_data = metadata.get("dataset_meta")
+    return (about_data.get("classes") or about_data.get("CLASSES")) if isinstance(about_data, dict) else None

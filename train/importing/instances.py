@@ -24,7 +24,7 @@ MMDETECTION_BODY = {
 }
 
 
-def translate_instances(file: WeightsFile, rules: Rules, *, stride_on: Literal["3x3", "1x1"]) -> Imported:
+def translate_instances(file: WeightsFile, *, rules: Rules, stride_on: Literal["3x3", "1x1"]) -> Imported:
     """Return what a file of a SOLO network holds; where bottlenecks have their stride is not in the weights.
 
     Raises: UsageError when that is no such network.

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 
-from torch import Tensor
-
-from solo_rt.train.importing.base import Imported, Source
+from solo_rt.train.importing.base import Source, has
 from solo_rt.train.importing.instances import MMDETECTION_BODY, translate_instances
-from solo_rt.train.importing.weights_file import WeightsFile
 
 _TOWERS = r"(cate_convs|kernel_convs|ins_convs|ins_convs_x|ins_convs_y)\.(\d)"
 
@@ -25,13 +22,9 @@ RULES = {
     r"mask_feat_head\.conv_pred\.0\.gn\.(.+)": r"mask_branch.conv_pred.1.\1",
 }
 
-
-def _recognises(weights: Mapping[str, Tensor]) -> bool:
-    return "bbox_head.cate_convs.0.conv.weight" in weights
-
-
-def _translate(file: WeightsFile) -> Imported:
-    return translate_instances(file, RULES, stride_on="3x3")
-
-
-OFFICIAL = Source("official", "2-clause BSD, non-commercial use only (WXinlong/SOLO)", _recognises, _translate)
+OFFICIAL = Source(
+    "official",
+    "2-clause BSD, non-commercial use only (WXinlong/SOLO)",
+    has("bbox_head.cate_convs.0.conv.weight"),
+    partial(translate_instances, rules=RULES, stride_on="3x3"),
+)
