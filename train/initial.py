@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from solo_rt.train.checkpoint import load_checkpoint
 from solo_rt.train.models import build_model
 
 UNUSED = ("fc.", "classifier.")  # ImageNet classifiers, which no backbone of ours has
+DOTTED = re.compile(r"(?<=\.)(norm|conv)\.(?=[12]\.)")  # norm.1 is norm1, in the files of DenseNets, which are old
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def load_backbone(path: Path, model: nn.Module) -> Fit:
         raise UsageError(f"--backbone-weights {path}: not a readable state dict ({type(error).__name__})") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UsageError(f"--backbone-weights {path}: expected a dictionary of tensors, as torchvision saves them")
-    state = {key: value for key, value in state.items() if not key.startswith(UNUSED)}
+    state = {DOTTED.sub(r"\1", key): value for key, value in state.items() if not key.startswith(UNUSED)}
     fit = _fit(backbone, state)
     lacking = [key for key in (*fit.missing, *fit.misshaped) if not key.endswith("num_batches_tracked")]
     if lacking or fit.unexpected:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,15 @@ def test_a_backbone_takes_weights_with_the_names_of_torchvision(tmp_path: Path) 
     model = build_model("solov2-light-r18", 3)
     assert load_backbone(tmp_path / "r18.pth", model).describe() == f"{len(state)} tensors loaded"
     assert all(torch.equal(value, state[key]) for key, value in model.backbone.state_dict().items())  # type: ignore[union-attr, operator]
+
+
+def test_the_dotted_names_of_old_densenet_files_are_understood(tmp_path: Path) -> None:
+    state = build_model("denseaspp-d121", 1).backbone.state_dict()  # type: ignore[union-attr, operator]
+    dotted = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", key): value for key, value in state.items()}
+    assert "features.denseblock1.denselayer1.norm.1.weight" in dotted
+    torch.save({**dotted, "classifier.bias": torch.zeros(1000)}, tmp_path / "d121.pth")
+    model = build_model("denseaspp-d121", 1)
+    assert load_backbone(tmp_path / "d121.pth", model).describe() == f"{len(state)} tensors loaded"
 
 
 def test_another_backbone_is_refused(tmp_path: Path) -> None:

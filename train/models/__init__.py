@@ -7,7 +7,24 @@ from collections.abc import Callable
 from torch import nn
 
 from solo_rt.errors import UsageError
-from solo_rt.train.models import bisenet, deeplabv3, deeplabv3_plus, enet, fast_scnn, fcn, icnet, pspnet, solo, solov2
+from solo_rt.train.models import (
+    bisenet,
+    cgnet,
+    deeplabv3,
+    deeplabv3_plus,
+    denseaspp,
+    encnet,
+    enet,
+    espnetv2,
+    fast_scnn,
+    fcn,
+    icnet,
+    lednet,
+    ocnet,
+    pspnet,
+    solo,
+    solov2,
+)
 
 Builder = Callable[[int], nn.Module]  # from the number of classes to a freshly initialised network
 
@@ -22,6 +39,12 @@ BUILDERS: dict[str, Builder] = {
     **deeplabv3.BUILDERS,
     **deeplabv3_plus.BUILDERS,
     **bisenet.BUILDERS,
+    **denseaspp.BUILDERS,
+    **encnet.BUILDERS,
+    **cgnet.BUILDERS,
+    **espnetv2.BUILDERS,
+    **lednet.BUILDERS,
+    **ocnet.BUILDERS,
 }
 
 
