@@ -10,7 +10,7 @@ from solo_rt.cli_options import as_json, print_json, verbose
 from solo_rt.commands.extras import require_torch
 from solo_rt.errors import UsageError
 
-SOURCES = ("official", "mmdet", "adet", "seed")  # those of train.importing, which --help does not load
+SOURCES = ("official", "mmdet", "adet", "seed", "torchvision")  # of train.importing, which --help does not load
 
 
 @click.command(name="import-weights")

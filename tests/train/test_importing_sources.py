@@ -111,7 +111,7 @@ def test_adelaidet_may_store_its_normalisation(monkeypatch: pytest.MonkeyPatch, 
     adet_file(trained, tmp_path / "x.pth", **{key: value.view(3, 1, 1) for key, value in bgr.items()})
     checkpoint, _ = import_weights(tmp_path / "x.pth", classes=CLASSES)
     assert checkpoint.mean == (3.0, 2.0, 1.0)
-    assert checkpoint.std == pytest.approx((58.395, 57.12, 57.375))
+    assert checkpoint.std == (58.395, 57.12, 57.375)
     adet_file(trained, tmp_path / "x.pth", pixel_mean=torch.zeros(4))
     with pytest.raises(UsageError, match="pixel_mean: expected three numbers, got 4"):
         import_weights(tmp_path / "x.pth", classes=CLASSES)
@@ -154,6 +154,18 @@ def test_mmdetection_2_keeps_the_weights_in_training_as_buffers(
     checkpoint, report = import_weights(tmp_path / "x.pth")
     assert not report.unexpected
     assert_same_outputs(checkpoint, trained)
+
+
+def test_a_backbone_needs_no_import(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        shapes = build_model("solov2-light-r18", 1).backbone.state_dict()  # type: ignore[union-attr, operator]
+    state = {key: torch.zeros(1) for key in shapes} | {"fc.bias": torch.zeros(1000)}
+    torch.save(state, tmp_path / "resnet18.pth")
+    with pytest.raises(UsageError, match=r"a backbone of 2-2-2-2 blocks.*needs no import.*solov2-.*r18.*--backbone-w"):
+        import_weights(tmp_path / "resnet18.pth")
+    torch.save({key: value for key, value in state.items() if "layer4.1" not in key}, tmp_path / "other.pth")
+    with pytest.raises(UsageError, match=r"expected a file with torchvision's names for a ResNet, found .* 2-2-2-1"):
+        import_weights(tmp_path / "other.pth", source="torchvision")
 
 
 def history_buffer(patch: pytest.MonkeyPatch) -> object:

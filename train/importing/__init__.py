@@ -21,10 +21,11 @@ from solo_rt.train.importing.mmdet import MMDET
 from solo_rt.train.importing.official import OFFICIAL
 from solo_rt.train.importing.report import IncompleteWeightsError, Report
 from solo_rt.train.importing.seed import SEED
+from solo_rt.train.importing.torchvision import TORCHVISION
 from solo_rt.train.importing.weights_file import WeightsFile, read_weights_file
 from solo_rt.train.models import build_model
 
-SOURCES: tuple[Source, ...] = (OFFICIAL, MMDET, ADET, SEED)
+SOURCES: tuple[Source, ...] = (OFFICIAL, MMDET, ADET, SEED, TORCHVISION)
 COUNTER = "num_batches_tracked"  # of batch normalisation; of no use in a trained network, and left out by some
 
 

@@ -62,7 +62,7 @@ def _translate(file: WeightsFile) -> Imported:
 def _triple(file: WeightsFile, name: str, default: Triple) -> Triple:
     """Return three numbers of a file, which some versions store as a buffer, in the order RGB."""
     stored = file.weights.get(name)
-    values = default if stored is None else stored.flatten().tolist()
+    values = default if stored is None else [round(value, 4) for value in stored.flatten().tolist()]  # float32 there
     if len(values) != 3:
         raise UsageError(f"{name}: expected three numbers, got {len(values)}")
     blue, green, red = values

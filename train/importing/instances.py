@@ -39,6 +39,11 @@ def _candidates(weights: Mapping[str, Tensor], stride_on: Literal["3x3", "1x1"])
     """Return the networks with the kind of head that `weights` have; those with a backbone as deep, if there are."""
     variants = solov2.VARIANTS if any(key.startswith("mask_branch.") for key in weights) else solo.VARIANTS
     backbones = {name: config.backbone for name, config in variants.items() if config.backbone.stride_on == stride_on}
-    blocks = {match[0] for key in weights if (match := re.match(r"backbone\.layer\d\.\d+\.", key))}
-    depths = tuple(sum(f".layer{stage}." in block for block in blocks) for stage in (1, 2, 3, 4))
+    depths = backbone_depths(weights)
     return tuple(name for name, backbone in backbones.items() if backbone.depths == depths) or tuple(backbones)
+
+
+def backbone_depths(weights: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """Return how many blocks each stage of the backbone has, 0 where it has none."""
+    blocks = {match[0] for key in weights if (match := re.match(r"backbone\.layer\d\.\d+\.", key))}
+    return tuple(sum(f".layer{stage}." in block for block in blocks) for stage in (1, 2, 3, 4))
