@@ -205,13 +205,6 @@ def fit_statistics(model: nn.Module, images: Tensor) -> nn.Module:
     return model.eval()
 
 
-def open_gates(model: nn.Module) -> None:
-    """Give scalars that are zero, and hide a branch until it has learnt something, a value."""
-    for parameter in model.parameters():
-        if parameter.numel() == 1 and not parameter.any():
-            nn.init.constant_(parameter, 0.5)
-
-
 MOST_STEPS = 150
 LEARNING_RATES = {"bisenet": 4e-3, "enet": 1e-2}  # 1e-3 for all others
 
@@ -246,7 +239,6 @@ def test_one_picture_can_be_learnt_by_heart(name: str) -> None:
 def test_every_network_exports_and_runs_the_same(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = build_model(name, 4)
-    open_gates(model)
     static = partial(
         semantic_graph, model, name, ("a", "b", "c", "d"), Provenance(), imgsz=(64, 96), batch=1, output="logits"
     )
