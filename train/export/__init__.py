@@ -7,6 +7,7 @@ rewritten where that is cheaper; how is written beside each family of networks.
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from solo_rt.errors import ExportError, UsageError
@@ -67,6 +68,14 @@ def static_graph(
     output_kind: OutputKind | None = None,
 ) -> StaticGraph:
     """Return the network of a checkpoint as a graph for one input size. Raises: UsageError, SpecError."""
+    graph = _graph(source, imgsz=imgsz, batch=batch, output_kind=output_kind)
+    normalised = replace(graph.spec.input, mean=source.mean, std=source.std)
+    return replace(graph, spec=replace(graph.spec, input=normalised))
+
+
+def _graph(
+    source: Checkpoint, *, imgsz: tuple[int, int] | None, batch: int, output_kind: OutputKind | None
+) -> StaticGraph:
     model = build_model(source.model, len(source.classes)).eval()
     model.load_state_dict(source.weights)
     classes, provenance = tuple(source.classes), Provenance(**source.provenance)

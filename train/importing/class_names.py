@@ -1,0 +1,36 @@
+"""What the classes of imported weights are called: files seldom say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from solo_rt.errors import UsageError
+
+# In the order of their category ids, which is the order of the channels in every code base.
+_COCO = (
+    "person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop sign, "
+    "parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, backpack, umbrella, "
+    "handbag, tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat, baseball glove, skateboard, "
+    "surfboard, tennis racket, bottle, wine glass, cup, fork, knife, spoon, bowl, banana, apple, sandwich, orange, "
+    "broccoli, carrot, hot dog, pizza, donut, cake, chair, couch, potted plant, bed, dining table, toilet, tv, laptop, "
+    "mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, book, clock, vase, scissors, "
+    "teddy bear, hair drier, toothbrush"
+)
+COCO = tuple(_COCO.split(", "))
+
+
+def class_names(count: int, metadata: Mapping[str, object], given: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the names of `count` classes: those given, those in a file's metadata, or of COCO where there are 80.
+
+    Raises: UsageError when other names are given than there are classes, or none and the file says nothing.
+    """
+    if given is not None:
+        if len(given) != count or len(set(given)) != count:
+            raise UsageError(f"--classes: expected {count} distinct names, got {len(given)}: {', '.join(given)}")
+        return tuple(given)
+    stored = metadata.get("CLASSES")
+    if isinstance(stored, list | tuple) and len(stored) == count and all(isinstance(name, str) for name in stored):
+        return tuple(stored)
+    if count == len(COCO):
+        return COCO
+    raise UsageError(f"the file does not name its {count} classes; give them with --classes NAME,NAME,...")

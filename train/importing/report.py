@@ -1,0 +1,46 @@
+"""What became of each tensor of an imported file, and the refusal when that is not enough."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from solo_rt.errors import UsageError
+
+PARTS = ("missing", "misshaped", "unexpected")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Names of tensors, in ours where they have one."""
+
+    source: str
+    model: str  # the network that the file was compared with
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]  # of the network, not in the file
+    unexpected: tuple[str, ...]  # in the file, not of the network
+    misshaped: tuple[str, ...]  # with the shapes expected and found
+
+    @property
+    def complete(self) -> bool:
+        """Whether the file fills the network and nothing is left over."""
+        return bool(self.loaded) and not (self.missing or self.unexpected or self.misshaped)
+
+    def describe(self) -> str:
+        """Return the counts in one line."""
+        counts = [f"{len(getattr(self, part))} {part}" for part in PARTS if getattr(self, part)]
+        return ", ".join([f"{len(self.loaded)} tensors of {self.model} loaded", *counts])
+
+    def listing(self) -> str:
+        """Return one line for each tensor that does not fit."""
+        return "\n".join(f"{part}: {name}" for part in PARTS for name in getattr(self, part))
+
+
+class IncompleteWeightsError(UsageError):
+    """A file does not fill a network, or holds more than it; `report` has the details."""
+
+    def __init__(self, path: Path, report: Report) -> None:
+        super().__init__(
+            f"{path} holds no whole network: {report.describe()}; expected a file of {report.source} as published"
+        )
+        self.report = report
