@@ -10,7 +10,7 @@ from solo_rt.cli_options import as_json, print_json, verbose
 from solo_rt.commands.extras import require_torch
 from solo_rt.errors import UsageError
 
-SOURCES = ("official",)  # the names in train.importing, which is not imported for the help text alone
+SOURCES = ("official", "tramac")  # the names in train.importing, which is not imported for the help text alone
 
 
 @click.command(name="import-weights")
@@ -24,7 +24,9 @@ SOURCES = ("official",)  # the names in train.importing, which is not imported f
     show_default=True,
     help="The code base that made the file.",
 )
-@click.option("--classes", metavar="NAME,...", help="Names of the classes.  [default: those in the file, or of COCO]")
+@click.option(
+    "--classes", metavar="NAME,...", help="Names of the classes.  [default: those in the file, or by their number]"
+)
 @as_json
 @verbose
 def import_weights(file: Path, output: Path, source: str, classes: str | None, as_json: bool) -> int:
