@@ -16,6 +16,12 @@ from torch import Tensor
 
 from solo_rt.errors import SoloRTError, UsageError
 
+# Of the messages of a lost connection: not all of Gloo's, such as "Application timeout caused pair closure", name it.
+_CONNECTION_WORDS = ("gloo", "Gloo", "NCCL", "peer", "pair closure", "Timed out waiting", "Broken pipe")
+# Groups of jobs that ended, kept for good. The last owner of a Gloo group waits for its threads, which may wait for the
+# interpreter's lock. A Python object gives that lock up meanwhile; DDP's reducer, where it is the last owner, does not:
+# now and then a job hung at its very end (PyTorch 2.13).
+_ended: list[dist.ProcessGroup | None] = []
 TIMEOUT = 300.0  # seconds that a process waits for the others before it gives the job up
 
 
@@ -75,6 +81,7 @@ def join_job(device: str, *, timeout: float = TIMEOUT) -> Iterator[Job]:
             "nccl" if chosen.type == "cuda" else "gloo", timeout=timedelta(seconds=timeout), rank=rank, world_size=size
         )
         yield Job(rank, size, chosen)
+        _ended.append(dist.group.WORLD)
         dist.destroy_process_group()  # only when all went well: it may wait for the others
     except (dist.DistError, RuntimeError) as error:
         if isinstance(error, SoloRTError) or not _lost_a_peer(error):
@@ -104,4 +111,4 @@ def _choose_device(name: str, *, shared: bool) -> torch.device:
 
 def _lost_a_peer(error: Exception) -> bool:
     """Tell failures of the connection from those of the training; Gloo's are plain RuntimeErrors."""
-    return isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "Gloo", "NCCL", "peer"))
+    return isinstance(error, dist.DistError) or any(word in str(error) for word in _CONNECTION_WORDS)

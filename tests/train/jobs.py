@@ -6,6 +6,7 @@ threads to lose. Results are left in the folder for the tests to look at.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import socket
@@ -42,6 +43,7 @@ def fork(job: Callable[[], None]) -> int:
     if child:
         return child
     code = 1
+    faulthandler.dump_traceback_later(240, exit=True)  # one that hangs says where, before the test gives up on it
     try:
         torch.set_num_threads(1)
         job()

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from solo_rt.errors import SoloRTError
 from solo_rt.train.checkpoint import load_checkpoint
+from solo_rt.train.distributed import join_job
 from tests.train.test_killed import run_job
 
 
@@ -20,6 +22,25 @@ def test_two_processes_have_the_gradients_of_one_with_the_whole_batch(tmp_path: 
     largest = max(float(value.abs().max()) for value in one["gradients"].values())
     for name, value in one["gradients"].items():
         assert float((value - two["gradients"][name]).abs().max()) <= 1e-5 * largest, name
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("Application timeout caused pair closure", "lost the others"),
+        ("[pair.cc:547] Connection closed by peer [127.0.0.1]:52786", "lost the others"),
+        ("Timed out waiting 15000ms for recv operation to complete", "lost the others"),
+        ("The size of tensor a (3) must match the size of tensor b (4)", "The size of tensor a"),
+    ],
+)
+def test_a_lost_connection_is_told_from_other_failures(
+    monkeypatch: pytest.MonkeyPatch, message: str, expected: str
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda *_, **__: None)
+    with pytest.raises(SoloRTError if "lost" in expected else RuntimeError, match=expected), join_job("cpu"):
+        raise RuntimeError(message)
 
 
 @pytest.mark.slow

@@ -64,6 +64,26 @@ SIZES = {
     "bisenet-r18": Size(19, 12_795_859, 11.395),
     "bisenet-r18-tramac": Size(19, 12_796_499, 11.395),
     "bisenet-r18-coincheung": Size(19, 13_242_240, 13.0),
+    "denseaspp-d121": Size(19, 8_280_851, 33.92),  # the authors' code; Tramac's has other widths
+    "denseaspp-d161": Size(19, 35_395_427, 136.17),
+    "denseaspp-d121-tramac": Size(19, 9_196_051, 37.23),
+    "denseaspp-d161-tramac": Size(19, 30_252_211, 117.72),
+    "encnet-r50": Size(150, 33_565_494, 122.91),
+    "encnet-r101": Size(150, 52_557_622, 191.10),
+    "encnet-r50s": Size(150, 33_689_270, 129.13),
+    "encnet-r101s": Size(150, 52_681_398, 197.32),
+    "danet-r50": Size(19, 47_443_157, 183.10),
+    "danet-r101": Size(19, 66_435_285, 251.29),
+    "danet-r50s": Size(19, 47_566_933, 189.32),
+    "danet-r101s": Size(19, 66_559_061, 257.51),
+    "cgnet": Size(19, 496_325, 2.972),
+    "cgnet-official": Size(19, 496_306, 2.972),  # without biases in the classifier
+    "espnetv2": Size(19, 340_250, 0.736),  # Tramac's 2.16 M has a stage at 1/32 that gives nothing to the output
+    "espnetv2-half": Size(19, 99_110, 0.2436),
+    "espnetv2-wide": Size(19, 724_410, 1.470),
+    "espnetv2-double": Size(19, 1_252_058, 2.485),
+    # 0.94 M in the paper. Tramac's 2.33 M has 128 channels all through the attention pyramid.
+    "lednet": Size(19, 922_821, 4.926),
     # Queries are the keys, computed once; no bias before a normalisation. With both, as in Tramac: 53.0 M and 206 G of
     # base-r101s, 57.9 M and 232 G of pyramid-r101s, 83.7 M and 309 G of asp-r101s.
     "ocnet-base-r50": Size(19, 33_875_795, 131.55),
@@ -94,7 +114,8 @@ SIZES = {
 }
 
 FORBIDDEN = {"MaxUnpool", "NonZero", "Loop", "If", "GatherND", "ScatterND", "ScatterElements"}
-OTHER_BACKBONES = ("-r101", "-r50s", "-r101s")
+# The same code with other numbers.
+OTHER_BACKBONES = ("-r101", "-r50s", "-r101s", "-d161", "-d161-tramac", "-wide", "-double")
 one_of_each = pytest.mark.parametrize("name", [n for n in SIZES if not n.endswith(OTHER_BACKBONES)])
 every_model = pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow) if n.endswith(OTHER_BACKBONES) else n for n in SIZES]

@@ -15,6 +15,17 @@ def conv_norm(
     return nn.Sequential(conv, nn.BatchNorm2d(out), *([relu(inplace=True)] if relu else []))  # type: ignore[call-arg]
 
 
+def conv_prelu(channels: int, out: int, kernel: int = 1, *, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    """Return convolution, batch normalisation and a PReLU with a slope for each channel; `stride` alone sets sizes."""
+    layers = conv_norm(channels, out, kernel, stride=stride, groups=groups, relu=None)
+    return nn.Sequential(*layers, nn.PReLU(out))
+
+
+def norm_prelu(channels: int) -> nn.Sequential:
+    """Return batch normalisation and a PReLU with a slope for each channel, for maps put side by side."""
+    return nn.Sequential(nn.BatchNorm2d(channels), nn.PReLU(channels))
+
+
 def separable(
     channels: int, out: int, *, stride: int = 1, dilation: int = 1, depthwise_relu: bool = False
 ) -> nn.Sequential:
