@@ -10,7 +10,12 @@ from solo_rt.cli_options import as_json, print_json, verbose
 from solo_rt.commands.extras import require_torch
 from solo_rt.errors import UsageError
 
-SOURCES = ("official", "tramac")  # the names in train.importing, which is not imported for the help text alone
+SOURCES = (
+    "official",
+    "tramac",
+    "leftthomas",
+    "segmentron",
+)  # the names in train.importing, which is not imported for the help text alone
 
 
 @click.command(name="import-weights")
