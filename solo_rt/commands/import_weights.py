@@ -10,12 +10,8 @@ from solo_rt.cli_options import as_json, print_json, verbose
 from solo_rt.commands.extras import require_torch
 from solo_rt.errors import UsageError
 
-SOURCES = (
-    "official",
-    "tramac",
-    "leftthomas",
-    "segmentron",
-)  # the names in train.importing, which is not imported for the help text alone
+# Those of train.importing, which --help does not load.
+SOURCES = ("official", "mmdet", "adet", "seed", "tramac", "leftthomas", "segmentron", "torchvision")
 
 
 @click.command(name="import-weights")

@@ -7,10 +7,11 @@ from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
+import foreign
 import numpy as np
 import pytest
 import torch
-from foreign import Trained, official_solov2, renamed, train_small
+from foreign import Trained, assert_same_outputs, renamed, train_small
 from torch import Tensor
 
 from solo_rt.cli import main
@@ -32,13 +33,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Trained:
 
 @pytest.fixture
 def official(trained: Trained) -> dict[str, Tensor]:
-    return renamed(trained.state, official_solov2(trained.state, depth=2))
-
-
-def outputs(model: torch.nn.Module, image: Tensor) -> list[Tensor]:
-    with torch.inference_mode():
-        heads = model.eval()(image)
-    return [x for part in heads for x in (part if isinstance(part, list) else [part])]
+    return renamed(trained.state, foreign.official(trained.state))
 
 
 def test_a_published_solov2_computes_here_what_it_computed_there(
@@ -50,10 +45,7 @@ def test_a_published_solov2_computes_here_what_it_computed_there(
     assert set(report.loaded) == set(trained.state)
     assert checkpoint.classes == CLASSES
     assert "non-commercial" in checkpoint.provenance["licence"]
-    model = build_model(checkpoint.model, 3)
-    model.load_state_dict(checkpoint.weights)
-    for found, expected in zip(outputs(model, trained.image()), outputs(trained.model, trained.image()), strict=True):
-        assert torch.equal(found, expected)
+    assert_same_outputs(checkpoint, trained)
 
 
 @pytest.mark.parametrize("wrap", ["bare", "state_dict", "model", "ema", "module", "legacy", "half"])
@@ -144,7 +136,7 @@ def test_less_than_everything_is_refused_with_a_list(official: dict[str, Tensor]
     torch.save({key: value for key, value in official.items() if "kernel_convs.1.gn" not in key}, path)
     error = refusal(path)
     assert error.report.missing == ("head.kernel_convs.1.1.weight", "head.kernel_convs.1.1.bias")
-    assert f"{len(official) - 2} tensors of small-solov2 loaded, 2 missing" in str(error)
+    assert f"{len(official) - 2} tensors of small loaded, 2 missing" in str(error)
     assert "\n" not in str(error)
     assert error.report.listing().splitlines()[0] == "missing: head.kernel_convs.1.1.weight"
 
@@ -186,7 +178,7 @@ def test_classes_are_those_given_those_stored_or_those_of_coco(
 def test_the_full_size_file_has_as_many_tensors_as_the_published_one() -> None:
     with torch.device("meta"):
         state = build_model("solov2-light-r18", 80).state_dict()
-    theirs = renamed(state, official_solov2(state, depth=2))
+    theirs = renamed(state, foreign.official(state))
     assert len(theirs) == 176
     assert round(sum(value.numel() for value in theirs.values()) / 1e6, 2) == 18.28
     assert theirs["bbox_head.kernel_convs.0.conv.weight"].shape == (256, 258, 3, 3)
@@ -220,7 +212,7 @@ def test_what_is_imported_is_exported_and_runs(
     chosen = ("--classes", "ant,bee,cow", "-o", tmp_path / "x.pt")
     assert run("import-weights", tmp_path / "x.pth", *chosen) == 0
     assert capsys.readouterr().out == (
-        f"{tmp_path / 'x.pt'}: small-solov2 with 3 classes, {len(official)} tensors from official\n"
+        f"{tmp_path / 'x.pt'}: small with 3 classes, {len(official)} tensors from official\n"
     )
     assert run("import-weights", tmp_path / "x.pth", *chosen, "--json", "--from", "official") == 0
     assert json.loads(capsys.readouterr().out)["tensors"] == len(official)

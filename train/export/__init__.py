@@ -35,9 +35,9 @@ def export(
 ) -> dict[str, float]:
     """Write the model of `checkpoint` to `out` and return the relative error of each output against PyTorch.
 
-    `imgsz` is the height and width of the network input, by default those of the checkpoint or of the variant.
-    `output_kind` is what a semantic network gives, labels unless given; coarse logits are judged by the labels that the
-    run time makes of them. Labels that differ from PyTorch's count where they are not a near tie.
+    `imgsz` is the height and width of the network input, by default what the checkpoint was trained at, or those of the
+    network. `output_kind` is what a semantic network gives, labels unless given; coarse logits are judged by the labels
+    that the run time makes of them. Labels that differ from PyTorch's count where they are not a near tie.
     Raises: UsageError for an impossible size, output or checkpoint; ExportError, leaving no file, when ONNX Runtime
     does not reproduce PyTorch to 1e-4.
     """

@@ -14,17 +14,21 @@ from torch import Tensor
 
 from solo_rt.errors import UsageError
 from solo_rt.train.checkpoint import Checkpoint
+from solo_rt.train.importing.adet import ADET
 from solo_rt.train.importing.base import Imported, Source
 from solo_rt.train.importing.class_names import find_classes
 from solo_rt.train.importing.leftthomas import LEFTTHOMAS
+from solo_rt.train.importing.mmdet import MMDET
 from solo_rt.train.importing.official import OFFICIAL
 from solo_rt.train.importing.report import IncompleteWeightsError, Report
+from solo_rt.train.importing.seed import SEED
 from solo_rt.train.importing.segmentron import SEGMENTRON
+from solo_rt.train.importing.torchvision import TORCHVISION
 from solo_rt.train.importing.tramac import TRAMAC
 from solo_rt.train.importing.weights_file import WeightsFile, read_weights_file
 from solo_rt.train.models import build_model
 
-SOURCES: tuple[Source, ...] = (OFFICIAL, TRAMAC, LEFTTHOMAS, SEGMENTRON)
+SOURCES: tuple[Source, ...] = (OFFICIAL, MMDET, ADET, SEED, TRAMAC, LEFTTHOMAS, SEGMENTRON, TORCHVISION)
 COUNTER = "num_batches_tracked"  # of batch normalisation; of no use in a trained network, and left out by some
 
 
@@ -77,7 +81,7 @@ def _find_source(path: Path, file: WeightsFile, name: str) -> Source:
 def _best_fit(source: str, imported: Imported) -> tuple[str, Report]:
     """Return the network that most of the tensors fit, and how they do; the first of equals."""
     reports = [_compare(source, model, imported) for model in imported.models]
-    best = max(reports, key=lambda report: len(report.loaded) - len(report.missing))
+    best = max(reports, key=lambda report: len(report.loaded) - report.strangers)
     return best.model, best
 
 

@@ -29,9 +29,7 @@ class Imported:
     std: Triple = STD
     imgsz: tuple[int, int] | None = None  # height and width of pictures that it was tested on, where that is known
     known: tuple[Classes, ...] = (COCO,)  # what classes are called where there are as many
-    training_only: tuple[
-        str, ...
-    ] = ()  # beginnings of names of parts that a file may lack, and that learn from nothing
+    training_only: tuple[str, ...] = ()  # beginnings of names of parts that only training needs; a file may lack them
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +40,11 @@ class Source:
     licence: str  # of the published weights
     recognises: Callable[[Mapping[str, Tensor]], bool]
     translate: Callable[[WeightsFile], Imported]  # raises UsageError for a file that it cannot be about
+
+
+def has(name: str) -> Callable[[Mapping[str, Tensor]], bool]:
+    """Return a function that says whether there is a tensor called `name` among others."""
+    return lambda weights: name in weights
 
 
 def rename(weights: Mapping[str, Tensor], rules: Rules) -> tuple[dict[str, Tensor], tuple[str, ...]]:

@@ -41,10 +41,18 @@ def find_classes(
         if len(given) != count or len(set(given)) != count:
             raise UsageError(f"--classes: expected {count} distinct names, got {len(given)}: {', '.join(given)}")
         return Classes(tuple(given))
-    stored = metadata.get("CLASSES")
+    stored = _stored(metadata)
     if isinstance(stored, list | tuple) and len(stored) == count and all(isinstance(name, str) for name in stored):
         return Classes(tuple(stored))
     for classes in known:
         if len(classes.names) == count:
             return classes
     raise UsageError(f"the file does not name its {count} classes; give them with --classes NAME,NAME,...")
+
+
+def _stored(metadata: Mapping[str, object]) -> object:
+    """Return what OpenMMLab's metadata say: in mmdetection 1 and 2, else in the first and in later releases of 3."""
+    if "CLASSES" in metadata:
+        return metadata["CLASSES"]
+    about_data = metadata.get("dataset_meta")
+    return (about_data.get("classes") or about_data.get("CLASSES")) if isinstance(about_data, dict) else None

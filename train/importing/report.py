@@ -23,9 +23,14 @@ class Report:
     initial: tuple[str, ...] = ()  # of a part that only training uses, and of which the file has nothing
 
     @property
+    def strangers(self) -> int:
+        """How many tensors of the network or of the file do not fit."""
+        return sum(len(getattr(self, part)) for part in PARTS)
+
+    @property
     def complete(self) -> bool:
         """Whether the file fills the network and nothing is left over."""
-        return bool(self.loaded) and not (self.missing or self.unexpected or self.misshaped)
+        return bool(self.loaded) and not self.strangers
 
     def describe(self) -> str:
         """Return the counts in one line."""

@@ -14,11 +14,19 @@ from solo_rt.errors import UsageError
 
 CONTAINERS = ("ema", "state_dict", "model")  # under which weights are kept, averaged ones before others
 NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")  # the same module before and since version 2
-METADATA = ("numpy.dtype", *(f"{module}.scalar" for module in NUMPY))  # what OpenMMLab puts beside the weights
+# What OpenMMLab puts beside the weights: numpy's scalars, arrays and, in training checkpoints of mmengine, a log that
+# refers to its own methods.
+METADATA = (
+    *(f"{module}.{function}" for module in NUMPY for function in ("scalar", "_reconstruct")),
+    "numpy.dtype",
+    "numpy.ndarray",
+    "mmengine.logging.history_buffer.HistoryBuffer",
+    "builtins.getattr",
+)
 
 
 class Skipped:
-    """Stands for a value beside the weights that is of no use here, so that what it was is never made."""
+    """Stands for whatever `METADATA` names, so that reading a file makes none of it and calls none of it."""
 
     def __init__(self, *_parts: object) -> None:
         pass
