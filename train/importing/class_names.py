@@ -30,7 +30,7 @@ def class_names(count: int, metadata: Mapping[str, object], given: Sequence[str]
         return tuple(given)
     stored = _stored(metadata)
     if isinstance(stored, list | tuple) and len(stored) == count and all(isinstance(name, str) for name in stored):
-        return tuple(stored)
+        return COCO if [name.replace("_", " ") for name in stored] == list(COCO) else tuple(stored)
     if count == len(COCO):
         return COCO
     raise UsageError(f"the file does not name its {count} classes; give them with --classes NAME,NAME,...")
