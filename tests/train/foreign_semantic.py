@@ -86,3 +86,65 @@ TRAMAC_FAST_SCNN = f"""{TRAMAC_BOTTLENECKS}
     aux.0.0.{{0-1}} = auxlayer.{{0-1}}
     aux.0.2 = auxlayer.4
 """
+
+LEFTTHOMAS_BOTTLENECKS = "".join(
+    f"""
+    deep.{first + i}.block.0.{{0-1}} = global_feature_extractor.{stage}_block.{i}.conv.{{0-1}}
+    deep.{first + i}.block.1.{{0-1}} = global_feature_extractor.{stage}_block.{i}.conv.{{3-4}}
+    deep.{first + i}.block.2.{{0-1}} = global_feature_extractor.{stage}_block.{i}.conv.{{6-7}}"""
+    for first, stage in ((0, "first"), (3, "second"), (6, "third"))
+    for i in range(3)
+)
+LEFTTHOMAS_FAST_SCNN = f"""{LEFTTHOMAS_BOTTLENECKS}
+    shallow.0.0 = learning_to_down_sample.conv.conv
+    shallow.0.1 = learning_to_down_sample.conv.bn
+    shallow.{{1-2}}.0.0 = learning_to_down_sample.dsconv{{1-2}}.0
+    shallow.{{1-2}}.0.1 = learning_to_down_sample.dsconv{{1-2}}.1
+    shallow.{{1-2}}.1.0 = learning_to_down_sample.dsconv{{1-2}}.2
+    shallow.{{1-2}}.1.1 = learning_to_down_sample.dsconv{{1-2}}.3
+    deep.9.branches.{{0-3}}.0 = global_feature_extractor.ppm.stages.{{0-3}}.1.conv
+    deep.9.branches.{{0-3}}.1 = global_feature_extractor.ppm.stages.{{0-3}}.1.bn
+    deep.9.out.0 = global_feature_extractor.ppm.conv.conv
+    deep.9.out.1 = global_feature_extractor.ppm.conv.bn
+    fusion.depthwise.0 = feature_fusion.dwconv.conv
+    fusion.depthwise.1 = feature_fusion.dwconv.bn
+    fusion.deep.0 = feature_fusion.conv_low_res
+    fusion.shallow.0 = feature_fusion.conv_high_res
+    classifier.0.0.{{0-1}} = classifier.dsconv1.{{0-1}}
+    classifier.0.1.{{0-1}} = classifier.dsconv1.{{2-3}}
+    classifier.1.0.{{0-1}} = classifier.dsconv2.{{0-1}}
+    classifier.1.1.{{0-1}} = classifier.dsconv2.{{2-3}}
+    classifier.3 = classifier.conv
+"""
+
+SEGMENTRON_BOTTLENECKS = "".join(
+    f"""
+    deep.{i}.block.{{0-1}}.0 = global_feature_extractor.bottleneck{i // 3 + 1}.{i % 3}.conv.{{0-1}}.conv
+    deep.{i}.block.{{0-1}}.1 = global_feature_extractor.bottleneck{i // 3 + 1}.{i % 3}.conv.{{0-1}}.bn
+    deep.{i}.block.2.{{0-1}} = global_feature_extractor.bottleneck{i // 3 + 1}.{i % 3}.conv.{{2-3}}"""
+    for i in range(9)
+)
+SEGMENTRON_FAST_SCNN = f"""{SEGMENTRON_BOTTLENECKS}
+    shallow.0.0 = learning_to_downsample.conv.conv
+    shallow.0.1 = learning_to_downsample.conv.bn
+    shallow.{{1-2}}.0.0 = learning_to_downsample.dsconv{{1-2}}.block.depthwise
+    shallow.{{1-2}}.0.1 = learning_to_downsample.dsconv{{1-2}}.block.bn_depth
+    shallow.{{1-2}}.1.0 = learning_to_downsample.dsconv{{1-2}}.block.pointwise
+    shallow.{{1-2}}.1.1 = learning_to_downsample.dsconv{{1-2}}.block.bn_point
+    deep.9.branches.{{0-3}}.0 = global_feature_extractor.ppm.convs.{{0-3}}.conv
+    deep.9.branches.{{0-3}}.1 = global_feature_extractor.ppm.convs.{{0-3}}.bn
+    deep.9.out.0 = global_feature_extractor.out.conv
+    deep.9.out.1 = global_feature_extractor.out.bn
+    fusion.depthwise.0 = feature_fusion.dwconv.conv
+    fusion.depthwise.1 = feature_fusion.dwconv.bn
+    fusion.deep.{{0-1}} = feature_fusion.conv_lower_res.{{0-1}}
+    fusion.shallow.{{0-1}} = feature_fusion.conv_higher_res.{{0-1}}
+    classifier.{{0-1}}.0.0 = classifier.dsconv{{1-2}}.block.depthwise
+    classifier.{{0-1}}.0.1 = classifier.dsconv{{1-2}}.block.bn_depth
+    classifier.{{0-1}}.1.0 = classifier.dsconv{{1-2}}.block.pointwise
+    classifier.{{0-1}}.1.1 = classifier.dsconv{{1-2}}.block.bn_point
+    classifier.3 = classifier.conv.1
+    aux.{{0-1}}.0.0 = auxlayer{{1-2}}.0
+    aux.{{0-1}}.0.1 = auxlayer{{1-2}}.1
+    aux.{{0-1}}.2 = auxlayer{{1-2}}.4
+"""

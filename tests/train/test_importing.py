@@ -173,6 +173,11 @@ def test_classes_are_those_given_those_stored_or_those_of_coco(
     torch.save(many, path)
     names = import_weights(path)[0].classes
     assert (len(names), names[0], names[79]) == (80, "person", "toothbrush")
+    old = [name.replace(" ", "_") for name in names]  # as mmdetection 1 wrote them
+    assert "traffic_light" in old
+    for stored, expected in ((old, names), ([*old[1:], "x"], (*old[1:], "x"))):
+        torch.save({"meta": {"CLASSES": stored}, "state_dict": many}, path)
+        assert import_weights(path)[0].classes == tuple(expected)
 
 
 def test_the_full_size_file_has_as_many_tensors_as_the_published_one() -> None:

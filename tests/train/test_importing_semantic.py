@@ -9,6 +9,7 @@ import foreign_semantic as foreign
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from foreign_semantic import State, keep_in_memory, numbered, renamed_modules
 from torch import Tensor, nn
 
@@ -28,6 +29,8 @@ LEGENDS = {19: cityscapes.LEGEND, 21: voc.LEGEND, 150: ade20k.LEGEND}
 # Source, our network, classes it was published for, and the names of its modules there.
 PUBLISHED = [
     ("tramac", "fast-scnn-tramac", 19, foreign.TRAMAC_FAST_SCNN),
+    ("leftthomas", "fast-scnn-leftthomas", 19, foreign.LEFTTHOMAS_FAST_SCNN),
+    ("segmentron", "fast-scnn-segmentron", 19, foreign.SEGMENTRON_FAST_SCNN),
 ]
 every_published = pytest.mark.parametrize(
     ("source", "model", "classes", "table"), PUBLISHED, ids=[f"{row[0]} {row[1]}" for row in PUBLISHED]
@@ -48,6 +51,26 @@ EXCERPTS = {
         "classifier.dsconv2.conv.3.weight": "classifier.1.1.0.weight",
         "classifier.conv.1.weight": "classifier.3.weight",
         "auxlayer.4.bias": "aux.0.2.bias",
+    },
+    ("leftthomas", "fast-scnn-leftthomas"): {
+        "learning_to_down_sample.conv.bn.weight": "shallow.0.1.weight",
+        "learning_to_down_sample.dsconv1.2.weight": "shallow.1.1.0.weight",
+        "global_feature_extractor.second_block.1.conv.3.weight": "deep.4.block.1.0.weight",
+        "global_feature_extractor.third_block.0.conv.7.running_mean": "deep.6.block.2.1.running_mean",
+        "global_feature_extractor.ppm.stages.2.1.conv.weight": "deep.9.branches.2.0.weight",
+        "feature_fusion.conv_low_res.bias": "fusion.deep.0.bias",
+        "classifier.dsconv2.3.weight": "classifier.1.1.1.weight",
+        "classifier.conv.bias": "classifier.3.bias",
+    },
+    ("segmentron", "fast-scnn-segmentron"): {
+        "learning_to_downsample.dsconv2.block.bn_point.weight": "shallow.2.1.1.weight",
+        "global_feature_extractor.bottleneck2.0.conv.1.bn.running_mean": "deep.3.block.1.1.running_mean",
+        "global_feature_extractor.bottleneck3.1.conv.2.weight": "deep.7.block.2.0.weight",
+        "global_feature_extractor.ppm.convs.3.conv.weight": "deep.9.branches.3.0.weight",
+        "global_feature_extractor.out.bn.weight": "deep.9.out.1.weight",
+        "feature_fusion.dwconv.conv.weight": "fusion.depthwise.0.weight",
+        "classifier.dsconv1.block.depthwise.weight": "classifier.0.0.0.weight",
+        "auxlayer2.4.weight": "aux.1.2.weight",
     },
 }
 
@@ -162,6 +185,42 @@ def test_a_classifier_for_training_alone_may_be_absent_as_a_whole(monkeypatch: p
     keep_in_memory(monkeypatch, without(theirs, "auxlayer.4."))
     with pytest.raises(IncompleteWeightsError, match="2 missing"):
         import_weights(FILE)
+
+
+def test_pooled_maps_of_leftthomas_come_before_the_map_itself(tmp_path: Path) -> None:
+    theirs = renamed_modules(trained("fast-scnn-leftthomas", 19).state_dict(), foreign.LEFTTHOMAS_FAST_SCNN)
+    network = restored(theirs, "fast-scnn-leftthomas", 19, tmp_path).eval()
+    x = torch.randn(1, 128, 7, 9, generator=torch.Generator().manual_seed(2))
+    prefix = "global_feature_extractor.ppm"
+
+    def conv(name: str, x: Tensor) -> Tensor:
+        mean, var, weight, bias = (
+            theirs[f"{name}.bn.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        return F.batch_norm(F.conv2d(x, theirs[f"{name}.conv.weight"]), mean, var, weight, bias).relu()
+
+    pooled = [
+        F.interpolate(
+            conv(f"{prefix}.stages.{i}.1", F.adaptive_avg_pool2d(x, bins)),
+            size=(7, 9),
+            mode="bilinear",
+            align_corners=True,
+        )
+        for i, bins in enumerate((1, 2, 3, 6))
+    ]
+    expected = conv(f"{prefix}.conv", torch.cat([*pooled, x], dim=1))
+    with torch.inference_mode():
+        found = network.deep[-1](x)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_counts_that_thop_left_in_a_network_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = renamed_modules(numbered("fast-scnn-leftthomas", 19), foreign.LEFTTHOMAS_FAST_SCNN)
+    counts = {
+        f"{module}total_{what}": torch.zeros(1) for module in ("", "classifier.conv.") for what in ("ops", "params")
+    }
+    keep_in_memory(monkeypatch, theirs | counts)
+    assert import_weights(FILE)[1].complete
 
 
 def test_an_unknown_number_of_classes_needs_names(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,16 +17,18 @@ from solo_rt.train.checkpoint import Checkpoint
 from solo_rt.train.importing.adet import ADET
 from solo_rt.train.importing.base import Imported, Source
 from solo_rt.train.importing.class_names import find_classes
+from solo_rt.train.importing.leftthomas import LEFTTHOMAS
 from solo_rt.train.importing.mmdet import MMDET
 from solo_rt.train.importing.official import OFFICIAL
 from solo_rt.train.importing.report import IncompleteWeightsError, Report
 from solo_rt.train.importing.seed import SEED
+from solo_rt.train.importing.segmentron import SEGMENTRON
 from solo_rt.train.importing.torchvision import TORCHVISION
 from solo_rt.train.importing.tramac import TRAMAC
 from solo_rt.train.importing.weights_file import WeightsFile, read_weights_file
 from solo_rt.train.models import build_model
 
-SOURCES: tuple[Source, ...] = (OFFICIAL, MMDET, ADET, SEED, TRAMAC, TORCHVISION)
+SOURCES: tuple[Source, ...] = (OFFICIAL, MMDET, ADET, SEED, TRAMAC, LEFTTHOMAS, SEGMENTRON, TORCHVISION)
 COUNTER = "num_batches_tracked"  # of batch normalisation; of no use in a trained network, and left out by some
 
 

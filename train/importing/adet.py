@@ -1,27 +1,24 @@
 """AdelaiDet (aim-uofa) on detectron2: SOLOv2 on the original Caffe ResNets.
 
 These have their stride on the first 1x1 convolution of a bottleneck and read BGR, with the mean subtracted and no
-more. The order of the channels is turned to RGB in the first convolution; mean and standard deviation go with the
-weights. `mask_head` is the mask branch here; in mmdetection it is the whole head.
+more. The order of the channels is turned to RGB in the first convolution, the standard deviation goes with the weights.
+`mask_head` is the mask branch here; in mmdetection it is the whole head.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from solo_rt.errors import UsageError
-from solo_rt.train.importing.base import Imported, Source, Triple, has
+from solo_rt.train.importing.base import Imported, Source, has
 from solo_rt.train.importing.instances import translate_instances
 from solo_rt.train.importing.weights_file import WeightsFile
 
 STEM = "backbone.conv1.weight"
-MEAN_BGR = (103.53, 116.28, 123.675)  # defaults of detectron2, 0..255
-STD_BGR = (1.0, 1.0, 1.0)
+STD = (1.0, 1.0, 1.0)  # its mean is that of all others
 _BODY = r"backbone\.bottom_up"
 _TOWERS = {"cate_tower": "cate_convs", "kernel_tower": "kernel_convs"}
 
 RULES = {
-    r"pixel_(mean|std)": "",  # see _triple
     rf"{_BODY}\.stem\.conv1\.weight": STEM,
     rf"{_BODY}\.stem\.conv1\.norm\.(.+)": r"backbone.bn1.\1",
     **{
@@ -54,19 +51,8 @@ def _translate(file: WeightsFile) -> Imported:
     found = translate_instances(file, rules=RULES, stride_on="1x1")
     weights = dict(found.weights)
     if STEM in weights:
-        weights[STEM] = weights[STEM].flip(1)
-    mean, std = _triple(file, "pixel_mean", MEAN_BGR), _triple(file, "pixel_std", STD_BGR)
-    return replace(found, weights=weights, mean=mean, std=std)
-
-
-def _triple(file: WeightsFile, name: str, default: Triple) -> Triple:
-    """Return three numbers of a file, which some versions store as a buffer, in the order RGB."""
-    stored = file.weights.get(name)
-    values = default if stored is None else [round(value, 4) for value in stored.flatten().tolist()]  # float32 there
-    if len(values) != 3:
-        raise UsageError(f"{name}: expected three numbers, got {len(values)}")
-    blue, green, red = values
-    return red, green, blue
+        weights[STEM] = weights[STEM].flip(1)  # from BGR
+    return replace(found, weights=weights, std=STD)
 
 
 ADET = Source(

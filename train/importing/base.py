@@ -29,9 +29,7 @@ class Imported:
     std: Triple = STD
     imgsz: tuple[int, int] | None = None  # height and width of pictures that it was tested on, where that is known
     known: tuple[Classes, ...] = (COCO,)  # what classes are called where there are as many
-    training_only: tuple[
-        str, ...
-    ] = ()  # beginnings of names of parts that a file may lack, and that learn from nothing
+    training_only: tuple[str, ...] = ()  # beginnings of names of parts that only training needs; a file may lack them
 
 
 @dataclass(frozen=True, slots=True)

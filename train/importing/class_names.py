@@ -43,7 +43,7 @@ def find_classes(
         return Classes(tuple(given))
     stored = _stored(metadata)
     if isinstance(stored, list | tuple) and len(stored) == count and all(isinstance(name, str) for name in stored):
-        return Classes(tuple(stored))
+        return COCO if [name.replace("_", " ") for name in stored] == list(COCO.names) else Classes(tuple(stored))
     for classes in known:
         if len(classes.names) == count:
             return classes

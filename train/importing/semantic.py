@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
 from solo_rt.errors import UsageError
 from solo_rt.train.data.samples import MEAN, STD
 from solo_rt.train.data.semantic import Legend, ade20k, cityscapes, voc
-from solo_rt.train.importing.base import Imported, Rules, Triple, layer, module, rename
+from solo_rt.train.importing.base import Imported, Rules, Source, Triple, layer, module, rename
 from solo_rt.train.importing.class_names import Classes
 from solo_rt.train.importing.weights_file import WeightsFile
 
@@ -45,12 +46,16 @@ class Network:
     sizes: Mapping[int, tuple[int, int]] | None = None  # height and width of a test, by number of classes
 
 
-def holds_one_of(networks: tuple[Network, ...], weights: Mapping[str, Tensor]) -> bool:
-    """Return whether `weights` are those of one of `networks`."""
+def semantic_source(name: str, licence: str, networks: tuple[Network, ...]) -> Source:
+    """Return the source of a code base that has `networks`."""
+    return Source(name, licence, partial(_holds, networks), partial(_translate, networks))
+
+
+def _holds(networks: tuple[Network, ...], weights: Mapping[str, Tensor]) -> bool:
     return any(network.marker in weights for network in networks)
 
 
-def translate_semantic(file: WeightsFile, networks: tuple[Network, ...]) -> Imported:
+def _translate(networks: tuple[Network, ...], file: WeightsFile) -> Imported:
     """Return what a file of one of `networks` holds. Raises: UsageError when it is of none."""
     network = next((network for network in networks if network.marker in file.weights), None)
     weights, unexpected = rename(file.weights, network.rules if network else {})
@@ -71,6 +76,15 @@ def translate_semantic(file: WeightsFile, networks: tuple[Network, ...]) -> Impo
         known=(CITYSCAPES, VOC, ADE20K),
         training_only=network.training_only,
     )
+
+
+def separable(theirs: str, ours: str, *, children: tuple[str, str, str, str] = ("0", "1", "3", "4")) -> Rules:
+    """Return the rules about a depthwise and a pointwise convolution and what normalises each, `children` of theirs."""
+    depthwise, norm, pointwise, last = children
+    return {
+        **layer(theirs, f"{ours}.0", conv=depthwise, norm=norm),
+        **layer(theirs, f"{ours}.1", conv=pointwise, norm=last),
+    }
 
 
 def fcn_head(theirs: str, ours: str) -> Rules:
