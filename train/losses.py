@@ -69,13 +69,13 @@ def solo_losses(
     """
     if not is_shared(heads):
         targets = targets.last_writers()
-    logits = torch.cat([x.flatten(2) for x in heads.logits], dim=2).float().transpose(1, 2)  # [B, cells, C]
+    logits = torch.cat([x.flatten(2) for x in heads.logits], dim=2).float().transpose(1, 2)  # a view [B, cells, C]
     owned = targets.owner >= 0
     labels = torch.cat([batch.labels, batch.labels.new_zeros(1)])  # one for -1 to point at
     owner_class = torch.where(owned, labels[targets.owner], -1)
     counts = torch.stack([owned.sum(), owned.new_tensor(len(targets.pair_cell), dtype=torch.int64)]).float()
     positives, pairs = reduce(counts)
-    class_loss = focal_loss(logits.reshape(-1, logits.shape[2]), owner_class) / (positives + 1 / processes)
+    class_loss = focal_loss(logits, owner_class.reshape(logits.shape[:2])) / (positives + 1 / processes)
 
     # Whatever the targets are, every output gets a gradient: some have none here, and processes must agree on that.
     connection = sum((x[:0].sum() for x in raw_tensors(heads)), torch.zeros_like(class_loss))
@@ -88,14 +88,14 @@ def solo_losses(
 
 
 def focal_loss(logits: Tensor, owner_class: Tensor) -> Tensor:
-    """Return the summed sigmoid focal loss of `logits [N, C]`; `owner_class [N]` is the class, -1 for background."""
+    """Return the summed sigmoid focal loss of `logits [..., C]`; `owner_class [...]` is the class, -1: background."""
     p = torch.sigmoid(logits)
-    loss = (1 - ALPHA) * p**GAMMA * F.softplus(logits)  # every entry as negative: -log(1 - p) = softplus(x)
-    rows = torch.nonzero(owner_class >= 0).squeeze(1)
-    columns = owner_class[rows]
-    x, q = logits[rows, columns], p[rows, columns]
+    loss = (p**GAMMA * F.softplus(logits)).sum()  # every entry as negative: -log(1 - p) = softplus(x)
+    owned = torch.nonzero(owner_class >= 0, as_tuple=True)
+    entries = (*owned, owner_class[owned])
+    x, q = logits[entries], p[entries]
     correction = ALPHA * (1 - q) ** GAMMA * F.softplus(-x) - (1 - ALPHA) * q**GAMMA * F.softplus(x)
-    return loss.sum() + correction.sum()
+    return (1 - ALPHA) * loss + correction.sum()
 
 
 def dice_loss(overlap: Tensor, square: Tensor, area: Tensor) -> Tensor:
@@ -113,12 +113,12 @@ def _mask_loss(prediction: Prediction) -> tuple[Tensor, Tensor]:
     ever copied for a pair.
     """
     p, truth, which = prediction
-    column = which[:, None]
+    mine = which[None]
     area = truth.sum(1)[which]
-    overlap = (p @ truth.T).gather(1, column)[:, 0]
-    square = torch.bmm(p[:, None], p[:, :, None])[:, 0, 0]
+    overlap = (truth @ p.T).gather(0, mine)[0]
+    square = torch.linalg.vector_norm(p, dim=1).square()  # without a copy of p, forth or back
     with torch.no_grad():
-        found = (p > 0.5).to(p.dtype)
-        common = (found @ truth.T).gather(1, column)[:, 0]
+        found = torch.gt(p, 0.5, out=torch.empty_like(p))  # as numbers, in one pass
+        common = (truth @ found.T).gather(0, mine)[0]
         iou = common / (found.sum(1) + area - common).clamp(min=1)
     return dice_loss(overlap, square, area), iou

@@ -60,7 +60,7 @@ def predict(heads: Heads, batch: Batch, targets: Targets) -> Iterator[Prediction
             heads.features, chosen.split(counts), which.split(counts), truths, strict=True
         ):
             if len(mine):
-                yield Prediction(torch.sigmoid(kernel @ features.float().flatten(1)), truth, mine)
+                yield Prediction((kernel @ features.float().flatten(1)).sigmoid_(), truth, mine)
         return
 
     starts = torch.cumsum(torch.tensor([0, *sizes], device=cell.device), 0)

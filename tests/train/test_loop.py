@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import math
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
 import torch
 
-from solo_rt.errors import SinkError, SoloRTError, UsageError
+from solo_rt.errors import DatasetError, SinkError, SoloRTError, UsageError
 from solo_rt.train import loop
 from solo_rt.train.checkpoint import Checkpoint, load_checkpoint
+from solo_rt.train.data.batches import Part, load_parts
+from solo_rt.train.data.world_files import write_coco
+from solo_rt.train.distributed import Job
 from solo_rt.train.loop import Outcome, Progress, train
 from solo_rt.train.recipes import Phase, Recipe
 from solo_rt.train.settings import Settings
@@ -106,17 +113,28 @@ def test_a_stop_finishes_the_step_and_leaves_a_checkpoint(tmp_path: Path) -> Non
     assert load_checkpoint(outcome.checkpoint).step == 3
 
 
-def test_held_out_pictures_are_measured_at_checkpoints_and_the_best_is_kept(tmp_path: Path) -> None:
-    recipe = tiny(4, model="fast-scnn")
+@pytest.mark.parametrize(("model", "metric"), [("fast-scnn", "val_mIoU"), ("solov2-nano", "val_AP")])
+def test_held_out_pictures_are_measured_at_checkpoints_and_the_best_is_kept(
+    tmp_path: Path, model: str, metric: str
+) -> None:
+    recipe = tiny(4, model=model)
     outcome = train(recipe, tmp_path / "run", settings(val=2, save_every=3, log_every=100))
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [3, 4]
-    values = [line["val_mIoU"] for line in lines]
+    values = [line[metric] for line in lines]
     best = load_checkpoint(tmp_path / "run" / "best.pt")
     assert best.step == lines[values.index(max(values))]["step"]
     assert load_checkpoint(outcome.checkpoint).training["best"] == max(values)
-    with pytest.raises(UsageError, match="--val: a solov2-nano is measured with solo-rt eval"):
-        train(tiny(1), tmp_path / "other", settings(val=2))
+
+
+def test_held_out_pictures_that_are_missing_are_missed_at_once(tmp_path: Path) -> None:
+    data = write_coco(tmp_path / "data", images=2, size=(36, 64)).parent
+    (data / "annotations").mkdir()
+    (data / "instances.json").rename(data / "annotations" / "instances_train2017.json")
+    (data / "images").rename(data / "train2017")
+    with pytest.raises(DatasetError, match=r"expected .*instances_val2017\.json"):
+        train(tiny(1), tmp_path / "run", settings(data=f"coco:{data}", val=2))
+    assert not (tmp_path / "run").exists()
 
 
 def test_existing_runs_are_not_overwritten(tmp_path: Path) -> None:
@@ -149,6 +167,44 @@ def test_a_diverging_run_stops_with_its_losses_and_pictures(tmp_path: Path) -> N
         train(tiny(30, lr=1e18), tmp_path / "run", settings(save_every=1))
     last = load_checkpoint(tmp_path / "run" / "last.pt")
     assert all(torch.isfinite(value).all() for value in last.weights.values())
+
+
+def diverging(model: torch.nn.Module, outputs: Any, batch: Any, job: Job) -> dict[str, torch.Tensor]:
+    """A loss of 0 whose gradient is not a number."""
+    return {"total": (outputs.features * 0).sum().sqrt()}
+
+
+def begin_state(job: Job) -> tuple[TrainingState, Iterator[Part]]:
+    task = make_task(tiny(2), "world:", imgsz=(32, 64))
+    state = TrainingState(tiny(2), task, settings(), job)
+    state.begin()
+    return state, load_parts(task.data, steps=range(2), batch=2, shuffled=False)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_change() -> None:
+    with loop.join_job("cpu") as job:
+        state, parts = begin_state(job)
+        before = copy.deepcopy(state.model.state_dict())
+        expected = r"finite but not its gradient at step 1: total 0, gradient_norm nan; pictures: .*\(0\), .*--amp off"
+        with pytest.raises(SoloRTError, match=expected):
+            state.advance(parts, diverging)
+        assert state.step == 0
+        learnt = dict(state.model.named_parameters())
+        assert all(torch.equal(before[name], value) for name, value in learnt.items())
+        assert all(torch.isfinite(value).all() for value in state.snapshot().weights.values())
+
+
+def test_a_gradient_that_overflows_when_scaled_skips_the_step() -> None:
+    """As with --amp fp16, whose scaler looks for a factor that fits."""
+    with loop.join_job("cpu") as job:
+        state, parts = begin_state(job)
+        state.scaler = torch.amp.GradScaler("cpu")
+        scale = state.scaler.get_scale()
+        before = copy.deepcopy(dict(state.model.named_parameters()))
+        values, _ = state.advance(parts, diverging)
+        assert math.isnan(values["gradient_norm"])
+        assert state.scaler.get_scale() == scale / 2
+        assert all(torch.equal(before[name], value) for name, value in state.model.named_parameters())
 
 
 def test_a_full_disk_ends_only_a_run_that_would_lose_its_last_checkpoint(
