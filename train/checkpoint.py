@@ -39,6 +39,7 @@ class Checkpoint:
     unpainted: tuple[int, ...] = ()  # classes that are left out of pictures, such as a background
     mean: tuple[float, float, float] = MEAN  # how pictures were normalised, RGB, 0..255
     std: tuple[float, float, float] = STD
+    imgsz: tuple[int, int] | None = None  # height, width of the input that suits the weights; None: the network's own
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:

@@ -18,6 +18,7 @@ from solo_rt.train.checkpoint import Checkpoint
 from solo_rt.train.data.batches import Part
 from solo_rt.train.distributed import Job
 from solo_rt.train.models import build_model
+from solo_rt.train.models.semantic import SemanticNetwork
 from solo_rt.train.optimiser import learning_rate, make_optimiser, set_rate
 from solo_rt.train.recipes import Recipe
 from solo_rt.train.settings import Settings
@@ -89,7 +90,7 @@ class TrainingState:
         """Take one optimiser step on a batch; return what to log and whether `stop()` of any process asks to end here.
 
         Of `parts`, on the device, as many are taken as the settings say. The values are means over parts and processes.
-        Raises: SoloRTError when a loss is not finite.
+        Raises: SoloRTError, leaving the weights as they were, when a loss or the gradient is not finite.
         """
         settings, job = self.settings, self.job
         seed_step(settings.seed, self.step, job.rank)
@@ -123,17 +124,17 @@ class TrainingState:
                 break  # before more data is asked for
         self.scaler.unscale_(self.optimiser)
         norm = nn.utils.clip_grad_norm_(self.trainable, self.recipe.clip or math.inf)
+        sums |= {"gradient_norm": norm, "stop": norm.new_tensor(float(stop()))}
+        own = torch.stack([value.float() for value in sums.values()])
+        # The only time a step waits for the GPU; before the weights change, so that they stay finite.
+        values = dict(zip(sums, job.mean(own).tolist(), strict=True))
+        stopping = values.pop("stop") > 0
+        self._require_finite(values, dict(zip(sums, own.tolist(), strict=True)), seen, names)
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.step += 1
         self._follow()
         lap("step")
-        sums |= {"gradient_norm": norm, "stop": norm.new_tensor(float(stop()))}
-        own = torch.stack([value.float() for value in sums.values()])
-        values = dict(zip(sums, job.mean(own).tolist(), strict=True))  # the only time a step waits for the GPU
-        stopping = values.pop("stop") > 0
-        if not math.isfinite(values["total"]):
-            raise SoloRTError(self._explain(dict(zip(sums, own.tolist(), strict=True)), seen, names))
         return {**values, "lr": rate}, stopping
 
     def averaged(self) -> nn.Module:
@@ -153,14 +154,23 @@ class TrainingState:
         for key in self._live.keys() - set(floats):
             self.average[key].copy_(self._live[key])
 
-    def _explain(self, own: dict[str, float], seen: list[int], names: Names) -> str:
-        """Return what a user needs to find out why a loss is not finite."""
-        text = f"loss is no longer finite at step {self.step}"
-        if self.job.size > 1 and math.isfinite(own["total"]):
-            return f"{text} in another process"
+    def _require_finite(self, values: dict[str, float], own: dict[str, float], seen: list[int], names: Names) -> None:
+        """Raise SoloRTError, with what a user needs to find out why, if `values`, over all processes, are not finite.
+
+        `own` are those of this process. A gradient may overflow where the loss is scaled: then the step is skipped.
+        """
+        step = self.step + 1
+        if not math.isfinite(values["total"]):
+            text, remedy = f"loss is no longer finite at step {step}", "lower --lr"
+            if self.job.size > 1 and math.isfinite(own["total"]):
+                raise SoloRTError(f"{text} in another process")
+        elif not math.isfinite(values["gradient_norm"]) and not self.scaler.is_enabled():
+            text, remedy = f"the loss is finite but not its gradient at step {step}", "lower --lr, try --amp off"
+        else:
+            return
         pictures = ", ".join(f"{names(index)} ({index})" for index in seen)
         parts = ", ".join(f"{name} {value:.4g}" for name, value in own.items() if name != "stop")
-        return f"{text}: {parts}; pictures: {pictures}; lower --lr or look at these pictures"
+        raise SoloRTError(f"{text}: {parts}; pictures: {pictures}; {remedy} or look at these pictures")
 
     def snapshot(self) -> Checkpoint:
         """Return everything needed to export or to go on."""
@@ -181,6 +191,8 @@ class TrainingState:
             },
             palette=self.palette,
             unpainted=self.unpainted,
+            # Semantic networks learn from crops, whose size says nothing about that of a whole picture.
+            imgsz=None if isinstance(self.model, SemanticNetwork) else self.recipe.phases[-1].imgsz,
             provenance={
                 "recipe": json.dumps(asdict(self.recipe)),
                 "command": self.settings.command,

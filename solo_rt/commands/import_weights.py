@@ -10,7 +10,8 @@ from solo_rt.cli_options import as_json, print_json, verbose
 from solo_rt.commands.extras import require_torch
 from solo_rt.errors import UsageError
 
-SOURCES = ("official", "mmdet", "adet", "seed", "torchvision")  # of train.importing, which --help does not load
+# Those of train.importing, which --help does not load.
+SOURCES = ("official", "mmdet", "adet", "seed", "tramac", "torchvision")
 
 
 @click.command(name="import-weights")
@@ -24,7 +25,9 @@ SOURCES = ("official", "mmdet", "adet", "seed", "torchvision")  # of train.impor
     show_default=True,
     help="The code base that made the file.",
 )
-@click.option("--classes", metavar="NAME,...", help="Names of the classes.  [default: those in the file, or of COCO]")
+@click.option(
+    "--classes", metavar="NAME,...", help="Names of the classes.  [default: those in the file, or by their number]"
+)
 @as_json
 @verbose
 def import_weights(file: Path, output: Path, source: str, classes: str | None, as_json: bool) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -146,6 +147,20 @@ def test_pictures_without_objects_stay_unless_told_otherwise(folder):
     (folder / "instances.json").write_text(json.dumps(record | {"annotations": []}))
     with pytest.raises(DatasetError, match="expected pictures with objects, all 4 have none"):
         open_instance_training(f"coco:{folder}", imgsz=(64, 96), keep_empty=False)
+
+
+def test_slivers_are_no_pictures_where_pictures_are_chosen(folder):
+    data = open_instance_training(f"coco:{folder}", imgsz=(64, 96)).data
+    how = Augmentation(usual_scales((64, 96)))
+
+    def kept(side: int) -> list[str]:
+        narrow = replace(data, read=lambda i: ((side, 60), data.read(i)[1]))
+        chosen = InstanceTrainingSet(narrow, how, imgsz=(64, 96), keep_empty=False)
+        return [chosen.name(i) for i in range(len(chosen))]
+
+    assert kept(32) == ["1.png", "4.png"]
+    with pytest.raises(DatasetError, match="all 4 have none"):
+        kept(31)
 
 
 def test_scales_of_a_recipe_give_sizes_and_batches_of_their_own(folder):

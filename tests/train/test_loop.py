@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import math
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -14,6 +18,8 @@ import torch
 from solo_rt.errors import SinkError, SoloRTError, UsageError
 from solo_rt.train import loop
 from solo_rt.train.checkpoint import Checkpoint, load_checkpoint
+from solo_rt.train.data.batches import Part, load_parts
+from solo_rt.train.distributed import Job
 from solo_rt.train.loop import Outcome, Progress, train
 from solo_rt.train.recipes import Phase, Recipe
 from solo_rt.train.settings import Settings
@@ -149,6 +155,44 @@ def test_a_diverging_run_stops_with_its_losses_and_pictures(tmp_path: Path) -> N
         train(tiny(30, lr=1e18), tmp_path / "run", settings(save_every=1))
     last = load_checkpoint(tmp_path / "run" / "last.pt")
     assert all(torch.isfinite(value).all() for value in last.weights.values())
+
+
+def diverging(model: torch.nn.Module, outputs: Any, batch: Any, job: Job) -> dict[str, torch.Tensor]:
+    """A loss of 0 whose gradient is not a number."""
+    return {"total": (outputs.features * 0).sum().sqrt()}
+
+
+def begin_state(job: Job) -> tuple[TrainingState, Iterator[Part]]:
+    task = make_task(tiny(2), "world:", imgsz=(32, 64))
+    state = TrainingState(tiny(2), task, settings(), job)
+    state.begin()
+    return state, load_parts(task.data, steps=range(2), batch=2, shuffled=False)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_change() -> None:
+    with loop.join_job("cpu") as job:
+        state, parts = begin_state(job)
+        before = copy.deepcopy(state.model.state_dict())
+        expected = r"finite but not its gradient at step 1: total 0, gradient_norm nan; pictures: .*\(0\), .*--amp off"
+        with pytest.raises(SoloRTError, match=expected):
+            state.advance(parts, diverging)
+        assert state.step == 0
+        learnt = dict(state.model.named_parameters())
+        assert all(torch.equal(before[name], value) for name, value in learnt.items())
+        assert all(torch.isfinite(value).all() for value in state.snapshot().weights.values())
+
+
+def test_a_gradient_that_overflows_when_scaled_skips_the_step() -> None:
+    """As with --amp fp16, whose scaler looks for a factor that fits."""
+    with loop.join_job("cpu") as job:
+        state, parts = begin_state(job)
+        state.scaler = torch.amp.GradScaler("cpu")
+        scale = state.scaler.get_scale()
+        before = copy.deepcopy(dict(state.model.named_parameters()))
+        values, _ = state.advance(parts, diverging)
+        assert math.isnan(values["gradient_norm"])
+        assert state.scaler.get_scale() == scale / 2
+        assert all(torch.equal(before[name], value) for name, value in state.model.named_parameters())
 
 
 def test_a_full_disk_ends_only_a_run_that_would_lose_its_last_checkpoint(

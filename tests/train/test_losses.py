@@ -15,8 +15,9 @@ from torch import Tensor
 
 from solo_rt.train.data.samples import Batch, collate
 from solo_rt.train.data.world_dataset import WorldDataset
-from solo_rt.train.losses import Losses, dice_loss, focal_loss, instance_losses
+from solo_rt.train.losses import Losses, dice_loss, focal_loss, instance_losses, solo_losses
 from solo_rt.train.models.solo import AxisHeads, CellHeads
+from solo_rt.train.models.solov2 import KernelHeads
 from solo_rt.train.predictions import Heads, raw_tensors
 from solo_rt.train.targets import assign
 
@@ -159,6 +160,66 @@ def test_a_batch_without_objects_has_a_zero_mask_loss_and_a_gradient(kind: str) 
     assert torch.isfinite(losses.total)
     assert all(t.grad is not None and not t.grad.any() for t in raw_tensors(outputs))
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_objects_of_no_level_are_as_good_as_none(kind: str) -> None:
+    batch = make_batch()
+    side = 2 * max(high for _, high in CONFIGS[kind].scale_ranges)
+    too_large = replace(batch, boxes=torch.tensor([[0, 0, side, side]] * len(batch.boxes)))
+    model, _, losses = losses_of(kind, too_large)
+    losses.total.backward()
+    assert losses.dice == losses.mean_iou == 0
+    assert torch.isfinite(losses.total)
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def undecided_heads(kind: str) -> tuple[Heads, float]:
+    """Return outputs of 0 for a picture of 64x128 and grids of 4 and 2, and the probability that every mask has."""
+    logits = [torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 2, 2)]
+    if kind == "solov2":
+        return KernelHeads(logits, [torch.zeros(1, 3, s, s) for s in (4, 2)], torch.ones(1, 3, 16, 32)), 0.5
+    if kind == "solo":
+        features = [torch.zeros(1, 3, 8, 16), torch.zeros(1, 3, 4, 8)]  # half as large as the masks
+        return CellHeads(logits, features, [torch.zeros(s * s, 4) for s in (4, 2)]), 0.5
+    maps = [torch.zeros(1, 4, 16, 32), torch.zeros(1, 2, 8, 16)]
+    return AxisHeads(logits, maps, maps), 0.25
+
+
+@pytest.mark.parametrize("kind", ["solov2", "solo", "decoupled-solo"])
+def test_losses_that_can_be_worked_out_by_hand(kind: str) -> None:
+    """Two small objects share a cell of the first level, a large one has a cell of the second to itself."""
+    areas = {4: (4, 9, 49), 8: (1, 2, 16), 16: (0, 1, 4)}  # of the mask targets of the three, by stride
+    masks = {}
+    for stride, counts in areas.items():
+        flat = torch.zeros(3, 64 // stride * (128 // stride), dtype=torch.uint8)
+        for row, count in zip(flat, counts, strict=True):
+            row[:count] = 1
+        masks[stride] = flat.reshape(3, 64 // stride, 128 // stride)
+    centres, half = torch.tensor([[48.1, 24.1], [48.1, 24.1], [40.1, 20.1]]), torch.tensor([[4.0], [6.0], [15.0]])
+    batch = Batch(
+        images=torch.zeros(1, 3, 64, 128),
+        masks=masks[4],
+        masks_8=masks[8],
+        masks_16=masks[16],
+        labels=torch.tensor([0, 1, 0]),
+        boxes=torch.cat([centres - half, centres + half], dim=1),
+        centres=centres,
+        image_index=torch.zeros(3, dtype=torch.int64),
+    )
+    heads, p = undecided_heads(kind)
+    losses = solo_losses(heads, batch, assign(batch, grids=(4, 2), scale_ranges=((1, 16), (20, 64))))
+
+    def dice(area: int, stride: int) -> float:
+        pixels = 64 * 128 / stride**2
+        return 1 - 2 * p * area / (p * p * pixels + 0.001 + area + 0.001)
+
+    # SOLOv2: the shared kernel learns both masks, all are at 1/4. Else: the later one only, the second level at 1/8.
+    expected = [dice(4, 4), dice(9, 4), dice(49, 4)] if kind == "solov2" else [dice(9, 4), dice(16, 8)]
+    assert float(losses.dice) == pytest.approx(3 * sum(expected) / len(expected), rel=1e-5)
+    # Two positive cells of 20, two classes: every probability is a half.
+    focal = math.log(2) / 4 * (2 * 0.25 + 38 * 0.75)
+    assert float(losses.focal) == pytest.approx(focal / (2 + 1), rel=1e-5)
 
 
 def test_the_mask_loss_is_zero_without_objects_even_where_the_network_has_overflown() -> None:

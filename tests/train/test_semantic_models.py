@@ -72,6 +72,10 @@ SIZES = {
     "encnet-r101": Size(150, 52_557_622, 191.10),
     "encnet-r50s": Size(150, 33_689_270, 129.13),
     "encnet-r101s": Size(150, 52_681_398, 197.32),
+    "danet-r50": Size(19, 47_443_157, 183.10),
+    "danet-r101": Size(19, 66_435_285, 251.29),
+    "danet-r50s": Size(19, 47_566_933, 189.32),
+    "danet-r101s": Size(19, 66_559_061, 257.51),
     "cgnet": Size(19, 496_325, 2.972),
     "cgnet-official": Size(19, 496_306, 2.972),  # without biases in the classifier
     "espnetv2": Size(19, 340_250, 0.736),  # Tramac's 2.16 M has a stage at 1/32 that gives nothing to the output
@@ -94,6 +98,10 @@ SIZES = {
     "ocnet-asp-r101": Size(19, 83_544_147, 302.36),
     "ocnet-asp-r50s": Size(19, 64_675_795, 240.40),
     "ocnet-asp-r101s": Size(19, 83_667_923, 308.59),
+    "dunet-r50": Size(21, 29_456_641, 109.01),
+    "dunet-r101": Size(21, 48_448_769, 177.19),
+    "dunet-r50s": Size(21, 29_580_417, 115.23),  # Tramac's has no temperature, one parameter
+    "dunet-r101s": Size(21, 48_572_545, 183.42),
 }
 
 FORBIDDEN = {"MaxUnpool", "NonZero", "Loop", "If", "GatherND", "ScatterND", "ScatterElements"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -123,6 +124,27 @@ def test_a_mask_too_small_for_its_target_is_assigned_all_the_same() -> None:
 
 def test_large_objects_take_at_most_nine_cells_and_borders_clip() -> None:
     wide = assign(make_batch([(0, 64.1, 32.1, 128, 128)]), grids=(16,), scale_ranges=((1, 512),))
-    assert len(wide.pair_cell) == 9
+    assert sorted(wide.pair_cell.tolist()) == [16 * row + column for row in (7, 8, 9) for column in (7, 8, 9)]
     corner = assign(make_batch([(0, 0.4, 0.4, 128, 128)]), grids=(16,), scale_ranges=((1, 512),))
     assert sorted(corner.pair_cell.tolist()) == [0, 1, 16, 17]
+
+
+def test_a_tenth_of_the_box_in_either_direction_is_reached() -> None:
+    # Cells 16 pixels wide and 8 high; the centre is 1.1 pixels right of a border and 2.1 below one.
+    def cells(width: float, height: float) -> list[int]:
+        batch = make_batch([(0, 65.1, 34.1, width, height)])
+        return sorted(assign(batch, grids=(8,), scale_ranges=((1, 512),)).pair_cell.tolist())
+
+    assert cells(10, 20) == [4 * 8 + 4]
+    assert cells(12, 12) == [4 * 8 + 3, 4 * 8 + 4]  # 1.2 to the left
+    assert cells(10, 22) == [3 * 8 + 4, 4 * 8 + 4]  # 2.2 upwards
+    assert cells(12, 22) == [3 * 8 + 3, 3 * 8 + 4, 4 * 8 + 3, 4 * 8 + 4]
+
+
+def test_the_grid_spans_the_padded_batch() -> None:
+    batch = make_batch([(0, 70.1, 40.1, 10, 10)])
+    rows = []
+    for height in (64, 128):
+        padded = replace(batch, images=torch.zeros(2, 3, height, 128))
+        rows.append(int(assign(padded, grids=(4,), scale_ranges=((1, 512),)).pair_cell) // 4)
+    assert rows == [2, 1]

@@ -35,9 +35,9 @@ def export(
 ) -> dict[str, float]:
     """Write the model of `checkpoint` to `out` and return the relative error of each output against PyTorch.
 
-    `imgsz` is the height and width of the network input, by default those of the variant. `output_kind` is what a
-    semantic network gives, labels unless given; coarse logits are judged by the labels that the run time makes of them.
-    Labels that differ from PyTorch's count where they are not a near tie.
+    `imgsz` is the height and width of the network input, by default what the checkpoint was trained at, or those of the
+    network. `output_kind` is what a semantic network gives, labels unless given; coarse logits are judged by the labels
+    that the run time makes of them. Labels that differ from PyTorch's count where they are not a near tie.
     Raises: UsageError for an impossible size, output or checkpoint; ExportError, leaving no file, when ONNX Runtime
     does not reproduce PyTorch to 1e-4.
     """
@@ -68,7 +68,7 @@ def static_graph(
     output_kind: OutputKind | None = None,
 ) -> StaticGraph:
     """Return the network of a checkpoint as a graph for one input size. Raises: UsageError, SpecError."""
-    graph = _graph(source, imgsz=imgsz, batch=batch, output_kind=output_kind)
+    graph = _graph(source, imgsz=imgsz or source.imgsz, batch=batch, output_kind=output_kind)
     normalised = replace(graph.spec.input, mean=source.mean, std=source.std)
     return replace(graph, spec=replace(graph.spec, input=normalised))
 

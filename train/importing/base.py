@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from solo_rt.train.data.samples import MEAN, STD
+from solo_rt.train.importing.class_names import COCO, Classes
 from solo_rt.train.importing.weights_file import WeightsFile
 
 Triple = tuple[float, float, float]
@@ -26,6 +27,11 @@ class Imported:
     unexpected: tuple[str, ...] = ()  # tensors of the file, in its names, that have none here
     mean: Triple = MEAN  # of the pictures it was trained on, RGB, 0..255
     std: Triple = STD
+    imgsz: tuple[int, int] | None = None  # height and width of pictures that it was tested on, where that is known
+    known: tuple[Classes, ...] = (COCO,)  # what classes are called where there are as many
+    training_only: tuple[
+        str, ...
+    ] = ()  # beginnings of names of parts that a file may lack, and that learn from nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +63,13 @@ def rename(weights: Mapping[str, Tensor], rules: Rules) -> tuple[dict[str, Tenso
         elif found:
             renamed[found] = tensor
     return renamed, tuple(unexpected)
+
+
+def module(theirs: str, ours: str) -> Rules:
+    """Return the rule about the tensors of one module; `theirs` is a regular expression in which dots are dots."""
+    return {theirs.replace(".", r"\.") + r"\.(?P<tensor>\w+)": ours + r".\g<tensor>"}
+
+
+def layer(theirs: str, ours: str, *, conv: str = "0", norm: str = "1") -> Rules:
+    """Return the rules about a convolution and the normalisation behind it, which are children 0 and 1 of `ours`."""
+    return {**module(f"{theirs}.{conv}", f"{ours}.0"), **module(f"{theirs}.{norm}", f"{ours}.1")}

@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+from solo_rt.decoders import Rgb
 from solo_rt.errors import UsageError
+
+
+class Classes(NamedTuple):
+    """Names of classes in the order of channels, and how they are painted, where that is known."""
+
+    names: tuple[str, ...]
+    palette: tuple[Rgb, ...] = ()
+    unpainted: tuple[int, ...] = ()
+
 
 # In the order of their category ids, which is the order of the channels in every code base.
 _COCO = (
@@ -16,23 +27,26 @@ _COCO = (
     "mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, book, clock, vase, scissors, "
     "teddy bear, hair drier, toothbrush"
 )
-COCO = tuple(_COCO.split(", "))
+COCO = Classes(tuple(_COCO.split(", ")))
 
 
-def class_names(count: int, metadata: Mapping[str, object], given: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the names of `count` classes: those given, those in a file's metadata, or of COCO where there are 80.
+def find_classes(
+    count: int, metadata: Mapping[str, object], given: Sequence[str] | None, known: tuple[Classes, ...]
+) -> Classes:
+    """Return what `count` classes are called: as given, as a file's metadata say, or the first as many that are known.
 
     Raises: UsageError when other names are given than there are classes, or none and the file says nothing.
     """
     if given is not None:
         if len(given) != count or len(set(given)) != count:
             raise UsageError(f"--classes: expected {count} distinct names, got {len(given)}: {', '.join(given)}")
-        return tuple(given)
+        return Classes(tuple(given))
     stored = _stored(metadata)
     if isinstance(stored, list | tuple) and len(stored) == count and all(isinstance(name, str) for name in stored):
-        return COCO if [name.replace("_", " ") for name in stored] == list(COCO) else tuple(stored)
-    if count == len(COCO):
-        return COCO
+        return COCO if [name.replace("_", " ") for name in stored] == list(COCO.names) else Classes(tuple(stored))
+    for classes in known:
+        if len(classes.names) == count:
+            return classes
     raise UsageError(f"the file does not name its {count} classes; give them with --classes NAME,NAME,...")
 
 

@@ -20,6 +20,7 @@ class Report:
     missing: tuple[str, ...]  # of the network, not in the file
     unexpected: tuple[str, ...]  # in the file, not of the network
     misshaped: tuple[str, ...]  # with the shapes expected and found
+    initial: tuple[str, ...] = ()  # of a part that only training uses, and of which the file has nothing
 
     @property
     def strangers(self) -> int:
@@ -34,6 +35,8 @@ class Report:
     def describe(self) -> str:
         """Return the counts in one line."""
         counts = [f"{len(getattr(self, part))} {part}" for part in PARTS if getattr(self, part)]
+        if self.initial:
+            counts.append(f"{len(self.initial)} for training only as they are initially")
         return ", ".join([f"{len(self.loaded)} tensors of {self.model} loaded", *counts])
 
     def listing(self) -> str:

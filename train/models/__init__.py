@@ -10,9 +10,11 @@ from solo_rt.errors import UsageError
 from solo_rt.train.models import (
     bisenet,
     cgnet,
+    danet,
     deeplabv3,
     deeplabv3_plus,
     denseaspp,
+    dunet,
     encnet,
     enet,
     espnetv2,
@@ -41,10 +43,12 @@ BUILDERS: dict[str, Builder] = {
     **bisenet.BUILDERS,
     **denseaspp.BUILDERS,
     **encnet.BUILDERS,
+    **danet.BUILDERS,
     **cgnet.BUILDERS,
     **espnetv2.BUILDERS,
     **lednet.BUILDERS,
     **ocnet.BUILDERS,
+    **dunet.BUILDERS,
 }
 
 
