@@ -59,6 +59,7 @@ setup(
         "solo_rt.train.data.instances",
         "solo_rt.train.data.semantic",
         "solo_rt.train.export",
+        "solo_rt.train.importing",
         "solo_rt.train.models",
     ],
     package_dir={"solo_rt.train": "train", "solo_rt.engines": "engines"},

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
 class Closed(Exception):
-    """The channel takes no more items, or has none left to give. Ends a stage; never leaves the pipeline."""
+    """The channel takes no more items, or has none left to give. Ends a stage; never leaves the pipeline.
+
+    `reason` is the failure that ended it, None if nothing failed.
+    """
+
+    def __init__(self, reason: BaseException | None = None) -> None:
+        super().__init__()
+        self.reason = reason
 
 
 class Channel(Generic[T]):
-    """A bounded first-in, first-out queue for one producer and one consumer that either side can close.
+    """A bounded first-in, first-out queue that either side can close.
 
-    A full channel makes its producer wait (`freshest=False`, no item is ever lost) or drops its oldest item
-    (`freshest=True`, the consumer always gets the newest there is). One lock guards all state.
+    Several producers may work at once: each reserves a place before it starts and fills it when it is done, and items
+    come out in the order of their places. A full channel makes its producers wait (`freshest=False`, no item is ever
+    lost) or drops its oldest item (`freshest=True`, the consumer always gets the newest there is). One consumer at a
+    time. One lock guards all state.
     """
 
     def __init__(self, depth: int, *, freshest: bool = False) -> None:
@@ -25,57 +33,82 @@ class Channel(Generic[T]):
             raise ValueError(f"channel depth must be at least 1, got {depth}")
         self._depth = depth
         self._freshest = freshest
-        self._items: deque[T] = deque()
-        self._closed = False
+        self._items: dict[int, T] = {}  # by place
+        self._first = 0  # place of the next item to come out
+        self._next = 0  # place to be reserved next
+        self._end: int | None = None  # once closed, no item comes out from this place on
+        self._reason: BaseException | None = None
         lock = threading.Lock()
-        self._not_empty = threading.Condition(lock)
+        self._ready = threading.Condition(lock)
         self._not_full = threading.Condition(lock)
+
+    def reserve(self) -> int:
+        """Wait for room and return the number of the place to fill, counted from 0. Raises: Closed."""
+        with self._not_full:
+            self._not_full.wait_for(lambda: self._end is not None or self._next - self._first < self._depth)
+            if self._end is not None:
+                raise Closed(self._reason)
+            self._next += 1
+            return self._next - 1
+
+    def fill(self, place: int, item: T) -> None:
+        """Put an item into a reserved place, without waiting; it is lost if the channel was closed before that place.
+
+        Every place must be filled, or closed at: the consumer waits for it.
+        """
+        with self._ready:
+            if self._end is None or place < self._end:
+                self._items[place] = item
+                self._ready.notify()
 
     def put(self, item: T) -> int:
         """Append an item and return how many older ones were dropped for it. Raises: Closed."""
-        with self._not_full:
-            if not self._freshest:
-                self._not_full.wait_for(self._has_room_or_closed)
-            if self._closed:
-                raise Closed
+        if not self._freshest:
+            self.fill(self.reserve(), item)
+            return 0
+        with self._ready:
+            if self._end is not None:
+                raise Closed(self._reason)
             dropped = 0
-            while len(self._items) >= self._depth:
-                self._items.popleft()
+            while self._next - self._first >= self._depth:
+                del self._items[self._first]
+                self._first += 1
                 dropped += 1
-            self._items.append(item)
-            self._not_empty.notify()
+            self._items[self._next] = item
+            self._next += 1
+            self._ready.notify()
             return dropped
-
-    def wait_for_room(self) -> None:
-        """Return once an item can be put without waiting. Raises: Closed."""
-        with self._not_full:
-            self._not_full.wait_for(self._has_room_or_closed)
-            if self._closed:
-                raise Closed
 
     def get(self, timeout: float | None = None) -> T:
         """Return the oldest item. Raises: TimeoutError after `timeout` seconds; Closed when closed and empty."""
-        with self._not_empty:
-            if not self._not_empty.wait_for(lambda: self._items or self._closed, timeout):
+        with self._ready:
+            if not self._ready.wait_for(lambda: self._first in self._items or self._first == self._end, timeout):
                 raise TimeoutError
-            if not self._items:
-                raise Closed
-            item = self._items.popleft()
+            if self._first == self._end:
+                raise Closed(self._reason)
+            item = self._items.pop(self._first)
+            self._first += 1
             self._not_full.notify()
             return item
 
-    def close(self) -> None:
-        """Take no more items; the consumer still gets those already inside."""
-        with self._not_empty:
-            self._closed = True
-            self._not_empty.notify_all()
+    def close(self, *, at: int | None = None, reason: BaseException | None = None) -> None:
+        """Take no more items; the consumer still gets those before place `at`, by default all there are.
+
+        The lowest place counts if it is called again, and its reason.
+        """
+        with self._ready:
+            at = self._next if at is None else at
+            if self._end is None or at < self._end:
+                self._end, self._reason = at, reason
+                for place in [place for place in self._items if place >= at]:
+                    del self._items[place]
+            self._ready.notify_all()
             self._not_full.notify_all()
 
     def cancel(self) -> None:
         """Close and throw away what is inside."""
-        self.close()
-        with self._not_empty:
+        with self._ready:
+            self._end = self._first
             self._items.clear()
-
-    def _has_room_or_closed(self) -> bool:
-        return self._closed or len(self._items) < self._depth
+            self._ready.notify_all()
+            self._not_full.notify_all()

@@ -1,11 +1,12 @@
 """Runs a source through a model: `stream` gives the results to Python, `run` to sinks, `process` does it all by name.
 
     source -> read -> prepare -> infer -> decode -> render -> sink
-             thread   thread    thread   thread    thread    caller's thread
+             thread   thread    threads  thread    thread    caller's thread
 
-Every arrow between two threads is a `Channel`. A stage takes a frame only when there is room for its result, so that
-the frames of a live source wait where newer ones can still replace them. A stage that fails ends the run: the frames
-before that one are still handed out, then the exception is raised on the caller's thread with the stage's name.
+Every arrow between two threads is a `Channel`. Inference has a thread per lane of the engine and gives frames on in
+their order. A stage takes a frame only when there is room for its result, so that the frames of a live source wait
+where newer ones can still replace them. A stage that fails ends the run: the frames before that one are still handed
+out, then the exception is raised on the caller's thread with the stage's name.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from solo_rt.decoders import SemanticDecoder
 from solo_rt.engine import Engine, find_model, open_engine
-from solo_rt.errors import SoloRTError, SourceError
+from solo_rt.errors import SoloRTError, SourceError, UsageError
 from solo_rt.paths import refuse_overwriting
 from solo_rt.report import Progress, RunReport
 from solo_rt.sink import Sink, open_sink
@@ -98,6 +99,7 @@ def stream(
     backend: str = "auto",
     device: str = "auto",
     threads: int | None = None,
+    lanes: int | None = None,
     conf: float | None = None,
     max_det: int | None = None,
     classes: tuple[str, ...] = (),
@@ -110,16 +112,19 @@ def stream(
 
     Opens the source and the model on the first step and closes them when the generator ends, is closed or is
     forgotten; a `Source` or an `Engine` given opened stays open. Stages run ahead on threads of their own while the
-    caller looks at a result; a live source drops what the caller is too slow for.
+    caller looks at a result; a live source drops what the caller is too slow for. `lanes` is how many frames the model
+    computes at once; None: one for a live source or `sync`, which has it soonest, else what gives most per second.
     Raises: UsageError, SpecError, EngineError, SourceError.
     """
     options = Options(conf=conf, max_det=max_det, classes=classes, max_frames=max_frames, max_fps=max_fps, sync=sync)
     with ExitStack() as stack:
+        opened = stack.enter_context(closing(open_source(source))) if isinstance(source, str) else source
         if model is None or isinstance(model, (str, Path)):
-            engine = stack.enter_context(closing(open_engine(model, backend=backend, device=device, threads=threads)))
+            lanes = _lanes(lanes, options, opened.info)
+            engine = open_engine(model, backend=backend, device=device, threads=threads, lanes=lanes)
+            stack.enter_context(closing(engine))
         else:
             engine = model
-        opened = stack.enter_context(closing(open_source(source))) if isinstance(source, str) else source
         counts, stop = Counts(), threading.Event()
         feed = read_jobs(opened, options, counts, Histogram(), stop)
         stages = build_stages(engine, options, with_picture=render)
@@ -136,6 +141,7 @@ def process(
     backend: str = "auto",
     device: str = "auto",
     threads: int | None = None,
+    lanes: int | None = None,
     options: Options | None = None,
     trusted: bool = False,
     on_start: Callable[[SourceInfo, Engine], None] | None = None,
@@ -145,23 +151,26 @@ def process(
     """Open everything by name, `run`, close everything and return what happened.
 
     No output is touched before the model and the source are open and the options are known to fit them; `on_start` is
-    called when all is open. The outputs are finished files however the run ends. Raises: as `run`; UsageError if an
-    output would overwrite the source, the model or another output; KeyboardInterrupt if `stop` is set while opening.
+    called when all is open. The outputs are finished files however the run ends. `lanes` is as in `stream`.
+    Raises: as `run`; UsageError if an output would overwrite the source, the model or another output;
+    KeyboardInterrupt if `stop` is set while opening.
     """
     options = options or Options()
     stop = stop or threading.Event()
     path = find_model(model)
     refuse_overwriting(source, path, outputs)
     with ExitStack() as stack:
+        opened = open_interruptibly(lambda: open_source(source), stop)
+        stack.enter_context(closing(opened))
+        lanes = _lanes(lanes, options, opened.info)
         engine = open_interruptibly(
-            lambda: open_engine(path, backend=backend, device=device, threads=threads, trusted=trusted), stop
+            lambda: open_engine(path, backend=backend, device=device, threads=threads, lanes=lanes, trusted=trusted),
+            stop,
         )
         stack.enter_context(closing(engine))
         spec = engine.spec
         check_options(spec, options)
         palette = spec.decoder.palette if isinstance(spec.decoder, SemanticDecoder) else ()
-        opened = open_interruptibly(lambda: open_source(source), stop)
-        stack.enter_context(closing(opened))
         sinks = []
         for uri in outputs:
             sink = open_sink(uri, info=opened.info, model=spec.name, classes=spec.classes, palette=palette)
@@ -169,6 +178,13 @@ def process(
         if on_start is not None:
             on_start(opened.info, engine)
         return run(opened, engine, sinks, options=options, on_progress=on_progress, stop=stop)
+
+
+def _lanes(lanes: int | None, options: Options, info: SourceInfo) -> int | None:
+    """Return how many frames to compute at once, None to leave that to the engine. Raises: UsageError."""
+    if options.sync and lanes not in (None, 1):
+        raise UsageError(f"expected 1 lane with sync, which computes one frame at a time, got {lanes}")
+    return 1 if lanes is None and (options.sync or info.live) else lanes
 
 
 def _through(

@@ -79,12 +79,14 @@ class Job:
 
 
 class Stage:
-    """A named function of a job that keeps its times."""
+    """A named function of a job that keeps its times. Up to `lanes` threads call it at once, each with its own job."""
 
-    def __init__(self, name: str, function: Callable[[Job], None]) -> None:
+    def __init__(self, name: str, function: Callable[[Job], None], *, lanes: int = 1) -> None:
         self.name = name
+        self.lanes = lanes
         self.times = Histogram()
         self._function = function
+        self._lock = threading.Lock()  # guards `times` while the stage runs
 
     def __call__(self, job: Job) -> None:
         started = time.perf_counter()
@@ -93,8 +95,10 @@ class Stage:
         except Exception as error:
             name_stage(error, self.name)
             raise
-        job.seconds[self.name] = time.perf_counter() - started
-        self.times.add(job.seconds[self.name])
+        seconds = time.perf_counter() - started
+        job.seconds[self.name] = seconds
+        with self._lock:
+            self.times.add(seconds)
 
 
 def name_stage(error: BaseException, stage: str) -> None:
@@ -146,7 +150,7 @@ def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> lis
             assert job.instances is not None
             job.rendered = render(job.frame, job.instances, spec.classes)
 
-    stages = [Stage("prepare", prepare_job), Stage("infer", infer_job), Stage("decode", decode_job)]
+    stages = [Stage("prepare", prepare_job), Stage("infer", infer_job, lanes=engine.lanes), Stage("decode", decode_job)]
     return [*stages, Stage("render", render_job)] if with_picture else stages
 
 

@@ -1,4 +1,9 @@
-"""Threads: one per stage, joined by channels. No other module starts any."""
+"""Threads: one per lane of a stage, joined by channels. No other module starts any.
+
+Lanes of a stage work on several frames at once. They take turns in reserving a place in the next channel and taking a
+frame for it, so that results leave in the order of the frames, and failures too: what is raised is the failure of the
+earliest frame, after all frames before it, whichever lane or stage was first to fail.
+"""
 
 from __future__ import annotations
 
@@ -44,11 +49,11 @@ def run_threaded(
     stop: threading.Event,
     on_wait: Callable[[], None],
 ) -> Generator[Job, None, None]:
-    """Yield the jobs after all stages, in order, while each stage works on a thread of its own.
+    """Yield the jobs after all stages, in order, while each stage works on threads of its own.
 
     With `live`, the newest job replaces those that wait for the first stage and `counts.dropped` says how many.
-    `on_wait` is called on the caller's thread while no job is ready. Raises: what the first stage to fail raised,
-    after the jobs before that one have been handed out. Leaving the generator ends all threads.
+    `on_wait` is called on the caller's thread while no job is ready. Raises: what was raised for the first job that
+    failed, after the jobs before that one have been handed out. Leaving the generator ends all threads.
     """
     with closing(_Workers(jobs, stages, counts, live=live)) as workers:
         while True:
@@ -89,16 +94,19 @@ def open_interruptibly(open_it: Callable[[], T], stop: threading.Event) -> T:
 
 
 class _Workers:
-    """The threads of one run: one that reads, one per stage. `receive` returns their jobs in order."""
+    """The threads of one run: one that reads, one per lane of a stage. `receive` returns their jobs in order."""
 
     def __init__(self, jobs: Iterator[Job], stages: Sequence[Stage], counts: Counts, *, live: bool) -> None:
         depth = 1 if live else 2
-        self._channels: list[Channel[Job]] = [Channel(depth, freshest=live), *(Channel(depth) for _ in stages)]
-        self._error: BaseException | None = None  # the first one; guarded by _error_lock
-        self._error_lock = threading.Lock()
-        self._threads = [self._thread("read", self._read, jobs, counts)]
-        for stage, inbox, outbox in zip(stages, self._channels, self._channels[1:], strict=False):
-            self._threads.append(self._thread(stage.name, self._work, stage, inbox, outbox))
+        # A place is taken while a frame is worked on: each further lane needs one of its own.
+        outboxes = [Channel[Job](depth + stage.lanes - 1) for stage in stages]
+        self._channels = [Channel[Job](depth, freshest=live), *outboxes]
+        self._threads = [self._thread("read", self._read, jobs, self._channels[0], counts)]
+        for stage, inbox, outbox in zip(stages, self._channels, outboxes, strict=False):
+            turn = threading.Lock()
+            self._threads += [
+                self._thread(stage.name, self._work, stage, inbox, outbox, turn) for _ in range(stage.lanes)
+            ]
         # Daemon threads that still run while the interpreter takes itself down can crash it: end them before that.
         atexit.register(self.close)
         for thread in self._threads:
@@ -108,10 +116,11 @@ class _Workers:
         """Return the next finished job. Raises: TimeoutError; Closed after the last; what a stage raised."""
         try:
             return self._channels[-1].get(timeout)
-        except Closed:
-            if self._error is None:
+        except Closed as end:
+            if end.reason is None:
                 raise
-        raise self._error
+            error = end.reason
+        raise error
 
     def drain(self) -> None:
         """Take no further frames; those under way still arrive."""
@@ -134,8 +143,8 @@ class _Workers:
     def _thread(stage: str, target: Callable[..., None], *args: object) -> threading.Thread:
         return threading.Thread(target=target, args=args, name=f"solo-rt {stage}", daemon=True)
 
-    def _read(self, jobs: Iterator[Job], counts: Counts) -> None:
-        outbox = self._channels[0]
+    @staticmethod
+    def _read(jobs: Iterator[Job], outbox: Channel[Job], counts: Counts) -> None:
         try:
             for job in jobs:
                 try:
@@ -145,26 +154,29 @@ class _Workers:
                     return
                 del job  # or this thread would keep a picture alive while it waits
         except BaseException as error:
-            self._fail(error)
-        finally:
+            outbox.close(reason=error)
+        else:
             outbox.close()
 
-    def _work(self, stage: Stage, inbox: Channel[Job], outbox: Channel[Job]) -> None:
-        try:
-            while True:
-                # Room first: until there is, a live frame stays where a newer one can replace it.
-                outbox.wait_for_room()
-                job = inbox.get()
+    @staticmethod
+    def _work(stage: Stage, inbox: Channel[Job], outbox: Channel[Job], turn: threading.Lock) -> None:
+        """Work as one lane; `turn` is held while a place and the job for it are taken, so that they stay in order."""
+        while True:
+            with turn:
+                try:
+                    # Room first: until there is, a live frame stays where a newer one can replace it.
+                    place = outbox.reserve()
+                except Closed:
+                    return
+                try:
+                    job = inbox.get()
+                except Closed as end:
+                    outbox.close(at=place, reason=end.reason)
+                    return
+            try:
                 stage(job)
-                outbox.put(job)
-                del job
-        except Closed:
-            pass
-        except BaseException as error:
-            self._fail(error)
-        finally:
-            outbox.close()
-
-    def _fail(self, error: BaseException) -> None:
-        with self._error_lock:
-            self._error = self._error or error
+            except BaseException as error:
+                outbox.close(at=place, reason=error)
+                return
+            outbox.fill(place, job)
+            del job

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import faulthandler
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -165,16 +167,22 @@ class FakeSource:
 class FakeEngine:
     """Seeded noise that depends on nothing but the mean of the picture."""
 
-    def __init__(self, *, gate: Callable[[int], object] = lambda call: None, spec: ModelSpec = TINY_SPEC) -> None:
+    def __init__(
+        self, *, gate: Callable[[int], object] = lambda call: None, spec: ModelSpec = TINY_SPEC, lanes: int = 1
+    ) -> None:
         self.spec = spec
+        self.lanes = lanes
         self.backend = "fake"
         self.closed = False
         self.calls = 0
         self._gate = gate
+        self._lock = threading.Lock()  # guards `calls`
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        self._gate(self.calls)
-        self.calls += 1
+        with self._lock:
+            call = self.calls
+            self.calls += 1
+        self._gate(call)
         seed = int(np.abs(inputs["image"]).sum() * 1000)
         rng = np.random.default_rng(seed)
         shapes = {name: [4 if size == -1 else size for size in s] for name, s in self.spec.output_shapes.items()}
@@ -210,3 +218,12 @@ class FakeSink:
 def pipeline_threads() -> list[threading.Thread]:
     """Return the threads of pipelines that are still alive."""
     return [thread for thread in threading.enumerate() if thread.name.startswith("solo-rt")]
+
+
+@contextmanager
+def ends_all_threads() -> Iterator[None]:
+    """End the whole test run with all stacks if a test hangs, and fail it if it leaves a thread behind."""
+    faulthandler.dump_traceback_later(60, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+    assert pipeline_threads() == []

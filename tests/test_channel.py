@@ -62,7 +62,7 @@ def test_closed_channel_gives_what_it_holds_then_ends():
         with pytest.raises(Closed):
             channel.put(3)
         with pytest.raises(Closed):
-            channel.wait_for_room()
+            channel.reserve()
         assert [channel.get(), channel.get()] == [1, 2]
         with pytest.raises(Closed):
             channel.get()
@@ -80,7 +80,7 @@ def test_cancelled_channel_gives_nothing():
 def test_ending_wakes_whoever_waits(end):
     empty, full = Channel(1), Channel(1)
     full.put(0)
-    threads = [in_thread(empty.get), in_thread(full.put, 1), in_thread(full.wait_for_room)]
+    threads = [in_thread(empty.get), in_thread(full.put, 1), in_thread(full.reserve)]
     for channel in (empty, full):
         getattr(channel, end)()
     assert [type(joined(thread)) for thread in threads] == [Closed] * 3
@@ -91,13 +91,64 @@ def test_get_gives_up_after_its_timeout():
         Channel(1).get(timeout=0.01)
 
 
-def test_wait_for_room_returns_when_the_consumer_takes():
-    channel = Channel(1)
-    channel.wait_for_room()
-    channel.put(0)
-    thread = in_thread(channel.wait_for_room)
-    channel.get()
-    assert joined(thread) is None
+def test_reserve_waits_for_room_which_reserved_places_take():
+    channel = Channel(2)
+    assert [channel.reserve(), channel.reserve()] == [0, 1]
+    thread = in_thread(channel.reserve)
+    channel.fill(0, "first")
+    thread.join(0.05)
+    assert thread.is_alive()
+    assert channel.get() == "first"
+    assert joined(thread) == 2
+
+
+def test_items_come_out_in_the_order_of_their_places():
+    channel = Channel(3)
+    places = [channel.reserve() for _ in range(3)]
+    taken = in_thread(lambda: [channel.get(WAIT) for _ in range(3)])
+    for place in reversed(places):
+        channel.fill(place, place)
+    assert joined(taken) == places
+
+
+def test_closed_channel_waits_for_the_places_before_its_end():
+    channel = Channel(3)
+    first, second, third = (channel.reserve() for _ in range(3))
+    channel.close(at=second)
+    channel.fill(third, "too late")
+    taken = in_thread(channel.get)
+    taken.join(0.05)
+    assert taken.is_alive()
+    channel.fill(first, "in time")
+    assert joined(taken) == "in time"
+    assert type(joined(in_thread(channel.get))) is Closed
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_channel_closed_twice_ends_at_the_lower_place_for_its_reason(order):
+    channel = Channel(3)
+    failures = {place: ValueError(place) for place in (1, 2)}
+    for place in (channel.reserve() for _ in range(3)):
+        if place not in failures:
+            channel.fill(place, place)
+    for place in order:
+        channel.close(at=place, reason=failures[place])
+    channel.close()
+    assert channel.get() == 0
+    with pytest.raises(Closed) as caught:
+        channel.get()
+    assert caught.value.reason is failures[1]
+
+
+def test_cancelled_channel_waits_for_no_place():
+    channel = Channel(2)
+    place = channel.reserve()
+    taken = in_thread(channel.get)
+    channel.cancel()
+    assert type(joined(taken)) is Closed
+    channel.fill(place, "too late")
+    with pytest.raises(Closed):
+        channel.get()
 
 
 def test_nothing_is_lost_or_reordered_between_two_threads():

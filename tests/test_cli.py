@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,18 @@ def test_run_writes_its_output_and_prints_times_per_stage(solo, source, tiny, tm
     assert [line.split()[0] for line in lines[2:-1]] == ["read", "prepare", "infer", "decode", "sink", "latency"]
     assert lines[-1] == str(output)
     assert err.splitlines() == ["fake: 80x48, 30 fps", "tiny on onnxruntime cpu, 2 threads"] or "tiny on" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "live", "lanes"),
+    [([], False, 2), ([], True, 1), (["--sync"], False, 1), (["--lanes", 1], False, 1), (["--lanes", 2], True, 2)],
+)
+def test_lanes_are_many_for_files_and_one_where_a_result_is_waited_for(solo, source, tiny, arguments, live, lanes):
+    source.info = replace(source.info, live=live)
+    settings = ["--backend", "onnxruntime", "--threads", 2, "--max-frames", 2]
+    code, _, err = solo("run", "--source", "x", "--model", tiny, *settings, *arguments)
+    assert code == 0
+    assert f"onnxruntime cpu, 2 threads{', 2 lanes' if lanes == 2 else ''}\n" in err
 
 
 def test_run_without_output_only_measures(solo, source, tiny):
@@ -156,6 +169,8 @@ def test_failing_output_is_exit_code_4_and_the_others_are_finished(solo, source,
         (["--backend", "tf"], "unknown backend 'tf'"),
         (["--device", "tpu", "--backend", "onnxruntime"], "unknown device 'tpu'"),
         (["--threads", 0], "threads must be at least 1, got 0"),
+        (["--lanes", 0], "lanes must be at least 1, got 0"),
+        (["--lanes", 2, "--sync"], "expected 1 lane with sync, which computes one frame at a time, got 2"),
         (["--save-jsonl", "out.txt"], "--save-jsonl out.txt: expected a file that ends in .jsonl"),
         (["--sorce", "x"], "No such option '--sorce'. (Did you mean"),
         (["stray"], "Got unexpected extra argument (stray)"),

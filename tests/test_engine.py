@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from fakes import STREET_SPEC, TINY_SPEC, write_street_model, write_tiny_model
 from onnx import TensorProto, numpy_helper
 
 from solo_rt.decoders import SoloV2Decoder
-from solo_rt.engine import base, find_model, open_engine, shipped_models
+from solo_rt.engine import base, find_model, open_engine, shipped_models, threads
 from solo_rt.engine.onnx_file import read_onnx
 from solo_rt.errors import EngineError, SpecError, UsageError
 from solo_rt.spec import METADATA_KEY
@@ -108,9 +109,40 @@ def test_wrong_input_size_is_one_line(backend, tiny):
 
 
 def test_threads_default_to_all_cores_but_one_from_three_on(monkeypatch):
-    for cores, threads in [(1, 1), (2, 2), (3, 2), (8, 7)]:
-        monkeypatch.setattr(base.os, "sched_getaffinity", lambda pid, n=cores: set(range(n)), raising=False)
-        assert base.default_threads() == threads
+    for cores, count in [(1, 1), (2, 2), (3, 2), (8, 7)]:
+        monkeypatch.setattr(threads.os, "sched_getaffinity", lambda pid, n=cores: set(range(n)), raising=False)
+        assert threads.default_threads() == count
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("count", "asked", "lanes"), [(1, None, 1), (2, None, 2), (7, None, 4), (2, 1, 1), (3, 2, 2), (5, 5, 5)]
+)
+def test_lanes_are_one_per_thread_up_to_four_unless_asked_for(backend, count, asked, lanes, tiny):
+    engine = open_engine(tiny, backend=backend, device="cpu", threads=count, lanes=asked)
+    assert engine.lanes == lanes
+    shown = f"{backend} cpu, {count} thread{'s' if count > 1 else ''}"
+    assert engine.backend == (f"{shown}, {lanes} lanes" if lanes > 1 else shown)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_lanes_called_at_once_give_what_one_gives(backend, tiny):
+    """Ten threads on three lanes; the one lane has as many threads as all three, and gives the same bits."""
+    engine = open_engine(tiny, backend=backend, device="cpu", lanes=3)
+    alone = open_engine(tiny, backend=backend, device="cpu", threads=3)
+    pictures = [picture(seed) for seed in range(40)]
+    with ThreadPoolExecutor(10) as pool:
+        together = list(pool.map(lambda image: engine.infer({"image": image}), pictures))
+    for image, outputs in zip(pictures, together, strict=True):
+        expected = alone.infer({"image": image})
+        assert all(np.array_equal(outputs[name], expected[name]) for name in expected)
+
+
+def test_checkpoint_has_one_lane(tmp_path, monkeypatch):
+    monkeypatch.setattr(base.importlib.util, "find_spec", lambda name: object())
+    (tmp_path / "last.pt").write_bytes(b"")
+    with pytest.raises(UsageError, match="expected 1 lane with the torch backend, got 2; export the checkpoint for mo"):
+        open_engine(tmp_path / "last.pt", lanes=2)
 
 
 def test_auto_reports_its_choice_once(tiny, caplog):
@@ -172,6 +204,8 @@ def test_openvino_that_is_not_installed_is_an_error(tiny, monkeypatch):
         ({"device": "tpu", "backend": "onnxruntime"}, "unknown device 'tpu'; expected auto, cpu, cuda or cuda:N"),
         ({"device": "cuda:x", "backend": "onnxruntime"}, "unknown device 'cuda:x'"),
         ({"threads": 0}, "threads must be at least 1, got 0"),
+        ({"lanes": 0}, "lanes must be at least 1, got 0"),
+        ({"lanes": 3, "threads": 2}, "expected at least one thread per lane, got 2 for 3 lanes"),
     ],
 )
 def test_arguments_that_cannot_work_are_refused(arguments, message, tiny):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import faulthandler
 import gc
 import subprocess
 import sys
@@ -9,12 +8,13 @@ import time
 import weakref
 
 import pytest
-from fakes import TINY_SPEC, FakeEngine, FakeSink, FakeSource, pipeline_threads, write_tiny_model
+from fakes import TINY_SPEC, FakeEngine, FakeSink, FakeSource, ends_all_threads, pipeline_threads, write_tiny_model
 
+from solo_rt import pipeline
 from solo_rt import stages as stages_module
 from solo_rt.engine import open_engine
 from solo_rt.errors import EngineError, SinkError, SourceError, UsageError
-from solo_rt.pipeline import run, stream
+from solo_rt.pipeline import process, run, stream
 from solo_rt.stages import Options
 from solo_rt.workers import open_interruptibly
 
@@ -23,11 +23,8 @@ WAIT = 10.0  # seconds; only a failing test takes that long
 
 @pytest.fixture(autouse=True)
 def _never_hang():
-    """End the whole test run with all stacks if a test hangs, and fail it if it leaves a thread behind."""
-    faulthandler.dump_traceback_later(60, exit=True)
-    yield
-    faulthandler.cancel_dump_traceback_later()
-    assert pipeline_threads() == []
+    with ends_all_threads():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +49,39 @@ def test_threads_give_what_the_plain_loop_gives(tiny, needs_picture):
     assert len(without.pictures) == (30 if needs_picture else 0)
 
 
+def test_lanes_write_the_same_bytes_as_the_plain_loop(tmp_path):
+    """With the shipped model: three lanes of one thread each, one lane of all threads, no threads at all."""
+    written = []
+    for name, settings in {
+        "three": {"lanes": 3},
+        "one": {"lanes": 1, "threads": 2},
+        "none": {"options": Options(sync=True)},
+    }.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        outputs = [str(folder / "out.jsonl"), f"{folder}/pictures/"]
+        report = process("test://?size=320x180&frames=7&seed=3", outputs, **settings)
+        assert (report.processed, report.instances > 7) == (7, True)
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        assert len(files) == 8
+        written.append([(path.relative_to(folder), path.read_bytes()) for path in files])
+    assert written[0] == written[1] == written[2]
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_stream_opens_lanes_by_the_source(tiny, live, monkeypatch):
+    opened = []
+
+    def note(*arguments, **settings):
+        opened.append(settings["lanes"])
+        return FakeEngine()
+
+    monkeypatch.setattr(pipeline, "open_engine", note)
+    for settings in ({}, {"sync": True}, {"lanes": 2}):
+        list(stream(FakeSource(2, live=live), model=tiny, **settings))
+    assert opened == [1 if live else None, 1, 2]
+
+
 def test_stream_gives_what_run_gives(tiny):
     sink = FakeSink()
     run(FakeSource(10), open_engine(tiny), [sink])
@@ -61,10 +91,11 @@ def test_stream_gives_what_run_gives(tiny):
     assert list(results[0].stage_seconds) == ["read", "prepare", "infer", "decode"]
 
 
+@pytest.mark.parametrize("lanes", [1, 3])
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_every_frame_arrives_in_order(count):
+def test_every_frame_arrives_in_order(count, lanes):
     sink = FakeSink()
-    report = run(FakeSource(count), FakeEngine(), [sink])
+    report = run(FakeSource(count), FakeEngine(lanes=lanes), [sink])
     assert [record["frame"] for record in sink.records] == list(range(count))
     assert (report.read, report.processed, report.dropped, report.skipped) == (count, count, 0, 0)
     assert report.instances == sum(len(record["instances"]) for record in sink.records)
@@ -85,10 +116,11 @@ def test_report_has_times_of_every_stage_in_order():
     assert report.fps == pytest.approx(5 / report.seconds)
 
 
-def test_stop_event_drains_what_is_under_way():
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_stop_event_drains_what_is_under_way(lanes):
     stop = threading.Event()
     sink = FakeSink(gate=lambda result: stop.set() if result.frame.index == 4 else None)
-    report = run(FakeSource(1000), FakeEngine(), [sink], stop=stop)
+    report = run(FakeSource(1000), FakeEngine(lanes=lanes), [sink], stop=stop)
     assert (report.interrupted, report.dropped) == (True, 0)
     assert 5 <= report.processed < 30
     assert [record["frame"] for record in sink.records] == list(range(report.processed))
@@ -214,9 +246,16 @@ def test_failing_progress_callback_ends_the_run():
 
 def test_thread_that_does_not_come_back_is_left_behind(monkeypatch, caplog):
     monkeypatch.setattr("solo_rt.workers.LEAVE_SECONDS", 0.2)
-    free = threading.Event()
-    results = stream(FakeSource(10, gate=lambda index: free.wait(20) if index == 3 else None), model=FakeEngine())
+    blocked, free = threading.Event(), threading.Event()
+
+    def gate(index):
+        if index == 3:
+            blocked.set()
+            free.wait(20)
+
+    results = stream(FakeSource(10, gate=gate), model=FakeEngine())
     next(results)
+    assert blocked.wait(WAIT)
     results.close()
     assert "solo-rt read did not end within 0.2 s" in caplog.text
     free.set()
@@ -224,17 +263,19 @@ def test_thread_that_does_not_come_back_is_left_behind(monkeypatch, caplog):
         thread.join(5)
 
 
-def test_break_ends_all_threads():
-    for result in stream(FakeSource(1000), model=FakeEngine()):
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_break_ends_all_threads(lanes):
+    for result in stream(FakeSource(1000), model=FakeEngine(lanes=lanes)):
         if result.frame.index == 3:
             break
     gc.collect()
     assert pipeline_threads() == []
 
 
-def test_exception_in_the_loop_ends_all_threads():
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_exception_in_the_loop_ends_all_threads(lanes):
     with pytest.raises(Planted):
-        for _ in stream(FakeSource(1000), model=FakeEngine()):
+        for _ in stream(FakeSource(1000), model=FakeEngine(lanes=lanes)):
             raise Planted
     gc.collect()
     assert pipeline_threads() == []
@@ -327,12 +368,13 @@ def test_file_is_never_dropped_however_slow_the_sink():
     assert (report.processed, report.dropped) == (40, 0)
 
 
+@pytest.mark.parametrize("lanes", [1, 3])
 @pytest.mark.parametrize("live", [False, True])
 @pytest.mark.parametrize("sync", [False, True])
-def test_max_frames_counts_results(live, sync):
+def test_max_frames_counts_results(live, sync, lanes):
     sink = FakeSink()
     source = FakeSource(200, live=live, gate=lambda index: time.sleep(0.001 if live else 0))
-    engine = FakeEngine(gate=lambda call: time.sleep(0.005 if live else 0))
+    engine = FakeEngine(gate=lambda call: time.sleep(0.005 if live else 0), lanes=lanes)
     report = run(source, engine, [sink], options=Options(max_frames=7, sync=sync))
     assert report.processed == len(sink.records) == 7
     assert balanced(report)
@@ -370,7 +412,8 @@ def test_unknown_class_names_the_known_ones():
         next(stream(FakeSource(1), model=FakeEngine(), classes=("purple", "red")))
 
 
-def test_pictures_do_not_pile_up():
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_pictures_do_not_pile_up(lanes):
     alive: list[weakref.ref] = []
     most = 0
 
@@ -384,7 +427,7 @@ def test_pictures_do_not_pile_up():
                 alive.append(weakref.ref(frame.planes[0]))
                 yield frame
 
-    run(Watched(2000), FakeEngine(), [], on_progress=count)
+    run(Watched(2000), FakeEngine(lanes=lanes), [], on_progress=count)
     assert len(alive) == 2000
     assert most < 20
     gc.collect()

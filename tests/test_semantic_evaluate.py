@@ -51,6 +51,7 @@ class CoarseEngine:
     """The same model as a coarse one: the logits of every `step`-th pixel, from the first to the last."""
 
     backend = "fake"
+    lanes = 1
 
     def __init__(self, step: int = 1, *, enlarged: str = "corners") -> None:
         decoder = replace(STREET_SPEC.decoder, output="coarse", enlarged=enlarged)

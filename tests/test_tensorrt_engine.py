@@ -59,6 +59,7 @@ def picture(seed: int) -> np.ndarray:
 def test_every_frame_gives_its_own_result(gpu: FakeGpu, plan: Path, has_graphs: bool) -> None:
     gpu.has_graphs = has_graphs
     engine = TensorRtEngine(plan, gpu=gpu, lanes=2)
+    assert engine.lanes == 2
     assert gpu.captured == (2 if has_graphs else 0)
     assert engine.backend == f"tensorrt {VERSION} fp16, Fake 9.0"
     kept = [engine.infer({"image": picture(i)}) for i in range(5)]

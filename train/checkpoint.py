@@ -18,6 +18,7 @@ from torch import Tensor
 
 from solo_rt.decoders import Rgb
 from solo_rt.errors import SinkError, UsageError
+from solo_rt.train.data.samples import MEAN, STD
 
 FORMAT = 2
 READABLE = (1, 2)  # format 1 has another `training`: it can be exported and be started from, not resumed
@@ -36,6 +37,9 @@ class Checkpoint:
     provenance: dict[str, Any]  # fields of spec.Provenance
     palette: tuple[Rgb, ...] = ()  # one colour per class; empty where the data set names none
     unpainted: tuple[int, ...] = ()  # classes that are left out of pictures, such as a background
+    mean: tuple[float, float, float] = MEAN  # how pictures were normalised, RGB, 0..255
+    std: tuple[float, float, float] = STD
+    imgsz: tuple[int, int] | None = None  # height, width of the input that suits the weights; None: the network's own
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:

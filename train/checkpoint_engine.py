@@ -32,6 +32,7 @@ class CheckpointEngine:
         graph = static_graph(checkpoint, imgsz=imgsz, output_kind=output_kind)
         self.spec = graph.spec
         self.backend = f"torch {device}"
+        self.lanes = 1
         self._checkpoint, self._device, self._outputs = checkpoint, device, graph.outputs
         self._output_kind = output_kind
         self._module: torch.nn.Module | None = graph.module.to(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from solo_rt.errors import UsageError
-from solo_rt.train.checkpoint import load_checkpoint
+from solo_rt.train.checkpoint import Checkpoint, load_checkpoint
+from solo_rt.train.data.samples import MEAN, STD
 from solo_rt.train.models import build_model
 
+STEM = "backbone.conv1.weight"  # what reads the picture in all SOLO networks
 UNUSED = ("fc.", "classifier.")  # ImageNet classifiers, which no backbone of ours has
+DOTTED = re.compile(r"(?<=\.)(norm|conv)\.(?=[12]\.)")  # norm.1 is norm1, in the files of DenseNets, which are old
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +43,13 @@ def start_from(path: Path, model: nn.Module, *, name: str, classes: tuple[str, .
     """Give `model`, the network `name` for `classes`, what fits of the checkpoint at `path`, and return what did.
 
     With other classes, or the same in another order, whatever depends on their number keeps its initial values.
-    Raises: UsageError when nothing fits, or the file is none of ours.
+    Raises: UsageError when nothing fits, the file is none of ours, or it reads pictures that are normalised otherwise
+    in a way that its weights cannot make up for.
     """
     checkpoint = load_checkpoint(path)
+    weights = _renormalised(path, checkpoint)
     renewed = class_tensors(name) if tuple(checkpoint.classes) != classes else frozenset()
-    fit = _fit(model, checkpoint.weights, renewed=renewed)
+    fit = _fit(model, weights, renewed=renewed)
     if not fit.loaded:
         raise UsageError(f"--init {path}: nothing in this {checkpoint.model} fits a {name}")
     return fit
@@ -64,12 +70,31 @@ def load_backbone(path: Path, model: nn.Module) -> Fit:
         raise UsageError(f"--backbone-weights {path}: not a readable state dict ({type(error).__name__})") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UsageError(f"--backbone-weights {path}: expected a dictionary of tensors, as torchvision saves them")
-    state = {key: value for key, value in state.items() if not key.startswith(UNUSED)}
+    state = {DOTTED.sub(r"\1", key): value for key, value in state.items() if not key.startswith(UNUSED)}
     fit = _fit(backbone, state)
     lacking = [key for key in (*fit.missing, *fit.misshaped) if not key.endswith("num_batches_tracked")]
     if lacking or fit.unexpected:
         raise UsageError(f"--backbone-weights {path} is another backbone's: {fit.describe()}")
     return fit
+
+
+def _renormalised(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Return weights that compute from pictures as training normalises them what `checkpoint` does from its own.
+
+    The first convolution makes up for another standard deviation exactly, padding being 0 in either case. It cannot
+    for another mean: that would change the padding.
+    """
+    weights = checkpoint.weights
+    if (checkpoint.mean, checkpoint.std) == (MEAN, STD):
+        return weights
+    reading = [key for key, value in weights.items() if value.ndim == 4 and value.shape[1] == len(MEAN)]
+    if checkpoint.mean != MEAN or reading != [STEM]:
+        raise UsageError(
+            f"--init {path}: expected pictures normalised by mean {MEAN} and std {STD}, "
+            f"it reads {checkpoint.mean} and {checkpoint.std}; start from another checkpoint"
+        )
+    factors = torch.tensor(STD) / torch.tensor(checkpoint.std)
+    return {**weights, STEM: weights[STEM] * factors[:, None, None]}
 
 
 def class_tensors(name: str) -> frozenset[str]:

@@ -9,6 +9,7 @@ from solo_rt.commands.doctor import doctor
 from solo_rt.commands.download import download
 from solo_rt.commands.evaluate import evaluate
 from solo_rt.commands.export import export
+from solo_rt.commands.import_weights import import_weights
 from solo_rt.commands.inspect import inspect
 from solo_rt.commands.run import run
 from solo_rt.commands.train import train
@@ -21,6 +22,7 @@ COMMANDS = (
     download,
     check_labels,
     train,
+    import_weights,
     evaluate,
     export,
     build_engine,

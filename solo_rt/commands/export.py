@@ -14,7 +14,7 @@ from solo_rt.commands.extras import require_torch
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The .onnx file to write.")
-@click.option("--imgsz", type=Size("HxW"), help="Network input, height x width.  [default: the model's own]")
+@click.option("--imgsz", type=Size("HxW"), help="Network input, height x width.  [default: as trained]")
 @click.option(
     "--output-kind",
     type=click.Choice(["labels", "logits", "coarse"]),

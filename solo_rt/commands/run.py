@@ -26,6 +26,11 @@ from solo_rt.errors import UsageError
 @click.option("--backend", default="auto", show_default=True, help="onnxruntime, openvino, tensorrt or torch.")
 @click.option("--trust", is_flag=True, help="Open a TensorRT engine that was not built on this machine.")
 @click.option("--threads", type=int, help="Threads of the inference engine.  [default: by the number of cores]")
+@click.option(
+    "--lanes",
+    type=int,
+    help="Frames computed at once: more per second, each later.  [default: 1 if live, else by cores]",
+)
 @click.option("--quiet", is_flag=True, help="Show no progress and no summary.")
 @as_json
 @verbose
@@ -47,6 +52,7 @@ def run(
     trust: bool,
     backend: str,
     threads: int | None,
+    lanes: int | None,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -90,6 +96,7 @@ def run(
                 backend=backend,
                 device=device,
                 threads=threads,
+                lanes=lanes,
                 options=options,
                 trusted=trust,
                 on_start=begin,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import platform
 from collections.abc import Mapping
 from importlib.resources import files
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from solo_rt.engine.contract import try_out
 from solo_rt.engine.onnx_file import read_onnx
+from solo_rt.engine.threads import default_threads
 from solo_rt.errors import SpecError, UsageError
 from solo_rt.spec import METADATA_KEY, ModelSpec
 from solo_rt.types import Output
@@ -28,10 +28,13 @@ log = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
-    """Computes a model. One thread at a time calls `infer`."""
+    """Computes a model. Up to `lanes` threads may call `infer` at once; what it returns does not depend on that."""
 
     @property
     def spec(self) -> ModelSpec: ...
+
+    @property
+    def lanes(self) -> int: ...
 
     @property
     def backend(self) -> str:
@@ -56,6 +59,7 @@ def open_engine(
     backend: str = "auto",
     device: str = "auto",
     threads: int | None = None,
+    lanes: int | None = 1,
     trusted: bool = False,
 ) -> Engine:
     """Return an engine for a model file or the name of a model that ships with solo-rt; None is the default one.
@@ -63,8 +67,8 @@ def open_engine(
     The file is an ONNX file, a TensorRT engine of `solo-rt build-engine`, or a checkpoint, which PyTorch computes.
     `backend` is one of `BACKENDS`; auto goes by the file, and for ONNX takes OpenVINO where it is installed and the CPU
     is Intel's, else ONNX Runtime, and logs its choice; tensorrt takes the engine that was built of an ONNX file.
-    `device` is auto, cpu, cuda or cuda:N. `threads` defaults to `default_threads()`. `trusted`: open a TensorRT engine
-    that was not built here.
+    `device` is auto, cpu, cuda or cuda:N. `threads` defaults to `default_threads()`; the `lanes` share them, None is
+    the number that gives most frames per second. `trusted`: open a TensorRT engine that was not built here.
     The engine has computed one empty picture, so the first frame is not slower than the others.
     Raises: UsageError, SpecError if the file and its spec do not fit together, EngineError.
     """
@@ -72,25 +76,32 @@ def open_engine(
         raise UsageError(f"unknown backend {backend!r}; expected one of {', '.join(BACKENDS)}")
     if threads is not None and threads < 1:
         raise UsageError(f"threads must be at least 1, got {threads}")
+    if lanes is not None and lanes < 1:
+        raise UsageError(f"lanes must be at least 1, got {lanes}")
+    if lanes is not None and threads is not None and threads < lanes:
+        raise UsageError(f"expected at least one thread per lane, got {threads} for {lanes} lanes")
     path = find_model(model)
     chosen = _backend_of(path, backend, device)
+    threads = threads or max(default_threads(), lanes or 1)
     engine: Engine
     if chosen == "torch":
+        if lanes not in (None, 1):
+            raise UsageError(f"expected 1 lane with the torch backend, got {lanes}; export the checkpoint for more")
         from solo_rt.train.checkpoint_engine import open_checkpoint
 
         engine = open_checkpoint(path, device=device)
     elif chosen == "tensorrt":
         from solo_rt.engine.tensorrt import open_tensorrt
 
-        engine = open_tensorrt(path, device=device, trusted=trusted)
+        engine = open_tensorrt(path, device=device, lanes=lanes, trusted=trusted)
     elif chosen == "openvino":
         from solo_rt.engine.openvino import OpenVinoEngine
 
-        engine = OpenVinoEngine(path, read_spec(path), device=device, threads=threads or default_threads())
+        engine = OpenVinoEngine(path, read_spec(path), device=device, threads=threads, lanes=lanes)
     else:
         from solo_rt.engine.onnxruntime import OnnxRuntimeEngine
 
-        engine = OnnxRuntimeEngine(path, read_spec(path), device=device, threads=threads or default_threads())
+        engine = OnnxRuntimeEngine(path, read_spec(path), device=device, threads=threads, lanes=lanes)
     try:
         try_out(engine, path)
     except BaseException:
@@ -139,15 +150,6 @@ def read_spec(path: Path) -> ModelSpec:
         return ModelSpec.from_json(text)
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from error
-
-
-def default_threads() -> int:
-    """Return how many threads inference gets: all cores this process may use, less one for the other stages from 3 on.
-
-    On two cores inference is nearly always what the run waits for, and it waits less with both.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores - 1 if cores > 2 else cores
 
 
 def _backend_of(path: Path, backend: str, device: str) -> str:

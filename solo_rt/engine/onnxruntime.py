@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from solo_rt.engine.contract import check_ports
 from solo_rt.engine.onnx_file import heads_alone
+from solo_rt.engine.threads import default_lanes, describe
 from solo_rt.errors import EngineError, SpecError, UsageError
 from solo_rt.spec import ModelSpec
 from solo_rt.types import Output
@@ -24,17 +25,22 @@ log = logging.getLogger(__name__)
 
 
 class OnnxRuntimeEngine:
-    """An ONNX Runtime session; see `Engine`."""
+    """An ONNX Runtime session, which several threads may run at once; see `Engine`.
 
-    def __init__(self, path: Path, spec: ModelSpec, *, device: str, threads: int) -> None:
+    One session for all lanes computes as fast as one per lane and holds the weights once. Its outputs are new arrays
+    for every frame: writing into arrays of a lane's own and copying those takes no less time.
+    """
+
+    def __init__(self, path: Path, spec: ModelSpec, *, device: str, threads: int, lanes: int | None) -> None:
         self.spec = spec
         wanted = _cuda_device(device)
+        self.lanes = lanes or (default_lanes(threads) if wanted is None else 1)
         providers: list[str | tuple[str, dict[str, str]]] = [CPU]
         if wanted is not None:
             providers.insert(0, (CUDA, {"device_id": wanted}))
         try:
             content = heads_alone(path.read_bytes(), spec.output_shapes)
-            session = ort.InferenceSession(content, _session_options(threads), providers=providers)
+            session = ort.InferenceSession(content, _session_options(threads, self.lanes), providers=providers)
         except Exception as error:  # ONNX Runtime's own exceptions have no narrower common base
             raise EngineError(f"{path}: ONNX Runtime cannot load the model: {_one_line(error)}") from error
         has_cuda = CUDA in session.get_providers()
@@ -42,8 +48,7 @@ class OnnxRuntimeEngine:
             if device != "auto":
                 raise EngineError(f"device {device}: ONNX Runtime could not start CUDA; solo-rt doctor says more")
             log.warning("ONNX Runtime could not start CUDA and computes on the CPU")
-        cpu = f"cpu, {threads} thread{'s' if threads > 1 else ''}"
-        self.backend = f"onnxruntime {f'cuda:{wanted}' if has_cuda else cpu}"
+        self.backend = f"onnxruntime {f'cuda:{wanted}' if has_cuda else describe(threads, self.lanes)}"
         self._session: ort.InferenceSession | None = session
         check_ports(path, spec, _shapes(session.get_inputs()), _shapes(session.get_outputs()))
         if session.get_inputs()[0].type != "tensor(float)":
@@ -51,11 +56,12 @@ class OnnxRuntimeEngine:
 
     def infer(self, inputs: Mapping[str, Float32]) -> dict[str, Output]:
         """Return the outputs by name, arrays that belong to the caller. Raises: EngineError."""
-        if self._session is None:
+        session = self._session
+        if session is None:
             raise EngineError("the engine is closed; open another one")
         names = list(self.spec.output_shapes)
         try:
-            return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
+            return dict(zip(names, session.run(names, dict(inputs)), strict=True))
         except Exception as error:  # as above
             raise EngineError(f"ONNX Runtime failed on a frame: {_one_line(error)}") from error
 
@@ -64,9 +70,10 @@ class OnnxRuntimeEngine:
         self._session = None
 
 
-def _session_options(threads: int) -> ort.SessionOptions:
+def _session_options(threads: int, lanes: int) -> ort.SessionOptions:
+    """Return options for a session that has `threads` threads at work when `lanes` of them call it."""
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads - lanes + 1  # of which the caller is one, the others serve all lanes
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     # Between two operators idle threads would spin on the cores that decoding, drawing and encoding need.

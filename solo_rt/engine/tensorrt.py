@@ -67,6 +67,7 @@ class TensorRtEngine:
         self.backend = f"tensorrt {trt.__version__} {plan.key.precision}, {self._gpu.name}"
         self._trt = trt
         self._runtime, self._engine = runtime, engine  # destroyed after the contexts, in the order of `close`
+        self.lanes = lanes
         self._lanes: list[_Lane] = [self._open_lane() for _ in range(lanes)]
         self._idle: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
         for lane in self._lanes:
@@ -129,10 +130,13 @@ class TensorRtEngine:
         return _Lane(context, stream, tuple(inputs), tuple(outputs), launch)
 
 
-def open_tensorrt(path: Path, *, device: str = "auto", trusted: bool = False) -> TensorRtEngine:
+def open_tensorrt(
+    path: Path, *, device: str = "auto", lanes: int | None = LANES, trusted: bool = False
+) -> TensorRtEngine:
     """Return the engine of a plan, or of the plan in the cache that was built of the ONNX file `path` for this machine.
 
-    `device` is auto, cuda or cuda:N. `trusted`: also if the plan was not built here. Raises: UsageError, EngineError.
+    `device` is auto, cuda or cuda:N. `lanes`: None is `LANES`. `trusted`: also if the plan was not built here.
+    Raises: UsageError, EngineError.
     """
     match = re.fullmatch(r"(?:auto|cuda(?::(\d+))?)", device)
     if match is None:
@@ -141,7 +145,7 @@ def open_tensorrt(path: Path, *, device: str = "auto", trusted: bool = False) ->
     if path.suffix != SUFFIX:
         path = find_plan(path, _machine(gpu, import_tensorrt().__version__)).path
     check_trust(read_plan(path), trusted=trusted)
-    return TensorRtEngine(path, gpu=gpu)
+    return TensorRtEngine(path, gpu=gpu, lanes=lanes or LANES)
 
 
 def _machine(gpu: Gpu, version: str) -> dict[str, str]:

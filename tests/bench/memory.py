@@ -34,6 +34,7 @@ class CrowdEngine:
     """A hundred instances in every frame: blobs of a fiftieth of the picture, whatever the picture shows."""
 
     backend = "fake"
+    lanes = 1
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec

@@ -44,10 +44,10 @@ KINDS: tuple[OutputKind, ...] = ("logits", "labels", "coarse")  # the slowest fi
 BACKENDS = ["onnxruntime", *(["openvino"] if importlib.util.find_spec("openvino") else [])]
 
 
-def make_network() -> nn.Module:
-    """Return a Fast-SCNN whose values are of the size that trained ones are, so that its labels form regions."""
+def make_network(name: str = "fast-scnn") -> nn.Module:
+    """Return a network whose values are of the size that trained ones are, so that its labels form regions."""
     torch.manual_seed(0)
-    model = build_model("fast-scnn", len(CLASSES))
+    model = build_model(name, len(CLASSES))
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None

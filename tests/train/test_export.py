@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -14,7 +15,7 @@ from solo_rt.errors import ExportError, SpecError, UsageError
 from solo_rt.spec import METADATA_KEY, ModelSpec
 from solo_rt.train import export as export_module
 from solo_rt.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from solo_rt.train.export import export
+from solo_rt.train.export import export, static_graph
 from solo_rt.train.export.graph import StaticGraph
 from solo_rt.train.export.onnx_file import OPSET, record_metrics
 from solo_rt.train.models import build_model
@@ -51,6 +52,18 @@ def test_export_writes_a_self_describing_file(checkpoint: Path, tmp_path: Path) 
     record_metrics(out, spec, {"AP": 0.5})
     again = ModelSpec.from_json({e.key: e.value for e in onnx.load(out).metadata_props}[METADATA_KEY])
     assert again.provenance.metrics == {"AP": 0.5}
+
+
+def test_the_size_is_that_of_the_training_or_of_the_network(checkpoint: Path) -> None:
+    """At another size than it was trained at, a small network may find nothing at all."""
+    source = load_checkpoint(checkpoint)
+    for trained, given, expected in (
+        (None, None, (256, 448)),
+        ((64, 96), None, (64, 96)),
+        ((64, 96), (96, 64), (96, 64)),
+    ):
+        found = static_graph(replace(source, imgsz=trained), imgsz=given).spec.input
+        assert (found.height, found.width) == expected
 
 
 def test_a_wrong_graph_fails_the_export_and_leaves_nothing(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from small import make_small
 from torch import nn
 
 from solo_rt.errors import UsageError
 from solo_rt.train.checkpoint import Checkpoint, save_checkpoint
+from solo_rt.train.data.samples import MEAN, STD
 from solo_rt.train.initial import class_tensors, load_backbone, start_from
 from solo_rt.train.models import build_model
 
@@ -61,12 +65,41 @@ def test_a_checkpoint_of_which_nothing_fits_is_refused(tmp_path: Path) -> None:
         start_from(tmp_path / "x.pt", build_model(NAME, 1), name=NAME, classes=("a",))
 
 
+def test_weights_for_pictures_normalised_otherwise_are_made_to_read_ours(tmp_path: Path) -> None:
+    theirs = make_small("solov2", trained=True)
+    path, name = tmp_path / "x.pt", "solov2-nano"
+    checkpoint = Checkpoint(name, ("a", "b", "c"), theirs.state_dict(), 1, {}, {}, mean=MEAN, std=(1.0, 2.0, 3.0))
+    save_checkpoint(checkpoint, path)
+    ours = make_small("solov2", seed=1).eval()
+    start_from(path, ours, name=name, classes=checkpoint.classes)
+    picture = torch.randint(0, 256, (1, 3, 64, 96), generator=torch.Generator().manual_seed(0)).float()
+    deviations = (torch.tensor(std)[:, None, None] for std in (STD, checkpoint.std))
+    with torch.inference_mode():
+        found, expected = (
+            net((picture - torch.tensor(MEAN)[:, None, None]) / std).features
+            for net, std in zip((ours, theirs), deviations, strict=True)
+        )
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    save_checkpoint(replace(checkpoint, mean=(0.0, 0.0, 0.0)), path)
+    with pytest.raises(UsageError, match=r"it reads \(0.0, 0.0, 0.0\) and \(1.0, 2.0, 3.0\); start from another"):
+        start_from(path, ours, name=name, classes=checkpoint.classes)
+
+
 def test_a_backbone_takes_weights_with_the_names_of_torchvision(tmp_path: Path) -> None:
     state = build_model("solov2-light-r18", 1).backbone.state_dict()  # type: ignore[union-attr, operator]
     torch.save({**state, "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}, tmp_path / "r18.pth")
     model = build_model("solov2-light-r18", 3)
     assert load_backbone(tmp_path / "r18.pth", model).describe() == f"{len(state)} tensors loaded"
     assert all(torch.equal(value, state[key]) for key, value in model.backbone.state_dict().items())  # type: ignore[union-attr, operator]
+
+
+def test_the_dotted_names_of_old_densenet_files_are_understood(tmp_path: Path) -> None:
+    state = build_model("denseaspp-d121", 1).backbone.state_dict()  # type: ignore[union-attr, operator]
+    dotted = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", key): value for key, value in state.items()}
+    assert "features.denseblock1.denselayer1.norm.1.weight" in dotted
+    torch.save({**dotted, "classifier.bias": torch.zeros(1000)}, tmp_path / "d121.pth")
+    model = build_model("denseaspp-d121", 1)
+    assert load_backbone(tmp_path / "d121.pth", model).describe() == f"{len(state)} tensors loaded"
 
 
 def test_another_backbone_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ rewritten where that is cheaper; how is written beside each family of networks.
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from solo_rt.errors import ExportError, UsageError
@@ -34,9 +35,9 @@ def export(
 ) -> dict[str, float]:
     """Write the model of `checkpoint` to `out` and return the relative error of each output against PyTorch.
 
-    `imgsz` is the height and width of the network input, by default those of the variant. `output_kind` is what a
-    semantic network gives, labels unless given; coarse logits are judged by the labels that the run time makes of them.
-    Labels that differ from PyTorch's count where they are not a near tie.
+    `imgsz` is the height and width of the network input, by default what the checkpoint was trained at, or those of the
+    network. `output_kind` is what a semantic network gives, labels unless given; coarse logits are judged by the labels
+    that the run time makes of them. Labels that differ from PyTorch's count where they are not a near tie.
     Raises: UsageError for an impossible size, output or checkpoint; ExportError, leaving no file, when ONNX Runtime
     does not reproduce PyTorch to 1e-4.
     """
@@ -67,6 +68,14 @@ def static_graph(
     output_kind: OutputKind | None = None,
 ) -> StaticGraph:
     """Return the network of a checkpoint as a graph for one input size. Raises: UsageError, SpecError."""
+    graph = _graph(source, imgsz=imgsz or source.imgsz, batch=batch, output_kind=output_kind)
+    normalised = replace(graph.spec.input, mean=source.mean, std=source.std)
+    return replace(graph, spec=replace(graph.spec, input=normalised))
+
+
+def _graph(
+    source: Checkpoint, *, imgsz: tuple[int, int] | None, batch: int, output_kind: OutputKind | None
+) -> StaticGraph:
     model = build_model(source.model, len(source.classes)).eval()
     model.load_state_dict(source.weights)
     classes, provenance = tuple(source.classes), Provenance(**source.provenance)

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from solo_rt.decoders import Rgb, SemanticDecoder
 from solo_rt.render import PALETTE
 from solo_rt.spec import InputSpec, ModelSpec, Provenance
-from solo_rt.train.data.samples import MEAN, STD
 from solo_rt.train.export.fold import fold_batch_norms
 from solo_rt.train.export.graph import TOLERANCE, StaticGraph
 from solo_rt.train.models.semantic import SemanticNetwork
@@ -45,7 +44,7 @@ def semantic_graph(
     colours = palette or tuple(PALETTE[i % len(PALETTE)] for i in range(len(classes)))
     spec = ModelSpec(
         name=name,
-        input=InputSpec(height, width, mean=MEAN, std=STD, batch=batch, divisor=model.size_divisor),
+        input=InputSpec(height, width, batch=batch, divisor=model.size_divisor),
         decoder=SemanticDecoder(palette=colours, unpainted=unpainted, output=output),
         classes=classes,
         provenance=provenance,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from solo_rt.decoders import SoloV2Decoder
 from solo_rt.spec import InputSpec, ModelSpec, Provenance
-from solo_rt.train.data.samples import MASK_STRIDE, MEAN, STD
+from solo_rt.train.data.samples import MASK_STRIDE
 from solo_rt.train.export.fold import fold_batch_norms
 from solo_rt.train.export.graph import TOLERANCE, StaticGraph
 from solo_rt.train.export.heads import fix_coordinates, flatten_levels, nms_margin, points_nms
@@ -33,7 +33,7 @@ def solov2_graph(
     config = model.config
     spec = ModelSpec(
         name=name,
-        input=InputSpec(*imgsz, mean=MEAN, std=STD, batch=batch),
+        input=InputSpec(*imgsz, batch=batch),
         decoder=SoloV2Decoder(grids=config.grids, level_strides=LEVEL_STRIDES, mask_stride=MASK_STRIDE),
         classes=classes,
         provenance=provenance,

@@ -11,6 +11,7 @@ from solo_rt.train.models.convolution import pixel_classifier
 from solo_rt.train.models.dilated_resnet import dilated_resnet
 from solo_rt.train.models.semantic import SemanticOutput, resize
 
+BACKBONES = ("r50", "r101", "r50s", "r101s")  # ResNets, those with an "s" have the deep stem
 Head = Callable[[int, int], nn.Module]  # from channels and classes to a module from [B, C5, h, w] to [B, C, h, w]
 
 
@@ -36,7 +37,5 @@ class DilatedNetwork(nn.Module):
 
 
 def variants(name: str, head: Head) -> Mapping[str, Callable[[int], nn.Module]]:
-    """Return a builder of `name` with each backbone: ResNet-50 and -101, and with "s" those with the deep stem."""
-    return {
-        f"{name}-{backbone}": partial(DilatedNetwork, backbone, head) for backbone in ("r50", "r101", "r50s", "r101s")
-    }
+    """Return a builder of `name` with each backbone."""
+    return {f"{name}-{backbone}": partial(DilatedNetwork, backbone, head) for backbone in BACKBONES}

@@ -61,6 +61,7 @@ _LIGHT = SoloV2Config(
 _FULL = SoloV2Config(
     _R50, tower_depth=4, tower_width=512, kernel_channels=256, scale_ranges=FULL_RANGES, imgsz=(768, 1344)
 )
+_LIGHT_512 = replace(_LIGHT, tower_depth=3, scale_ranges=LIGHT_512_RANGES, imgsz=(480, 864))
 _DEFORMED = replace(_FULL, tower_deform="v2", deformed="all", mask_deform="v2")
 
 VARIANTS: dict[str, SoloV2Config] = {
@@ -88,14 +89,10 @@ VARIANTS: dict[str, SoloV2Config] = {
     },
     "solov2-r101-dcn": replace(_DEFORMED, backbone=replace(BACKBONES["r101"], deform="v2")),
     "solov2-x101-dcn": replace(_DEFORMED, backbone=replace(BACKBONES["x101"], deform="v2")),
-    "solov2-light-512-dcn-r50": replace(
-        _LIGHT,
-        backbone=replace(_R50, deform="v1"),
-        tower_depth=3,
-        tower_deform="v1",
-        scale_ranges=LIGHT_512_RANGES,
-        imgsz=(480, 864),
-    ),
+    "solov2-light-512-dcn-r50": replace(_LIGHT_512, backbone=replace(_R50, deform="v1"), tower_deform="v1"),
+    "solov2-light-512-dcnv2-r50": replace(
+        _LIGHT_512, backbone=replace(_R50, deform="v2"), tower_deform="v2"
+    ),  # mmdet's
 }
 
 

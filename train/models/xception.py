@@ -50,7 +50,7 @@ class Maps(NamedTuple):
 class Xception65(nn.Module):
     """Source: Chen et al. 2018, figure 4, with activations where the published code and weights have them."""
 
-    out_channels = Maps(128, 256, 728, 2048)  # type: ignore[arg-type]
+    out_channels = (128, 256, 728, 2048)  # of `Maps`
 
     def __init__(self, *, output_stride: Literal[8, 16]) -> None:
         super().__init__()

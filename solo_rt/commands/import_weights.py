@@ -1,0 +1,59 @@
+"""`solo-rt import-weights`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from solo_rt.cli_options import as_json, print_json, verbose
+from solo_rt.commands.extras import require_torch
+from solo_rt.errors import UsageError
+
+# Those of train.importing, which --help does not load.
+SOURCES = ("official", "mmdet", "adet", "seed", "tramac", "leftthomas", "segmentron", "torchvision")
+
+
+@click.command(name="import-weights")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The .pt file to write.")
+@click.option(
+    "--from",
+    "source",
+    type=click.Choice(["auto", *SOURCES]),
+    default="auto",
+    show_default=True,
+    help="The code base that made the file.",
+)
+@click.option(
+    "--classes", metavar="NAME,...", help="Names of the classes.  [default: those in the file, or by their number]"
+)
+@as_json
+@verbose
+def import_weights(file: Path, output: Path, source: str, classes: str | None, as_json: bool) -> int:
+    """Turn weights that another code base published into a checkpoint, to be exported, run, or trained further.
+
+    FILE is read without running any code that it may hold. Unless it fills a network entirely, nothing is written.
+    """
+    require_torch("import-weights")
+    from solo_rt.train.checkpoint import save_checkpoint
+    from solo_rt.train.importing import import_weights as read_weights
+    from solo_rt.train.importing.report import IncompleteWeightsError
+
+    if output.suffix != ".pt":
+        raise UsageError(f"expected an output that ends in .pt, got {output}")
+    try:
+        checkpoint, report = read_weights(file, source=source, classes=classes.split(",") if classes else None)
+    except IncompleteWeightsError as error:
+        click.echo(error.report.listing(), err=True)
+        raise
+    save_checkpoint(checkpoint, output)
+    if as_json:
+        facts = {"output": str(output), "source": report.source, "model": checkpoint.model}
+        print_json({**facts, "classes": list(checkpoint.classes), "tensors": len(report.loaded)})
+    else:
+        click.echo(
+            f"{output}: {checkpoint.model} with {len(checkpoint.classes)} classes, "
+            f"{len(report.loaded)} tensors from {report.source}"
+        )
+    return 0

@@ -1,0 +1,150 @@
+"""Names that other code bases give the modules of semantic networks, read off their sources, one module a line.
+
+A line is `ours = theirs`; a range in braces stands for as many lines, those of both sides counted together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import chain
+
+import pytest
+import torch
+from torch import Tensor
+
+from solo_rt.train import importing
+from solo_rt.train.importing.weights_file import WeightsFile
+from solo_rt.train.models import build_model
+
+State = dict[str, Tensor]
+
+
+def module_names(table: str) -> dict[str, str]:
+    """Return what each of our modules is called there."""
+    lines = chain.from_iterable(_expand(line) for line in table.strip().splitlines())
+    pairs = [tuple(part.strip() for part in line.split("=")) for line in lines]
+    assert len(dict(pairs)) == len(pairs), "a module has two names"
+    return dict(pairs)
+
+
+def _expand(line: str) -> list[str]:
+    ranges = [range(int(first), int(last) + 1) for first, last in re.findall(r"\{(\d+)-(\d+)\}", line)]
+    if not ranges:
+        return [line]
+    pattern = re.sub(r"\{\d+-\d+\}", "{}", line)
+    return [pattern.format(*numbers) for numbers in zip(*ranges, strict=True)]
+
+
+def renamed_modules(state: Mapping[str, Tensor], table: str) -> State:
+    """Return the tensors by the names they have there; each must have one, and no two the same."""
+    names = module_names(table)
+    theirs = {}
+    for key, value in state.items():
+        module, _, tensor = key.rpartition(".")
+        theirs[f"{names[module]}.{tensor}"] = value
+    assert len(theirs) == len(state)
+    return theirs
+
+
+def numbered(model: str, classes: int) -> State:
+    """Return a state dict of the network in which each tensor has a number of its own; it takes no memory."""
+    with torch.device("meta"):
+        state = build_model(model, classes).state_dict()
+    return {key: torch.tensor(float(i)).expand(value.shape) for i, (key, value) in enumerate(state.items(), 1)}
+
+
+def keep_in_memory(patch: pytest.MonkeyPatch, state: State) -> None:
+    """Make `state` what the next import finds in its file."""
+    patch.setattr(importing, "read_weights_file", lambda _path: WeightsFile(state, {}))
+
+
+TRAMAC_BOTTLENECKS = "".join(
+    f"""
+    deep.{i}.block.0.{{0-1}} = global_feature_extractor.bottleneck{i // 3 + 1}.{i % 3}.block.0.conv.{{0-1}}
+    deep.{i}.block.1.{{0-1}} = global_feature_extractor.bottleneck{i // 3 + 1}.{i % 3}.block.1.conv.{{0-1}}
+    deep.{i}.block.2.{{0-1}} = global_feature_extractor.bottleneck{i // 3 + 1}.{i % 3}.block.{{2-3}}"""
+    for i in range(9)
+)
+TRAMAC_FAST_SCNN = f"""{TRAMAC_BOTTLENECKS}
+    shallow.0.{{0-1}} = learning_to_downsample.conv.conv.{{0-1}}
+    shallow.1.0.{{0-1}} = learning_to_downsample.dsconv1.conv.{{0-1}}
+    shallow.1.1.{{0-1}} = learning_to_downsample.dsconv1.conv.{{3-4}}
+    shallow.2.0.{{0-1}} = learning_to_downsample.dsconv2.conv.{{0-1}}
+    shallow.2.1.{{0-1}} = learning_to_downsample.dsconv2.conv.{{3-4}}
+    deep.9.branches.{{0-3}}.0 = global_feature_extractor.ppm.conv{{1-4}}.conv.0
+    deep.9.branches.{{0-3}}.1 = global_feature_extractor.ppm.conv{{1-4}}.conv.1
+    deep.9.out.{{0-1}} = global_feature_extractor.ppm.out.conv.{{0-1}}
+    fusion.depthwise.{{0-1}} = feature_fusion.dwconv.conv.{{0-1}}
+    fusion.deep.{{0-1}} = feature_fusion.conv_lower_res.{{0-1}}
+    fusion.shallow.{{0-1}} = feature_fusion.conv_higher_res.{{0-1}}
+    classifier.0.0.{{0-1}} = classifier.dsconv1.conv.{{0-1}}
+    classifier.0.1.{{0-1}} = classifier.dsconv1.conv.{{3-4}}
+    classifier.1.0.{{0-1}} = classifier.dsconv2.conv.{{0-1}}
+    classifier.1.1.{{0-1}} = classifier.dsconv2.conv.{{3-4}}
+    classifier.3 = classifier.conv.1
+    aux.0.0.{{0-1}} = auxlayer.{{0-1}}
+    aux.0.2 = auxlayer.4
+"""
+
+LEFTTHOMAS_BOTTLENECKS = "".join(
+    f"""
+    deep.{first + i}.block.0.{{0-1}} = global_feature_extractor.{stage}_block.{i}.conv.{{0-1}}
+    deep.{first + i}.block.1.{{0-1}} = global_feature_extractor.{stage}_block.{i}.conv.{{3-4}}
+    deep.{first + i}.block.2.{{0-1}} = global_feature_extractor.{stage}_block.{i}.conv.{{6-7}}"""
+    for first, stage in ((0, "first"), (3, "second"), (6, "third"))
+    for i in range(3)
+)
+LEFTTHOMAS_FAST_SCNN = f"""{LEFTTHOMAS_BOTTLENECKS}
+    shallow.0.0 = learning_to_down_sample.conv.conv
+    shallow.0.1 = learning_to_down_sample.conv.bn
+    shallow.{{1-2}}.0.0 = learning_to_down_sample.dsconv{{1-2}}.0
+    shallow.{{1-2}}.0.1 = learning_to_down_sample.dsconv{{1-2}}.1
+    shallow.{{1-2}}.1.0 = learning_to_down_sample.dsconv{{1-2}}.2
+    shallow.{{1-2}}.1.1 = learning_to_down_sample.dsconv{{1-2}}.3
+    deep.9.branches.{{0-3}}.0 = global_feature_extractor.ppm.stages.{{0-3}}.1.conv
+    deep.9.branches.{{0-3}}.1 = global_feature_extractor.ppm.stages.{{0-3}}.1.bn
+    deep.9.out.0 = global_feature_extractor.ppm.conv.conv
+    deep.9.out.1 = global_feature_extractor.ppm.conv.bn
+    fusion.depthwise.0 = feature_fusion.dwconv.conv
+    fusion.depthwise.1 = feature_fusion.dwconv.bn
+    fusion.deep.0 = feature_fusion.conv_low_res
+    fusion.shallow.0 = feature_fusion.conv_high_res
+    classifier.0.0.{{0-1}} = classifier.dsconv1.{{0-1}}
+    classifier.0.1.{{0-1}} = classifier.dsconv1.{{2-3}}
+    classifier.1.0.{{0-1}} = classifier.dsconv2.{{0-1}}
+    classifier.1.1.{{0-1}} = classifier.dsconv2.{{2-3}}
+    classifier.3 = classifier.conv
+"""
+
+SEGMENTRON_BOTTLENECKS = "".join(
+    f"""
+    deep.{i}.block.{{0-1}}.0 = global_feature_extractor.bottleneck{i // 3 + 1}.{i % 3}.conv.{{0-1}}.conv
+    deep.{i}.block.{{0-1}}.1 = global_feature_extractor.bottleneck{i // 3 + 1}.{i % 3}.conv.{{0-1}}.bn
+    deep.{i}.block.2.{{0-1}} = global_feature_extractor.bottleneck{i // 3 + 1}.{i % 3}.conv.{{2-3}}"""
+    for i in range(9)
+)
+SEGMENTRON_FAST_SCNN = f"""{SEGMENTRON_BOTTLENECKS}
+    shallow.0.0 = learning_to_downsample.conv.conv
+    shallow.0.1 = learning_to_downsample.conv.bn
+    shallow.{{1-2}}.0.0 = learning_to_downsample.dsconv{{1-2}}.block.depthwise
+    shallow.{{1-2}}.0.1 = learning_to_downsample.dsconv{{1-2}}.block.bn_depth
+    shallow.{{1-2}}.1.0 = learning_to_downsample.dsconv{{1-2}}.block.pointwise
+    shallow.{{1-2}}.1.1 = learning_to_downsample.dsconv{{1-2}}.block.bn_point
+    deep.9.branches.{{0-3}}.0 = global_feature_extractor.ppm.convs.{{0-3}}.conv
+    deep.9.branches.{{0-3}}.1 = global_feature_extractor.ppm.convs.{{0-3}}.bn
+    deep.9.out.0 = global_feature_extractor.out.conv
+    deep.9.out.1 = global_feature_extractor.out.bn
+    fusion.depthwise.0 = feature_fusion.dwconv.conv
+    fusion.depthwise.1 = feature_fusion.dwconv.bn
+    fusion.deep.{{0-1}} = feature_fusion.conv_lower_res.{{0-1}}
+    fusion.shallow.{{0-1}} = feature_fusion.conv_higher_res.{{0-1}}
+    classifier.{{0-1}}.0.0 = classifier.dsconv{{1-2}}.block.depthwise
+    classifier.{{0-1}}.0.1 = classifier.dsconv{{1-2}}.block.bn_depth
+    classifier.{{0-1}}.1.0 = classifier.dsconv{{1-2}}.block.pointwise
+    classifier.{{0-1}}.1.1 = classifier.dsconv{{1-2}}.block.bn_point
+    classifier.3 = classifier.conv.1
+    aux.{{0-1}}.0.0 = auxlayer{{1-2}}.0
+    aux.{{0-1}}.0.1 = auxlayer{{1-2}}.1
+    aux.{{0-1}}.2 = auxlayer{{1-2}}.4
+"""

@@ -1,0 +1,279 @@
+"""Importing semantic networks: each tensor lands where it belongs, and the network computes what it computed there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import foreign_semantic as foreign
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from foreign_semantic import State, keep_in_memory, numbered, renamed_modules
+from torch import Tensor, nn
+
+from solo_rt.cli import main
+from solo_rt.engine import open_engine
+from solo_rt.errors import UsageError
+from solo_rt.train.data.samples import MEAN, STD
+from solo_rt.train.data.semantic import ade20k, cityscapes, voc
+from solo_rt.train.export import static_graph
+from solo_rt.train.importing import import_weights
+from solo_rt.train.importing.report import IncompleteWeightsError
+from solo_rt.train.models import build_model
+
+FILE = Path("weights.pth")
+LEGENDS = {19: cityscapes.LEGEND, 21: voc.LEGEND, 150: ade20k.LEGEND}
+
+# Source, our network, classes it was published for, and the names of its modules there.
+PUBLISHED = [
+    ("tramac", "fast-scnn-tramac", 19, foreign.TRAMAC_FAST_SCNN),
+    ("leftthomas", "fast-scnn-leftthomas", 19, foreign.LEFTTHOMAS_FAST_SCNN),
+    ("segmentron", "fast-scnn-segmentron", 19, foreign.SEGMENTRON_FAST_SCNN),
+]
+every_published = pytest.mark.parametrize(
+    ("source", "model", "classes", "table"), PUBLISHED, ids=[f"{row[0]} {row[1]}" for row in PUBLISHED]
+)
+
+
+# Names read in published files and sources, and ours.
+EXCERPTS = {
+    ("tramac", "fast-scnn-tramac"): {
+        "learning_to_downsample.conv.conv.0.weight": "shallow.0.0.weight",
+        "learning_to_downsample.dsconv2.conv.4.running_var": "shallow.2.1.1.running_var",
+        "global_feature_extractor.bottleneck1.0.block.0.conv.0.weight": "deep.0.block.0.0.weight",
+        "global_feature_extractor.bottleneck2.0.block.2.weight": "deep.3.block.2.0.weight",
+        "global_feature_extractor.bottleneck3.2.block.3.bias": "deep.8.block.2.1.bias",
+        "global_feature_extractor.ppm.conv4.conv.0.weight": "deep.9.branches.3.0.weight",
+        "feature_fusion.conv_lower_res.0.bias": "fusion.deep.0.bias",
+        "feature_fusion.conv_higher_res.0.bias": "fusion.shallow.0.bias",
+        "classifier.dsconv2.conv.3.weight": "classifier.1.1.0.weight",
+        "classifier.conv.1.weight": "classifier.3.weight",
+        "auxlayer.4.bias": "aux.0.2.bias",
+    },
+    ("leftthomas", "fast-scnn-leftthomas"): {
+        "learning_to_down_sample.conv.bn.weight": "shallow.0.1.weight",
+        "learning_to_down_sample.dsconv1.2.weight": "shallow.1.1.0.weight",
+        "global_feature_extractor.second_block.1.conv.3.weight": "deep.4.block.1.0.weight",
+        "global_feature_extractor.third_block.0.conv.7.running_mean": "deep.6.block.2.1.running_mean",
+        "global_feature_extractor.ppm.stages.2.1.conv.weight": "deep.9.branches.2.0.weight",
+        "feature_fusion.conv_low_res.bias": "fusion.deep.0.bias",
+        "classifier.dsconv2.3.weight": "classifier.1.1.1.weight",
+        "classifier.conv.bias": "classifier.3.bias",
+    },
+    ("segmentron", "fast-scnn-segmentron"): {
+        "learning_to_downsample.dsconv2.block.bn_point.weight": "shallow.2.1.1.weight",
+        "global_feature_extractor.bottleneck2.0.conv.1.bn.running_mean": "deep.3.block.1.1.running_mean",
+        "global_feature_extractor.bottleneck3.1.conv.2.weight": "deep.7.block.2.0.weight",
+        "global_feature_extractor.ppm.convs.3.conv.weight": "deep.9.branches.3.0.weight",
+        "global_feature_extractor.out.bn.weight": "deep.9.out.1.weight",
+        "feature_fusion.dwconv.conv.weight": "fusion.depthwise.0.weight",
+        "classifier.dsconv1.block.depthwise.weight": "classifier.0.0.0.weight",
+        "auxlayer2.4.weight": "aux.1.2.weight",
+    },
+}
+
+
+def trained(model: str, classes: int, seed: int = 0) -> nn.Module:
+    """Return the network with statistics as if trained, so that nothing in it is neutral."""
+    torch.manual_seed(seed)
+    network = build_model(model, classes).eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.1)
+            nn.init.normal_(module.running_mean, std=0.1)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+    return network
+
+
+def logits(network: nn.Module, image: Tensor) -> Tensor:
+    with torch.inference_mode():
+        out: Tensor = network.eval()(image).out
+    return out
+
+
+def image(seed: int = 1) -> Tensor:
+    return torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(seed))
+
+
+def restored(state: State, model: str, classes: int, folder: Path) -> nn.Module:
+    """Return our network with the weights of a file that holds `state`."""
+    torch.save(state, folder / FILE)
+    checkpoint, _ = import_weights(folder / FILE)
+    assert checkpoint.model == model
+    network = build_model(model, classes)
+    network.load_state_dict(checkpoint.weights)
+    return network
+
+
+@every_published
+def test_every_tensor_lands_in_its_place(
+    source: str, model: str, classes: int, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = numbered(model, classes)
+    keep_in_memory(monkeypatch, renamed_modules(ours, table))
+    for chosen in ("auto", source):
+        checkpoint, report = import_weights(FILE, source=chosen)
+        assert (report.source, checkpoint.model) == (source, model)
+        assert set(report.loaded) == set(ours)
+        assert report.complete
+        assert not report.initial
+        for key, value in ours.items():
+            assert torch.equal(checkpoint.weights[key], value), key
+
+
+@every_published
+def test_names_that_were_read_in_the_sources(source: str, model: str, classes: int, table: str) -> None:
+    theirs = renamed_modules(numbered(model, classes), table)
+    ours = numbered(model, classes)
+    excerpt = EXCERPTS[source, model]
+    assert excerpt
+    for their_name, our_name in excerpt.items():
+        assert torch.equal(theirs[their_name], ours[our_name]), their_name
+
+
+@every_published
+def test_classes_and_colours_follow_from_how_many_there_are(
+    source: str, model: str, classes: int, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_in_memory(monkeypatch, renamed_modules(numbered(model, classes), table))
+    checkpoint, _ = import_weights(FILE, source=source)
+    legend = LEGENDS[classes]
+    assert (checkpoint.classes, checkpoint.palette) == (legend.classes, legend.palette)
+    assert checkpoint.unpainted == legend.unpainted
+    names = tuple(f"class {i}" for i in range(classes))
+    checkpoint, _ = import_weights(FILE, source=source, classes=names)
+    assert (checkpoint.classes, checkpoint.palette, checkpoint.unpainted) == (names, (), ())
+
+
+@every_published
+def test_a_file_that_lacks_a_tensor_or_has_another_is_refused(
+    source: str, model: str, classes: int, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = renamed_modules(numbered(model, classes), table)
+    counters = {key for key in theirs if key.endswith("num_batches_tracked")}
+    lacking = next(key for key in list(theirs)[8:] if key not in counters)
+    keep_in_memory(monkeypatch, {key: value for key, value in theirs.items() if key != lacking})
+    with pytest.raises(IncompleteWeightsError, match="1 missing"):
+        import_weights(FILE, source=source)
+    keep_in_memory(monkeypatch, {**theirs, "head.extra.weight": torch.zeros(1)})
+    with pytest.raises(IncompleteWeightsError, match="1 unexpected"):
+        import_weights(FILE, source=source)
+    keep_in_memory(monkeypatch, {key: value for key, value in theirs.items() if key not in counters})
+    assert import_weights(FILE, source=source)[1].complete
+    assert counters
+
+
+def without(state: State, *beginnings: str) -> State:
+    return {key: value for key, value in state.items() if not key.startswith(beginnings)}
+
+
+def test_a_classifier_for_training_alone_may_be_absent_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = renamed_modules(numbered("fast-scnn-tramac", 19), foreign.TRAMAC_FAST_SCNN)
+    keep_in_memory(monkeypatch, without(theirs, "auxlayer."))  # as published
+    checkpoint, report = import_weights(FILE)
+    assert report.complete
+    assert report.initial == tuple(key for key in checkpoint.weights if key.startswith("aux."))
+    assert len(report.initial) == 8
+    assert "8 for training only as they are initially" in report.describe()
+    fresh = checkpoint.weights["aux.0.0.0.weight"]
+    assert (fresh.shape, fresh.device.type) == ((32, 64, 3, 3), "cpu")
+    assert fresh.std() > 0
+    assert torch.equal(fresh, import_weights(FILE)[0].weights["aux.0.0.0.weight"])
+    keep_in_memory(monkeypatch, without(theirs, "auxlayer.4."))
+    with pytest.raises(IncompleteWeightsError, match="2 missing"):
+        import_weights(FILE)
+
+
+def test_pooled_maps_of_leftthomas_come_before_the_map_itself(tmp_path: Path) -> None:
+    theirs = renamed_modules(trained("fast-scnn-leftthomas", 19).state_dict(), foreign.LEFTTHOMAS_FAST_SCNN)
+    network = restored(theirs, "fast-scnn-leftthomas", 19, tmp_path).eval()
+    x = torch.randn(1, 128, 7, 9, generator=torch.Generator().manual_seed(2))
+    prefix = "global_feature_extractor.ppm"
+
+    def conv(name: str, x: Tensor) -> Tensor:
+        mean, var, weight, bias = (
+            theirs[f"{name}.bn.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        return F.batch_norm(F.conv2d(x, theirs[f"{name}.conv.weight"]), mean, var, weight, bias).relu()
+
+    pooled = [
+        F.interpolate(
+            conv(f"{prefix}.stages.{i}.1", F.adaptive_avg_pool2d(x, bins)),
+            size=(7, 9),
+            mode="bilinear",
+            align_corners=True,
+        )
+        for i, bins in enumerate((1, 2, 3, 6))
+    ]
+    expected = conv(f"{prefix}.conv", torch.cat([*pooled, x], dim=1))
+    with torch.inference_mode():
+        found = network.deep[-1](x)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_counts_that_thop_left_in_a_network_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = renamed_modules(numbered("fast-scnn-leftthomas", 19), foreign.LEFTTHOMAS_FAST_SCNN)
+    counts = {
+        f"{module}total_{what}": torch.zeros(1) for module in ("", "classifier.conv.") for what in ("ops", "params")
+    }
+    keep_in_memory(monkeypatch, theirs | counts)
+    assert import_weights(FILE)[1].complete
+
+
+def test_an_unknown_number_of_classes_needs_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_in_memory(monkeypatch, renamed_modules(numbered("fast-scnn-tramac", 80), foreign.TRAMAC_FAST_SCNN))
+    with pytest.raises(UsageError, match="does not name its 80 classes; give them with --classes"):
+        import_weights(FILE)
+    names = tuple(f"class {i}" for i in range(80))
+    checkpoint, _ = import_weights(FILE, classes=names)
+    assert (checkpoint.classes, checkpoint.imgsz) == (names, None)
+
+
+@every_published
+def test_a_file_of_one_code_base_is_refused_as_another_s(
+    source: str, model: str, classes: int, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_in_memory(monkeypatch, renamed_modules(numbered(model, classes), table))
+    for other in sorted({row[0] for row in PUBLISHED} - {source}):
+        with pytest.raises(UsageError, match=r"expected the weights of one of .*; try another --from|no whole network"):
+            import_weights(FILE, source=other)
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        main([str(argument) for argument in arguments])
+    return int(left.value.code or 0)
+
+
+def test_a_published_fast_scnn_is_imported_exported_and_runs(tmp_path: Path) -> None:
+    network = trained("fast-scnn-tramac", 19)
+    theirs = renamed_modules(network.state_dict(), foreign.TRAMAC_FAST_SCNN)
+    torch.save({f"module.{key}": value for key, value in without(theirs, "auxlayer.").items()}, tmp_path / FILE)
+    assert run("import-weights", tmp_path / FILE, "-o", tmp_path / "x.pt") == 0
+    assert (
+        run("export", tmp_path / "x.pt", "--imgsz", "64x96", "--output-kind", "logits", "-o", tmp_path / "x.onnx") == 0
+    )
+    engine = open_engine(tmp_path / "x.onnx", backend="onnxruntime", device="cpu")
+    found = engine.infer({engine.spec.input.name: image().numpy()})["logits"]
+    spec = engine.spec
+    engine.close()
+    expected = logits(network, image()).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+    assert spec.classes == cityscapes.LEGEND.classes
+    assert spec.decoder.palette == cityscapes.LEGEND.palette
+    assert (spec.input.mean, spec.input.std) == (MEAN, STD)
+    assert spec.provenance.licence == "Apache-2.0 (Tramac)"
+
+
+def test_a_checkpoint_is_exported_at_the_size_it_was_tested_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_in_memory(monkeypatch, renamed_modules(numbered("fast-scnn-tramac", 19), foreign.TRAMAC_FAST_SCNN))
+    checkpoint, _ = import_weights(FILE)
+    assert checkpoint.imgsz == (1024, 2048)
+    small = replace(checkpoint, imgsz=(64, 96))
+    size = static_graph(small).spec.input
+    assert (size.height, size.width) == (64, 96)
+    size = static_graph(small, imgsz=(32, 64)).spec.input
+    assert (size.height, size.width) == (32, 64)
