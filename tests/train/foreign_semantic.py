@@ -47,6 +47,18 @@ def renamed_modules(state: Mapping[str, Tensor], table: str) -> State:
     return theirs
 
 
+def resnet(theirs: str, depths: tuple[int, int, int, int], *, convs: int, deep_stem: bool = False) -> str:
+    """Return the lines about a ResNet called `theirs`, with torchvision's names or the stem of PyTorch-Encoding."""
+    stem = ["conv1.0", "conv1.1", "conv1.3", "conv1.4", "conv1.6"] if deep_stem else ["conv1"]
+    names = [*stem, "bn1"]
+    for stage, depth in enumerate(depths, 1):
+        if stage > 1 or convs == 3:
+            names += [f"layer{stage}.0.downsample.0", f"layer{stage}.0.downsample.1"]
+        for block in range(depth):
+            names += [f"layer{stage}.{block}.{part}{i}" for part in ("conv", "bn") for i in range(1, convs + 1)]
+    return "\n".join(f"backbone.{name} = {theirs}.{name}" for name in names)
+
+
 def numbered(model: str, classes: int) -> State:
     """Return a state dict of the network in which each tensor has a number of its own; it takes no memory."""
     with torch.device("meta"):
@@ -148,3 +160,40 @@ SEGMENTRON_FAST_SCNN = f"""{SEGMENTRON_BOTTLENECKS}
     aux.{{0-1}}.0.1 = auxlayer{{1-2}}.1
     aux.{{0-1}}.2 = auxlayer{{1-2}}.4
 """
+
+COINCHEUNG_BISENET = (
+    resnet("cp.resnet", (2, 2, 2, 2), convs=2)
+    + """
+    spatial.{0-2}.0 = sp.conv{1-3}.conv
+    spatial.{0-2}.1 = sp.conv{1-3}.bn
+    spatial.3.0 = sp.conv_out.conv
+    spatial.3.1 = sp.conv_out.bn
+    picture.0 = cp.conv_avg.conv
+    picture.1 = cp.conv_avg.bn
+    refine5.conv.0 = cp.arm32.conv.conv
+    refine5.conv.1 = cp.arm32.conv.bn
+    refine5.gate.0 = cp.arm32.conv_atten
+    refine5.gate.1 = cp.arm32.bn_atten
+    refine4.conv.0 = cp.arm16.conv.conv
+    refine4.conv.1 = cp.arm16.conv.bn
+    refine4.gate.0 = cp.arm16.conv_atten
+    refine4.gate.1 = cp.arm16.bn_atten
+    smooth5.0 = cp.conv_head32.conv
+    smooth5.1 = cp.conv_head32.bn
+    smooth4.0 = cp.conv_head16.conv
+    smooth4.1 = cp.conv_head16.bn
+    fusion.mix.0 = ffm.convblk.conv
+    fusion.mix.1 = ffm.convblk.bn
+    fusion.gate.0 = ffm.conv
+    fusion.gate.1 = ffm.bn
+    head.0.0 = conv_out.conv.conv
+    head.0.1 = conv_out.conv.bn
+    head.2 = conv_out.conv_out
+    aux.0.0.0 = conv_out32.conv.conv
+    aux.0.0.1 = conv_out32.conv.bn
+    aux.0.2 = conv_out32.conv_out
+    aux.1.0.0 = conv_out16.conv.conv
+    aux.1.0.1 = conv_out16.conv.bn
+    aux.1.2 = conv_out16.conv_out
+"""
+)

@@ -31,6 +31,7 @@ PUBLISHED = [
     ("tramac", "fast-scnn-tramac", 19, foreign.TRAMAC_FAST_SCNN),
     ("leftthomas", "fast-scnn-leftthomas", 19, foreign.LEFTTHOMAS_FAST_SCNN),
     ("segmentron", "fast-scnn-segmentron", 19, foreign.SEGMENTRON_FAST_SCNN),
+    ("coincheung", "bisenet-r18-coincheung", 19, foreign.COINCHEUNG_BISENET),
 ]
 every_published = pytest.mark.parametrize(
     ("source", "model", "classes", "table"), PUBLISHED, ids=[f"{row[0]} {row[1]}" for row in PUBLISHED]
@@ -71,6 +72,16 @@ EXCERPTS = {
         "feature_fusion.dwconv.conv.weight": "fusion.depthwise.0.weight",
         "classifier.dsconv1.block.depthwise.weight": "classifier.0.0.0.weight",
         "auxlayer2.4.weight": "aux.1.2.weight",
+    },
+    ("coincheung", "bisenet-r18-coincheung"): {
+        "cp.resnet.layer2.0.downsample.0.weight": "backbone.layer2.0.downsample.0.weight",
+        "cp.arm16.bn_atten.running_var": "refine4.gate.1.running_var",
+        "cp.conv_head32.conv.weight": "smooth5.0.weight",
+        "sp.conv_out.bn.bias": "spatial.3.1.bias",
+        "ffm.convblk.conv.weight": "fusion.mix.0.weight",
+        "ffm.bn.weight": "fusion.gate.1.weight",
+        "conv_out.conv_out.bias": "head.2.bias",
+        "conv_out32.conv.conv.weight": "aux.0.0.0.weight",
     },
 }
 
@@ -221,6 +232,26 @@ def test_counts_that_thop_left_in_a_network_are_passed_over(monkeypatch: pytest.
     }
     keep_in_memory(monkeypatch, theirs | counts)
     assert import_weights(FILE)[1].complete
+
+
+@pytest.mark.parametrize(
+    ("classes", "mean", "std"),
+    [
+        (19, (0.3257, 0.3690, 0.3223), (0.2112, 0.2148, 0.2115)),
+        (150, (0.4934323, 0.46819794, 0.43106043), (0.25680755, 0.25506608, 0.27422913)),
+        (171, (0.46962251, 0.4464104, 0.40718787), (0.27469736, 0.27012361, 0.28515933)),
+        (7, (0.4, 0.4, 0.4), (0.2, 0.2, 0.2)),
+    ],
+)
+def test_coincheung_normalises_by_data_set(
+    classes: int, mean: tuple[float, ...], std: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = renamed_modules(numbered("bisenet-r18-coincheung", classes), foreign.COINCHEUNG_BISENET)
+    keep_in_memory(monkeypatch, theirs)
+    names = tuple(f"class {i}" for i in range(classes))
+    checkpoint, _ = import_weights(FILE, classes=names)
+    np.testing.assert_allclose(checkpoint.mean, np.multiply(mean, 255))
+    np.testing.assert_allclose(checkpoint.std, np.multiply(std, 255))
 
 
 def test_an_unknown_number_of_classes_needs_names(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,8 +41,7 @@ class Network:
     count: Callable[[Tensor], int] = len  # from that tensor to the number of classes
     amend: Callable[[Weights], None] | None = None
     training_only: tuple[str, ...] = ("aux.",)
-    mean: Triple = MEAN
-    std: Triple = STD
+    normalised: Callable[[int], tuple[Triple, Triple]] = lambda _: (MEAN, STD)  # mean and std by number of classes
     sizes: Mapping[int, tuple[int, int]] | None = None  # height and width of a test, by number of classes
 
 
@@ -65,13 +64,14 @@ def _translate(networks: tuple[Network, ...], file: WeightsFile) -> Imported:
     num_classes = network.count(weights[network.classifier])
     if network.amend:
         network.amend(weights)
+    mean, std = network.normalised(num_classes)
     return Imported(
         network.models,
         num_classes,
         weights,
         unexpected,
-        mean=network.mean,
-        std=network.std,
+        mean=mean,
+        std=std,
         imgsz=(network.sizes or {}).get(num_classes),
         known=(CITYSCAPES, VOC, ADE20K),
         training_only=network.training_only,
