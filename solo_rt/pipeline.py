@@ -113,7 +113,7 @@ def stream(
     Opens the source and the model on the first step and closes them when the generator ends, is closed or is
     forgotten; a `Source` or an `Engine` given opened stays open. Stages run ahead on threads of their own while the
     caller looks at a result; a live source drops what the caller is too slow for. `lanes` is how many frames the model
-    computes at once; None: one for a live source or `sync`, which has it soonest, else what gives most per second.
+    computes at once; more may give more per second, each later. None: 2 for files with TensorRT, else 1.
     Raises: UsageError, SpecError, EngineError, SourceError.
     """
     options = Options(conf=conf, max_det=max_det, classes=classes, max_frames=max_frames, max_fps=max_fps, sync=sync)

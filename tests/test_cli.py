@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,11 +67,9 @@ def test_run_writes_its_output_and_prints_times_per_stage(solo, source, tiny, tm
 
 
 @pytest.mark.parametrize(
-    ("arguments", "live", "lanes"),
-    [([], False, 2), ([], True, 1), (["--sync"], False, 1), (["--lanes", 1], False, 1), (["--lanes", 2], True, 2)],
+    ("arguments", "lanes"), [([], 1), (["--sync"], 1), (["--sync", "--lanes", 1], 1), (["--lanes", 2], 2)]
 )
-def test_lanes_are_many_for_files_and_one_where_a_result_is_waited_for(solo, source, tiny, arguments, live, lanes):
-    source.info = replace(source.info, live=live)
+def test_lanes_are_those_asked_for(solo, source, tiny, arguments, lanes):
     settings = ["--backend", "onnxruntime", "--threads", 2, "--max-frames", 2]
     code, _, err = solo("run", "--source", "x", "--model", tiny, *settings, *arguments)
     assert code == 0

@@ -53,7 +53,7 @@ def test_lanes_write_the_same_bytes_as_the_plain_loop(tmp_path):
     """With the shipped model: three lanes of one thread each, one lane of all threads, no threads at all."""
     written = []
     for name, settings in {
-        "three": {"lanes": 3},
+        "three": {"lanes": 3, "threads": 3},
         "one": {"lanes": 1, "threads": 2},
         "none": {"options": Options(sync=True)},
     }.items():

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ _CONNECTION_WORDS = ("gloo", "Gloo", "NCCL", "peer", "pair closure", "Timed out 
 # interpreter's lock. A Python object gives that lock up meanwhile; DDP's reducer, where it is the last owner, does not:
 # now and then a job hung at its very end (PyTorch 2.13).
 _ended: list[dist.ProcessGroup | None] = []
+Found = TypeVar("Found")
+
 TIMEOUT = 300.0  # seconds that a process waits for the others before it gives the job up
 
 
@@ -53,6 +56,14 @@ class Job:
         values = torch.from_numpy(counts).to(self.device)
         dist.all_reduce(values)
         return np.asarray(values.cpu().numpy(), np.int64)
+
+    def collect(self, found: list[Found]) -> list[Found]:
+        """Return what all processes `found`, in the order of their ranks. Every process must call it."""
+        if self.size == 1:
+            return found
+        parts: list[list[Found]] = [[] for _ in range(self.size)]
+        dist.all_gather_object(parts, found)
+        return [item for part in parts for item in part]
 
     def agree(self, text: str) -> str:
         """Return the `text` of the leading process. Every process must call it."""

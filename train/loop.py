@@ -119,8 +119,8 @@ def _begin(
         if any(side % divisor for side in phase.imgsz):
             height, width = phase.imgsz
             raise UsageError(f"expected an input size divisible by {divisor}, got {height}x{width}; change --imgsz")
-    if settings.val and task.measure is None:
-        raise UsageError(f"--val: a {recipe.model} is measured with solo-rt eval")
+    if settings.val:
+        task.held_out()  # if it is missing, now is the time to say so
     if checkpoint is None and settings.init:
         fit = start_from(settings.init, state.model, name=recipe.model, classes=task.data.classes)
         say(f"{settings.init}: {fit.describe()}")
@@ -223,7 +223,7 @@ class _Timed:
 
 def _measure(state: TrainingState, task: Task) -> tuple[dict[str, float], bool]:
     """Return the metrics of the averaged weights, if any are wanted, and whether the first is the best so far."""
-    if not state.settings.val or task.measure is None:
+    if not state.settings.val:
         return {}, False
     metrics = task.measure(state.averaged(), state.settings.val, state.job)
     value = next(iter(metrics.values()))

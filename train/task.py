@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from solo_rt.decoders import Rgb
 from solo_rt.errors import UsageError
 from solo_rt.train.data.base import TrainingSet
-from solo_rt.train.data.instances import SCHEMES
+from solo_rt.train.data.instances import SCHEMES, open_instances
 from solo_rt.train.data.instances.augment import Scales
-from solo_rt.train.data.instances.training import open_instance_training
+from solo_rt.train.data.instances.training import InstanceTrainingSet, open_instance_training
+from solo_rt.train.data.instances.world import held_out_world
 from solo_rt.train.data.semantic import open_semantic
 from solo_rt.train.data.semantic.training import open_training_set
 from solo_rt.train.data.world_dataset import WorldDataset
@@ -25,7 +26,7 @@ from solo_rt.train.models import build_model
 from solo_rt.train.models.semantic import SemanticNetwork
 from solo_rt.train.recipes import Recipe
 from solo_rt.train.semantic_losses import HardPixels, semantic_losses
-from solo_rt.train.validation import measure_semantic
+from solo_rt.train.validation import measure_instances, measure_semantic
 
 WORLD = "world:"  # the procedural world, drawn while training
 
@@ -43,7 +44,8 @@ class Task:
     data: TrainingSet[Any]
     losses: LossFunction
     shuffled: bool  # whether each epoch shows the pictures in an order of its own
-    measure: Measure | None = None
+    held_out: Callable[[], object]  # opens, once, what `measure` is about
+    measure: Measure
     palette: tuple[Rgb, ...] = ()  # one colour per class; empty where the data set names none
     unpainted: tuple[int, ...] = ()  # classes that are left out of pictures, such as a background
 
@@ -69,15 +71,30 @@ def _instance_task(recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment:
         found = instance_losses(model, outputs, batch, imgsz=imgsz, reduce=job.mean, processes=job.size)
         return found._asdict()
 
+    held_out = cache(lambda: held_out_world() if uri == WORLD else open_instances(uri, split="val"))
+
+    def measure(model: nn.Module, pictures: int, job: Job) -> dict[str, float]:
+        return measure_instances(
+            model,
+            held_out(),
+            name=recipe.model,
+            classes=data.classes,
+            imgsz=recipe.phases[-1].imgsz,  # so that the numbers of all phases compare
+            pictures=pictures,
+            job=job,
+        )
+
+    data: WorldDataset | InstanceTrainingSet
     if uri == WORLD:
-        return Task(WorldDataset(seed=seed, imgsz=imgsz), losses, shuffled=False)
+        data = WorldDataset(seed=seed, imgsz=imgsz)
+        return Task(data, losses, shuffled=False, held_out=held_out, measure=measure)
     if uri.partition(":")[0] not in SCHEMES:
         raise UsageError(f"--data {uri}: expected {WORLD} or one of {', '.join(f'{name}:DIR' for name in SCHEMES)}")
     if recipe.scales is None:
         data = open_instance_training(uri, imgsz=imgsz, augmented=augment)
     else:  # pictures at the published sizes, batches as large as their largest picture
         data = open_instance_training(uri, scales=Scales(*recipe.scales), augmented=augment)
-    return Task(data, losses, shuffled=True)
+    return Task(data, losses, shuffled=True, held_out=held_out, measure=measure)
 
 
 def _semantic_task(recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment: bool, seed: int) -> Task:
@@ -101,4 +118,4 @@ def _semantic_task(recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment:
 
     data = open_training_set(uri, imgsz=imgsz, augmented=augment, seed=seed)
     legend = data.data.legend
-    return Task(data, losses, uri != WORLD, measure, legend.palette, legend.unpainted)
+    return Task(data, losses, uri != WORLD, held_out, measure, legend.palette, legend.unpainted)

@@ -29,7 +29,7 @@ from solo_rt.errors import UsageError
 @click.option(
     "--lanes",
     type=int,
-    help="Frames computed at once: more per second, each later.  [default: 1 if live, else by cores]",
+    help="Frames computed at once: more may give more fps.  [default: 2 for files on TensorRT, else 1]",
 )
 @click.option("--quiet", is_flag=True, help="Show no progress and no summary.")
 @as_json

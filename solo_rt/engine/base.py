@@ -68,7 +68,7 @@ def open_engine(
     `backend` is one of `BACKENDS`; auto goes by the file, and for ONNX takes OpenVINO where it is installed and the CPU
     is Intel's, else ONNX Runtime, and logs its choice; tensorrt takes the engine that was built of an ONNX file.
     `device` is auto, cpu, cuda or cuda:N. `threads` defaults to `default_threads()`; the `lanes` share them, None is
-    the number that gives most frames per second. `trusted`: open a TensorRT engine that was not built here.
+    what suits files: 2 with tensorrt, else 1. `trusted`: open a TensorRT engine that was not built here.
     The engine has computed one empty picture, so the first frame is not slower than the others.
     Raises: UsageError, SpecError if the file and its spec do not fit together, EngineError.
     """

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from solo_rt.engine.contract import check_ports
 from solo_rt.engine.onnx_file import heads_alone
-from solo_rt.engine.threads import default_lanes, describe
+from solo_rt.engine.threads import CPU_LANES, describe
 from solo_rt.errors import EngineError, SpecError, UsageError
 from solo_rt.spec import ModelSpec
 from solo_rt.types import Output
@@ -34,7 +34,7 @@ class OnnxRuntimeEngine:
     def __init__(self, path: Path, spec: ModelSpec, *, device: str, threads: int, lanes: int | None) -> None:
         self.spec = spec
         wanted = _cuda_device(device)
-        self.lanes = lanes or (default_lanes(threads) if wanted is None else 1)
+        self.lanes = lanes or CPU_LANES
         providers: list[str | tuple[str, dict[str, str]]] = [CPU]
         if wanted is not None:
             providers.insert(0, (CUDA, {"device_id": wanted}))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from solo_rt.engine.contract import check_ports
 from solo_rt.engine.onnx_file import heads_alone
-from solo_rt.engine.threads import default_lanes, describe
+from solo_rt.engine.threads import CPU_LANES, describe
 from solo_rt.errors import EngineError, UsageError
 from solo_rt.spec import ModelSpec
 from solo_rt.types import Output
@@ -31,7 +31,7 @@ class OpenVinoEngine:
         if device not in ("auto", "cpu"):
             raise UsageError(f"device {device}: expected auto or cpu with the openvino backend; onnxruntime knows cuda")
         self.spec = spec
-        self.lanes = lanes or default_lanes(threads)
+        self.lanes = lanes or CPU_LANES
         self.backend = f"openvino {describe(threads, self.lanes)}"
         settings = {
             "INFERENCE_NUM_THREADS": threads,

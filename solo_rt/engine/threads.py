@@ -1,15 +1,16 @@
 """How many threads inference gets, and how many frames they compute at once.
 
-A lane is one call of `Engine.infer` under way. A network of small layers keeps few threads busy: they wait for one
-another after every layer. Lanes do not wait for each other, so they give more frames per second, each of which takes
-longer: right for files, wrong for live sources.
+A lane is one call of `Engine.infer` under way. Threads of one lane wait for one another after every layer, lanes do
+not: several may give more frames per second, but each frame takes longer. Never good for live sources, then.
 """
 
 from __future__ import annotations
 
 import os
 
-MOST_LANES = 4  # each holds the activations of a frame, which are hundreds of megabytes with large networks
+# Of a CPU, unless asked for. Two lanes take 2 to 6 % less CPU time for a frame of solov2-nano than one of two threads,
+# but tests/bench/pipeline.py on two busy cores showed no more frames per second. Each holds the activations of a frame.
+CPU_LANES = 1
 
 
 def default_threads() -> int:
@@ -19,11 +20,6 @@ def default_threads() -> int:
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return cores - 1 if cores > 2 else cores
-
-
-def default_lanes(threads: int) -> int:
-    """Return how many lanes give most frames per second on a CPU: one per thread, up to `MOST_LANES`."""
-    return min(threads, MOST_LANES)
 
 
 def describe(threads: int, lanes: int) -> str:

@@ -7,6 +7,7 @@ threads to lose. Results are left in the folder for the tests to look at.
 from __future__ import annotations
 
 import faulthandler
+import json
 import os
 import signal
 import socket
@@ -27,6 +28,7 @@ from solo_rt.train import checkpoint
 from solo_rt.train.data.batches import fetch, load_parts
 from solo_rt.train.distributed import join_job
 from solo_rt.train.loop import Progress, train
+from solo_rt.train.models import build_model
 from solo_rt.train.recipes import Phase, Recipe
 from solo_rt.train.settings import Settings
 from solo_rt.train.state import TrainingState
@@ -146,6 +148,20 @@ def gradients(folder: Path, model: str) -> None:
 
     one = fork(lambda: step("one.pt"))
     assert wait(one, *fork_ranks(2, lambda rank: step("two.pt"))) == [0, 0, 0]
+
+
+def measured(folder: Path) -> None:
+    """Write what a network scores on held-out pictures with one process, and with two what each of them says."""
+
+    def measure(name: str) -> None:
+        task = make_task(ONE_STEP, "world:", imgsz=(64, 96))
+        torch.manual_seed(0)
+        model = build_model(ONE_STEP.model, len(task.data.classes)).eval()
+        with join_job("cpu") as job:
+            scores = task.measure(model, 3, job)
+            (folder / name).write_text(json.dumps({"scores": scores, "collected": job.collect([job.rank, name])}))
+
+    assert wait(fork(lambda: measure("one")), *fork_ranks(2, lambda rank: measure(f"two-{rank}"))) == [0, 0, 0]
 
 
 def lost_process(folder: Path, how: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,15 @@ def test_two_processes_have_the_gradients_of_one_with_the_whole_batch(tmp_path: 
     largest = max(float(value.abs().max()) for value in one["gradients"].values())
     for name, value in one["gradients"].items():
         assert float((value - two["gradients"][name]).abs().max()) <= 1e-5 * largest, name
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_held_out_pictures_and_agree_on_the_scores(tmp_path: Path) -> None:
+    run_job("measured", tmp_path)
+    one, *two = (json.loads((tmp_path / name).read_text()) for name in ("one", "two-0", "two-1"))
+    assert [said["scores"] for said in two] == [one["scores"]] * 2
+    assert one["collected"] == [0, "one"]
+    assert [said["collected"] for said in two] == [[0, "two-0", 1, "two-1"]] * 2
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ from solo_rt.train.data.instances.cityscapes import find_objects
 from solo_rt.train.data.instances.masks import Cutout, Polygons, RunLengths
 from solo_rt.train.data.instances.packed import ARRAYS, choose, pack
 from solo_rt.train.data.instances.records import ObjectRecord, PictureRecord
+from solo_rt.train.data.instances.world import held_out_world
+from solo_rt.train.data.world_files import write_coco
 
 CASIA = Path(__file__).resolve().parents[3] / "shared/data/casia-spt"
 SIZE = (12, 16)
@@ -356,3 +358,16 @@ def test_real_annotations_are_all_good_and_equal_to_pycocotools():
             assert data.category_ids[one.label] == other["category_id"]
             assert one.segmentation.rle(found.size) == expected.annToRLE(other)
     assert total == 472
+
+
+def test_the_held_out_world_is_what_is_written_as_coco(tmp_path):
+    written = open_instances(f"coco:{write_coco(tmp_path / 'coco', images=3, size=(90, 160)).parent}")
+    drawn = held_out_world(size=(90, 160), length=3)
+    assert (drawn.classes, drawn.category_ids, len(drawn)) == (written.classes, written.category_ids, 3)
+    for i in range(3):
+        assert drawn[i].id == written[i].id
+        for a, b in zip(drawn[i].annotations, written[i].annotations, strict=True):
+            assert (a.label, a.box, a.area, a.crowd) == (b.label, b.box, b.area, b.crowd)
+            assert a.segmentation.rle((90, 160)) == b.segmentation.rle((90, 160))
+        difference = drawn[i].load().astype(int) - written[i].load()
+        assert np.abs(difference).mean() < 8  # noise that JPEG has taken away

@@ -15,10 +15,11 @@ import cv2
 import pytest
 import torch
 
-from solo_rt.errors import SinkError, SoloRTError, UsageError
+from solo_rt.errors import DatasetError, SinkError, SoloRTError, UsageError
 from solo_rt.train import loop
 from solo_rt.train.checkpoint import Checkpoint, load_checkpoint
 from solo_rt.train.data.batches import Part, load_parts
+from solo_rt.train.data.world_files import write_coco
 from solo_rt.train.distributed import Job
 from solo_rt.train.loop import Outcome, Progress, train
 from solo_rt.train.recipes import Phase, Recipe
@@ -112,17 +113,28 @@ def test_a_stop_finishes_the_step_and_leaves_a_checkpoint(tmp_path: Path) -> Non
     assert load_checkpoint(outcome.checkpoint).step == 3
 
 
-def test_held_out_pictures_are_measured_at_checkpoints_and_the_best_is_kept(tmp_path: Path) -> None:
-    recipe = tiny(4, model="fast-scnn")
+@pytest.mark.parametrize(("model", "metric"), [("fast-scnn", "val_mIoU"), ("solov2-nano", "val_AP")])
+def test_held_out_pictures_are_measured_at_checkpoints_and_the_best_is_kept(
+    tmp_path: Path, model: str, metric: str
+) -> None:
+    recipe = tiny(4, model=model)
     outcome = train(recipe, tmp_path / "run", settings(val=2, save_every=3, log_every=100))
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [3, 4]
-    values = [line["val_mIoU"] for line in lines]
+    values = [line[metric] for line in lines]
     best = load_checkpoint(tmp_path / "run" / "best.pt")
     assert best.step == lines[values.index(max(values))]["step"]
     assert load_checkpoint(outcome.checkpoint).training["best"] == max(values)
-    with pytest.raises(UsageError, match="--val: a solov2-nano is measured with solo-rt eval"):
-        train(tiny(1), tmp_path / "other", settings(val=2))
+
+
+def test_held_out_pictures_that_are_missing_are_missed_at_once(tmp_path: Path) -> None:
+    data = write_coco(tmp_path / "data", images=2, size=(36, 64)).parent
+    (data / "annotations").mkdir()
+    (data / "instances.json").rename(data / "annotations" / "instances_train2017.json")
+    (data / "images").rename(data / "train2017")
+    with pytest.raises(DatasetError, match=r"expected .*instances_val2017\.json"):
+        train(tiny(1), tmp_path / "run", settings(data=f"coco:{data}", val=2))
+    assert not (tmp_path / "run").exists()
 
 
 def test_existing_runs_are_not_overwritten(tmp_path: Path) -> None:

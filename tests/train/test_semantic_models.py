@@ -102,6 +102,15 @@ SIZES = {
     "dunet-r101": Size(21, 48_448_769, 177.19),
     "dunet-r50s": Size(21, 29_580_417, 115.23),  # Tramac's has no temperature, one parameter
     "dunet-r101s": Size(21, 48_572_545, 183.42),
+    "ccnet-r50": Size(19, 47_442_132, 175.43),
+    "ccnet-r101": Size(19, 66_434_260, 243.61),
+    "ccnet-r50s": Size(19, 47_565_908, 181.65),
+    "ccnet-r101s": Size(19, 66_558_036, 249.83),
+    # Tramac's 205 G compares maps of 60 x 60 as they are, and no other size; with two attentions that both collect.
+    "psanet-r50": Size(21, 55_232_085, 173.62),
+    "psanet-r101": Size(21, 74_224_213, 241.81),
+    "psanet-r50s": Size(21, 55_355_861, 179.85),
+    "psanet-r101s": Size(21, 74_347_989, 248.03),
 }
 
 FORBIDDEN = {"MaxUnpool", "NonZero", "Loop", "If", "GatherND", "ScatterND", "ScatterElements"}

@@ -1,18 +1,32 @@
-"""Measuring while training: the numbers of the pictures as they are, whatever they are padded to."""
+"""Measuring while training: the numbers of `solo-rt eval`, of the pictures as they are, whatever they are padded to."""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from solo_rt.cli import main
+from solo_rt.engine import Engine
 from solo_rt.evaluate.confusion import count_pixels, summarise
+from solo_rt.evaluate.detections import Detection, detect
+from solo_rt.train import validation
+from solo_rt.train.checkpoint import Checkpoint, save_checkpoint
+from solo_rt.train.data.instances import InstanceSet, open_instances
+from solo_rt.train.data.instances.world import held_out_world as held_out_instances
 from solo_rt.train.data.samples import MEAN, STD
 from solo_rt.train.data.semantic.world import held_out_world
+from solo_rt.train.data.world import CLASSES
+from solo_rt.train.data.world_files import write_coco
 from solo_rt.train.distributed import Job
+from solo_rt.train.models import build_model
 from solo_rt.train.models.semantic import SemanticOutput
-from solo_rt.train.validation import measure_semantic
+from solo_rt.train.validation import measure_instances, measure_semantic
 
 ALONE = Job(0, 1, torch.device("cpu"))
 
@@ -39,3 +53,81 @@ def test_metrics_are_those_of_the_unpadded_pictures(size: tuple[int, int], pictu
     scores = measure_semantic(Bright(), data, pictures=pictures, job=ALONE)
     assert scores["val_mIoU"] == pytest.approx(summarise(confusion)["mIoU"], abs=1e-3)
     assert scores["val_pixel_accuracy"] == pytest.approx(summarise(confusion)["pixel_accuracy"], abs=1e-3)
+
+
+def test_instances_are_found_as_eval_finds_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = f"coco:{write_coco(tmp_path / 'data', images=2, size=(90, 160)).parent}"
+    torch.manual_seed(0)
+    model = build_model("solov2-nano", len(CLASSES)).eval()
+    with torch.no_grad():  # objects everywhere, so that there is something to compare
+        model.head.solo_cate.bias.fill_(-1)
+        model.head.solo_kernel.weight.normal_(0, 0.3)
+    save_checkpoint(Checkpoint("solov2-nano", CLASSES, model.state_dict(), 0, {}, {}), tmp_path / "x.pt")
+    results = tmp_path / "results.json"
+    with pytest.raises(SystemExit) as left:
+        main(
+            [
+                "eval",
+                "--model",
+                f"{tmp_path}/x.pt",
+                "--data",
+                uri,
+                "--device",
+                "cpu",
+                "--results",
+                str(results),
+                "--json",
+            ]
+        )
+    assert left.value.code == 0
+    metrics = json.loads(capsys.readouterr().out)["metrics"]
+
+    found: list[Detection] = []
+    monkeypatch.setattr(validation, "detect", lambda *given: found.extend(detect(*given)) or found)
+    scores = measure_instances(
+        model,
+        open_instances(uri),
+        name="solov2-nano",
+        classes=CLASSES,
+        imgsz=model.config.imgsz,
+        pictures=99,
+        job=ALONE,
+    )
+    assert scores == {"val_AP": metrics["AP"], "val_AP50": metrics["AP50"]}
+    assert found == json.loads(results.read_text()) != []
+
+
+def test_every_process_scores_what_all_of_them_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = held_out_instances(size=(90, 160), length=6)
+    shares: list[list[int]] = []
+    waiting: list[Detection] = []  # what the processes before found, for there is but one here
+
+    def find_all(engine: Engine, data: InstanceSet, indices: Sequence[int]) -> list[Detection]:
+        shares.append(list(indices))
+        return [
+            Detection(
+                image_id=data[i].id,
+                category_id=item.label + 1,
+                segmentation=item.segmentation.rle((90, 160)),
+                score=1.0,
+            )
+            for i in indices
+            for item in data[i].annotations
+        ]
+
+    def collect(job: Job, found: list[Detection]) -> list[Detection]:
+        waiting.extend(found)
+        return list(waiting)
+
+    monkeypatch.setattr(validation, "detect", find_all)
+    monkeypatch.setattr(Job, "collect", collect)
+    model = build_model("solov2-nano", len(CLASSES)).eval()
+    options = {"name": "solov2-nano", "classes": CLASSES, "imgsz": (64, 128), "pictures": 5}
+    half, whole = (
+        measure_instances(model, data, job=Job(rank, 2, torch.device("cpu")), **options) for rank in range(2)
+    )
+    assert shares == [[0, 2, 4], [1, 3]]
+    assert whole == {"val_AP": 1.0, "val_AP50": 1.0}
+    assert half["val_AP"] < 1

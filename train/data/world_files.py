@@ -8,13 +8,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
-import numpy as np
-from pycocotools import mask as coco_mask
 
 from solo_rt.errors import UsageError
 from solo_rt.sink import open_sink
 from solo_rt.source import open_source
-from solo_rt.train.data.world import CLASSES, MIN_VISIBLE, Scene, World
+from solo_rt.train.data.instances.world import annotate
+from solo_rt.train.data.world import CLASSES, Scene, World
 from solo_rt.types import Instances, Result
 
 OnImage = Callable[[int, int], None]
@@ -88,19 +87,18 @@ def write_coco(
 
 
 def _annotate(scene: Scene, *, image_id: int) -> list[dict[str, object]]:
+    size = (scene.ids.shape[0], scene.ids.shape[1])
     found: list[dict[str, object]] = []
-    for k, class_id in enumerate(scene.class_ids, 1):
-        mask = np.asfortranarray(scene.ids == k, np.uint8)
-        rle = coco_mask.encode(mask)
-        area = int(mask.sum())
+    for item in annotate(scene):
+        x0, y0, x1, y1 = item.box
         found.append(
             {
                 "image_id": image_id,
-                "category_id": int(class_id) + 1,
-                "segmentation": {"size": [int(v) for v in rle["size"]], "counts": rle["counts"].decode("ascii")},
-                "area": area,
-                "bbox": [float(v) for v in coco_mask.toBbox(rle)],
-                "iscrowd": int(area < MIN_VISIBLE * mask.size),
+                "category_id": item.label + 1,
+                "segmentation": {"size": list(size), "counts": item.segmentation.rle(size)["counts"].decode("ascii")},
+                "area": int(item.area),
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "iscrowd": int(item.crowd),
             }
         )
     return found

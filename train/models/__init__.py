@@ -9,6 +9,7 @@ from torch import nn
 from solo_rt.errors import UsageError
 from solo_rt.train.models import (
     bisenet,
+    ccnet,
     cgnet,
     danet,
     deeplabv3,
@@ -23,6 +24,7 @@ from solo_rt.train.models import (
     icnet,
     lednet,
     ocnet,
+    psanet,
     pspnet,
     solo,
     solov2,
@@ -49,6 +51,8 @@ BUILDERS: dict[str, Builder] = {
     **lednet.BUILDERS,
     **ocnet.BUILDERS,
     **dunet.BUILDERS,
+    **ccnet.BUILDERS,
+    **psanet.BUILDERS,
 }
 
 

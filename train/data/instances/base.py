@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,9 +35,12 @@ class AnnotatedPicture(NamedTuple):
     path: Path
     size: Size
     annotations: tuple[Annotation, ...]
+    draw: Callable[[], NDArray[np.uint8]] | None = None  # instead of reading a file
 
     def load(self) -> NDArray[np.uint8]:
         """Return the picture, `uint8 [H, W, 3] RGB`, as stored. Raises: DatasetError if it is missing or not `size`."""
+        if self.draw is not None:
+            return self.draw()
         if not self.path.is_file():
             raise DatasetError(f"picture {self.path} is missing; is the data set complete?")
         image = read_picture(self.path)
@@ -53,7 +57,7 @@ class AnnotatedPicture(NamedTuple):
 class InstanceSet:
     """Pictures by number, in ascending order of their ids. Holds no open file, so it works in any process."""
 
-    kind: str  # the scheme of its address: "coco" or "cityscapes"
+    kind: str  # the scheme of its address: "coco", "cityscapes" or "world"
     folder: Path  # of the pictures
     classes: tuple[str, ...]  # in ascending order of their category ids
     category_ids: tuple[int, ...]  # of the classes, what a results file calls them
@@ -62,6 +66,7 @@ class InstanceSet:
     read: Callable[[int], tuple[Size, tuple[Annotation, ...]]]  # picture i without its pixels
     least_area: float = 0.0  # pixels; annotations smaller than that are measured but not trained on
     skipped: Mapping[str, int] = field(default_factory=dict)  # how many records could not be used, by reason
+    draw: Callable[[int], NDArray[np.uint8]] | None = None  # picture i as it should be loaded, where there are no files
 
     def __len__(self) -> int:
         return len(self.names)
@@ -69,7 +74,8 @@ class InstanceSet:
     def __getitem__(self, index: int) -> AnnotatedPicture:
         """Return picture `index` without its pixels. Raises: DatasetError when its labels cannot be read."""
         size, annotations = self.read(index)
-        return AnnotatedPicture(int(self.picture_ids[index]), self.folder / self.names[index], size, annotations)
+        draw = partial(self.draw, index) if self.draw is not None else None
+        return AnnotatedPicture(int(self.picture_ids[index]), self.folder / self.names[index], size, annotations, draw)
 
     def trained(self, annotation: Annotation) -> bool:
         """Return whether an annotation is an object to learn from: no crowd, not empty, not thinner than a pixel.
