@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from solo_rt.train.importing.base import Rules, Triple, layer, module
-from solo_rt.train.importing.semantic import FULL_SIZE, Network, semantic_source
+from solo_rt.train.importing.semantic import FULL_SIZE, Network, conv_bn, semantic_source
 
 # Mean and std of each data set, RGB, 0..1, by number of classes; any other is taken for a user's own data set, for
 # which the code base has the last pair.
@@ -20,29 +20,25 @@ def _normalised(num_classes: int) -> tuple[Triple, Triple]:
     return (255 * r, 255 * g, 255 * b), (255 * sr, 255 * sg, 255 * sb)
 
 
-def _conv(theirs: str, ours: str) -> Rules:
-    return layer(theirs, ours, conv="conv", norm="bn")
-
-
 def _classifier(theirs: str, ours: str) -> Rules:
-    return {**_conv(f"{theirs}.conv", f"{ours}.0"), **module(f"{theirs}.conv_out", f"{ours}.2")}
+    return {**conv_bn(f"{theirs}.conv", f"{ours}.0"), **module(f"{theirs}.conv_out", f"{ours}.2")}
 
 
 RULES = {
     r"cp\.resnet\.((conv1|bn1|layer\d)\..+)": r"backbone.\1",
-    **_conv("sp.conv1", "spatial.0"),
-    **_conv("sp.conv2", "spatial.1"),
-    **_conv("sp.conv3", "spatial.2"),
-    **_conv("sp.conv_out", "spatial.3"),
-    **_conv("cp.conv_avg", "picture"),
-    **_conv("cp.arm32.conv", "refine5.conv"),
-    **_conv("cp.arm16.conv", "refine4.conv"),
+    **conv_bn("sp.conv1", "spatial.0"),
+    **conv_bn("sp.conv2", "spatial.1"),
+    **conv_bn("sp.conv3", "spatial.2"),
+    **conv_bn("sp.conv_out", "spatial.3"),
+    **conv_bn("cp.conv_avg", "picture"),
+    **conv_bn("cp.arm32.conv", "refine5.conv"),
+    **conv_bn("cp.arm16.conv", "refine4.conv"),
     **layer("cp.arm32", "refine5.gate", conv="conv_atten", norm="bn_atten"),
     **layer("cp.arm16", "refine4.gate", conv="conv_atten", norm="bn_atten"),
-    **_conv("cp.conv_head32", "smooth5"),
-    **_conv("cp.conv_head16", "smooth4"),
-    **_conv("ffm.convblk", "fusion.mix"),
-    **_conv("ffm", "fusion.gate"),
+    **conv_bn("cp.conv_head32", "smooth5"),
+    **conv_bn("cp.conv_head16", "smooth4"),
+    **conv_bn("ffm.convblk", "fusion.mix"),
+    **conv_bn("ffm", "fusion.gate"),
     **_classifier("conv_out", "head"),
     **_classifier("conv_out32", "aux.0"),  # which reads the map at 1/16
     **_classifier("conv_out16", "aux.1"),
