@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from foreign_semantic import State, keep_in_memory, numbered, renamed_modules
+from foreign_semantic import State, as_published, keep_in_memory, numbered, renamed_modules
 from torch import Tensor, nn
 
 from solo_rt.cli import main
@@ -22,6 +22,9 @@ from solo_rt.train.export import static_graph
 from solo_rt.train.importing import import_weights
 from solo_rt.train.importing.report import IncompleteWeightsError
 from solo_rt.train.models import build_model
+from solo_rt.train.models.dunet import DUpsampling
+from solo_rt.train.models.encnet import Encoding
+from solo_rt.train.models.ocnet import ContextPyramid
 
 FILE = Path("weights.pth")
 LEGENDS = {19: cityscapes.LEGEND, 21: voc.LEGEND, 150: ade20k.LEGEND}
@@ -29,12 +32,36 @@ LEGENDS = {19: cityscapes.LEGEND, 21: voc.LEGEND, 150: ade20k.LEGEND}
 # Source, our network, classes it was published for, and the names of its modules there.
 PUBLISHED = [
     ("tramac", "fast-scnn-tramac", 19, foreign.TRAMAC_FAST_SCNN),
+    ("tramac", "bisenet-r18-tramac", 19, foreign.TRAMAC_BISENET),
+    ("tramac", "icnet-r50s", 19, foreign.TRAMAC_ICNET),
+    ("tramac", "denseaspp-d121-tramac", 19, foreign.TRAMAC_DENSEASPP),
+    ("tramac", "encnet-r50s", 150, foreign.TRAMAC_ENCNET),
+    ("tramac", "danet-r50s", 19, foreign.TRAMAC_DANET),
+    ("tramac", "ocnet-base-r50s", 19, foreign.TRAMAC_OCNET_BASE),
+    ("tramac", "ocnet-pyramid-r50s", 19, foreign.TRAMAC_OCNET_PYRAMID),
+    ("tramac", "ocnet-asp-r50s", 19, foreign.TRAMAC_OCNET_ASP),
+    ("tramac", "dunet-r50s", 21, foreign.TRAMAC_DUNET),
+    ("tramac", "pspnet-r50s", 21, foreign.TRAMAC_PSPNET),
+    ("tramac", "deeplabv3-r50s", 21, foreign.TRAMAC_DEEPLABV3),
+    ("tramac", "fcn-r50s", 21, foreign.TRAMAC_FCN),
+    ("tramac", "fcn-32s", 21, foreign.TRAMAC_FCN32S),
+    ("tramac", "fcn-16s", 21, foreign.TRAMAC_FCN16S),
+    ("tramac", "fcn-8s", 21, foreign.TRAMAC_FCN8S),
+    ("tramac", "cgnet", 19, foreign.TRAMAC_CGNET),
     ("leftthomas", "fast-scnn-leftthomas", 19, foreign.LEFTTHOMAS_FAST_SCNN),
     ("segmentron", "fast-scnn-segmentron", 19, foreign.SEGMENTRON_FAST_SCNN),
+    ("coincheung", "bisenet-r18-coincheung", 19, foreign.COINCHEUNG_BISENET),
 ]
-every_published = pytest.mark.parametrize(
-    ("source", "model", "classes", "table"), PUBLISHED, ids=[f"{row[0]} {row[1]}" for row in PUBLISHED]
-)
+FIRST = list({row[0]: row for row in reversed(PUBLISHED)}.values())  # of each code base
+
+
+def of_each(rows: list[tuple[str, str, int, str]]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        ("source", "model", "classes", "table"), rows, ids=[f"{row[0]} {row[1]}" for row in rows]
+    )
+
+
+every_published, every_source = of_each(PUBLISHED), of_each(FIRST)
 
 
 # Names read in published files and sources, and ours.
@@ -52,6 +79,33 @@ EXCERPTS = {
         "classifier.conv.1.weight": "classifier.3.weight",
         "auxlayer.4.bias": "aux.0.2.bias",
     },
+    ("tramac", "pspnet-r50s"): {
+        "pretrained.conv1.6.weight": "backbone.conv1.6.weight",
+        "pretrained.layer3.5.bn3.running_var": "backbone.layer3.5.bn3.running_var",
+        "head.psp.conv3.0.weight": "head.0.branches.2.0.weight",
+        "head.block.1.bias": "head.0.out.1.bias",
+        "head.block.4.weight": "head.2.weight",
+        "auxlayer.block.0.weight": "aux.0.0.weight",
+    },
+    ("tramac", "deeplabv3-r50s"): {
+        "head.aspp.b0.1.weight": "head.0.branches.0.1.weight",
+        "head.aspp.b2.block.0.weight": "head.0.branches.2.0.weight",
+        "head.aspp.b4.gap.2.running_mean": "head.0.picture.1.running_mean",
+        "head.aspp.project.0.weight": "head.0.out.0.0.weight",
+        "head.block.4.bias": "head.1.2.bias",
+    },
+    ("tramac", "danet-r50s"): {
+        "head.conv_c2.1.running_mean": "branches.1.2.1.running_mean",
+        "head.pam.conv_d.bias": "branches.0.1.value.bias",
+        "head.pam.alpha": "branches.0.1.strength",
+        "head.cam.beta": "branches.1.1.strength",
+    },
+    ("tramac", "icnet-r50s"): {
+        "conv_sub1.2.bn.weight": "eighth.1.weight",
+        "head.cff_24.conv_low_cls.weight": "fuse16.guide.weight",
+        "head.cff_12.conv_high.0.weight": "fuse8.fine.0.weight",
+    },
+    ("tramac", "fcn-8s"): {"pretrained.28.bias": "backbone.features.28.bias", "score_pool3.weight": "scores.1.weight"},
     ("leftthomas", "fast-scnn-leftthomas"): {
         "learning_to_down_sample.conv.bn.weight": "shallow.0.1.weight",
         "learning_to_down_sample.dsconv1.2.weight": "shallow.1.1.0.weight",
@@ -71,6 +125,16 @@ EXCERPTS = {
         "feature_fusion.dwconv.conv.weight": "fusion.depthwise.0.weight",
         "classifier.dsconv1.block.depthwise.weight": "classifier.0.0.0.weight",
         "auxlayer2.4.weight": "aux.1.2.weight",
+    },
+    ("coincheung", "bisenet-r18-coincheung"): {
+        "cp.resnet.layer2.0.downsample.0.weight": "backbone.layer2.0.downsample.0.weight",
+        "cp.arm16.bn_atten.running_var": "refine4.gate.1.running_var",
+        "cp.conv_head32.conv.weight": "smooth5.0.weight",
+        "sp.conv_out.bn.bias": "spatial.3.1.bias",
+        "ffm.convblk.conv.weight": "fusion.mix.0.weight",
+        "ffm.bn.weight": "fusion.gate.1.weight",
+        "conv_out.conv_out.bias": "head.2.bias",
+        "conv_out32.conv.conv.weight": "aux.0.0.0.weight",
     },
 }
 
@@ -112,29 +176,28 @@ def restored(state: State, model: str, classes: int, folder: Path) -> nn.Module:
 def test_every_tensor_lands_in_its_place(
     source: str, model: str, classes: int, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = numbered(model, classes)
-    keep_in_memory(monkeypatch, renamed_modules(ours, table))
-    for chosen in ("auto", source):
-        checkpoint, report = import_weights(FILE, source=chosen)
-        assert (report.source, checkpoint.model) == (source, model)
-        assert set(report.loaded) == set(ours)
-        assert report.complete
-        assert not report.initial
-        for key, value in ours.items():
-            assert torch.equal(checkpoint.weights[key], value), key
+    ours, theirs = as_published(model, classes, table)
+    keep_in_memory(monkeypatch, theirs)
+    checkpoint, report = import_weights(FILE)
+    assert (report.source, checkpoint.model) == (source, model)
+    assert report.complete
+    assert not report.initial
+    assert checkpoint.weights.keys() == ours.keys()
+    for key, value in ours.items():
+        assert checkpoint.weights[key].shape == value.shape, key
+        assert torch.allclose(checkpoint.weights[key], value), key
 
 
-@every_published
-def test_names_that_were_read_in_the_sources(source: str, model: str, classes: int, table: str) -> None:
-    theirs = renamed_modules(numbered(model, classes), table)
-    ours = numbered(model, classes)
+@pytest.mark.parametrize(("source", "model"), EXCERPTS)
+def test_names_that_were_read_in_the_sources(source: str, model: str) -> None:
+    classes, table = next(row[2:] for row in PUBLISHED if row[:2] == (source, model))
+    ours, theirs = as_published(model, classes, table)
     excerpt = EXCERPTS[source, model]
-    assert excerpt
     for their_name, our_name in excerpt.items():
         assert torch.equal(theirs[their_name], ours[our_name]), their_name
 
 
-@every_published
+@every_source
 def test_classes_and_colours_follow_from_how_many_there_are(
     source: str, model: str, classes: int, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,7 +211,7 @@ def test_classes_and_colours_follow_from_how_many_there_are(
     assert (checkpoint.classes, checkpoint.palette, checkpoint.unpainted) == (names, (), ())
 
 
-@every_published
+@every_source
 def test_a_file_that_lacks_a_tensor_or_has_another_is_refused(
     source: str, model: str, classes: int, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +277,92 @@ def test_pooled_maps_of_leftthomas_come_before_the_map_itself(tmp_path: Path) ->
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
+def weights_of(module: str, theirs: State, patch: pytest.MonkeyPatch) -> State:
+    """Return what the import makes of a part of our network, by the names within that part."""
+    keep_in_memory(patch, theirs)
+    weights = import_weights(FILE)[0].weights
+    return {key.removeprefix(f"{module}."): value for key, value in weights.items() if key.startswith(f"{module}.")}
+
+
+def noise(*shape: int, seed: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_tramac_squares_the_factors_of_distances_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, theirs = as_published("encnet-r50s", 150, foreign.TRAMAC_ENCNET)
+    prefix = "head.encmodule.encoding.3"
+    codewords, scale = 0.1 * noise(32, 512, seed=1), -torch.rand(32, generator=torch.Generator().manual_seed(2))
+    theirs |= {f"{prefix}.codewords": codewords, f"{prefix}.scale": scale}
+    encoding = Encoding(512, 32)
+    encoding.load_state_dict(weights_of("encoding.1", theirs, monkeypatch))
+    x = 0.1 * noise(1, 512, 3, 4, seed=3)
+    differences = x.flatten(2).transpose(1, 2)[:, :, None] - codewords  # [1, N, 32, 512]
+    shares = (scale[:, None] * differences).square().sum(3).softmax(2)
+    with torch.inference_mode():
+        torch.testing.assert_close(encoding(x), (shares[..., None] * differences).sum(1), rtol=1e-3, atol=1e-4)
+
+
+def test_an_encnet_that_may_be_of_two_code_bases_is_of_neither(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, theirs = as_published("encnet-r50s", 150, foreign.TRAMAC_ENCNET)
+    keep_in_memory(monkeypatch, without(theirs, "auxlayer."))
+    with pytest.raises(UsageError, match="no known code base"):
+        import_weights(FILE)
+    _, report = import_weights(FILE, source="tramac")
+    assert {key.partition(".")[0] for key in report.initial} == {"aux"}
+
+
+def test_ocnet_of_tramac_has_the_context_before_the_map_and_biases(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, theirs = as_published("ocnet-base-r50s", 19, foreign.TRAMAC_OCNET_BASE)
+    prefix = "head.context.3"
+    for i, (name, shape) in enumerate(
+        {
+            "stages.0.f_key.0": (256, 512, 1, 1),
+            "stages.0.f_value": (256, 512, 1, 1),
+            "stages.0.W": (512, 256, 1, 1),
+            "project.0": (512, 1024, 1, 1),
+        }.items()
+    ):
+        theirs[f"{prefix}.{name}.weight"] = 0.05 * noise(*shape, seed=i)
+        theirs[f"{prefix}.{name}.bias"] = noise(shape[0], seed=10 + i)
+    for i, (name, width) in enumerate({"stages.0.f_key.1": 256, "project.1": 512}.items()):
+        theirs |= {
+            f"{prefix}.{name}.weight": 1 + 0.1 * noise(width, seed=20 + i),
+            f"{prefix}.{name}.bias": noise(width, seed=30 + i),
+            f"{prefix}.{name}.running_mean": noise(width, seed=40 + i),
+            f"{prefix}.{name}.running_var": 1 + noise(width, seed=50 + i).square(),
+        }
+
+    def conv(name: str, x: Tensor) -> Tensor:
+        return F.conv2d(x, theirs[f"{prefix}.{name}.weight"], theirs[f"{prefix}.{name}.bias"])
+
+    def norm(name: str, x: Tensor) -> Tensor:
+        parts = (theirs[f"{prefix}.{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
+        return F.batch_norm(x, *parts).relu()
+
+    x = noise(1, 512, 3, 4, seed=60)
+    key = norm("stages.0.f_key.1", conv("stages.0.f_key.0", x)).flatten(2)
+    shares = (key.transpose(1, 2) @ key / 16).softmax(2)
+    context = (shares @ conv("stages.0.f_value", x).flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, (3, 4))
+    expected = norm("project.1", conv("project.0", torch.cat([conv("stages.0.W", context), x], dim=1)))
+    pyramid = ContextPyramid((1,), 256).eval()
+    pyramid.load_state_dict(weights_of("head.1", theirs, monkeypatch))
+    with torch.inference_mode():
+        torch.testing.assert_close(pyramid(x), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_dunet_of_tramac_orders_the_pixels_of_a_block_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, theirs = as_published("dunet-r50s", 21, foreign.TRAMAC_DUNET)
+    weight = noise(21 * 64, 256, 1, 1, seed=1)
+    theirs["dupsample.conv_w.weight"] = weight
+    x = noise(1, 256, 2, 3, seed=2)
+    coarse = F.conv2d(x, weight).permute(0, 3, 2, 1).reshape(1, 3, 16, 168)  # as there, with width before height
+    expected = coarse.permute(0, 2, 1, 3).reshape(1, 16, 24, 21).permute(0, 3, 1, 2)
+    upsample = DUpsampling(21)
+    upsample.load_state_dict(weights_of("upsample", theirs, monkeypatch))
+    with torch.inference_mode():
+        torch.testing.assert_close(upsample(x, torch.zeros(1, 3, 16, 24)), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_counts_that_thop_left_in_a_network_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = renamed_modules(numbered("fast-scnn-leftthomas", 19), foreign.LEFTTHOMAS_FAST_SCNN)
     counts = {
@@ -221,6 +370,26 @@ def test_counts_that_thop_left_in_a_network_are_passed_over(monkeypatch: pytest.
     }
     keep_in_memory(monkeypatch, theirs | counts)
     assert import_weights(FILE)[1].complete
+
+
+@pytest.mark.parametrize(
+    ("classes", "mean", "std"),
+    [
+        (19, (0.3257, 0.3690, 0.3223), (0.2112, 0.2148, 0.2115)),
+        (150, (0.4934323, 0.46819794, 0.43106043), (0.25680755, 0.25506608, 0.27422913)),
+        (171, (0.46962251, 0.4464104, 0.40718787), (0.27469736, 0.27012361, 0.28515933)),
+        (7, (0.4, 0.4, 0.4), (0.2, 0.2, 0.2)),
+    ],
+)
+def test_coincheung_normalises_by_data_set(
+    classes: int, mean: tuple[float, ...], std: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = renamed_modules(numbered("bisenet-r18-coincheung", classes), foreign.COINCHEUNG_BISENET)
+    keep_in_memory(monkeypatch, theirs)
+    names = tuple(f"class {i}" for i in range(classes))
+    checkpoint, _ = import_weights(FILE, classes=names)
+    np.testing.assert_allclose(checkpoint.mean, np.multiply(mean, 255))
+    np.testing.assert_allclose(checkpoint.std, np.multiply(std, 255))
 
 
 def test_an_unknown_number_of_classes_needs_names(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +401,7 @@ def test_an_unknown_number_of_classes_needs_names(monkeypatch: pytest.MonkeyPatc
     assert (checkpoint.classes, checkpoint.imgsz) == (names, None)
 
 
-@every_published
+@every_source
 def test_a_file_of_one_code_base_is_refused_as_another_s(
     source: str, model: str, classes: int, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

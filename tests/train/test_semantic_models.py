@@ -63,7 +63,7 @@ SIZES = {
     "deeplabv3-plus-x65-tramac": Size(21, 54_754_469, 213.0),
     "bisenet-r18": Size(19, 12_795_859, 11.395),
     "bisenet-r18-tramac": Size(19, 12_796_499, 11.395),
-    "bisenet-r18-coincheung": Size(19, 13_242_240, 13.0),
+    "bisenet-r18-coincheung": Size(19, 13_275_539, 13.0),
     "denseaspp-d121": Size(19, 8_280_851, 33.92),  # the authors' code; Tramac's has other widths
     "denseaspp-d161": Size(19, 35_395_427, 136.17),
     "denseaspp-d121-tramac": Size(19, 9_196_051, 37.23),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from solo_rt.train.importing.base import Rules, layer, module
-from solo_rt.train.importing.semantic import FULL_SIZE, Network, Weights, semantic_source, separable
+from solo_rt.train.importing.semantic import FULL_SIZE, Network, Weights, conv_bn, semantic_source, separable
 
 MIXED = "deep.9.out.0.weight"  # what mixes the pyramid of pooled maps
 
@@ -13,9 +13,9 @@ MIXED = "deep.9.out.0.weight"  # what mixes the pyramid of pooled maps
 def _fast_scnn() -> Rules:
     rules = {
         r"(.+\.)?total_(ops|params)": "",  # what thop counted, left in the network by older versions of it
-        **layer("learning_to_down_sample.conv", "shallow.0", conv="conv", norm="bn"),
-        **layer("global_feature_extractor.ppm.conv", "deep.9.out", conv="conv", norm="bn"),
-        **layer("feature_fusion.dwconv", "fusion.depthwise", conv="conv", norm="bn"),
+        **conv_bn("learning_to_down_sample.conv", "shallow.0"),
+        **conv_bn("global_feature_extractor.ppm.conv", "deep.9.out"),
+        **conv_bn("feature_fusion.dwconv", "fusion.depthwise"),
         **module("feature_fusion.conv_low_res", "fusion.deep.0"),
         **module("feature_fusion.conv_high_res", "fusion.shallow.0"),
         **module("classifier.conv", "classifier.3"),
@@ -25,7 +25,7 @@ def _fast_scnn() -> Rules:
         rules |= separable(f"learning_to_down_sample.dsconv{i + 1}", f"shallow.{i + 1}", children=plain)
         rules |= separable(f"classifier.dsconv{i + 1}", f"classifier.{i}", children=plain)
     for i in range(4):
-        rules |= layer(f"global_feature_extractor.ppm.stages.{i}.1", f"deep.9.branches.{i}", conv="conv", norm="bn")
+        rules |= conv_bn(f"global_feature_extractor.ppm.stages.{i}.1", f"deep.9.branches.{i}")
     for i in range(9):
         stage = ("first", "second", "third")[i // 3]
         for j in range(3):

@@ -36,13 +36,13 @@ class Network:
 
     marker: str  # in their names, a tensor that no network behind this one in the list has
     models: tuple[str, ...]  # ours that it may be
-    classifier: str  # in our names, the tensor of the main logits
+    classifier: str  # in our names, the tensor of the main logits whose first dimension is that of classes
     rules: Rules
     count: Callable[[Tensor], int] = len  # from that tensor to the number of classes
     amend: Callable[[Weights], None] | None = None
+    told_by: str | None = None  # in their names, a tensor without which the code base cannot be told from another
     training_only: tuple[str, ...] = ("aux.",)
-    mean: Triple = MEAN
-    std: Triple = STD
+    normalised: Callable[[int], tuple[Triple, Triple]] = lambda _: (MEAN, STD)  # mean and std by number of classes
     sizes: Mapping[int, tuple[int, int]] | None = None  # height and width of a test, by number of classes
 
 
@@ -52,12 +52,17 @@ def semantic_source(name: str, licence: str, networks: tuple[Network, ...]) -> S
 
 
 def _holds(networks: tuple[Network, ...], weights: Mapping[str, Tensor]) -> bool:
-    return any(network.marker in weights for network in networks)
+    network = _find(networks, weights)
+    return network is not None and (network.told_by is None or network.told_by in weights)
+
+
+def _find(networks: tuple[Network, ...], weights: Mapping[str, Tensor]) -> Network | None:
+    return next((network for network in networks if network.marker in weights), None)
 
 
 def _translate(networks: tuple[Network, ...], file: WeightsFile) -> Imported:
     """Return what a file of one of `networks` holds. Raises: UsageError when it is of none."""
-    network = next((network for network in networks if network.marker in file.weights), None)
+    network = _find(networks, file.weights)
     weights, unexpected = rename(file.weights, network.rules if network else {})
     if network is None or network.classifier not in weights:
         known = ", ".join(dict.fromkeys(name for network in networks for name in network.models))
@@ -65,17 +70,23 @@ def _translate(networks: tuple[Network, ...], file: WeightsFile) -> Imported:
     num_classes = network.count(weights[network.classifier])
     if network.amend:
         network.amend(weights)
+    mean, std = network.normalised(num_classes)
     return Imported(
         network.models,
         num_classes,
         weights,
         unexpected,
-        mean=network.mean,
-        std=network.std,
+        mean=mean,
+        std=std,
         imgsz=(network.sizes or {}).get(num_classes),
         known=(CITYSCAPES, VOC, ADE20K),
         training_only=network.training_only,
     )
+
+
+def conv_bn(theirs: str, ours: str) -> Rules:
+    """Return the rules about a convolution and its normalisation that are called conv and bn there."""
+    return layer(theirs, ours, conv="conv", norm="bn")
 
 
 def separable(theirs: str, ours: str, *, children: tuple[str, str, str, str] = ("0", "1", "3", "4")) -> Rules:

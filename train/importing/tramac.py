@@ -1,9 +1,10 @@
-"""Tramac/Fast-SCNN-pytorch and Tramac/awesome-semantic-segmentation-pytorch."""
+"""Tramac/Fast-SCNN-pytorch, and with it Tramac/awesome-semantic-segmentation-pytorch."""
 
 from __future__ import annotations
 
 from solo_rt.train.importing.base import Rules, layer, module
 from solo_rt.train.importing.semantic import FULL_SIZE, Network, fcn_head, semantic_source, separable
+from solo_rt.train.importing.tramac_zoo import ZOO
 
 
 def _fast_scnn() -> Rules:
@@ -35,6 +36,7 @@ NETWORKS = (
         _fast_scnn(),
         sizes=FULL_SIZE,
     ),
+    *ZOO,
 )
 
 TRAMAC = semantic_source("tramac", "Apache-2.0 (Tramac)", NETWORKS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,20 +22,21 @@ class BiSeNetConfig:
     """In what the forms differ; the defaults are the paper's."""
 
     gate_relu: bool = False  # a ReLU before the sigmoid of a gate, which then can close by half only
-    fusion_norm: bool = False  # batch normalisation inside the gate of the fusion
+    fusion_gate: Literal["two", "two normalised", "one normalised"] = "two"  # convolutions in the gate of the fusion
     nearest: bool = False  # the context path is enlarged by repeating pixels
+    align_corners: bool = True  # of logits as they are enlarged
     head_width: int = 64
     aux_width: int = 256
-    classifier_bias: bool = True
     dropout: float = 0.1
     aux_weights: tuple[float, float] = (1.0, 1.0)
 
 
 VARIANTS = {
     "bisenet-r18": BiSeNetConfig(),
-    "bisenet-r18-tramac": BiSeNetConfig(gate_relu=True, fusion_norm=True, aux_weights=(0.4, 0.4)),
+    "bisenet-r18-tramac": BiSeNetConfig(gate_relu=True, fusion_gate="two normalised", aux_weights=(0.4, 0.4)),
+    # github.com/CoinCheung/BiSeNet since July 2021, with the weights that it publishes.
     "bisenet-r18-coincheung": BiSeNetConfig(
-        nearest=True, head_width=256, aux_width=64, classifier_bias=False, dropout=0.0
+        fusion_gate="one normalised", nearest=True, align_corners=False, head_width=256, aux_width=64, dropout=0.0
     ),
 }
 
@@ -60,8 +62,12 @@ class Fusion(nn.Module):
         super().__init__()
         channels = 2 * WIDTH
         self.mix = conv_norm(channels, channels)
-        if config.fusion_norm:
-            last = conv_norm(channels // 4, channels, relu=nn.ReLU if config.gate_relu else None)
+        last_relu = nn.ReLU if config.gate_relu else None
+        self.gate: nn.Sequential
+        if config.fusion_gate == "one normalised":
+            self.gate = conv_norm(channels, channels, relu=last_relu)
+        elif config.fusion_gate == "two normalised":
+            last = conv_norm(channels // 4, channels, relu=last_relu)
             self.gate = nn.Sequential(conv_norm(channels, channels // 4), last)
         else:
             self.gate = nn.Sequential(
@@ -104,7 +110,7 @@ class BiSeNet(nn.Module):
         self.fusion = Fusion(config)
 
         def classifier(channels: int, width: int) -> nn.Sequential:
-            logits = nn.Conv2d(width, num_classes, 1, bias=config.classifier_bias)
+            logits = nn.Conv2d(width, num_classes, 1)
             return nn.Sequential(conv_norm(channels, width, 3), nn.Dropout(config.dropout), logits)
 
         self.head = classifier(2 * WIDTH, config.head_width)
@@ -115,7 +121,8 @@ class BiSeNet(nn.Module):
         picture = self.picture(c5.mean((2, 3), keepdim=True))  # [B, 128, 1, 1]
         context16 = self.smooth5(self._enlarge(self.refine5(c5) + picture, c4))
         context8 = self.smooth4(self._enlarge(self.refine4(c4) + context16, c3))
-        out = resize(self.head(self.fusion(self.spatial(images), context8)), images)
+        coarse = self.head(self.fusion(self.spatial(images), context8))
+        out = resize(coarse, images, align_corners=self.config.align_corners)
         if not self.training:
             return SemanticOutput(out)
         return SemanticOutput(out, (self.aux[0](context16), self.aux[1](context8)))
