@@ -11,7 +11,10 @@ from solo_rt.commands.extras import require_torch
 from solo_rt.errors import UsageError
 
 # Those of train.importing, which --help does not load.
-SOURCES = ("official", "mmdet", "adet", "seed", "tramac", "leftthomas", "segmentron", "coincheung", "torchvision")
+SOURCES = (
+    *("official", "mmdet", "adet", "seed"),
+    *("tramac", "leftthomas", "segmentron", "coincheung", "encoding", "torchvision"),
+)
 
 
 @click.command(name="import-weights")

@@ -481,3 +481,43 @@ TRAMAC_CGNET = """
 """
     for block in ["stage2.0", "stage2.1", *(f"stage3.{i}" for i in range(20))]
 )
+
+ENCODING_AUX = """
+    aux.0.{0-1} = auxlayer.conv5.{0-1}
+    aux.2 = auxlayer.conv5.4
+"""
+ENCODING_ENCNET = R50S + ENC_HEAD + ENCODING_AUX
+ENCODING_FCN = (
+    R50S
+    + ENCODING_AUX
+    + """
+    head.0.{0-1} = head.conv5.{0-1}
+    head.2 = head.conv5.4
+"""
+)
+
+TORCHVISION_BODY = (
+    resnet("backbone", (3, 4, 6, 3), convs=3)
+    + """
+    aux.0.{0-1} = aux_classifier.{0-1}
+    aux.2 = aux_classifier.4
+"""
+)
+TORCHVISION_FCN = (
+    TORCHVISION_BODY
+    + """
+    head.0.{0-1} = classifier.{0-1}
+    head.2 = classifier.4
+"""
+)
+TORCHVISION_DEEPLABV3 = (
+    TORCHVISION_BODY
+    + """
+    head.0.branches.{0-3}.0 = classifier.0.convs.{0-3}.0
+    head.0.branches.{0-3}.1 = classifier.0.convs.{0-3}.1
+    head.0.picture.{0-1} = classifier.0.convs.4.{1-2}
+    head.0.out.0.{0-1} = classifier.0.project.{0-1}
+    head.1.0.{0-1} = classifier.{1-2}
+    head.1.2 = classifier.4
+"""
+)

@@ -51,6 +51,10 @@ PUBLISHED = [
     ("leftthomas", "fast-scnn-leftthomas", 19, foreign.LEFTTHOMAS_FAST_SCNN),
     ("segmentron", "fast-scnn-segmentron", 19, foreign.SEGMENTRON_FAST_SCNN),
     ("coincheung", "bisenet-r18-coincheung", 19, foreign.COINCHEUNG_BISENET),
+    ("encoding", "encnet-r50s", 150, foreign.ENCODING_ENCNET),
+    ("encoding", "fcn-r50s", 150, foreign.ENCODING_FCN),
+    ("torchvision", "fcn-r50-torchvision", 21, foreign.TORCHVISION_FCN),
+    ("torchvision", "deeplabv3-r50-torchvision", 21, foreign.TORCHVISION_DEEPLABV3),
 ]
 FIRST = list({row[0]: row for row in reversed(PUBLISHED)}.values())  # of each code base
 
@@ -309,6 +313,21 @@ def test_an_encnet_that_may_be_of_two_code_bases_is_of_neither(monkeypatch: pyte
         import_weights(FILE)
     _, report = import_weights(FILE, source="tramac")
     assert {key.partition(".")[0] for key in report.initial} == {"aux"}
+
+
+@pytest.mark.parametrize(
+    ("table", "model"),
+    [
+        (foreign.R50S, "pspnet-r50s"),
+        (foreign.resnet("", (2, 2, 2, 2), convs=2), "solov2"),
+        (foreign.VGG16.replace("pretrained", "features"), "fcn-8s"),
+    ],
+)
+def test_a_backbone_is_refused_with_what_it_is_for(table: str, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [name.removeprefix("pretrained.").removeprefix(".") for name in foreign.module_names(table).values()]
+    keep_in_memory(monkeypatch, {f"{name}.weight": torch.zeros(1) for name in names} | {"fc.bias": torch.zeros(1000)})
+    with pytest.raises(UsageError, match=rf"a backbone.* it needs no import: train {model}.* --backbone-weights"):
+        import_weights(FILE)
 
 
 def test_ocnet_of_tramac_has_the_context_before_the_map_and_biases(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,8 @@ SIZES = {
     "fcn-r101": Size(21, 51_949_141, 189.8),
     "fcn-r50s": Size(21, 33_080_789, 127.8),
     "fcn-r101s": Size(21, 52_072_917, 196.0),
+    "fcn-r50-torchvision": Size(21, 32_957_013, 121.6),
+    "fcn-r101-torchvision": Size(21, 51_949_141, 189.8),
     "pspnet-r50": Size(21, 46_592_597, 155.7),
     "pspnet-r101": Size(21, 65_584_725, 223.9),
     "pspnet-r50s": Size(21, 46_716_373, 161.9),
@@ -59,6 +61,8 @@ SIZES = {
     "deeplabv3-r101": Size(21, 58_630_997, 212.0),
     "deeplabv3-r50s": Size(21, 39_762_645, 150.0),
     "deeplabv3-r101s": Size(21, 58_754_773, 218.2),
+    "deeplabv3-r50-torchvision": Size(21, 39_638_869, 143.8),
+    "deeplabv3-r101-torchvision": Size(21, 58_630_997, 212.0),
     "deeplabv3-plus-x65": Size(21, 41_055_413, 45.07),
     "deeplabv3-plus-x65-tramac": Size(21, 54_754_469, 213.0),
     "bisenet-r18": Size(19, 12_795_859, 11.395),
@@ -115,7 +119,7 @@ SIZES = {
 
 FORBIDDEN = {"MaxUnpool", "NonZero", "Loop", "If", "GatherND", "ScatterND", "ScatterElements"}
 # The same code with other numbers.
-OTHER_BACKBONES = ("-r101", "-r50s", "-r101s", "-d161", "-d161-tramac", "-wide", "-double")
+OTHER_BACKBONES = ("-r101", "-r50s", "-r101s", "-d161", "-d161-tramac", "-wide", "-double", "-torchvision")
 one_of_each = pytest.mark.parametrize("name", [n for n in SIZES if not n.endswith(OTHER_BACKBONES)])
 every_model = pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow) if n.endswith(OTHER_BACKBONES) else n for n in SIZES]

@@ -18,6 +18,7 @@ from solo_rt.train.importing.adet import ADET
 from solo_rt.train.importing.base import Imported, Source
 from solo_rt.train.importing.class_names import find_classes
 from solo_rt.train.importing.coincheung import COINCHEUNG
+from solo_rt.train.importing.encoding import ENCODING
 from solo_rt.train.importing.leftthomas import LEFTTHOMAS
 from solo_rt.train.importing.mmdet import MMDET
 from solo_rt.train.importing.official import OFFICIAL
@@ -29,7 +30,10 @@ from solo_rt.train.importing.tramac import TRAMAC
 from solo_rt.train.importing.weights_file import WeightsFile, read_weights_file
 from solo_rt.train.models import build_model
 
-SOURCES: tuple[Source, ...] = (OFFICIAL, MMDET, ADET, SEED, TRAMAC, LEFTTHOMAS, SEGMENTRON, COINCHEUNG, TORCHVISION)
+SOURCES: tuple[Source, ...] = (
+    *(OFFICIAL, MMDET, ADET, SEED),
+    *(TRAMAC, LEFTTHOMAS, SEGMENTRON, COINCHEUNG, ENCODING, TORCHVISION),
+)
 COUNTER = "num_batches_tracked"  # of batch normalisation; of no use in a trained network, and left out by some
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from solo_rt.train.models.aspp import WIDTH, Aspp
 from solo_rt.train.models.convolution import pixel_classifier
-from solo_rt.train.models.dilated_network import variants
+from solo_rt.train.models.dilated_network import torchvision_variants, variants
 
 DILATIONS = (12, 24, 36)  # at stride 8
 
@@ -16,4 +16,4 @@ def head(channels: int, num_classes: int) -> nn.Sequential:
     return nn.Sequential(Aspp(channels, DILATIONS), pixel_classifier(WIDTH, WIDTH, num_classes))
 
 
-BUILDERS = variants("deeplabv3", head)
+BUILDERS = {**variants("deeplabv3", head), **torchvision_variants("deeplabv3", head)}

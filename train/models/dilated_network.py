@@ -22,9 +22,9 @@ class DilatedNetwork(nn.Module):
     imgsz = (512, 1024)
     aux_weights = (0.4,)
 
-    def __init__(self, backbone: str, head: Head, num_classes: int) -> None:
+    def __init__(self, backbone: str, head: Head, num_classes: int, *, align_corners: bool = True) -> None:
         super().__init__()
-        self.num_classes = num_classes
+        self.num_classes, self.align_corners = num_classes, align_corners
         self.backbone = dilated_resnet(backbone)
         *_, c4, c5 = self.backbone.out_channels
         self.head = head(c5, num_classes)
@@ -32,10 +32,18 @@ class DilatedNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> SemanticOutput:
         *_, c4, c5 = self.backbone(images)  # [B, 1024, H/8, W/8], [B, 2048, H/8, W/8]
-        out = resize(self.head(c5), images)
+        out = resize(self.head(c5), images, align_corners=self.align_corners)
         return SemanticOutput(out, (self.aux(c4),) if self.training else ())
 
 
 def variants(name: str, head: Head) -> Mapping[str, Callable[[int], nn.Module]]:
     """Return a builder of `name` with each backbone."""
     return {f"{name}-{backbone}": partial(DilatedNetwork, backbone, head) for backbone in BACKBONES}
+
+
+def torchvision_variants(name: str, head: Head) -> Mapping[str, Callable[[int], nn.Module]]:
+    """Return a builder of `name` with each backbone that torchvision has, enlarging logits as it does."""
+    return {
+        f"{name}-{backbone}-torchvision": partial(DilatedNetwork, backbone, head, align_corners=False)
+        for backbone in ("r50", "r101")
+    }

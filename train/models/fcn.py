@@ -8,7 +8,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from solo_rt.train.models.convolution import pixel_classifier
-from solo_rt.train.models.dilated_network import variants
+from solo_rt.train.models.dilated_network import torchvision_variants, variants
 from solo_rt.train.models.semantic import SemanticOutput, resize
 from solo_rt.train.models.vgg import Vgg16
 
@@ -52,4 +52,5 @@ def head(channels: int, num_classes: int) -> nn.Sequential:
 BUILDERS: dict[str, Callable[[int], nn.Module]] = {
     **{f"fcn-{stride}s": partial(VggFcn, stride) for stride in SKIPS},
     **variants("fcn", head),
+    **torchvision_variants("fcn", head),
 }
