@@ -189,6 +189,7 @@ def _steps(state: TrainingState, task: Task, end: int, stop: threading.Event) ->
             size=job.size,
             seed=settings.seed * 10 + number,
             shuffled=task.shuffled,
+            tall=task.tall,
             workers=settings.workers,
             pin=job.device.type == "cuda",
         )

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from solo_rt.decoders import Rgb
@@ -44,6 +46,7 @@ class Task:
     data: TrainingSet[Any]
     losses: LossFunction
     shuffled: bool  # whether each epoch shows the pictures in an order of its own
+    tall: NDArray[np.bool_] | None  # which pictures do not share a batch with the others; None: all may share one
     held_out: Callable[[], object]  # opens, once, what `measure` is about
     measure: Measure
     palette: tuple[Rgb, ...] = ()  # one colour per class; empty where the data set names none
@@ -87,14 +90,14 @@ def _instance_task(recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment:
     data: WorldDataset | InstanceTrainingSet
     if uri == WORLD:
         data = WorldDataset(seed=seed, imgsz=imgsz)
-        return Task(data, losses, shuffled=False, held_out=held_out, measure=measure)
+        return Task(data, losses, shuffled=False, tall=None, held_out=held_out, measure=measure)
     if uri.partition(":")[0] not in SCHEMES:
         raise UsageError(f"--data {uri}: expected {WORLD} or one of {', '.join(f'{name}:DIR' for name in SCHEMES)}")
     if recipe.scales is None:
         data = open_instance_training(uri, imgsz=imgsz, augmented=augment)
     else:  # pictures at the published sizes, batches as large as their largest picture
         data = open_instance_training(uri, scales=Scales(*recipe.scales), augmented=augment)
-    return Task(data, losses, shuffled=True, held_out=held_out, measure=measure)
+    return Task(data, losses, shuffled=True, tall=data.tall(), held_out=held_out, measure=measure)
 
 
 def _semantic_task(recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment: bool, seed: int) -> Task:
@@ -118,4 +121,13 @@ def _semantic_task(recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment:
 
     data = open_training_set(uri, imgsz=imgsz, augmented=augment, seed=seed)
     legend = data.data.legend
-    return Task(data, losses, uri != WORLD, held_out, measure, legend.palette, legend.unpainted)
+    return Task(
+        data,
+        losses,
+        shuffled=uri != WORLD,
+        tall=None,
+        held_out=held_out,
+        measure=measure,
+        palette=legend.palette,
+        unpainted=legend.unpainted,
+    )

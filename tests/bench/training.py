@@ -51,7 +51,8 @@ def main() -> None:
         state = TrainingState(replace(count_steps(recipe, len(task.data)), frozen=False), task, settings, job)
         state.begin()
         steps = range(arguments.steps + 1)
-        parts = fetch(load_parts(task.data, steps=steps, batch=arguments.batch, shuffled=task.shuffled), job.device)
+        found = load_parts(task.data, steps=steps, batch=arguments.batch, shuffled=task.shuffled, tall=task.tall)
+        parts = fetch(found, job.device)
         times: dict[str, list[float]] = defaultdict(list)
         mark = time.perf_counter()
 

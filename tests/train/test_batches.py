@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from solo_rt.errors import UsageError
@@ -64,14 +66,56 @@ def test_unshuffled_pictures_come_in_order_and_small_sets_fill_large_batches() -
     assert len({chance for _, chance in found}) == 8, "the same picture was augmented alike twice"
 
 
-def test_processes_parts_workers_and_resuming_change_nothing() -> None:
+@pytest.mark.parametrize("tall", [None, np.arange(7) % 3 == 1])
+def test_processes_parts_workers_and_resuming_change_nothing(tall: NDArray[np.bool_] | None) -> None:
     data = Counting(7)
-    whole = draws(list(load_parts(data, steps=range(3), batch=8)))
-    shares = [list(load_parts(data, steps=range(3), batch=8, rank=rank, size=2, parts=2)) for rank in (0, 1)]
+    load = partial(load_parts, data, batch=8, tall=tall)
+    whole = draws(list(load(steps=range(3))))
+    shares = [list(load(steps=range(3), rank=rank, size=2, parts=2)) for rank in (0, 1)]
     dealt = [shares[rank][2 * step + part] for step in range(3) for part in range(2) for rank in range(2)]
     assert draws(dealt) == whole
-    assert draws(list(load_parts(data, steps=range(1, 3), batch=8))) == whole[8:]
-    assert draws(list(load_parts(data, steps=range(3), batch=8, seed=1))) != whole
+    assert draws(list(load(steps=range(1, 3)))) == whole[8:]
+    assert draws(list(load(steps=range(3), seed=1))) != whole
+
+
+TALL = np.arange(20) % 5 == 3  # four of twenty
+
+
+def test_batches_are_of_one_orientation_and_every_epoch_shows_every_picture_once() -> None:
+    parts = list(load_parts(Counting(20), steps=range(25), batch=4, tall=TALL))
+    kinds = [set(TALL[list(part.indices)].tolist()) for part in parts]
+    assert [kind == {True} for kind in kinds] == [step % 5 == 4 for step in range(25)]
+    assert all(len(kind) == 1 for kind in kinds)
+    for tall in (False, True):
+        found = [index for index, _ in draws(parts) if TALL[index] == tall]
+        pictures = np.flatnonzero(tall == TALL).tolist()
+        epochs = [found[i : i + len(pictures)] for i in range(0, len(found), len(pictures))]
+        assert [sorted(epoch) for epoch in epochs] == [pictures] * 5
+        assert epochs[0] != epochs[1]
+
+
+@pytest.mark.parametrize("count", [0, 7, 50, 93, 100])
+def test_tall_pictures_have_their_share_of_the_batches(count: int) -> None:
+    tall = np.arange(100) < count
+    parts = load_parts(Counting(100), steps=range(100), batch=3, tall=tall)
+    batches = [tall[list(part.indices)] for part in parts]
+    assert all(batch.all() or not batch.any() for batch in batches)
+    assert sum(batch.all() for batch in batches) == count
+
+
+def test_few_tall_pictures_fill_a_batch_by_repeating_themselves() -> None:
+    found = draws(list(load_parts(Counting(20), steps=range(10), batch=4, tall=np.arange(20) == 7)))
+    assert not any(index == 7 for index, _ in found)  # a batch of it is due every 20 steps
+    found = draws(list(load_parts(Counting(20), steps=range(19, 20), batch=4, tall=np.arange(20) == 7)))
+    assert [index for index, _ in found] == [7] * 4
+    assert len({chance for _, chance in found}) == 4
+
+
+def test_orientation_leaves_the_order_alone_where_all_are_alike() -> None:
+    plain, wide = (
+        draws(list(load_parts(Counting(7), steps=range(3), batch=4, tall=tall))) for tall in (None, np.zeros(7, bool))
+    )
+    assert plain == wide
 
 
 def test_workers_draw_the_same() -> None:

@@ -175,6 +175,10 @@ def test_scales_of_a_recipe_give_sizes_and_batches_of_their_own(folder):
     assert batch.masks.shape[1:] == (batch.images.shape[2] // 4, batch.images.shape[3] // 4)
     fixed = open_instance_training(f"coco:{folder}", scales=scales, imgsz=(32, 64))
     assert {fixed.sample(0, rng).image.shape[:2] for _ in range(20)} == {(32, 48)}
+    assert data.tall().tolist() == [False, False, False, True]  # such pictures share no batch with the others
+    assert fixed.tall() is None
+    chosen = open_instance_training(f"coco:{folder}", scales=scales, keep_empty=False)
+    assert chosen.tall().tolist() == [False, True]
     assert usual_scales((448, 768)) == Scales(768, (448, 392, 336))
     with pytest.raises(UsageError, match="expected a long side and short sides"):
         Scales(90, ())

@@ -54,6 +54,7 @@ def test_pictures_are_as_large_as_the_recipe_says(coco: str) -> None:
     sizes = []
     for task in (scaled, sized):
         assert task.shuffled
+        assert (task.tall is None) == (task is sized)
         part = next(load_parts(task.data, steps=range(1), batch=3))
         sizes.append(tuple(part.batch.images.shape[2:]))
     assert sizes == [(64, 128), (96, 96)]

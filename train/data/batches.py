@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -39,6 +40,7 @@ def load_parts(
     size: int = 1,
     seed: int = 0,
     shuffled: bool = True,
+    tall: NDArray[np.bool_] | None = None,
     workers: int = 0,
     pin: bool = False,
 ) -> Iterator[Part]:
@@ -47,6 +49,9 @@ def load_parts(
     Batch n holds the draws `n * batch` to `(n + 1) * batch - 1` of an endless sequence: epoch after epoch, each in an
     order of its own if `shuffled`, across the borders of batches. A draw is augmented by chance of its own. So neither
     the number of processes nor that of workers nor where a run was resumed changes what is in a batch.
+    `tall` says which pictures share a batch with their like only, so that little is padded: then there are two such
+    sequences, and a batch comes from either. Both get their share of the batches, evenly spread; where one has fewer
+    pictures than a batch holds, the batch shows some of them again.
     Raises: UsageError when a batch cannot be dealt out evenly.
     """
     if not len(data):
@@ -58,7 +63,7 @@ def load_parts(
         for start in (step * batch + (part * size + rank) * share for part in range(parts))
     ]
     loader = DataLoader(
-        _Draws(data, seed=seed, shuffled=shuffled),
+        _Draws(data, batch=batch, seed=seed, shuffled=shuffled, tall=tall),
         batch_sampler=numbers,
         num_workers=workers,
         collate_fn=_Collate(data.collate),
@@ -101,21 +106,37 @@ def fetch(parts: Iterator[Part], device: torch.device) -> Iterator[Part]:
 class _Draws(Dataset[tuple[int, Any]]):
     """The endless sequence of draws: item n is the picture's index and the picture."""
 
-    def __init__(self, data: TrainingSet[Any], *, seed: int, shuffled: bool) -> None:
-        self.data, self.seed, self.shuffled = data, seed, shuffled
-        self._order: tuple[int, Any] = -1, None
+    def __init__(
+        self, data: TrainingSet[Any], *, batch: int, seed: int, shuffled: bool, tall: NDArray[np.bool_] | None
+    ) -> None:
+        self.data, self.batch, self.seed, self.shuffled = data, batch, seed, shuffled
+        tall = np.zeros(len(data), np.bool_) if tall is None else tall
+        self._groups = np.flatnonzero(~tall), np.flatnonzero(tall)  # the pictures of both sequences
+        self._orders: dict[
+            int, tuple[int, NDArray[np.int64]]
+        ] = {}  # by group: an epoch and the pictures as it shows them
 
     def __getitem__(self, number: int) -> tuple[int, Any]:
         index = self._index(number)
         return index, self.data.sample(index, np.random.default_rng([self.seed, 3, number]))
 
     def _index(self, number: int) -> int:
-        epoch, place = divmod(number, len(self.data))
+        step, slot = divmod(number, self.batch)
+        # Of the first n batches, as many as their share of n, rounded down, are of tall pictures.
+        before, after = (n * len(self._groups[1]) // len(self.data) for n in (step, step + 1))
+        group = after - before
+        draw = (before if group else step - before) * self.batch + slot
+        epoch, place = divmod(draw, len(self._groups[group]))
+        return int(self._order(group, epoch)[place])
+
+    def _order(self, group: int, epoch: int) -> NDArray[np.int64]:
+        """Return the pictures of a group in the order in which `epoch` shows them."""
         if not self.shuffled:
-            return place
-        if self._order[0] != epoch:
-            self._order = epoch, np.random.default_rng([self.seed, 6, epoch]).permutation(len(self.data))
-        return int(self._order[1][place])
+            return self._groups[group]
+        if group not in self._orders or self._orders[group][0] != epoch:
+            chance = np.random.default_rng([self.seed, 6, epoch, group])
+            self._orders[group] = epoch, chance.permutation(self._groups[group])
+        return self._orders[group][1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ class InstanceSet:
     names: tuple[str, ...]  # paths of the pictures below `folder`
     read: Callable[[int], tuple[Size, tuple[Annotation, ...]]]  # picture i without its pixels
     least_area: float = 0.0  # pixels; annotations smaller than that are measured but not trained on
+    sizes: NDArray[np.int32] | None = None  # [pictures, 2] height, width, where no picture need be read for them
     skipped: Mapping[str, int] = field(default_factory=dict)  # how many records could not be used, by reason
     draw: Callable[[int], NDArray[np.uint8]] | None = None  # picture i as it should be loaded, where there are no files
 

@@ -40,6 +40,7 @@ def open_coco(
         picture_ids=np.array([number for number, _ in pictures], np.int64),
         names=tuple(name for _, name in pictures),
         read=objects,
+        sizes=objects.sizes,
         skipped=index.skipped,
     )
 

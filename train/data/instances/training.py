@@ -46,6 +46,16 @@ class InstanceTrainingSet:
         """Return what a user knows picture `index` by."""
         return self.data.names[self._kept[index]]
 
+    def tall(self) -> NDArray[np.bool_] | None:
+        """Return which pictures are not wider than high; None where it is not known or does not matter.
+
+        Source: the GroupSampler of mmdetection, for batches as large as their largest picture.
+        """
+        if self.imgsz is not None or self.data.sizes is None:
+            return None
+        height, width = self.data.sizes[self._kept].T
+        return np.asarray(height >= width, np.bool_)
+
     def sample(self, index: int, rng: np.random.Generator) -> Sample:
         """Return picture `index`, augmented; all chance comes from `rng`. Raises: DatasetError."""
         picture = self.data[int(self._kept[index])]
