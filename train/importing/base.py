@@ -13,7 +13,7 @@ from solo_rt.train.importing.class_names import COCO, Classes
 from solo_rt.train.importing.weights_file import WeightsFile
 
 Triple = tuple[float, float, float]
-Rules = Mapping[str, str]
+Rules = dict[str, str]
 """From a regular expression, for a whole name, to the name it has here; an empty one leaves the tensor out."""
 
 
