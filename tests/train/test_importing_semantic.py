@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import foreign_semantic as foreign
+import foreign_zoo
 import numpy as np
 import pytest
 import torch
@@ -32,24 +33,26 @@ LEGENDS = {19: cityscapes.LEGEND, 21: voc.LEGEND, 150: ade20k.LEGEND}
 # Source, our network, classes it was published for, and the names of its modules there.
 PUBLISHED = [
     ("tramac", "fast-scnn-tramac", 19, foreign.TRAMAC_FAST_SCNN),
-    ("tramac", "bisenet-r18-tramac", 19, foreign.TRAMAC_BISENET),
-    ("tramac", "icnet-r50s", 19, foreign.TRAMAC_ICNET),
-    ("tramac", "denseaspp-d121-tramac", 19, foreign.TRAMAC_DENSEASPP),
-    ("tramac", "encnet-r50s", 150, foreign.TRAMAC_ENCNET),
-    ("tramac", "danet-r50s", 19, foreign.TRAMAC_DANET),
-    ("tramac", "ocnet-base-r50s", 19, foreign.TRAMAC_OCNET_BASE),
-    ("tramac", "ocnet-pyramid-r50s", 19, foreign.TRAMAC_OCNET_PYRAMID),
-    ("tramac", "ocnet-asp-r50s", 19, foreign.TRAMAC_OCNET_ASP),
-    ("tramac", "dunet-r50s", 21, foreign.TRAMAC_DUNET),
-    ("tramac", "pspnet-r50s", 21, foreign.TRAMAC_PSPNET),
-    ("tramac", "deeplabv3-r50s", 21, foreign.TRAMAC_DEEPLABV3),
-    ("tramac", "fcn-r50s", 21, foreign.TRAMAC_FCN),
-    ("tramac", "fcn-32s", 21, foreign.TRAMAC_FCN32S),
-    ("tramac", "fcn-16s", 21, foreign.TRAMAC_FCN16S),
-    ("tramac", "fcn-8s", 21, foreign.TRAMAC_FCN8S),
-    ("tramac", "cgnet", 19, foreign.TRAMAC_CGNET),
+    ("tramac", "bisenet-r18-tramac", 19, foreign_zoo.TRAMAC_BISENET),
+    ("tramac", "icnet-r50s", 19, foreign_zoo.TRAMAC_ICNET),
+    ("tramac", "denseaspp-d121-tramac", 19, foreign_zoo.TRAMAC_DENSEASPP),
+    ("tramac", "encnet-r50s", 150, foreign_zoo.TRAMAC_ENCNET),
+    ("tramac", "danet-r50s", 19, foreign_zoo.TRAMAC_DANET),
+    ("tramac", "ocnet-base-r50s", 19, foreign_zoo.TRAMAC_OCNET_BASE),
+    ("tramac", "ocnet-pyramid-r50s", 19, foreign_zoo.TRAMAC_OCNET_PYRAMID),
+    ("tramac", "ocnet-asp-r50s", 19, foreign_zoo.TRAMAC_OCNET_ASP),
+    ("tramac", "dunet-r50s", 21, foreign_zoo.TRAMAC_DUNET),
+    ("tramac", "pspnet-r50s", 21, foreign_zoo.TRAMAC_PSPNET),
+    ("tramac", "deeplabv3-r50s", 21, foreign_zoo.TRAMAC_DEEPLABV3),
+    ("tramac", "fcn-r50s", 21, foreign_zoo.TRAMAC_FCN),
+    ("tramac", "fcn-32s", 21, foreign_zoo.TRAMAC_FCN32S),
+    ("tramac", "fcn-16s", 21, foreign_zoo.TRAMAC_FCN16S),
+    ("tramac", "fcn-8s", 21, foreign_zoo.TRAMAC_FCN8S),
+    ("tramac", "cgnet", 19, foreign_zoo.TRAMAC_CGNET),
     ("leftthomas", "fast-scnn-leftthomas", 19, foreign.LEFTTHOMAS_FAST_SCNN),
     ("segmentron", "fast-scnn-segmentron", 19, foreign.SEGMENTRON_FAST_SCNN),
+    ("segmentron", "deeplabv3-plus-x65", 19, foreign.SEGMENTRON_DEEPLAB),
+    ("segmentron", "pspnet-r101", 19, foreign.SEGMENTRON_PSPNET),
     ("coincheung", "bisenet-r18-coincheung", 19, foreign.COINCHEUNG_BISENET),
     ("encoding", "encnet-r50s", 150, foreign.ENCODING_ENCNET),
     ("encoding", "fcn-r50s", 150, foreign.ENCODING_FCN),
@@ -292,8 +295,18 @@ def noise(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def test_deeplab_of_segmentron_has_the_picture_first_and_other_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, theirs = as_published("deeplabv3-plus-x65", 19, foreign.SEGMENTRON_DEEPLAB)
+    picture, *branches = (noise(256, 256, 1, 1, seed=i) for i in range(5))
+    theirs["head.aspp.conv.weight"] = torch.cat([picture, *branches], dim=1)
+    keep_in_memory(monkeypatch, theirs)
+    checkpoint, _ = import_weights(FILE)
+    assert torch.equal(checkpoint.weights["aspp.out.0.0.weight"], torch.cat([*branches, picture], dim=1))
+    assert (checkpoint.mean, checkpoint.std, checkpoint.imgsz) == ((127.5,) * 3, (127.5,) * 3, (1025, 2049))
+
+
 def test_tramac_squares_the_factors_of_distances_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, theirs = as_published("encnet-r50s", 150, foreign.TRAMAC_ENCNET)
+    _, theirs = as_published("encnet-r50s", 150, foreign_zoo.TRAMAC_ENCNET)
     prefix = "head.encmodule.encoding.3"
     codewords, scale = 0.1 * noise(32, 512, seed=1), -torch.rand(32, generator=torch.Generator().manual_seed(2))
     theirs |= {f"{prefix}.codewords": codewords, f"{prefix}.scale": scale}
@@ -307,7 +320,7 @@ def test_tramac_squares_the_factors_of_distances_too(monkeypatch: pytest.MonkeyP
 
 
 def test_an_encnet_that_may_be_of_two_code_bases_is_of_neither(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, theirs = as_published("encnet-r50s", 150, foreign.TRAMAC_ENCNET)
+    _, theirs = as_published("encnet-r50s", 150, foreign_zoo.TRAMAC_ENCNET)
     keep_in_memory(monkeypatch, without(theirs, "auxlayer."))
     with pytest.raises(UsageError, match="no known code base"):
         import_weights(FILE)
@@ -320,7 +333,7 @@ def test_an_encnet_that_may_be_of_two_code_bases_is_of_neither(monkeypatch: pyte
     [
         (foreign.R50S, "pspnet-r50s"),
         (foreign.resnet("", (2, 2, 2, 2), convs=2), "solov2"),
-        (foreign.VGG16.replace("pretrained", "features"), "fcn-8s"),
+        (foreign_zoo.VGG16.replace("pretrained", "features"), "fcn-8s"),
     ],
 )
 def test_a_backbone_is_refused_with_what_it_is_for(table: str, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,7 +344,7 @@ def test_a_backbone_is_refused_with_what_it_is_for(table: str, model: str, monke
 
 
 def test_ocnet_of_tramac_has_the_context_before_the_map_and_biases(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, theirs = as_published("ocnet-base-r50s", 19, foreign.TRAMAC_OCNET_BASE)
+    _, theirs = as_published("ocnet-base-r50s", 19, foreign_zoo.TRAMAC_OCNET_BASE)
     prefix = "head.context.3"
     for i, (name, shape) in enumerate(
         {
@@ -370,7 +383,7 @@ def test_ocnet_of_tramac_has_the_context_before_the_map_and_biases(monkeypatch: 
 
 
 def test_dunet_of_tramac_orders_the_pixels_of_a_block_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, theirs = as_published("dunet-r50s", 21, foreign.TRAMAC_DUNET)
+    _, theirs = as_published("dunet-r50s", 21, foreign_zoo.TRAMAC_DUNET)
     weight = noise(21 * 64, 256, 1, 1, seed=1)
     theirs["dupsample.conv_w.weight"] = weight
     x = noise(1, 256, 2, 3, seed=2)

@@ -274,5 +274,5 @@ ZOO = (
     Network("head.aspp.b0.0.weight", _depths("deeplabv3"), "head.1.2.weight", DEEPLABV3),
     Network("stage1_0.conv.weight", ("cgnet",), "classifier.1.weight", CGNET, amend=_gates_as_convolutions),
     Network("pretrained.28.weight", ("fcn-32s", "fcn-16s", "fcn-8s"), "head.2.weight", FCN_VGG),
-    Network("head.block.4.weight", _depths("fcn"), "head.2.weight", FCN),
+    Network("head.block.4.weight", _depths("fcn"), "head.2.weight", FCN, told_by="pretrained.conv1.0.weight"),
 )
