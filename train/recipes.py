@@ -224,11 +224,12 @@ RECIPES: dict[str, Recipe] = {
     "solov2-nano": _world(
         "solov2-nano", Phase((128, 224), 32, steps=3000), Phase((256, 448), 16, steps=3000), warmup_steps=300
     ),
-    # Nothing is made finer than 1/8 of the input: the outline of a shape needs the larger pictures of the second phase.
+    # Nothing is made finer than 1/8 of the input: the outline of a shape needs the larger pictures of the later phases.
     "fast-scnn-world": _world(
         "fast-scnn",
         Phase((192, 352), 16, steps=2400),
-        Phase((384, 672), 8, steps=1600),
+        Phase((384, 672), 8, steps=2850),
+        Phase((544, 960), 8, steps=1000),
         warmup_steps=200,
         hard_pixels=True,
         coarse_aux=True,
