@@ -47,6 +47,7 @@ class Outcome:
     checkpoint: Path  # `last.pt` in the folder of the run
     step: int
     stopped: bool  # before its end, on request
+    leads: bool = True  # whether this process is the one of the job that talks to the user
 
 
 def train(
@@ -94,7 +95,7 @@ def train(
                     _save(state, out, best=best, final=final)
         if job.leads:
             draw_curves(read_log(out / "log.jsonl"), out / "curves.png")
-    return Outcome(out / "last.pt", state.step, stopped or state.step < recipe.steps)
+    return Outcome(out / "last.pt", state.step, stopped or state.step < recipe.steps, job.leads)
 
 
 def _begin(

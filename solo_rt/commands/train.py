@@ -161,7 +161,8 @@ def train(
             on_start=lambda line: click.echo(line, err=True),
             on_step=on_step,
         )
-    click.echo(outcome.checkpoint)
+    if outcome.leads:
+        click.echo(outcome.checkpoint)
     return interrupts.exit_code if interrupts.stop.is_set() else 0
 
 
