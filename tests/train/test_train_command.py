@@ -29,7 +29,7 @@ def solo(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
 def test_a_run_leaves_a_checkpoint_a_log_and_curves(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, out, err = solo(capsys, *SMALL, "--out", tmp_path / "run", "--ema", 0, "--lr", 0.001, "--seed", 3)
     assert (code, out) == (0, f"{tmp_path / 'run' / 'last.pt'}\n")
-    assert err == "solov2-nano, 7 classes, 2 steps on 1 x cpu\n"
+    assert err.splitlines()[0] == "solov2-nano, 7 classes, 2 steps on 1 x cpu"  # then progress, on a slow machine
     files = {"last.pt", "step-00000002.pt", "step-00000002.pt.sha256", "log.jsonl", "curves.png"}
     assert {path.name for path in (tmp_path / "run").iterdir()} == files
     checkpoint = load_checkpoint(tmp_path / "run" / "last.pt")
