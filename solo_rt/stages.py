@@ -130,15 +130,8 @@ def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> lis
             conf = DEFAULT_CONF if options.conf is None else options.conf
             max_det = options.max_det or DEFAULT_MAX_DET
             job.instances = decode(
-                outputs,
-                spec,
-                frame_size=size,
-                resized=resized,
-                conf=conf,
-                max_det=max_det if wanted is None else None,
+                outputs, spec, frame_size=size, resized=resized, conf=conf, max_det=max_det, classes=wanted
             )
-            if wanted is not None:
-                job.instances = job.instances[np.isin(job.instances.class_ids, wanted)][:max_det]
         job.outputs = {}
 
     def render_job(job: Job) -> None:
