@@ -109,7 +109,7 @@ class BitMasks(NamedTuple):
 class Detections(NamedTuple):
     """Addresses of instances of one picture, as `choose` takes them."""
 
-    count: int  # int32 [1]
+    num_dets: int  # int32 [1]
     scores: int  # float32 [N]
     labels: int  # int32 [N]
     regions: int  # int32 [N, 4]
