@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt.decode import decode, decode_semantic
-from solo_rt.decoders import DetectionsDecoder, SemanticDecoder
-from solo_rt.engine.base import Engine, FrameEngine, Painting
+from solo_rt.decoders import SemanticDecoder
+from solo_rt.engine.base import Engine, FrameEngine, Painting, is_painted
 from solo_rt.errors import UsageError
 from solo_rt.preprocess import Letterbox, prepare
-from solo_rt.render import render, render_semantic, write_labels
+from solo_rt.render import render, render_semantic, write_labels, write_legend
 from solo_rt.source import Source
 from solo_rt.spec import ModelSpec
 from solo_rt.timing import Histogram
@@ -115,8 +115,7 @@ def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> lis
     wanted = check_options(spec, options)
     conf = DEFAULT_CONF if options.conf is None else options.conf
     max_det = options.max_det or DEFAULT_MAX_DET
-    paintable = with_picture and isinstance(spec.decoder, DetectionsDecoder)
-    painting = Painting(conf, max_det, wanted) if paintable else None
+    painting = Painting(wanted, conf, max_det) if with_picture and is_painted(spec.decoder) else None
 
     def prepare_job(job: Job) -> None:
         job.tensor, job.letterbox = prepare(job.frame, spec.input)
@@ -145,16 +144,20 @@ def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> lis
         job.outputs = {}
 
     def render_job(job: Job) -> None:
+        found, painted, classes = job.instances, job.rendered, spec.classes
         if isinstance(spec.decoder, SemanticDecoder):
             assert job.semantic is not None
             palette, unpainted = spec.decoder.palette, spec.decoder.unpainted
-            job.rendered = render_semantic(job.frame, job.semantic, spec.classes, palette=palette, unpainted=unpainted)
-            return
-        assert job.instances is not None
-        if job.rendered is None:
-            job.rendered = render(job.frame, job.instances, spec.classes)
+            if painted is not None:
+                write_legend(painted, job.semantic, classes, palette=palette, unpainted=unpainted)
+            else:
+                job.rendered = render_semantic(job.frame, job.semantic, classes, palette=palette, unpainted=unpainted)
         else:
-            write_labels(job.rendered, job.instances, spec.classes)
+            assert found is not None
+            if painted is not None:
+                write_labels(painted, found, classes)
+            else:
+                job.rendered = render(job.frame, found, classes)
 
     if isinstance(engine, FrameEngine):
         stages = [Stage("infer", infer_frame_job, lanes=engine.lanes)]

@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from solo_rt.decoders import Decoder, DetectionsDecoder, SemanticDecoder
 from solo_rt.engine.contract import try_out
 from solo_rt.engine.onnx_file import read_onnx
 from solo_rt.engine.threads import default_threads
@@ -57,12 +58,19 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Painting:
-    """Which instances an engine paints onto a frame, and how: the `max_det` best of `classes` that score `conf`."""
+    """What an engine paints onto a frame, and how: pixels or instances of `classes`, the best ones if they are many."""
 
-    conf: float
-    max_det: int
     classes: tuple[int, ...] | None = None  # ids; None is all
-    style: Style = DEFAULT_STYLE  # its labels are left to `render.write_labels`
+    conf: float = 0.0  # least score of an instance
+    max_det: int | None = None  # most instances; None is all
+    style: Style = DEFAULT_STYLE  # its labels are left to `render.write_labels` and `render.write_legend`
+
+
+def is_painted(decoder: Decoder) -> bool:
+    """Return whether a `FrameEngine` paints what this decoder is for: only what it need not decode further."""
+    return isinstance(decoder, DetectionsDecoder) or (
+        isinstance(decoder, SemanticDecoder) and decoder.output == "labels"
+    )
 
 
 @runtime_checkable
@@ -72,8 +80,8 @@ class FrameEngine(Engine, Protocol):
     def infer_frame(self, frame: Frame, painting: Painting | None = None) -> tuple[dict[str, Output], Frame | None]:
         """Return the outputs by name as `infer` of the prepared frame, and with `painting` the frame painted.
 
-        That is to the bytes what `render` without labels makes of the frame, on planes that belong to the caller. The
-        frame itself is neither kept nor written to. Only what a `DetectionsDecoder` decodes can be painted.
+        That is to the byte what `render` or `render_semantic` without labels makes of the frame, on planes that belong
+        to the caller. The frame itself is neither kept nor written to. Painting needs a decoder that `is_painted`.
         Raises: EngineError.
         """
         ...
