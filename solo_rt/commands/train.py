@@ -109,12 +109,11 @@ def train(
     require_torch("train")
     from solo_rt.interrupts import Interrupts
     from solo_rt.train.loop import train as run_training
-    from solo_rt.train.models import BUILDERS
+    from solo_rt.train.models import check_model
     from solo_rt.train.recipes import RECIPES, Phase, adapt, find_recipe
     from solo_rt.train.settings import Settings
 
-    if model not in BUILDERS:
-        raise UsageError(f"--model {model}: expected one of {', '.join(sorted(BUILDERS))}")
+    check_model(model)
     name = recipe or find_recipe(model, data)
     if name not in RECIPES:
         raise UsageError(f"--recipe {name}: expected one of {', '.join(RECIPES)}")
