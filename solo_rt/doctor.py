@@ -45,6 +45,8 @@ def examine() -> list[Finding]:
         _probe("h264 decoder, NVIDIA", _nvdec),
         _probe("h264 encoder, NVIDIA", _nvenc),
         _probe("CUDA driver", _cuda),
+        _probe("CUDA kernels", _cuda_kernels),
+        _probe("TensorRT plugins", _plugins),
         *(_probe(name, partial(_installed, name)) for name in OPTIONAL),
         _probe("default model", _default_model, required=True),
     ]
@@ -131,6 +133,20 @@ def _cuda() -> str:
         driver.cuDeviceGetName(name, len(name), index)
         names.append(name.value.decode())
     return f"CUDA {number.value // 1000}.{number.value % 1000 // 10}, {', '.join(names) or 'no GPU'}"
+
+
+def _cuda_kernels() -> str:
+    from solo_rt.engine.kernels import Kernels, find_kernels
+
+    path = find_kernels()
+    Kernels(path)
+    return str(path)
+
+
+def _plugins() -> str:
+    from solo_rt.engine.tensorrt_library import find_plugins
+
+    return str(find_plugins())
 
 
 def _default_model() -> str:

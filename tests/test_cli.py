@@ -292,6 +292,7 @@ def test_doctor_tells_what_is_there(solo):
     assert findings["h264 encoder"]["found"]
     assert findings["cv2"]["detail"].startswith("opencv")  # under whichever of its four names it was installed
     assert "plain" in findings["kernels"]["detail"]
+    assert {"CUDA kernels", "TensorRT plugins"} <= findings.keys()
     assert code == (0 if all(f["found"] for f in findings.values() if f["required"]) else 1)
     assert solo("doctor")[0] == code
 
