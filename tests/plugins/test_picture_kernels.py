@@ -7,10 +7,11 @@ import ctypes
 import numpy as np
 import pytest
 from overlay_twin import make_planes
-from pictures import DeviceMasks, DevicePicture, OverlayStyle, fill_masks, group_norm, letterbox, overlay
+from pictures import DeviceMasks, DevicePicture, fill_masks, group_norm, letterbox, overlay
 from soft_mask_twin import dense_mask, make_masks, random_masks
 
 from solo_rt import _native
+from solo_rt.engine.kernels import OverlayStyle
 
 TYPES = ("float32", "float16", "bfloat16")
 PRECISION = {"float32": 1e-6, "float16": 2.0**-11, "bfloat16": 2.0**-8}
