@@ -60,6 +60,12 @@ class OverlayStyle(ctypes.Structure):
     _fields_ = [("colours", c_void_p), *_fields(c_int32, "alpha", "outline")]
 
 
+class Choice(ctypes.Structure):
+    """SoloChoice: how many instances and classes there are, and which of the instances are chosen."""
+
+    _fields_ = [*_fields(c_int32, "slots", "classes"), ("min_score", c_float), ("max_dets", c_int32)]
+
+
 class ConvShape(ctypes.Structure):
     """SoloConvShape: `type` of TYPES, which kernels and features have."""
 
@@ -101,6 +107,15 @@ class BitMasks(NamedTuple):
     soft_sums: int  # float32 [B, K]
 
 
+class Detections(NamedTuple):
+    """Addresses of instances of one picture, as `choose` takes them."""
+
+    num_dets: int  # int32 [1]
+    scores: int  # float32 [N]
+    labels: int  # int32 [N]
+    regions: int  # int32 [N, 4]
+
+
 class Found(NamedTuple):
     """Addresses of what `matrix_nms` writes."""
 
@@ -122,6 +137,7 @@ _WORK: list[type[Any]] = [c_void_p, c_int64]
 _CALLS: dict[str, list[type[Any]]] = {
     "letterbox": [POINTER(Picture), POINTER(LetterboxTarget), c_void_p, c_void_p],
     "overlay": [POINTER(Picture), POINTER(MaskGrid), POINTER(OverlayStyle), c_void_p],
+    "choose": [POINTER(Choice), *[c_void_p] * 8],
     "find_candidates": [c_void_p, c_int32, c_int32, c_int64, c_float, c_int32, *_WORK, *[c_void_p] * 4],
     "binarise_masks": [_CONV, *[c_void_p] * 4, c_float, *_WORK, *[c_void_p] * 4],
     "matrix_nms": [_NMS, *[c_void_p] * 6, *_WORK, *[c_void_p] * 6],
@@ -171,6 +187,13 @@ class Kernels:
     def overlay(self, picture: Picture, masks: MaskGrid, style: OverlayStyle, *, stream: int) -> None:
         """Blend masks into a picture, in place."""
         self._call("overlay", picture, masks, style, stream)
+
+    def choose(self, choice: Choice, found: Detections, *, table: int, chosen: int, colours: int, stream: int) -> None:
+        """Write which instances are painted: their regions int32 [N, 4], and their colours uint8 [N, 3].
+
+        `table uint8 [classes, 4]` holds the colour of every class, then 0 where it is not wanted.
+        """
+        self._call("choose", choice, *found, table, chosen, colours, stream)
 
     def mask_words(self, height: int, width: int) -> int:
         """Return the words of 32 bits of one bit mask."""
