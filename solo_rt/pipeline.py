@@ -22,9 +22,10 @@ from pathlib import Path
 from solo_rt.decoders import SemanticDecoder
 from solo_rt.engine import Engine, find_model, open_engine
 from solo_rt.errors import SoloRTError, SourceError, UsageError
+from solo_rt.nvcodec import Decoder, Encoder, gpu_of
 from solo_rt.paths import refuse_overwriting
 from solo_rt.report import Progress, RunReport
-from solo_rt.sink import Sink, open_sink
+from solo_rt.sink import Sink, check_encoder, open_sink
 from solo_rt.source import Source, SourceInfo, open_source
 from solo_rt.stages import Counts, Job, Options, Stage, build_stages, check_options, read_jobs
 from solo_rt.timing import Histogram
@@ -106,6 +107,7 @@ def stream(
     classes: tuple[str, ...] = (),
     max_frames: int | None = None,
     max_fps: float | None = None,
+    decoder: Decoder = "cpu",
     render: bool = False,
     sync: bool = False,
 ) -> Generator[Result, None, None]:
@@ -114,12 +116,18 @@ def stream(
     Opens the source and the model on the first step and closes them when the generator ends, is closed or is
     forgotten; a `Source` or an `Engine` given opened stays open. Stages run ahead on threads of their own while the
     caller looks at a result; a live source drops what the caller is too slow for. `lanes` is how many frames the model
-    computes at once; more may give more per second, each later. None: 2 for files with TensorRT, else 1.
+    computes at once; more may give more per second, each later. None: 2 for files with TensorRT, else 1. `decoder`
+    nvdec lets the GPU of `device`, the first one by default, decode video files.
     Raises: UsageError, SpecError, EngineError, SourceError.
     """
     options = Options(conf=conf, max_det=max_det, classes=classes, max_frames=max_frames, max_fps=max_fps, sync=sync)
     with ExitStack() as stack:
-        opened = stack.enter_context(closing(open_source(source))) if isinstance(source, str) else source
+        if isinstance(source, str):
+            opened = stack.enter_context(closing(open_source(source, decoder=decoder, gpu=gpu_of(device))))
+        elif decoder == "cpu":
+            opened = source
+        else:
+            raise UsageError(f"expected the address of a video file with decoder={decoder!r}, got an opened source")
         if model is None or isinstance(model, (str, Path)):
             lanes = _lanes(lanes, options, opened.info)
             engine = open_engine(model, backend=backend, device=device, threads=threads, lanes=lanes)
@@ -143,6 +151,8 @@ def process(
     device: str = "auto",
     threads: int | None = None,
     lanes: int | None = None,
+    decoder: Decoder = "cpu",
+    encoder: Encoder = "x264",
     options: Options | None = None,
     trusted: bool = False,
     on_start: Callable[[SourceInfo, Engine], None] | None = None,
@@ -152,16 +162,19 @@ def process(
     """Open everything by name, `run`, close everything and return what happened.
 
     No output is touched before the model and the source are open and the options are known to fit them; `on_start` is
-    called when all is open. The outputs are finished files however the run ends. `lanes` is as in `stream`.
+    called when all is open. The outputs are finished files however the run ends. `lanes` and `decoder` are as in
+    `stream`; `encoder` makes the H.264 of video outputs, nvenc on the same GPU as `decoder`.
     Raises: as `run`; UsageError if an output would overwrite the source, the model or another output;
     KeyboardInterrupt if `stop` is set while opening.
     """
     options = options or Options()
     stop = stop or threading.Event()
     path = find_model(model)
+    gpu = gpu_of(device)
     refuse_overwriting(source, path, outputs)
+    check_encoder(encoder, outputs, gpu=gpu)
     with ExitStack() as stack:
-        opened = open_interruptibly(lambda: open_source(source), stop)
+        opened = open_interruptibly(lambda: open_source(source, decoder=decoder, gpu=gpu), stop)
         stack.enter_context(closing(opened))
         lanes = _lanes(lanes, options, opened.info)
         engine = open_interruptibly(
@@ -174,7 +187,15 @@ def process(
         palette = spec.decoder.palette if isinstance(spec.decoder, SemanticDecoder) else ()
         sinks = []
         for uri in outputs:
-            sink = open_sink(uri, info=opened.info, model=spec.name, classes=spec.classes, palette=palette)
+            sink = open_sink(
+                uri,
+                info=opened.info,
+                model=spec.name,
+                classes=spec.classes,
+                palette=palette,
+                encoder=encoder,
+                gpu=gpu,
+            )
             sinks.append(stack.enter_context(_finished(sink)))
         if on_start is not None:
             on_start(opened.info, engine)

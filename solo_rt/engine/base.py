@@ -121,9 +121,9 @@ def open_engine(
     if chosen == "torch":
         if lanes not in (None, 1):
             raise UsageError(f"expected 1 lane with the torch backend, got {lanes}; export the checkpoint for more")
-        from solo_rt.train.checkpoint_engine import open_checkpoint
+        from solo_rt.train.torch_engine import open_torch
 
-        engine = open_checkpoint(path, device=device)
+        engine = open_torch(path, device=device)
     elif chosen == "tensorrt":
         from solo_rt.engine.tensorrt import open_tensorrt
 

@@ -21,19 +21,22 @@ _EXACT = Interpolation.BILINEAR.value | 0x40000 | 0x80000
 def to_frame(picture: av.VideoFrame, *, index: int, pts: int, time_base: Fraction, captured_at: float) -> Frame:
     """Return the picture upright as a yuv420p `Frame` with read-only planes.
 
-    8-bit 4:2:0 costs nothing: the planes are views of the decoder's buffer and keep it alive. Every other layout goes
-    through swscale once: luma of 8-bit YUV is kept exactly, chroma is averaged down to 4:2:0, deeper pictures are
-    reduced to 8 bits, grey gets neutral chroma, RGB becomes limited-range YUV, alpha is dropped. Matrix and range
-    are kept, but BT.2020 and SMPTE 240M become BT.709; HDR is not tone-mapped.
+    8-bit 4:2:0 costs nothing: the planes are views of the decoder's buffer and keep it alive; of NV12, as GPUs give it,
+    only U and V are taken apart. Every other layout goes through swscale once: luma of 8-bit YUV is kept exactly,
+    chroma is averaged down to 4:2:0, deeper pictures are reduced to 8 bits, grey gets neutral chroma, RGB becomes
+    limited-range YUV, alpha is dropped. Matrix and range are kept, but BT.2020 and SMPTE 240M become BT.709; HDR is
+    not tone-mapped.
     """
     transform = _display_matrix(picture)
     is_foreign = picture.colorspace in (SMPTE240M, BT2020)  # a matrix that Frame has no word for
     matrix = "bt709" if is_foreign else MATRIX_OF_TAG.get(picture.colorspace, default_matrix(picture.height))
     full_range = _has_full_range(picture)
-    is_planar_420 = picture.format.name in ("yuv420p", "yuvj420p") and all(p.line_size > 0 for p in picture.planes)
-    if is_foreign or not is_planar_420:
+    is_8_bit_420 = picture.format.name in ("yuv420p", "yuvj420p", "nv12") and all(
+        p.line_size > 0 for p in picture.planes
+    )
+    if is_foreign or not is_8_bit_420:
         picture = _to_planar_420(picture, matrix, full_range)
-    planes = upright(_views(picture), transform)
+    planes = upright(_split(picture) if picture.format.name == "nv12" else _views(picture), transform)
     for plane in planes:
         plane.flags.writeable = False
     return Frame(planes, "yuv420p", index, pts, time_base, captured_at, matrix, full_range)
@@ -88,6 +91,15 @@ def _views(picture: av.VideoFrame) -> tuple[UInt8, ...]:
         np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:rows, :columns]
         for plane, (rows, columns) in zip(picture.planes, sizes, strict=True)
     )
+
+
+def _split(picture: av.VideoFrame) -> tuple[UInt8, ...]:
+    """Return Y, U, V `uint8 [h, w]` of an NV12 picture: Y as a view, U and V in arrays of their own."""
+    w, h = picture.width, picture.height
+    rows, columns = (h + 1) // 2, (w + 1) // 2
+    luma, chroma = (np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size) for plane in picture.planes)
+    u, v = cv2.split(chroma[:rows, : 2 * columns].reshape(rows, columns, 2))
+    return luma[:h, :w], np.asarray(u, np.uint8), np.asarray(v, np.uint8)
 
 
 def _display_matrix(picture: av.VideoFrame) -> tuple[int, int, int, int]:
