@@ -111,7 +111,7 @@ def render_semantic(
     """
     frame.require_planes()
     _check_map(frame, semantic, classes, palette)
-    colours, alphas = label_colours(frame, palette, unpainted=unpainted, style=style)
+    colours, alphas = semantic_colours(frame, palette, unpainted=unpainted, style=style)
     planes = tuple(np.empty(plane.shape, np.uint8) for plane in frame.planes)
     _native.overlay_labels(frame.planes, semantic.labels, colours, alphas, planes)
     painted = replace(frame, planes=planes)
@@ -138,7 +138,7 @@ def write_legend(
         draw_label(painted, painted.planes, label)
 
 
-def label_colours(
+def semantic_colours(
     frame: Frame, palette: Sequence[Rgb], *, unpainted: Sequence[int], style: Style
 ) -> tuple[UInt8, NDArray[np.uint16]]:
     """Return colours in the channels of the frame `uint8 [256, 3]` and opacities 0..256 `[256]`, by label."""

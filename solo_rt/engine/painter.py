@@ -14,7 +14,7 @@ from solo_rt.engine.cuda import Gpu, Stream
 from solo_rt.engine.kernels import Choice, Detections, Kernels, LabelMap, LabelStyle, MaskGrid, OverlayStyle, Picture
 from solo_rt.engine.picture_memory import Block
 from solo_rt.preprocess import Letterbox
-from solo_rt.render import class_colours, label_colours
+from solo_rt.render import class_colours, semantic_colours
 from solo_rt.spec import ModelSpec
 from solo_rt.types import Frame
 
@@ -105,7 +105,7 @@ class _LabelPainter:
         assert isinstance(decoder, SemanticDecoder)
         height, width = Letterbox.fit((frame.height, frame.width), (to.height, to.width)).resized
         labels = LabelMap(self._labels.address, self._labels.shape[2], height, width)
-        colours, alphas = label_colours(frame, decoder.palette, unpainted=decoder.unpainted, style=painting.style)
+        colours, alphas = semantic_colours(frame, decoder.palette, unpainted=decoder.unpainted, style=painting.style)
         if painting.classes is not None:
             alphas[~np.isin(np.arange(LABELS), painting.classes)] = 0
         host, device = self._table.fit(alphas.nbytes + colours.nbytes)

@@ -22,6 +22,7 @@ from solo_rt.engine.build import machine_platform
 from solo_rt.engine.cuda import Buffer, Gpu, Stream, open_gpu
 from solo_rt.engine.frame_path import FramePath
 from solo_rt.engine.kernels import Kernels, find_kernels
+from solo_rt.engine.outputs import copy_outputs
 from solo_rt.engine.painter import DeviceTensor
 from solo_rt.engine.plan import SUFFIX, Plan, check_plan, file_sha256, read_plan
 from solo_rt.engine.plan_cache import check_trust, find_plan
@@ -58,7 +59,7 @@ class _Lane:
 
     def found(self) -> dict[str, Array]:
         """Return the outputs of the last frame, as arrays of their own."""
-        return {port.name: port.host.copy() for port in self.outputs}
+        return copy_outputs({port.name: port.host for port in self.outputs})
 
 
 class TensorRtEngine:
