@@ -128,6 +128,7 @@ class TensorRtEngine:
             raise EngineError("the engine is closed; open another one")
         lane = self._idle.get()
         try:
+            self._gpu.bind()
             yield lane
         finally:
             self._idle.put(lane)
