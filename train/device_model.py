@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from solo_rt.decoders import SoloV2Decoder
-from solo_rt.engine.kernels import Kernels, find_kernels
+from solo_rt.engine.kernels import Kernels
 from solo_rt.errors import EngineError
 from solo_rt.train.device_decoder import DeviceDecoder
 from solo_rt.train.export.graph import StaticGraph
@@ -22,45 +22,49 @@ HALF_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, DeformConv2d)
 
 
 class DeviceModel:
-    """`compute` maps an input tensor to the outputs that `spec` describes, which stay on the device.
+    """`compute` writes `outputs`, the tensors that `spec` describes, from `image float32 [B, 3, H, W]`.
 
-    SOLOv2 is decoded, so that its outputs are those of `DetectionsDecoder`, at addresses that never change; all other
-    networks give what the graph gives. Nothing in it waits for the device: a CUDA graph can hold it.
+    All of them stay at their addresses on the device. SOLOv2 is decoded, so that its outputs are those of
+    `DetectionsDecoder`; other networks give what their graph gives. Nothing here waits for the device once the model is
+    there, and after two calls nothing allocates but PyTorch itself: a CUDA graph can hold it.
     """
 
-    def __init__(self, graph: StaticGraph, device: torch.device, *, library: Kernels | None = None) -> None:
-        """Take over `graph`, whose module is changed. `library` is looked for where SOLOv2 needs it.
-
-        Raises: EngineError without the library, or for weights that float16 cannot hold.
-        """
+    def __init__(self, graph: StaticGraph, device: torch.device, library: Kernels) -> None:
+        """Take over `graph`, whose module is changed; `library` decodes. Raises: EngineError for impossible weights."""
         self.spec = graph.spec
-        self._names, self._device = graph.outputs, device
         self._network = to_half(graph.module).to(device)
+        self._autocast = torch.autocast(device.type, torch.float16, cache_enabled=False)
+        size = graph.spec.input
+        self.image = torch.zeros(size.batch, 3, size.height, size.width, device=device)
+        heads = self._forward()
         self._decoder: DeviceDecoder | None = None
         if isinstance(graph.spec.decoder, SoloV2Decoder):
-            size = graph.spec.input
-            library = library or Kernels(find_kernels())
-            heads = self._solov2_heads(torch.zeros(size.batch, 3, size.height, size.width, device=device))
-            self._decoder = DeviceDecoder(library, graph.spec, heads)
-            self.spec = self._decoder.spec
+            self._decoder = DeviceDecoder(library, graph.spec, self._solov2_heads(heads))
+            self.spec, self.outputs = self._decoder.spec, self._decoder.outputs
+        else:
+            self.outputs = {
+                name: torch.zeros(x.shape, dtype=getattr(torch, self.spec.decoder.output_type(name)), device=device)
+                for name, x in zip(graph.outputs, heads, strict=True)
+            }
 
-    def compute(self, image: Tensor) -> dict[str, Tensor]:
-        """Return the outputs by name, contiguous, of an `image float32 [B, 3, H, W]`. Raises: EngineError."""
+    def compute(self) -> None:
+        """Queue the work on one picture, or one batch of them. Raises: EngineError."""
+        heads = self._forward()
         if self._decoder is not None:
-            self._decoder.decode(*self._solov2_heads(image))
-            return self._decoder.outputs
-        found = self._forward(image)
-        types = [getattr(torch, self.spec.decoder.output_type(name)) for name in self._names]
-        return {name: x.to(kind).contiguous() for name, x, kind in zip(self._names, found, types, strict=True)}
+            self._decoder.decode(*self._solov2_heads(heads))
+            return
+        for target, x in zip(self.outputs.values(), heads, strict=True):
+            target.copy_(x)
 
-    def _solov2_heads(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        scores, kernels, features = self._forward(image)
-        return scores, kernels.half(), features.half().contiguous()
-
-    def _forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        with torch.inference_mode(), torch.autocast(self._device.type, torch.float16, cache_enabled=False):
-            found = self._network(image.contiguous(memory_format=torch.channels_last))
+    def _forward(self) -> tuple[Tensor, ...]:
+        with torch.inference_mode(), self._autocast:
+            found = self._network(self.image.contiguous(memory_format=torch.channels_last))
         return found if isinstance(found, tuple) else (found,)
+
+    @staticmethod
+    def _solov2_heads(heads: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+        scores, kernels, features = heads
+        return scores, kernels.half(), features.half().contiguous()
 
 
 def to_half(module: nn.Module) -> nn.Module:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import DTypeLike, NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "plugins"))
 
@@ -16,6 +20,15 @@ from devices import Emulated, open_gpu
 
 from solo_rt.engine import cuda
 from solo_rt.engine.kernels import Kernels
+
+
+@dataclass(frozen=True)
+class HostMemory:
+    """Memory of the host that stands for a device's."""
+
+    owner: torch.Tensor
+    ptr: int
+    nbytes: int
 
 
 class HostStream:
@@ -28,15 +41,28 @@ class HostStream:
 
 
 class HostGpu:
-    """The host as a `Gpu`, as far as the PyTorch engine asks: what was captured runs again on every launch."""
+    """The host as a `Gpu`, on which PyTorch computes as well: what was captured runs again on every launch."""
 
-    name = "host"
+    name, cuda, has_graphs = "host", "0", True
 
     def __init__(self) -> None:
         self.captured = self.launched = 0
 
+    def allocate(self, nbytes: int) -> HostMemory:
+        memory = torch.zeros(nbytes, dtype=torch.uint8)
+        return HostMemory(memory, memory.data_ptr(), nbytes)
+
+    def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        return np.zeros(shape, dtype)
+
     def stream(self) -> HostStream:
         return HostStream()
+
+    def upload(self, target: HostMemory, source: NDArray[Any], stream: HostStream) -> None:
+        ctypes.memmove(target.ptr, source.ctypes.data, source.nbytes)
+
+    def download(self, target: NDArray[Any], source: HostMemory, stream: HostStream) -> None:
+        ctypes.memmove(target.ctypes.data, source.ptr, target.nbytes)
 
     def capture(self, stream: HostStream, work: Callable[[], None]) -> Callable[[], None]:
         self.captured += 1
@@ -57,10 +83,15 @@ class Place:
     library: Kernels
 
 
+def emulated_kernels() -> Kernels:
+    """Return kernels that run on the host."""
+    return Emulated().kernels
+
+
 @pytest.fixture(scope="session", params=["emulated", pytest.param("cuda", marks=pytest.mark.cuda)])
 def place(request: pytest.FixtureRequest) -> Place:
     """Return the host and, where there is one, the GPU."""
     if request.param == "emulated":
-        return Place(torch.device("cpu"), HostGpu(), Emulated().kernels)
+        return Place(torch.device("cpu"), HostGpu(), emulated_kernels())
     library = open_gpu().kernels
     return Place(torch.device("cuda", 0), cuda.open_gpu(0, backend="torch"), library)

@@ -10,25 +10,30 @@ import numpy as np
 import pytest
 import torch
 from decode_cases import assert_native
-from gpus import HostGpu, Place, place
+from gpus import HostGpu, Place, emulated_kernels, place
 from small import make_small
 
 from solo_rt.decode import decode
 from solo_rt.decoders import DetectionsDecoder, SemanticDecoder, SoloDecoder
 from solo_rt.engine import open_engine
 from solo_rt.engine.agreement import agreement
+from solo_rt.engine.base import FrameEngine, Painting
 from solo_rt.engine.contract import try_out
 from solo_rt.errors import EngineError
+from solo_rt.preprocess import prepare
+from solo_rt.render import Style, render
 from solo_rt.spec import Provenance
 from solo_rt.train.checkpoint import Checkpoint, save_checkpoint
 from solo_rt.train.checkpoint_engine import CheckpointEngine
-from solo_rt.train.device_model import DeviceModel, to_half
+from solo_rt.train.data.world import World
+from solo_rt.train.device_model import to_half
 from solo_rt.train.export.graph import StaticGraph, probe
 from solo_rt.train.export.semantic import semantic_graph
 from solo_rt.train.export.solo import solo_graph
 from solo_rt.train.export.solov2 import solov2_graph
 from solo_rt.train.models import build_model
 from solo_rt.train.torch_engine import TorchEngine, open_torch
+from solo_rt.types import Frame
 
 __all__ = ["place"]
 CLASSES = ("a", "b", "c")
@@ -138,29 +143,56 @@ def test_a_frame_is_one_launch_and_its_outputs_belong_to_the_caller(place: Place
         values[:] = 0  # theirs to write to
 
 
-def test_the_graph_is_captured_once_and_launched_for_every_frame() -> None:
+def test_a_graph_is_recorded_once_the_work_has_been_done_twice() -> None:
     gpu = HostGpu()
-    engine = TorchEngine(graph_of("semantic"), torch.device("cpu"), gpu=gpu)
-    assert (gpu.captured, gpu.launched) == (1, 0)
-    for launched, image in enumerate(pictures(graph_of("semantic")), 1):
-        engine.infer({"image": image})
-        assert (gpu.captured, gpu.launched) == (1, launched)
+    engine = TorchEngine(graph_of("semantic"), torch.device("cpu"), gpu=gpu, library=emulated_kernels())
+    for recorded, launched in ((0, 0), (1, 0), (1, 1), (1, 2)):
+        engine.infer({"image": pictures(graph_of("semantic"))[0]})
+        assert (gpu.captured, gpu.launched) == (recorded, launched)
+
+
+@pytest.mark.parametrize("kind", ["solov2", "semantic"])
+def test_frames_are_prepared_and_painted_where_the_network_is(place: Place, kind: str) -> None:
+    engine = open_small(kind, place)
+    assert isinstance(engine, FrameEngine)
+    painting = Painting(0.2, 5, style=Style(labels=False)) if kind == "solov2" else None
+    found_any = 0
+    for size in ((64, 96), (64, 96), (64, 96), (45, 91)):
+        frame = Frame((World(3, height=size[0], width=size[1]).render(50).rgb,), "rgb24")
+        tensor, box = prepare(frame, engine.spec.input)
+        expected = engine.infer({"image": tensor})
+        found, painted = engine.infer_frame(frame, painting)
+        if painting is None:
+            assert (found["labels"] == expected["labels"]).mean() > 0.99
+            assert painted is None
+            continue
+        np.testing.assert_allclose(found["det_scores"], expected["det_scores"], atol=0.02)
+        instances = decode(
+            {name: x[0] for name, x in found.items()},
+            engine.spec,
+            frame_size=size,
+            resized=box.resized,
+            conf=painting.conf,
+            max_det=painting.max_det,
+        )
+        found_any += len(instances)
+        host = render(frame, instances, engine.spec.classes, style=painting.style)
+        np.testing.assert_array_equal(painted.planes[0], host.planes[0])
+    assert found_any or painting is None
 
 
 def test_a_closed_engine_says_so(place: Place) -> None:
-    engine = TorchEngine(graph_of("solo"), place.device, gpu=place.gpu)
+    engine = TorchEngine(graph_of("solo"), place.device, gpu=place.gpu, library=place.library)
     engine.close()
     with pytest.raises(EngineError, match="the engine is closed"):
         engine.infer({"image": np.zeros((1, 3, *SIZE), np.float32)})
     engine.close()
 
 
-def test_solov2_needs_the_kernels_and_others_do_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_the_kernels_nothing_is_opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SOLO_RT_KERNELS", str(tmp_path / "none.so"))
-    cpu = torch.device("cpu")
     with pytest.raises(EngineError, match=r"SOLO_RT_KERNELS=.*none\.so: no such file"):
-        DeviceModel(graph_of("solov2"), cpu)
-    assert DeviceModel(graph_of("solo"), cpu).compute(torch.zeros(1, 3, *SIZE))["scores"].dtype == torch.float32
+        TorchEngine(graph_of("solo"), torch.device("cpu"), gpu=HostGpu())
 
 
 def test_weights_beyond_float16_are_refused() -> None:
