@@ -142,6 +142,7 @@ _SIZES: dict[str, list[type[Any]]] = {
 }
 _WORK: list[type[Any]] = [c_void_p, c_int64]
 _CALLS: dict[str, list[type[Any]]] = {
+    "copy_picture": [POINTER(Picture), POINTER(Picture), c_void_p],
     "letterbox": [POINTER(Picture), POINTER(LetterboxTarget), c_void_p, c_void_p],
     "overlay": [POINTER(Picture), POINTER(MaskGrid), POINTER(OverlayStyle), c_void_p],
     "choose": [POINTER(Choice), *[c_void_p] * 8],
@@ -182,6 +183,10 @@ class Kernels:
                 ) from error
             function.argtypes, function.restype = arguments, c_int64 if name in _SIZES else c_int32
             self._functions[name] = function
+
+    def copy_picture(self, source: Picture, target: Picture, *, stream: int) -> None:
+        """Copy a picture to memory of its own, of the same size and format."""
+        self._call("copy_picture", source, target, stream)
 
     def letterbox(self, picture: Picture, target: LetterboxTarget, tensor: int, *, stream: int) -> None:
         """Write a picture as the input tensor [3, H, W] RGB of a network."""

@@ -12,6 +12,7 @@ from soft_mask_twin import dense_mask, make_masks, random_masks
 
 from solo_rt import _native
 from solo_rt.engine.kernels import OverlayStyle
+from solo_rt.errors import EngineError
 
 TYPES = ("float32", "float16", "bfloat16")
 PRECISION = {"float32": 1e-6, "float16": 2.0**-11, "bfloat16": 2.0**-8}
@@ -85,6 +86,27 @@ def test_overlay_paints_more_masks_than_a_block_has_threads_in_order(device):
         expected, masks.data, masks.offsets, masks.regions, masks.grid_size, masks.step, colours, 100 / 256, 1
     )
     np.testing.assert_array_equal(found[0], expected[0])
+
+
+@pytest.mark.parametrize("pixel_format", ["rgb24", "bgr24", "i420", "nv12"])
+@pytest.mark.parametrize("size", [(1, 1), (6, 8), (47, 61)])
+def test_copy_is_the_same_picture_and_leaves_the_padding(device, size, pixel_format):
+    source, target = (
+        DevicePicture(device, make_planes(size, cpu_planes(pixel_format), seed), pixel_format, pad)
+        for seed, pad in ((0, 5), (1, 2))
+    )
+    device.kernels.copy_picture(source.struct, target.struct, stream=device.stream)
+    for a, b in zip(target.planes(), source.planes(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_copies_between_different_pictures_are_refused(device):
+    small, large = (DevicePicture(device, make_planes(size, "yuv420p"), "nv12").struct for size in ((4, 4), (4, 5)))
+    other = DevicePicture(device, make_planes((4, 4), "yuv420p"), "i420").struct
+    with pytest.raises(EngineError, match="a size"):
+        device.kernels.copy_picture(small, large, stream=0)
+    with pytest.raises(EngineError, match="an argument"):
+        device.kernels.copy_picture(small, other, stream=0)
 
 
 def test_overlay_of_no_mask_changes_nothing(device):
