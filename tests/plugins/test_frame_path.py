@@ -12,7 +12,7 @@ import pytest
 from devices import build_emulated
 from fakes import STREET_SPEC, FakeSink, FakeSource, ends_all_threads
 from overlay_twin import make_frame
-from soft_mask_twin import random_masks
+from soft_mask_twin import on_grid, random_masks
 from trt_fakes import VERSION, FakeGpu, QueuedKernels, fake_tensorrt
 
 from solo_rt.decode import decode
@@ -52,12 +52,8 @@ def detect(inputs: Mapping[str, np.ndarray]) -> dict[str, Output]:
     rng = np.random.default_rng(int(np.rint(np.abs(inputs["image"].astype(np.float64)).mean() * 100)))
     count = int(rng.integers(0, SLOTS + 1))
     masks = random_masks(rng, SLOTS, GRID, (0.1, 0.1))
-    soft = np.full((SLOTS, *GRID), 255, np.uint8)  # from `count` on it is not written
-    for i in range(count):
-        x0, y0, x1, y1 = masks.regions[i]
-        soft[i] = 0
-        soft[i, y0:y1, x0:x1] = masks.crop(i)
     exists = np.arange(SLOTS) < count
+    soft = np.where(exists[:, None, None], on_grid(masks), np.uint8(255))  # from `count` on it is not written
     return {
         "num_dets": np.array([[count]], np.int32),
         "det_scores": np.where(exists, -np.sort(-rng.random(SLOTS)), 0).astype(np.float32)[None],
