@@ -83,9 +83,14 @@ def write_labels(painted: Frame, instances: Instances, classes: Sequence[str]) -
 
     Raises: UsageError as `render`.
     """
-    _check(painted, instances, classes)
-    for label in reversed(_lay_out_labels(painted, instances, classes)):
+    for label in instance_labels(painted, instances, classes):
         draw_label(painted, painted.planes, label)
+
+
+def instance_labels(frame: Frame, instances: Instances, classes: Sequence[str]) -> list[Label]:
+    """Return the labels of the instances in the order they are drawn, the best score last. Raises: as `render`."""
+    _check(frame, instances, classes)
+    return _lay_out_labels(frame, instances, classes)[::-1]
 
 
 def class_colours(frame: Frame, count: int) -> UInt8:

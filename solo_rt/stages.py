@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from solo_rt.decode import decode, decode_semantic
 from solo_rt.decoders import DetectionsDecoder, SemanticDecoder
 from solo_rt.engine.base import Engine, FrameEngine, Painting
+from solo_rt.engine.gpu_labels import GpuLabels
 from solo_rt.errors import UsageError
 from solo_rt.preprocess import Letterbox, prepare
-from solo_rt.render import render, render_semantic, write_labels
+from solo_rt.render import instance_labels, render, render_semantic, write_labels
 from solo_rt.source import Source
 from solo_rt.spec import ModelSpec
 from solo_rt.timing import Histogram
@@ -106,9 +107,12 @@ def name_stage(error: BaseException, stage: str) -> None:
     error.__notes__ = [*getattr(error, "__notes__", []), f"in the {stage} stage"]  # type: ignore[attr-defined]
 
 
-def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> list[Stage]:
+def build_stages(
+    engine: Engine, options: Options, *, with_picture: bool, gpu_labels: GpuLabels | None = None
+) -> list[Stage]:
     """Return the stages after reading, in order; a `FrameEngine` prepares, infers and paints in one of them.
 
+    With `gpu_labels` frames that are on a GPU stay there, painted and labelled.
     Raises: UsageError for options that do not fit the model.
     """
     spec = engine.spec
@@ -116,7 +120,7 @@ def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> lis
     conf = DEFAULT_CONF if options.conf is None else options.conf
     max_det = options.max_det or DEFAULT_MAX_DET
     paintable = with_picture and isinstance(spec.decoder, DetectionsDecoder)
-    painting = Painting(conf, max_det, wanted) if paintable else None
+    painting = Painting(conf, max_det, wanted, on_gpu=gpu_labels is not None) if paintable else None
 
     def prepare_job(job: Job) -> None:
         job.tensor, job.letterbox = prepare(job.frame, spec.input)
@@ -153,6 +157,8 @@ def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> lis
         assert job.instances is not None
         if job.rendered is None:
             job.rendered = render(job.frame, job.instances, spec.classes)
+        elif job.rendered.device is not None and gpu_labels is not None:
+            gpu_labels.write(job.rendered, instance_labels(job.rendered, job.instances, spec.classes))
         else:
             write_labels(job.rendered, job.instances, spec.classes)
 

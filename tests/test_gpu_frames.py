@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from clips import THIRTY, read, write_clip
 from fakes import STREET_SPEC, TINY_SPEC, FakeSource
+from gpu_memory import planes_of
 
 from solo_rt import nvcodec, pipeline
 from solo_rt.decoders import DetectionsDecoder
@@ -23,7 +23,7 @@ from solo_rt.source import open_source, planes
 from solo_rt.source import video as video_source
 from solo_rt.source.planes import to_frame
 from solo_rt.spec import InputSpec, ModelSpec
-from solo_rt.types import DevicePicture, Frame, Output
+from solo_rt.types import Frame, Output
 
 on_pyav_18 = pytest.mark.skipif(not nvcodec.CAN_STAY_ON_GPU, reason="this PyAV cannot leave frames on a GPU")
 FOUND_SPEC = ModelSpec("found", InputSpec(height=32, width=64), DetectionsDecoder(max_instances=4), ("thing",))
@@ -45,18 +45,6 @@ class GpuPicture:
         return self.picture
 
 
-def nv12(device: DevicePicture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return Y, U and V that lie at the picture's addresses."""
-    height, width = device.height, device.width
-    rows = (height, (height + 1) // 2)
-    luma, chroma = (
-        np.ctypeslib.as_array((ctypes.c_uint8 * (stride * count)).from_address(address)).reshape(count, stride)
-        for address, stride, count in zip(device.planes, device.strides, rows, strict=True)
-    )
-    wide = (width + 1) // 2 * 2
-    return luma[:, :width], chroma[:, :wide:2], chroma[:, 1:wide:2]
-
-
 # Pictures become frames.
 
 
@@ -75,7 +63,7 @@ def test_nv12_stays_where_it_is(size: tuple[int, int], monkeypatch: pytest.Monke
     assert frame.device is not None
     assert frame.device.owner is given
     host = to_frame(picture, index=3, pts=7, time_base=THIRTY, captured_at=1.5)
-    for there, here in zip(nv12(frame.device), host.planes, strict=True):
+    for there, here in zip(planes_of(frame.device), host.planes, strict=True):
         np.testing.assert_array_equal(there, here)
 
 
@@ -194,7 +182,7 @@ def test_source_leaves_frames_on_the_gpu_and_waits_for_each(
     for frame, other in zip(frames, expected, strict=True):
         assert (frame.pts, frame.matrix) == (other.pts, other.matrix)
         assert frame.device is not None
-        for there, here in zip(nv12(frame.device), other.planes, strict=True):
+        for there, here in zip(planes_of(frame.device), other.planes, strict=True):
             np.testing.assert_array_equal(there, here)
 
 

@@ -57,12 +57,20 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Painting:
-    """Which instances an engine paints onto a frame, and how: the `max_det` best of `classes` that score `conf`."""
+    """Which instances an engine paints onto a frame, and how: the `max_det` best of `classes` that score `conf`.
+
+    `on_gpu` leaves the painted picture there, if the frame is there and of an even size, which encoders want.
+    """
 
     conf: float
     max_det: int
     classes: tuple[int, ...] | None = None  # ids; None is all
     style: Style = DEFAULT_STYLE  # its labels are left to `render.write_labels`
+    on_gpu: bool = False
+
+    def keeps(self, frame: Frame) -> bool:
+        """Return whether this frame stays on the GPU when it is painted."""
+        return self.on_gpu and frame.device is not None and frame.height % 2 == frame.width % 2 == 0
 
 
 @runtime_checkable

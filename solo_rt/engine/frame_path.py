@@ -7,7 +7,7 @@ All of it is queued on one stream, so that the host waits once per frame. What i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +27,7 @@ from solo_rt.engine.kernels import (
     Picture,
 )
 from solo_rt.engine.picture_memory import Block, PictureMemory
+from solo_rt.engine.picture_pool import PicturePool
 from solo_rt.engine.replay import Replay
 from solo_rt.preprocess import Letterbox
 from solo_rt.render import class_colours
@@ -81,6 +82,7 @@ class FramePath:
         self._gpu, self._kernels, self._stream, self._spec = gpu, kernels, stream, spec
         self._tensors, self._compute = tensors, compute
         self._memory, self._table = PictureMemory(gpu, kernels), Block(gpu)
+        self._pictures = PicturePool(gpu)
         if isinstance(spec.decoder, DetectionsDecoder):
             slots = spec.decoder.max_instances
             self._chosen, self._colours = gpu.allocate(16 * slots), gpu.allocate(3 * slots)
@@ -98,6 +100,12 @@ class FramePath:
         if source is None:
             self._memory.load(frame)
             self._replay.run()
+        elif painting is not None and painting.keeps(frame):
+            painted = self._pictures.take(frame.height, frame.width)
+            self._replay.run(
+                lambda: self._memory.copy(source, self._stream), lambda: self._memory.copy_to(painted, self._stream)
+            )
+            return replace(frame, device=painted)
         else:
             self._replay.run(lambda: self._memory.copy(source, self._stream))
         return None if painting is None else self._memory.fetch(frame)
@@ -110,6 +118,7 @@ class FramePath:
         address = self._tensors[self._spec.input.name].address
         paint = None if painting is None else self._painter(frame, painting, picture)
         on_host = frame.device is None
+        to_host = painting is not None and not painting.keeps(frame)
 
         def queue() -> None:
             if on_host:
@@ -118,6 +127,7 @@ class FramePath:
             self._compute()
             if paint is not None:
                 paint()
+            if to_host:
                 memory.download(stream)
 
         return queue
