@@ -4,10 +4,10 @@
              thread   thread    threads  thread    thread    caller's thread
 
 Every arrow between two threads is a `Channel`. Inference has a thread per lane of the engine and gives frames on in
-their order; a `FrameEngine` does what prepare does as well, and paints all of the picture but its labels. A stage
-takes a frame only when there is room for its result, so that the frames of a live source wait where newer ones can
-still replace them. A stage that fails ends the run: the frames before that one are still handed out, then the
-exception is raised on the caller's thread with the stage's name.
+their order; a `FrameEngine` does what prepare does as well, and paints all of the picture but its labels. A stage takes
+a frame only when there is room for its result, so that the frames of a live source wait where newer ones can still
+replace them. A stage that fails ends the run: the frames before that one are still handed out, then the exception is
+raised on the caller's thread with the stage's name.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from solo_rt.decoders import DetectionsDecoder, SemanticDecoder
+from solo_rt.decoders import SemanticDecoder
 from solo_rt.engine import Engine, find_model, open_engine
-from solo_rt.engine.base import FrameEngine
+from solo_rt.engine.base import FrameEngine, is_painted
 from solo_rt.engine.gpu_labels import GpuLabels, open_gpu_labels
 from solo_rt.engine.primary_context import share_primary_context
 from solo_rt.errors import SoloRTError, SourceError, UsageError
@@ -231,7 +231,7 @@ def process(
 
 def _takes_frames_of_gpu(engine: Engine) -> bool:
     """Return whether frames on a GPU can go all the way: what `render` paints itself has to be in host memory."""
-    return CAN_STAY_ON_GPU and isinstance(engine, FrameEngine) and isinstance(engine.spec.decoder, DetectionsDecoder)
+    return CAN_STAY_ON_GPU and isinstance(engine, FrameEngine) and is_painted(engine.spec.decoder)
 
 
 def _lanes(lanes: int | None, options: Options, *, live: bool) -> int | None:

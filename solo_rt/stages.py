@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt.decode import decode, decode_semantic
-from solo_rt.decoders import DetectionsDecoder, SemanticDecoder
-from solo_rt.engine.base import Engine, FrameEngine, Painting
+from solo_rt.decoders import SemanticDecoder
+from solo_rt.engine.base import Engine, FrameEngine, Painting, is_painted
 from solo_rt.engine.gpu_labels import GpuLabels
 from solo_rt.errors import UsageError
+from solo_rt.lettering import Label
 from solo_rt.preprocess import Letterbox, prepare
-from solo_rt.render import instance_labels, render, render_semantic, write_labels
+from solo_rt.render import draw_labels, instance_labels, legend_labels, render, render_semantic
 from solo_rt.source import Source
 from solo_rt.spec import ModelSpec
 from solo_rt.timing import Histogram
@@ -119,8 +120,8 @@ def build_stages(
     wanted = check_options(spec, options)
     conf = DEFAULT_CONF if options.conf is None else options.conf
     max_det = options.max_det or DEFAULT_MAX_DET
-    paintable = with_picture and isinstance(spec.decoder, DetectionsDecoder)
-    painting = Painting(conf, max_det, wanted, on_gpu=gpu_labels is not None) if paintable else None
+    paintable = with_picture and is_painted(spec.decoder)
+    painting = Painting(wanted, conf, max_det, on_gpu=gpu_labels is not None) if paintable else None
 
     def prepare_job(job: Job) -> None:
         job.tensor, job.letterbox = prepare(job.frame, spec.input)
@@ -148,19 +149,27 @@ def build_stages(
             )
         job.outputs = {}
 
+    def letter(painted: Frame, labels: list[Label]) -> None:
+        if painted.device is None or gpu_labels is None:
+            draw_labels(painted, labels)
+        else:
+            gpu_labels.write(painted, labels)
+
     def render_job(job: Job) -> None:
+        found, painted, classes = job.instances, job.rendered, spec.classes
         if isinstance(spec.decoder, SemanticDecoder):
             assert job.semantic is not None
             palette, unpainted = spec.decoder.palette, spec.decoder.unpainted
-            job.rendered = render_semantic(job.frame, job.semantic, spec.classes, palette=palette, unpainted=unpainted)
-            return
-        assert job.instances is not None
-        if job.rendered is None:
-            job.rendered = render(job.frame, job.instances, spec.classes)
-        elif job.rendered.device is not None and gpu_labels is not None:
-            gpu_labels.write(job.rendered, instance_labels(job.rendered, job.instances, spec.classes))
+            if painted is not None:
+                letter(painted, legend_labels(painted, job.semantic, classes, palette=palette, unpainted=unpainted))
+            else:
+                job.rendered = render_semantic(job.frame, job.semantic, classes, palette=palette, unpainted=unpainted)
         else:
-            write_labels(job.rendered, job.instances, spec.classes)
+            assert found is not None
+            if painted is not None:
+                letter(painted, instance_labels(painted, found, classes))
+            else:
+                job.rendered = render(job.frame, found, classes)
 
     if isinstance(engine, FrameEngine):
         stages = [Stage("infer", infer_frame_job, lanes=engine.lanes)]

@@ -223,7 +223,7 @@ class FakeFrameEngine(FakeEngine):
     ("engine", "decoder", "asked"),
     [
         (FakeFrameEngine(FOUND_SPEC), "nvdec", {"decoder": "nvdec", "gpu": 1, "on_gpu": nvcodec.CAN_STAY_ON_GPU}),
-        (FakeFrameEngine(STREET_SPEC), "nvdec", {"decoder": "nvdec", "gpu": 1, "on_gpu": False}),
+        (FakeFrameEngine(STREET_SPEC), "nvdec", {"decoder": "nvdec", "gpu": 1, "on_gpu": nvcodec.CAN_STAY_ON_GPU}),
         (FakeFrameEngine(TINY_SPEC), "nvdec", {"decoder": "nvdec", "gpu": 1, "on_gpu": False}),
         (FakeEngine(FOUND_SPEC), "nvdec", {"decoder": "nvdec", "gpu": 1, "on_gpu": False}),
         (FakeFrameEngine(FOUND_SPEC), "cpu", {"decoder": "cpu", "gpu": 1, "on_gpu": False}),

@@ -42,7 +42,7 @@ class Recipe:
     frozen: bool = False  # stem and first stage fixed, batch norm as it came: for a backbone that comes with weights
     scales: tuple[int, tuple[int, ...]] | None = None  # longest side of a picture, choices of the shortest; None: imgsz
     hard_pixels: bool = False  # semantic pictures: learn from the hard pixels only
-    coarse_aux: bool = False  # semantic pictures: compare auxiliary outputs at their own size, a third faster
+    coarse_aux: bool = False  # semantic pictures: compare auxiliary outputs at their own size, which is faster
 
     def __post_init__(self) -> None:
         if not self.lr > 0 or not 0 <= self.ema < 1 or not 0 <= self.warmup_from <= 1 or not self.phases:

@@ -15,6 +15,8 @@ from solo_rt.errors import UsageError
 
 if TYPE_CHECKING:
     from solo_rt.train.loop import Progress
+    from solo_rt.train.recipes import Recipe
+    from solo_rt.train.settings import Settings
 
 UNLISTED = ("total", "lr", "gradient_norm")  # values of a step that are no parts of the loss
 
@@ -107,14 +109,11 @@ def train(
     Ctrl-C and SIGTERM finish the step, write a checkpoint and leave with 130 and 143; --resume auto goes on.
     """
     require_torch("train")
-    from solo_rt.interrupts import Interrupts
-    from solo_rt.train.loop import train as run_training
-    from solo_rt.train.models import BUILDERS
+    from solo_rt.train.models import check_model
     from solo_rt.train.recipes import RECIPES, Phase, adapt, find_recipe
     from solo_rt.train.settings import Settings
 
-    if model not in BUILDERS:
-        raise UsageError(f"--model {model}: expected one of {', '.join(sorted(BUILDERS))}")
+    check_model(model)
     name = recipe or find_recipe(model, data)
     if name not in RECIPES:
         raise UsageError(f"--recipe {name}: expected one of {', '.join(RECIPES)}")
@@ -151,14 +150,22 @@ def train(
         tensorboard=tensorboard,
         command=shlex.join(["solo-rt", "train", *_given()]),
     )
+    return _run(adapted, out or Path("runs") / model, settings)
+
+
+def _run(recipe: Recipe, folder: Path, settings: Settings) -> int:
+    """Train until the end or an interrupt, with progress on stderr, and return the exit code."""
+    from solo_rt.interrupts import Interrupts
+    from solo_rt.train.loop import train as run_training
+
     with Interrupts() as interrupts, show_progress() as show:
 
         def on_step(progress: Progress) -> None:
             show(progress.step, progress.steps, describe(progress))
 
         outcome = run_training(
-            adapted,
-            out or Path("runs") / model,
+            recipe,
+            folder,
             settings,
             stop=interrupts.stop,
             on_start=lambda line: click.echo(line, err=True),

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clips import info, read
-from fakes import FakeSink
+from fakes import STREET_SPEC, FakeSink
 from gpu_memory import planes_of
 from test_frame_path import (  # noqa: F401
     SPEC,
@@ -31,6 +31,7 @@ from solo_rt.nvcodec import CAN_STAY_ON_GPU
 from solo_rt.pipeline import run
 from solo_rt.sink import open_sink, take_gpu_pictures
 from solo_rt.sink import video as video_sink
+from solo_rt.spec import ModelSpec
 from solo_rt.stages import Options
 from solo_rt.types import Frame, Result
 
@@ -55,8 +56,10 @@ def labels_for(opener: Opener) -> GpuLabels:
     return GpuLabels(opener.gpu, QueuedKernels(opener.kernels, opener.gpu))
 
 
-def run_on_gpu(opener: Opener, frames: list[Frame], sink: object, *, lanes: int = 1, **options: object) -> None:
-    engine = opener(lanes=lanes)
+def run_on_gpu(
+    opener: Opener, frames: list[Frame], sink: object, *, spec: ModelSpec = SPEC, lanes: int = 1, **options: object
+) -> None:
+    engine = opener(spec, lanes=lanes)
     labels = labels_for(opener)
     run(GivenSource(frames), engine, [sink], options=Options(**options), gpu_labels=labels)  # type: ignore[arg-type]
 
@@ -78,6 +81,14 @@ def test_pictures_that_stay_on_the_gpu_are_those_of_the_cpu(open_engine, tags, o
     assert [json.dumps(record) for record in sink.records] == [json.dumps(record) for record in expected.records]
     assert sink.pictures == expected.pictures
     assert sink.on_gpu == [True] * 5 + [False, True, False]  # not what is of an odd size, or was on the host before
+
+
+def test_classes_of_pixels_are_painted_there_with_their_legend(open_engine):  # noqa: F811
+    frames = some_frames(*[(200, 320)] * 3, (201, 320))
+    sink = GpuSink()
+    run_on_gpu(open_engine, [decoded_on_gpu(frame) for frame in frames], sink, spec=STREET_SPEC)
+    assert sink.pictures == results(CpuEngine(STREET_SPEC), frames).pictures
+    assert sink.on_gpu == [True] * 3 + [False]
 
 
 def test_memory_of_pictures_is_used_again_and_never_while_somebody_looks(open_engine):  # noqa: F811

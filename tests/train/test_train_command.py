@@ -76,7 +76,7 @@ def test_training_goes_on_from_other_classes(capsys: pytest.CaptureFixture[str],
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--model", "nothing"), "--model nothing: expected one of bisenet-r18"),
+        (("--model", "nothing"), "unknown model 'nothing'; expected one of bisenet-r18"),
         (("--recipe", "nothing"), "--recipe nothing: expected one of solov2-nano"),
         (("--steps", 1, "--epochs", 1), "expected --steps or --epochs, got both"),
         (("--phase", "32x64"), "expected HxW:STEPS:BATCH like 256x448:3000:16, got '32x64'"),

@@ -57,7 +57,12 @@ BUILDERS: dict[str, Builder] = {
 
 
 def build_model(name: str, num_classes: int) -> nn.Module:
-    """Return the freshly initialised network `name`. Raises: UsageError for an unknown name."""
-    if name not in BUILDERS:
-        raise UsageError(f"unknown model {name!r}; choose one of {', '.join(BUILDERS)}")
+    """Return the freshly initialised network `name`. Raises: UsageError, as `check_model`."""
+    check_model(name)
     return BUILDERS[name](num_classes)
+
+
+def check_model(name: str) -> None:
+    """Raise UsageError unless there is a network of this name."""
+    if name not in BUILDERS:
+        raise UsageError(f"unknown model {name!r}; expected one of {', '.join(sorted(BUILDERS))}")
