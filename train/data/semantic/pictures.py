@@ -43,7 +43,8 @@ def read_picture(path: Path) -> Image:
 def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
     """Write a picture `[H, W, 3] RGB`, or labels `[H, W]`, in the format of the extension. Raises: DatasetError."""
     stored = picture[..., ::-1] if picture.ndim == 3 else picture
-    if not cv2.imwrite(str(path), stored, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []  # others warn of it
+    if not cv2.imwrite(str(path), stored, options):
         raise DatasetError(f"cannot write {path}; is there room for it?")
 
 
