@@ -19,10 +19,12 @@ class Replay:
         self._ran = False
         self._graph: Callable[[], None] | None = None
 
-    def run(self) -> None:
-        """Do the work and wait for its end. Raises: EngineError."""
+    def run(self, first: Callable[[], None] | None = None) -> None:
+        """Do the work and wait for its end. `first` queues what comes before it and may differ. Raises: EngineError."""
         if self._ran and self._gpu.has_graphs and self._graph is None:
             self._graph = self._gpu.capture(self._stream, self._work)
+        if first is not None:
+            first()
         (self._graph or self._work)()
         self._stream.synchronize()
         self._ran = True
