@@ -42,8 +42,11 @@ def examine() -> list[Finding]:
         _probe("onnxruntime providers", _providers, required=True),
         _probe("h264 decoder", lambda: _decoder("h264"), required=True),
         _probe("h264 encoder", lambda: _encoder("libx264"), required=True),
-        _probe("h264 encoder, NVIDIA", lambda: _encoder("h264_nvenc")),
+        _probe("h264 decoder, NVIDIA", _nvdec),
+        _probe("h264 encoder, NVIDIA", _nvenc),
         _probe("CUDA driver", _cuda),
+        _probe("CUDA kernels", _cuda_kernels),
+        _probe("TensorRT plugins", _plugins),
         *(_probe(name, partial(_installed, name)) for name in OPTIONAL),
         _probe("default model", _default_model, required=True),
     ]
@@ -89,13 +92,27 @@ def _decoder(name: str) -> str:
 
 
 def _encoder(name: str) -> str:
-    """Return the encoder's name after opening it, which for hardware needs the driver and a free session."""
+    """Return the encoder's name after opening it."""
     import av
 
     context = av.CodecContext.create(name, "w")
     context.width, context.height, context.pix_fmt, context.time_base = 256, 256, "yuv420p", Fraction(1, 30)
     context.open()
     return str(context.codec.long_name)
+
+
+def _nvdec() -> str:
+    from solo_rt.nvcodec import try_nvdec
+
+    try_nvdec()
+    return "NVDEC, --decoder nvdec"
+
+
+def _nvenc() -> str:
+    from solo_rt.nvcodec import try_nvenc
+
+    try_nvenc(256, 256, options={})
+    return "NVENC, --encoder nvenc"
 
 
 def _cuda() -> str:
@@ -116,6 +133,20 @@ def _cuda() -> str:
         driver.cuDeviceGetName(name, len(name), index)
         names.append(name.value.decode())
     return f"CUDA {number.value // 1000}.{number.value % 1000 // 10}, {', '.join(names) or 'no GPU'}"
+
+
+def _cuda_kernels() -> str:
+    from solo_rt.engine.kernels import Kernels, find_kernels
+
+    path = find_kernels()
+    Kernels(path)
+    return str(path)
+
+
+def _plugins() -> str:
+    from solo_rt.engine.tensorrt_library import find_plugins
+
+    return str(find_plugins())
 
 
 def _default_model() -> str:

@@ -53,7 +53,7 @@ class SinkError(SoloRTError, OSError):
 
 
 class EngineError(SoloRTError, RuntimeError):
-    """An inference engine could not be created or failed on a frame."""
+    """An inference engine, or a decoder or encoder on a GPU, could not be created or failed on a frame."""
 
 
 class ExportError(SoloRTError, RuntimeError):

@@ -4,9 +4,10 @@
              thread   thread    threads  thread    thread    caller's thread
 
 Every arrow between two threads is a `Channel`. Inference has a thread per lane of the engine and gives frames on in
-their order. A stage takes a frame only when there is room for its result, so that the frames of a live source wait
-where newer ones can still replace them. A stage that fails ends the run: the frames before that one are still handed
-out, then the exception is raised on the caller's thread with the stage's name.
+their order; a `FrameEngine` does what prepare does as well, and paints all of the picture but its labels. A stage
+takes a frame only when there is room for its result, so that the frames of a live source wait where newer ones can
+still replace them. A stage that fails ends the run: the frames before that one are still handed out, then the
+exception is raised on the caller's thread with the stage's name.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from solo_rt.decoders import SemanticDecoder
+from solo_rt.decoders import DetectionsDecoder, SemanticDecoder
 from solo_rt.engine import Engine, find_model, open_engine
+from solo_rt.engine.base import FrameEngine
+from solo_rt.engine.primary_context import share_primary_context
 from solo_rt.errors import SoloRTError, SourceError, UsageError
+from solo_rt.nvcodec import CAN_STAY_ON_GPU, Decoder, Encoder, gpu_of, require_gpu
 from solo_rt.paths import refuse_overwriting
 from solo_rt.report import Progress, RunReport
-from solo_rt.sink import Sink, open_sink
+from solo_rt.sink import Sink, check_encoder, open_sink
 from solo_rt.source import Source, SourceInfo, open_source
 from solo_rt.stages import Counts, Job, Options, Stage, build_stages, check_options, read_jobs
 from solo_rt.timing import Histogram
@@ -105,6 +109,7 @@ def stream(
     classes: tuple[str, ...] = (),
     max_frames: int | None = None,
     max_fps: float | None = None,
+    decoder: Decoder = "cpu",
     render: bool = False,
     sync: bool = False,
 ) -> Generator[Result, None, None]:
@@ -113,14 +118,20 @@ def stream(
     Opens the source and the model on the first step and closes them when the generator ends, is closed or is
     forgotten; a `Source` or an `Engine` given opened stays open. Stages run ahead on threads of their own while the
     caller looks at a result; a live source drops what the caller is too slow for. `lanes` is how many frames the model
-    computes at once; more may give more per second, each later. None: 2 for files with TensorRT, else 1.
+    computes at once; more may give more per second, each later. None: 2 for files with TensorRT, else 1. `decoder`
+    nvdec lets the GPU of `device`, the first one by default, decode video files.
     Raises: UsageError, SpecError, EngineError, SourceError.
     """
     options = Options(conf=conf, max_det=max_det, classes=classes, max_frames=max_frames, max_fps=max_fps, sync=sync)
     with ExitStack() as stack:
-        opened = stack.enter_context(closing(open_source(source))) if isinstance(source, str) else source
+        if isinstance(source, str):
+            opened = stack.enter_context(closing(open_source(source, decoder=decoder, gpu=gpu_of(device))))
+        elif decoder == "cpu":
+            opened = source
+        else:
+            raise UsageError(f"expected the address of a video file with decoder={decoder!r}, got an opened source")
         if model is None or isinstance(model, (str, Path)):
-            lanes = _lanes(lanes, options, opened.info)
+            lanes = _lanes(lanes, options, live=opened.info.live)
             engine = open_engine(model, backend=backend, device=device, threads=threads, lanes=lanes)
             stack.enter_context(closing(engine))
         else:
@@ -142,6 +153,8 @@ def process(
     device: str = "auto",
     threads: int | None = None,
     lanes: int | None = None,
+    decoder: Decoder = "cpu",
+    encoder: Encoder = "x264",
     options: Options | None = None,
     trusted: bool = False,
     on_start: Callable[[SourceInfo, Engine], None] | None = None,
@@ -151,40 +164,73 @@ def process(
     """Open everything by name, `run`, close everything and return what happened.
 
     No output is touched before the model and the source are open and the options are known to fit them; `on_start` is
-    called when all is open. The outputs are finished files however the run ends. `lanes` is as in `stream`.
+    called when all is open. The outputs are finished files however the run ends. `lanes` and `decoder` are as in
+    `stream`; `encoder` makes the H.264 of video outputs, nvenc on the same GPU as `decoder`.
     Raises: as `run`; UsageError if an output would overwrite the source, the model or another output;
     KeyboardInterrupt if `stop` is set while opening.
     """
     options = options or Options()
     stop = stop or threading.Event()
     path = find_model(model)
+    gpu = gpu_of(device)
     refuse_overwriting(source, path, outputs)
+    check_encoder(encoder, outputs, gpu=gpu)
+    if decoder == "nvdec":
+        require_gpu("nvdec", gpu)
+        share_primary_context(gpu)
     with ExitStack() as stack:
-        opened = open_interruptibly(lambda: open_source(source), stop)
-        stack.enter_context(closing(opened))
-        lanes = _lanes(lanes, options, opened.info)
-        engine = open_interruptibly(
-            lambda: open_engine(path, backend=backend, device=device, threads=threads, lanes=lanes, trusted=trusted),
-            stop,
-        )
-        stack.enter_context(closing(engine))
+
+        def start_engine(*, live: bool) -> Engine:
+            n = _lanes(lanes, options, live=live)
+            engine = open_interruptibly(
+                lambda: open_engine(path, backend=backend, device=device, threads=threads, lanes=n, trusted=trusted),
+                stop,
+            )
+            return stack.enter_context(closing(engine))
+
+        def start_source(*, on_gpu: bool = False) -> Source:
+            opened = open_interruptibly(
+                lambda: open_source(source, decoder=decoder, gpu=gpu, on_gpu=on_gpu),
+                stop,
+            )
+            return stack.enter_context(closing(opened))
+
+        if decoder == "nvdec":  # the engine decides where frames stay
+            engine = start_engine(live=False)
+            opened = start_source(on_gpu=_takes_frames_of_gpu(engine))
+        else:
+            opened = start_source()
+            engine = start_engine(live=opened.info.live)
         spec = engine.spec
         check_options(spec, options)
         palette = spec.decoder.palette if isinstance(spec.decoder, SemanticDecoder) else ()
         sinks = []
         for uri in outputs:
-            sink = open_sink(uri, info=opened.info, model=spec.name, classes=spec.classes, palette=palette)
+            sink = open_sink(
+                uri,
+                info=opened.info,
+                model=spec.name,
+                classes=spec.classes,
+                palette=palette,
+                encoder=encoder,
+                gpu=gpu,
+            )
             sinks.append(stack.enter_context(_finished(sink)))
         if on_start is not None:
             on_start(opened.info, engine)
         return run(opened, engine, sinks, options=options, on_progress=on_progress, stop=stop)
 
 
-def _lanes(lanes: int | None, options: Options, info: SourceInfo) -> int | None:
+def _takes_frames_of_gpu(engine: Engine) -> bool:
+    """Return whether frames on a GPU can go all the way: what `render` paints itself has to be in host memory."""
+    return CAN_STAY_ON_GPU and isinstance(engine, FrameEngine) and isinstance(engine.spec.decoder, DetectionsDecoder)
+
+
+def _lanes(lanes: int | None, options: Options, *, live: bool) -> int | None:
     """Return how many frames to compute at once, None to leave that to the engine. Raises: UsageError."""
     if options.sync and lanes not in (None, 1):
         raise UsageError(f"expected 1 lane with sync, which computes one frame at a time, got {lanes}")
-    return 1 if lanes is None and (options.sync or info.live) else lanes
+    return 1 if lanes is None and (options.sync or live) else lanes
 
 
 def _through(

@@ -17,7 +17,7 @@ from solo_rt.decoders import Rgb
 from solo_rt.errors import UsageError
 from solo_rt.legend import lay_out_legend
 from solo_rt.lettering import Label, draw_label, label_height, plane_colours, text_coverage
-from solo_rt.types import Frame, Instances, SemanticMap
+from solo_rt.types import Frame, Instances, SemanticMap, UInt8
 
 # Note [Palette]
 # Colour k has hue 250 + 137.508 k degrees in OKLCH, the golden angle, so that each falls into a gap that the earlier
@@ -50,6 +50,10 @@ class Style:
         if self.outline is not None and not 0 <= self.outline <= _MAX_OUTLINE:
             raise UsageError(f"style: expected outline in 0..{_MAX_OUTLINE} pixels, got {self.outline}")
 
+    def outline_of(self, frame_size: tuple[int, int]) -> int:
+        """Return the thickness of the outline on a frame of this height and width, in pixels."""
+        return min(max(1, round(min(frame_size) / 400)), _MAX_OUTLINE) if self.outline is None else self.outline
+
 
 DEFAULT_STYLE = Style()
 
@@ -61,24 +65,32 @@ def render(frame: Frame, instances: Instances, classes: Sequence[str], *, style:
     gets none.
     Raises: UsageError if the instances belong to a frame of another size or to other classes.
     """
-    size = (frame.height, frame.width)
-    if instances.frame_size != size:
-        raise UsageError(f"render: expected instances of a frame of {size}, got {instances.frame_size}")
-    if len(instances) and not 0 <= instances.class_ids.min() <= instances.class_ids.max() < len(classes):
-        raise UsageError(f"render: expected class ids below {len(classes)}, got {instances.class_ids.max()}")
-    planes = tuple(np.array(plane, order="C") for plane in frame.planes)
-    colours = plane_colours(frame, np.array(PALETTE, np.uint8)[instances.class_ids % len(PALETTE)])
-    masks = instances.masks
-    outline = style.outline
-    if outline is None:
-        outline = min(max(1, round(min(size) / 400)), _MAX_OUTLINE)
+    _check(frame, instances, classes)
+    painted = replace(frame, planes=tuple(np.array(plane, order="C") for plane in frame.planes))
+    masks, size = instances.masks, (frame.height, frame.width)
+    colours = class_colours(frame, len(classes))[instances.class_ids]
     _native.overlay(
-        planes, masks.data, masks.offsets, masks.regions, masks.grid_size, masks.step, colours, style.alpha, outline
-    )
+        painted.planes, masks.data, masks.offsets, masks.regions, masks.grid_size, masks.step, colours, style.alpha,
+        style.outline_of(size),
+    )  # fmt: skip
     if style.labels:
-        for label in reversed(_lay_out_labels(frame, instances, classes)):
-            draw_label(frame, planes, label)
-    return replace(frame, planes=planes)
+        write_labels(painted, instances, classes)
+    return painted
+
+
+def write_labels(painted: Frame, instances: Instances, classes: Sequence[str]) -> None:
+    """Write the labels of the instances onto the planes of a frame on which their masks are painted already.
+
+    Raises: UsageError as `render`.
+    """
+    _check(painted, instances, classes)
+    for label in reversed(_lay_out_labels(painted, instances, classes)):
+        draw_label(painted, painted.planes, label)
+
+
+def class_colours(frame: Frame, count: int) -> UInt8:
+    """Return the colours of the first `count` classes in the channels of the frame, `uint8 [count, 3]`."""
+    return plane_colours(frame, np.array(PALETTE, np.uint8)[np.arange(count) % len(PALETTE)])
 
 
 def render_semantic(
@@ -112,6 +124,14 @@ def render_semantic(
         for label in lay_out_legend(frame, [(classes[i], palette[i]) for i in shares if i not in unpainted]):
             draw_label(frame, planes, label)
     return replace(frame, planes=planes)
+
+
+def _check(frame: Frame, instances: Instances, classes: Sequence[str]) -> None:
+    size = (frame.height, frame.width)
+    if instances.frame_size != size:
+        raise UsageError(f"render: expected instances of a frame of {size}, got {instances.frame_size}")
+    if len(instances) and not 0 <= instances.class_ids.min() <= instances.class_ids.max() < len(classes):
+        raise UsageError(f"render: expected class ids below {len(classes)}, got {instances.class_ids.max()}")
 
 
 def _lay_out_labels(frame: Frame, instances: Instances, classes: Sequence[str]) -> list[Label]:

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt.decode import decode, decode_semantic
-from solo_rt.decoders import SemanticDecoder
-from solo_rt.engine.base import Engine
+from solo_rt.decoders import DetectionsDecoder, SemanticDecoder
+from solo_rt.engine.base import Engine, FrameEngine, Painting
 from solo_rt.errors import UsageError
 from solo_rt.preprocess import Letterbox, prepare
-from solo_rt.render import render, render_semantic
+from solo_rt.render import render, render_semantic, write_labels
 from solo_rt.source import Source
 from solo_rt.spec import ModelSpec
 from solo_rt.timing import Histogram
@@ -70,7 +70,7 @@ class Job:
     outputs: Mapping[str, Output] = field(default_factory=dict)
     instances: Instances | None = None
     semantic: SemanticMap | None = None
-    rendered: Frame | None = None
+    rendered: Frame | None = None  # by a FrameEngine without labels at first
 
     def result(self, classes: tuple[str, ...]) -> Result:
         """Return what the caller gets to see."""
@@ -107,9 +107,16 @@ def name_stage(error: BaseException, stage: str) -> None:
 
 
 def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> list[Stage]:
-    """Return the stages after reading, in order. Raises: UsageError for options that do not fit the model."""
+    """Return the stages after reading, in order; a `FrameEngine` prepares, infers and paints in one of them.
+
+    Raises: UsageError for options that do not fit the model.
+    """
     spec = engine.spec
     wanted = check_options(spec, options)
+    conf = DEFAULT_CONF if options.conf is None else options.conf
+    max_det = options.max_det or DEFAULT_MAX_DET
+    paintable = with_picture and isinstance(spec.decoder, DetectionsDecoder)
+    painting = Painting(conf, max_det, wanted) if paintable else None
 
     def prepare_job(job: Job) -> None:
         job.tensor, job.letterbox = prepare(job.frame, spec.input)
@@ -119,6 +126,11 @@ def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> lis
         job.outputs = engine.infer({spec.input.name: job.tensor})
         job.tensor = None
 
+    def infer_frame_job(job: Job) -> None:
+        assert isinstance(engine, FrameEngine)
+        job.letterbox = Letterbox.fit((job.frame.height, job.frame.width), (spec.input.height, spec.input.width))
+        job.outputs, job.rendered = engine.infer_frame(job.frame, painting)
+
     def decode_job(job: Job) -> None:
         assert job.letterbox is not None
         outputs = {name: values[0] for name, values in job.outputs.items()}
@@ -127,18 +139,9 @@ def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> lis
             job.semantic = decode_semantic(outputs, spec, frame_size=size, resized=resized, classes=wanted)
             job.instances = Instances.none(size)
         else:
-            conf = DEFAULT_CONF if options.conf is None else options.conf
-            max_det = options.max_det or DEFAULT_MAX_DET
             job.instances = decode(
-                outputs,
-                spec,
-                frame_size=size,
-                resized=resized,
-                conf=conf,
-                max_det=max_det if wanted is None else None,
+                outputs, spec, frame_size=size, resized=resized, conf=conf, max_det=max_det, classes=wanted
             )
-            if wanted is not None:
-                job.instances = job.instances[np.isin(job.instances.class_ids, wanted)][:max_det]
         job.outputs = {}
 
     def render_job(job: Job) -> None:
@@ -146,15 +149,22 @@ def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> lis
             assert job.semantic is not None
             palette, unpainted = spec.decoder.palette, spec.decoder.unpainted
             job.rendered = render_semantic(job.frame, job.semantic, spec.classes, palette=palette, unpainted=unpainted)
-        else:
-            assert job.instances is not None
+            return
+        assert job.instances is not None
+        if job.rendered is None:
             job.rendered = render(job.frame, job.instances, spec.classes)
+        else:
+            write_labels(job.rendered, job.instances, spec.classes)
 
-    stages = [Stage("prepare", prepare_job), Stage("infer", infer_job, lanes=engine.lanes), Stage("decode", decode_job)]
+    if isinstance(engine, FrameEngine):
+        stages = [Stage("infer", infer_frame_job, lanes=engine.lanes)]
+    else:
+        stages = [Stage("prepare", prepare_job), Stage("infer", infer_job, lanes=engine.lanes)]
+    stages.append(Stage("decode", decode_job))
     return [*stages, Stage("render", render_job)] if with_picture else stages
 
 
-def check_options(spec: ModelSpec, options: Options) -> list[int] | None:
+def check_options(spec: ModelSpec, options: Options) -> tuple[int, ...] | None:
     """Return the ids of the classes to keep, None for all. Raises: UsageError for options that do not fit the model."""
     known = spec.classes
     unknown = [name for name in options.classes if name not in known]
@@ -164,7 +174,7 @@ def check_options(spec: ModelSpec, options: Options) -> list[int] | None:
         raise UsageError(
             f"conf and max_det are about instances, and {spec.name} finds none: it is a semantic model; leave them out"
         )
-    return [known.index(name) for name in options.classes] or None
+    return tuple(known.index(name) for name in options.classes) or None
 
 
 def read_jobs(

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt import _native
+from solo_rt.errors import UsageError
 
 UInt8 = NDArray[np.uint8]
 Output = NDArray[np.float32 | np.uint8 | np.int32]  # of a network; which of them, its decoder says
@@ -28,11 +29,37 @@ IGNORED = 255
 
 
 @dataclass(frozen=True, slots=True)
+class DevicePicture:
+    """A picture in the memory of a GPU, in NV12: what a video decoder there gives and an encoder there takes.
+
+    `planes` are the addresses of Y `[height, width]` and of U and V by turns `[ceil(height/2), 2 * ceil(width/2)]`,
+    bytes, in the primary context of the GPU; `strides` are the bytes from one row to the next. The picture is complete:
+    whoever made it has waited until it was written. It is read-only then, and stays so for as long as `owner` lives.
+    """
+
+    planes: tuple[int, int]
+    strides: tuple[int, int]
+    height: int
+    width: int
+    owner: object = field(repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        rows = (self.width, (self.width + 1) // 2 * 2)
+        if min(self.height, self.width) < 1 or any(a < b for a, b in zip(self.strides, rows, strict=True)):
+            raise ValueError(
+                f"picture of {self.height}x{self.width} on a GPU: expected strides of at least {rows}, "
+                f"got {self.strides}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """One picture of a source, as the decoder gave it. Read-only for everybody after the source.
 
     `planes` is one `uint8 [H, W, 3]` RGB array for `rgb24`, or Y `[H, W]`, U and V `[ceil(H/2), ceil(W/2)]` for
     `yuv420p`. Rows may be padded: only the last axis is contiguous. Planes keep the decoder's buffer alive.
+    A frame on a GPU has `device` instead: then there are no planes, and the pixel format is `yuv420p`, of which NV12 is
+    another order.
     """
 
     planes: tuple[UInt8, ...]
@@ -44,8 +71,15 @@ class Frame:
     matrix: ColourMatrix = "bt601"  # meaning of U and V; ignored for rgb24
     full_range: bool = False  # Y in 0..255 instead of 16..235; ignored for rgb24
     name: str = ""  # file name of a picture; empty for video
+    device: DevicePicture | None = None
 
     def __post_init__(self) -> None:
+        if self.device is not None:
+            if self.planes or self.pixel_format != "yuv420p":
+                raise ValueError(
+                    f"frame on a GPU: expected yuv420p without planes, got {self.pixel_format} with {len(self.planes)}"
+                )
+            return
         h, w = self.planes[0].shape[:2]
         expected: list[tuple[int, ...]] = (
             [(h, w, 3)] if self.pixel_format == "rgb24" else [(h, w), *[((h + 1) // 2, (w + 1) // 2)] * 2]
@@ -57,11 +91,11 @@ class Frame:
 
     @property
     def height(self) -> int:
-        return int(self.planes[0].shape[0])
+        return int(self.planes[0].shape[0]) if self.device is None else self.device.height
 
     @property
     def width(self) -> int:
-        return int(self.planes[0].shape[1])
+        return int(self.planes[0].shape[1]) if self.device is None else self.device.width
 
     @property
     def time_s(self) -> float:
@@ -69,7 +103,12 @@ class Frame:
         return float(self.pts * self.time_base)
 
     def rgb(self) -> UInt8:
-        """Return the picture as `uint8 [H, W, 3]` RGB: the plane itself for `rgb24`, a new array otherwise."""
+        """Return the picture as `uint8 [H, W, 3]` RGB: the plane itself for `rgb24`, a new array otherwise.
+
+        Raises: UsageError for a frame on a GPU.
+        """
+        if self.device is not None:
+            raise UsageError("rgb: expected a frame in host memory, got one on a GPU; ask for the rendered picture")
         if self.pixel_format == "rgb24":
             return self.planes[0]
         y, u, v = self.planes

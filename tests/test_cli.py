@@ -28,7 +28,7 @@ def tiny(tmp_path_factory):
 def source(monkeypatch):
     """Make every address lead to a fake source of ten frames; its attributes may be changed before the run."""
     fake = FakeSource(10)
-    monkeypatch.setattr(pipeline, "open_source", lambda uri: fake)
+    monkeypatch.setattr(pipeline, "open_source", lambda uri, **_: fake)
     return fake
 
 
@@ -120,7 +120,7 @@ def test_missing_source_is_exit_code_3_and_writes_nothing(solo, tiny, tmp_path):
 
 
 def test_source_without_frames_is_exit_code_3(solo, monkeypatch, tiny):
-    monkeypatch.setattr(pipeline, "open_source", lambda uri: FakeSource(0))
+    monkeypatch.setattr(pipeline, "open_source", lambda uri, **_: FakeSource(0))
     code, _, err = solo("run", "--source", "x", "--model", tiny)
     assert code == 3
     assert complaint(err) == "fake: expected frames, got none (it is empty)"
@@ -246,7 +246,7 @@ def test_output_that_cannot_be_written_is_exit_code_2(solo, source, tiny, tmp_pa
 
 
 def test_unexpected_exception_is_one_line_and_verbose_shows_where(solo, tiny, monkeypatch):
-    def explode(uri):
+    def explode(uri, **_):
         raise ZeroDivisionError("division by\nzero at rtsp://user:secret@camera/1")
 
     monkeypatch.setattr(pipeline, "open_source", explode)
@@ -262,7 +262,7 @@ def test_unexpected_exception_is_one_line_and_verbose_shows_where(solo, tiny, mo
 
 
 def test_failing_stage_is_named(solo, source, tiny, monkeypatch):
-    monkeypatch.setattr(pipeline, "open_source", lambda uri: FakeSource(5, error=SourceError("gone"), fail_at=2))
+    monkeypatch.setattr(pipeline, "open_source", lambda uri, **_: FakeSource(5, error=SourceError("gone"), fail_at=2))
     code, _, err = solo("run", "--source", "x", "--model", tiny)
     assert (code, complaint(err)) == (3, "gone (in the read stage)")
 
@@ -292,6 +292,7 @@ def test_doctor_tells_what_is_there(solo):
     assert findings["h264 encoder"]["found"]
     assert findings["cv2"]["detail"].startswith("opencv")  # under whichever of its four names it was installed
     assert "plain" in findings["kernels"]["detail"]
+    assert {"CUDA kernels", "TensorRT plugins"} <= findings.keys()
     assert code == (0 if all(f["found"] for f in findings.values() if f["required"]) else 1)
     assert solo("doctor")[0] == code
 
@@ -313,7 +314,7 @@ sys.path.insert(0, {tests!r})
 from fakes import FakeSource
 from solo_rt import pipeline
 from solo_rt.cli import main
-pipeline.open_source = lambda uri: {source}
+pipeline.open_source = lambda uri, **_: {source}
 main(sys.argv[1:])
 """
 

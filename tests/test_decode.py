@@ -444,6 +444,27 @@ def test_max_det_cuts():
 
 
 @pytest.mark.parametrize(
+    ("classes", "max_det", "scores"),
+    [
+        (None, None, [0, 1, 3]),
+        ([0, 1], None, [0, 1, 3]),
+        ([0], None, [0, 3]),
+        ([0], 1, [0]),
+        ([1, 0], 2, [0, 1]),
+        ([2], None, []),
+        ([], 5, []),
+        (None, 3, [0, 1]),  # the third, in the padding, counts
+        ([0, 1, 2], 3, [0, 1]),
+    ],
+)
+def test_classes_are_chosen_before_max_det_cuts(classes, max_det, scores):
+    everything = decode_reference(smooth_outputs(), spec_of(), **SMOOTH)
+    found = decode(smooth_outputs(), spec_of(), classes=classes, max_det=max_det, **SMOOTH)
+    np.testing.assert_allclose(found.scores, everything.scores[scores], rtol=1e-5)
+    np.testing.assert_array_equal(found.class_ids, everything.class_ids[scores])
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"conf": 1.5}, "expected conf in 0..1 and max_det of at least 1, got 1.5 and None"),

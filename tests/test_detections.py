@@ -41,16 +41,19 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelSpec, Outpu
     return spec, {name: value[0] for name, value in zip(names, values, strict=True)}
 
 
-@pytest.mark.parametrize(("conf", "max_det"), [(0.0, None), (0.25, None), (0.25, 3), (0.99, None), (0.0, 500)])
+@pytest.mark.parametrize(
+    ("conf", "max_det", "classes"),
+    [(0.0, None, None), (0.25, None, None), (0.25, 3, None), (0.99, None, None), (0.0, 500, None), (0.0, 2, [0, 2]),
+     (0.0, None, [1])],
+)  # fmt: skip
 def test_instances_are_those_of_the_native_decoder(
-    computed: tuple[ModelSpec, Outputs], conf: float, max_det: int | None
+    computed: tuple[ModelSpec, Outputs], conf: float, max_det: int | None, classes: list[int] | None
 ) -> None:
     spec, outputs = computed
     assert isinstance(spec.decoder, SoloV2Decoder)
-    found = decode_detections(
-        outputs, DetectionsDecoder(), frame_size=FRAME, resized=RESIZED, conf=conf, max_det=max_det
-    )
-    expected = decode(outputs, spec, frame_size=FRAME, resized=RESIZED, conf=conf, max_det=max_det)
+    limits = {"conf": conf, "max_det": max_det, "classes": classes}
+    found = decode_detections(outputs, DetectionsDecoder(), frame_size=FRAME, resized=RESIZED, **limits)
+    expected = decode(outputs, spec, frame_size=FRAME, resized=RESIZED, **limits)
     np.testing.assert_allclose(found.scores, expected.scores, atol=2e-6)
     np.testing.assert_array_equal(found.class_ids, expected.class_ids)
     np.testing.assert_array_equal(found.masks.regions, expected.masks.regions)

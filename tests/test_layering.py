@@ -16,7 +16,7 @@ LAYERS = [
     {"decoders"},
     {"spec"},
     {"lettering", "legend", "preprocess", "decode", "track", "render"},
-    {"source", "sink", "engine"},
+    {"source", "sink", "engine", "nvcodec"},
     {"stages", "workers", "report", "paths", "pipeline", "model_card", "evaluate", "build_engine", "bench"},
     {"interrupts", "progress", "doctor", "tables", "cli_options", "commands", "cli", "__main__"},
 ]

@@ -12,7 +12,8 @@ from pycocotools import mask as coco
 from soft_mask_twin import dense_mask, make_instances, make_masks, random_masks
 
 from solo_rt import _native
-from solo_rt.types import Frame, Instances, Result, UInt8
+from solo_rt.errors import UsageError
+from solo_rt.types import DevicePicture, Frame, Instances, Result, UInt8
 
 SIZE = (48, 80)
 
@@ -53,6 +54,24 @@ def test_rgb_of_yuv_is_the_rounded_standard(size, matrix, full_range):
     assert rgb.dtype == np.uint8
     # half for rounding; the rest are coefficients rounded to 1/65536
     np.testing.assert_allclose(rgb, rgb_twin(frame), rtol=0, atol=0.505)
+
+
+def test_frame_on_a_gpu_knows_its_size_and_has_no_planes():
+    picture = DevicePicture((4096, 8192), (96, 82), 47, 81, owner=None)
+    frame = Frame((), "yuv420p", device=picture)
+    assert (frame.height, frame.width) == (47, 81)
+    with pytest.raises(UsageError, match="expected a frame in host memory, got one on a GPU"):
+        frame.rgb()
+    with pytest.raises(ValueError, match="expected yuv420p without planes, got rgb24 with 0"):
+        Frame((), "rgb24", device=picture)
+    with pytest.raises(ValueError, match="expected yuv420p without planes, got yuv420p with 3"):
+        Frame(yuv_planes(47, 81), "yuv420p", device=picture)
+
+
+@pytest.mark.parametrize("strides", [(80, 82), (81, 81)])
+def test_rows_of_a_picture_on_a_gpu_do_not_overlap(strides):
+    with pytest.raises(ValueError, match=r"47x81 on a GPU: expected strides of at least \(81, 82\), got"):
+        DevicePicture((4096, 8192), strides, 47, 81, owner=None)
 
 
 def test_rgb_of_yuv_is_close_to_opencv():

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+
+from solo_rt.engine.kernels import Kernels
 
 VERSION = "10.16.1.11"
 
@@ -25,25 +29,30 @@ class FakeStream:
 
     handle: int
     work: list[Callable[[], None]] = field(default_factory=list)
+    waits: int = 0
 
     def synchronize(self) -> None:
+        self.waits += 1
         while self.work:
             self.work.pop(0)()
 
 
 class FakeGpu:
-    """Device memory by address; work is done on synchronisation."""
+    """Memory by address, all of it real; work is done on synchronisation. `copied` are the bytes up and down."""
 
     def __init__(self, *, has_graphs: bool = True) -> None:
         self.name, self.cuda, self.has_graphs = "Fake 9.0", "12", has_graphs
         self.memory: dict[int, np.ndarray] = {}
         self.streams: dict[int, FakeStream] = {}
         self.captured = 0
+        self.copied: list[tuple[str, int]] = []
 
     def allocate(self, nbytes: int) -> FakeBuffer:
-        ptr = 256 * (len(self.memory) + 1)
-        self.memory[ptr] = np.full(nbytes, 0xCD, np.uint8)
-        return FakeBuffer(self.memory[ptr], ptr, nbytes)
+        whole = np.full(nbytes + 255, 0xCD, np.uint8)
+        start = -whole.ctypes.data % 256
+        memory = whole[start : start + nbytes]
+        self.memory[memory.ctypes.data] = memory
+        return FakeBuffer(memory, memory.ctypes.data, nbytes)
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return np.zeros(shape, dtype)
@@ -54,17 +63,41 @@ class FakeGpu:
         return stream
 
     def upload(self, target: FakeBuffer, source: np.ndarray, stream: FakeStream) -> None:
-        stream.work.append(lambda: np.copyto(target.memory, source.reshape(-1).view(np.uint8)))
+        self.copied.append(("up", source.nbytes))
+        stream.work.append(lambda: np.copyto(target.memory[: source.nbytes], source.reshape(-1).view(np.uint8)))
 
     def download(self, target: np.ndarray, source: FakeBuffer, stream: FakeStream) -> None:
-        stream.work.append(lambda: np.copyto(target.reshape(-1).view(np.uint8), source.memory))
+        self.copied.append(("down", target.nbytes))
+        stream.work.append(lambda: np.copyto(target.reshape(-1).view(np.uint8), source.memory[: target.nbytes]))
 
     def capture(self, stream: FakeStream, work: Callable[[], None]) -> Callable[[], None]:
         assert not stream.work, "nothing may be under way when a capture begins"
         self.captured += 1
-        work()
-        graph, stream.work = stream.work, []
+        try:
+            work()
+        finally:
+            graph, stream.work = stream.work, []
         return lambda: stream.work.extend(graph)
+
+
+class QueuedKernels(Kernels):
+    """Kernels of a library for the CPU, which run when a stream of a `FakeGpu` does, one at a time."""
+
+    _running = threading.Lock()  # the emulator has one block at a time
+
+    def __init__(self, path: Any, gpu: FakeGpu) -> None:
+        super().__init__(path)
+        self._gpu = gpu
+
+    def _call(self, name: str, *arguments: object) -> None:
+        held = [type(a).from_buffer_copy(a) if isinstance(a, ctypes.Structure) else a for a in arguments]
+        launch = super()._call
+
+        def run() -> None:
+            with self._running:
+                launch(name, *held)
+
+        self._gpu.streams[arguments[-1]].work.append(run)  # type: ignore[index]
 
 
 def fake_tensorrt(gpu: FakeGpu, ports: dict[str, tuple[str, tuple[int, ...], Any]], compute: Any) -> SimpleNamespace:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from solo_rt.cli_options import as_json, print_json, verbose
 from solo_rt.errors import UsageError
+
+if TYPE_CHECKING:
+    from solo_rt.nvcodec import Decoder, Encoder
 
 
 @click.command()
@@ -31,6 +36,20 @@ from solo_rt.errors import UsageError
     type=int,
     help="Frames computed at once: more may give more fps.  [default: 2 for files on TensorRT, else 1]",
 )
+@click.option(
+    "--decoder",
+    type=click.Choice(["cpu", "nvdec"]),
+    default="cpu",
+    show_default=True,
+    help="What decodes video: nvdec is the GPU of --device.",
+)
+@click.option(
+    "--encoder",
+    type=click.Choice(["x264", "nvenc"]),
+    default="x264",
+    show_default=True,
+    help="What makes H.264: nvenc is the GPU of --device.",
+)
 @click.option("--quiet", is_flag=True, help="Show no progress and no summary.")
 @as_json
 @verbose
@@ -53,6 +72,8 @@ def run(
     backend: str,
     threads: int | None,
     lanes: int | None,
+    decoder: Decoder,
+    encoder: Encoder,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -91,6 +112,8 @@ def run(
                 device=device,
                 threads=threads,
                 lanes=lanes,
+                decoder=decoder,
+                encoder=encoder,
                 options=options,
                 trusted=trust,
                 on_start=lambda info, engine: reporter.begin(info, engine, max_frames=max_frames),

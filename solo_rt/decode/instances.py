@@ -11,6 +11,7 @@ Source: SOLOv2 (arXiv 2003.10152), sections 3.2 and 3.3. Where released implemen
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,16 @@ from numpy.typing import NDArray
 from solo_rt import _native
 from solo_rt.decode import solo, solov2
 from solo_rt.decode.detections import decode_detections
-from solo_rt.decode.limits import Float32, InstanceDecoder, Limits, Outputs, cell_strides
+from solo_rt.decode.limits import (
+    Float32,
+    InstanceDecoder,
+    Limits,
+    Outputs,
+    cell_strides,
+    choose,
+    drop_unseen,
+    mask_step,
+)
 from solo_rt.decode.matrix_nms import matrix_nms_reference
 from solo_rt.decode.resize import resize_bilinear
 from solo_rt.decoders import DetectionsDecoder, SoloDecoder, SoloV2Decoder
@@ -47,6 +57,7 @@ def decode(
     resized: tuple[int, int],
     conf: float = 0.0,
     max_det: int | None = None,
+    classes: Collection[int] | None = None,
     threads: int = 1,
 ) -> Instances:
     """Return the instances of one picture, best score first.
@@ -54,7 +65,9 @@ def decode(
     outputs: contiguous tensors as the model's decoder describes them, without their batch axis. frame_size: height,
     width of the picture in pixels. resized: height, width in network pixels that the picture takes in the top-left
     corner of the network's input. conf: instances score at least this much. max_det: at most this many instead of the
-    spec's `max_instances`. threads: most threads to use; the result does not depend on it.
+    spec's `max_instances`. classes: ids of those wanted, None for all; the network's other instances do not count as
+    part of `max_det`, and `max_instances` is the limit of them all. threads: most threads to use; the result does not
+    depend on it.
 
     An instance without a pixel inside the frame, for example with all of its mask in the padding, is left out.
     With a mask threshold other than 0.5 the soft values are shifted so that inside is still above 127; see solov2.h.
@@ -63,7 +76,7 @@ def decode(
     """
     if isinstance(spec.decoder, DetectionsDecoder):
         return decode_detections(
-            outputs, spec.decoder, frame_size=frame_size, resized=resized, conf=conf, max_det=max_det
+            outputs, spec.decoder, frame_size=frame_size, resized=resized, conf=conf, max_det=max_det, classes=classes
         )
     decoder = _decoder(spec)
     grid_size = _grid_size(outputs, decoder, frame_size, resized)
@@ -75,18 +88,19 @@ def decode(
     limits = Limits(
         score=max(decoder.score_threshold, below_conf),
         update=max(decoder.update_threshold, conf),
-        instances=decoder.max_instances if max_det is None else max_det,
+        instances=decoder.max_instances if max_det is None or classes is not None else max_det,
     )
     if isinstance(decoder, SoloV2Decoder):
         found = solov2.find(outputs, decoder, limits, threads=threads)
     else:
         found = solo.find(outputs, decoder, limits, threads=threads)
-    step = (resized[0] / decoder.mask_stride / frame_size[0], resized[1] / decoder.mask_stride / frame_size[1])
+    step = mask_step(frame_size, resized, decoder.mask_stride)
     masks = Masks(found.data, found.offsets, found.regions, grid_size, step)
     boxes = _native.mask_boxes(found.data, found.offsets, found.regions, grid_size, step, frame_size, threads)
     instances = Instances(frame_size, boxes, found.scores, found.class_ids, masks)
-    seen = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    return instances if seen.all() else instances[seen]
+    if classes is not None:
+        instances = instances[choose(found.class_ids, classes=classes, max_det=max_det)]
+    return drop_unseen(instances)
 
 
 def decode_reference(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt.decoders import SoloDecoder, SoloV2Decoder
+from solo_rt.types import Instances
 
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
@@ -41,3 +42,21 @@ def cell_strides(decoder: InstanceDecoder) -> Int32:
     """Return the stride of every cell's level, `int32 [cells]`: a mask must have more pixels than that."""
     cells = [grid * grid for grid in decoder.grids]
     return np.repeat(np.asarray(decoder.level_strides, np.int32), cells)
+
+
+def mask_step(frame_size: tuple[int, int], resized: tuple[int, int], mask_stride: int) -> tuple[float, float]:
+    """Return cells of the grid of the masks per frame pixel, vertical and horizontal."""
+    return resized[0] / mask_stride / frame_size[0], resized[1] / mask_stride / frame_size[1]
+
+
+def choose(class_ids: Int32, *, classes: Collection[int] | None, max_det: int | None) -> NDArray[np.bool_]:
+    """Return which instances are the first `max_det` of `classes`, None for all, `bool [N]`."""
+    chosen = np.ones(len(class_ids), np.bool_) if classes is None else np.isin(class_ids, list(classes))
+    return chosen if max_det is None else chosen & (np.cumsum(chosen) <= max_det)
+
+
+def drop_unseen(instances: Instances) -> Instances:
+    """Return the instances that have a pixel in the frame."""
+    x0, y0, x1, y1 = instances.boxes.T
+    seen = (x1 > x0) & (y1 > y0)
+    return instances if seen.all() else instances[seen]

@@ -6,9 +6,10 @@ import importlib.util
 import logging
 import platform
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,9 @@ from solo_rt.engine.contract import try_out
 from solo_rt.engine.onnx_file import read_onnx
 from solo_rt.engine.threads import default_threads
 from solo_rt.errors import SpecError, UsageError
+from solo_rt.render import DEFAULT_STYLE, Style
 from solo_rt.spec import METADATA_KEY, ModelSpec
-from solo_rt.types import Output
+from solo_rt.types import Frame, Output
 
 DEFAULT_MODEL = "solov2-nano"
 BACKENDS = ("auto", "onnxruntime", "openvino", "tensorrt", "torch")
@@ -50,6 +52,30 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release the model; `infer` raises EngineError afterwards."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Painting:
+    """Which instances an engine paints onto a frame, and how: the `max_det` best of `classes` that score `conf`."""
+
+    conf: float
+    max_det: int
+    classes: tuple[int, ...] | None = None  # ids; None is all
+    style: Style = DEFAULT_STYLE  # its labels are left to `render.write_labels`
+
+
+@runtime_checkable
+class FrameEngine(Engine, Protocol):
+    """An engine on a GPU that takes frames as they are: what comes before the network and after it runs there, too."""
+
+    def infer_frame(self, frame: Frame, painting: Painting | None = None) -> tuple[dict[str, Output], Frame | None]:
+        """Return the outputs by name as `infer` of the prepared frame, and with `painting` the frame painted.
+
+        That is to the bytes what `render` without labels makes of the frame, on planes that belong to the caller. The
+        frame itself is neither kept nor written to. Only what a `DetectionsDecoder` decodes can be painted.
+        Raises: EngineError.
+        """
         ...
 
 

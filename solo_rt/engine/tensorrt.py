@@ -1,14 +1,15 @@
 """Inference with TensorRT: a plan that `solo-rt build-engine` made, on buffers that never move.
 
 A lane is an execution context with its own stream, buffers and, where the CUDA package has them, graph; several
-threads may call `infer` at once, one per lane. A frame costs one upload, one graph launch, one download and one wait.
+threads may call it at once, one per lane. A frame costs one upload, one graph launch, one download and one wait.
 """
 
 from __future__ import annotations
 
 import queue
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from solo_rt.engine.base import Painting
 from solo_rt.engine.build import machine_platform
 from solo_rt.engine.cuda import Buffer, Gpu, Stream, open_gpu
+from solo_rt.engine.frame_path import DeviceTensor, FramePath
+from solo_rt.engine.kernels import Kernels, find_kernels
 from solo_rt.engine.plan import SUFFIX, Plan, check_plan, file_sha256, read_plan
 from solo_rt.engine.plan_cache import check_trust, find_plan
+from solo_rt.engine.replay import Replay
 from solo_rt.engine.tensorrt_library import Messages, find_plugins, import_tensorrt, load_plugins
 from solo_rt.errors import EngineError, SpecError, UsageError
+from solo_rt.types import Frame
 
 Array = NDArray[Any]
 LANES = 2  # one copies while the other computes
@@ -35,6 +41,10 @@ class _Port:
     host: Array
     device: Buffer
 
+    @property
+    def tensor(self) -> DeviceTensor:
+        return DeviceTensor(self.device.ptr, self.host.shape, self.host.dtype)
+
 
 @dataclass(frozen=True, slots=True)
 class _Lane:
@@ -42,22 +52,36 @@ class _Lane:
     stream: Stream
     inputs: tuple[_Port, ...]
     outputs: tuple[_Port, ...]
-    launch: Callable[[], None]  # upload, compute, download
+    tensors: Replay  # upload, compute, download
+    frames: FramePath
+
+    def found(self) -> dict[str, Array]:
+        """Return the outputs of the last frame, as arrays of their own."""
+        return {port.name: port.host.copy() for port in self.outputs}
 
 
 class TensorRtEngine:
-    """A TensorRT plan on one device; see `Engine`. Up to `lanes` threads may call `infer` at once."""
+    """A TensorRT plan on one device; see `FrameEngine`. Up to `lanes` threads may call its methods at once."""
 
-    def __init__(self, path: Path, *, device: int = 0, lanes: int = LANES, gpu: Gpu | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        device: int = 0,
+        lanes: int = LANES,
+        gpu: Gpu | None = None,
+        kernels: Kernels | None = None,
+    ) -> None:
         """Load a plan and prepare its lanes.
 
-        Raises: EngineError without a CUDA device or TensorRT, or for a plan made elsewhere.
+        Raises: EngineError without a CUDA device, TensorRT or our libraries, or for a plan made elsewhere.
         """
         plan = read_plan(path)
         self._gpu = gpu or open_gpu(device)  # before TensorRT, whose runtime crashes where there is no device
         trt = import_tensorrt()
         _check(plan, self._gpu, trt.__version__)
         load_plugins(trt, find_plugins())
+        self._kernels = kernels or Kernels(find_kernels())
         self._messages = Messages(trt)
         runtime = trt.Runtime(self._messages.logger)
         engine = runtime.deserialize_cuda_engine(path.read_bytes())
@@ -75,17 +99,17 @@ class TensorRtEngine:
 
     def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return the outputs by name, arrays that belong to the caller. Raises: EngineError."""
-        if not self._lanes:
-            raise EngineError("the engine is closed; open another one")
-        lane = self._idle.get()
-        try:
+        with self._lane() as lane:
             for port in lane.inputs:
                 np.copyto(port.host, inputs[port.name])
-            lane.launch()
-            lane.stream.synchronize()
-            return {port.name: port.host.copy() for port in lane.outputs}
-        finally:
-            self._idle.put(lane)
+            lane.tensors.run()
+            return lane.found()
+
+    def infer_frame(self, frame: Frame, painting: Painting | None = None) -> tuple[dict[str, Array], Frame | None]:
+        """Return the outputs by name, and the frame painted where that is wanted. Raises: EngineError."""
+        with self._lane() as lane:
+            painted = lane.frames.run(frame, painting)
+            return lane.found(), painted
 
     def close(self) -> None:
         """Release the contexts, then the engine and the runtime; `infer` raises EngineError afterwards."""
@@ -94,6 +118,17 @@ class TensorRtEngine:
         self._lanes = []
         self._idle = queue.SimpleQueue()
         self._engine = self._runtime = None
+
+    @contextmanager
+    def _lane(self) -> Iterator[_Lane]:
+        """Give the body a lane for itself. Raises: EngineError."""
+        if not self._lanes:
+            raise EngineError("the engine is closed; open another one")
+        lane = self._idle.get()
+        try:
+            yield lane
+        finally:
+            self._idle.put(lane)
 
     def _open_lane(self) -> _Lane:
         trt, engine, gpu = self._trt, self._engine, self._gpu
@@ -114,20 +149,20 @@ class TensorRtEngine:
             context.set_tensor_address(name, port.device.ptr)
             (inputs if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT else outputs).append(port)
 
-        def queue_frame() -> None:
-            for port in inputs:
-                gpu.upload(port.device, port.host, stream)
+        def compute() -> None:
             if not context.execute_async_v3(stream.handle):
                 raise EngineError(f"TensorRT failed on a frame: {self._messages.reason()}")
             for port in outputs:
                 gpu.download(port.host, port.device, stream)
 
-        launch = queue_frame
-        if gpu.has_graphs:
-            queue_frame()  # TensorRT allocates on the first run, which a graph cannot hold
-            stream.synchronize()
-            launch = gpu.capture(stream, queue_frame)
-        return _Lane(context, stream, tuple(inputs), tuple(outputs), launch)
+        def compute_tensors() -> None:
+            for port in inputs:
+                gpu.upload(port.device, port.host, stream)
+            compute()
+
+        tensors = {port.name: port.tensor for port in (*inputs, *outputs)}
+        frames = FramePath(gpu, self._kernels, stream, self.spec, tensors=tensors, compute=compute)
+        return _Lane(context, stream, tuple(inputs), tuple(outputs), Replay(gpu, stream, compute_tensors), frames)
 
 
 def open_tensorrt(

@@ -7,14 +7,13 @@ GPU instead of reporting it. So nothing here creates a TensorRT object before it
 from __future__ import annotations
 
 import importlib
-import os
 from pathlib import Path
 from typing import Any
 
+from solo_rt.engine.native_library import find_library
 from solo_rt.engine.operators import OPERATORS, VERSION
 from solo_rt.errors import EngineError
 
-PLUGIN_LIBRARY = "libsolo_plugins.so"
 PLUGIN_PATH = "SOLO_RT_PLUGINS"  # environment variable: the library, where it is not found by itself
 MODULES = ("tensorrt", "tensorrt_bindings")  # the package, and what it wraps, which is enough
 
@@ -69,20 +68,7 @@ def find_plugins() -> Path:
 
     Raises: EngineError.
     """
-    given = os.environ.get(PLUGIN_PATH)
-    if given:
-        if not Path(given).is_file():
-            raise EngineError(f"{PLUGIN_PATH}={given}: no such file")
-        return Path(given)
-    package = Path(__file__).resolve().parent.parent
-    places = [package / PLUGIN_LIBRARY, *sorted(package.parent.glob(f"build/*/{PLUGIN_LIBRARY}"))]
-    for place in places:
-        if place.is_file():
-            return place
-    raise EngineError(
-        f"{PLUGIN_LIBRARY} is not built; run cmake --build build/native --target solo_plugins in the checkout, or set "
-        f"{PLUGIN_PATH} to it"
-    )
+    return find_library("solo_plugins", PLUGIN_PATH)
 
 
 def load_plugins(trt: Any, path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from solo_rt.decoders import Rgb
 from solo_rt.errors import SoloRTError, UsageError
+from solo_rt.nvcodec import ENCODERS, Encoder, require_gpu
 from solo_rt.sink import labels, pictures, records, video
 from solo_rt.sink.base import Sink
 from solo_rt.sink.contact_sheet import ContactSheet
@@ -19,7 +20,7 @@ from solo_rt.source.base import SourceInfo
 from solo_rt.source.pictures import is_pattern, is_picture, picture_paths
 from solo_rt.uri import redact, scheme
 
-__all__ = ["Sink", "open_sink", "refuse_overwrite"]
+__all__ = ["Sink", "check_encoder", "open_sink", "refuse_overwrite"]
 
 
 def open_sink(
@@ -29,8 +30,10 @@ def open_sink(
     model: str = "",
     classes: Sequence[str] = (),
     palette: Sequence[Rgb] = (),
+    encoder: Encoder = "x264",
+    gpu: int = 0,
     crf: int = 23,
-    preset: str = "veryfast",
+    preset: str | None = None,
     threads: int = 0,
 ) -> Sink:
     """Return the opened sink that `uri` names. A file that exists is replaced, unless it is the source itself.
@@ -43,10 +46,13 @@ def open_sink(
     - `null://`: nothing.
 
     `info` is the source's; `model` and `classes` go into the header of JSON lines, `palette`, the colours of a semantic
-    model's classes, into label PNGs; `crf` (0 lossless, 51 worst) and
-    `preset` are x264's; `threads` bounds the encoder's threads (0: FFmpeg's choice).
-    Raises: UsageError for an address of another kind or a place where nothing can be written.
+    model's classes, into label PNGs. `encoder` makes the H.264: x264, or nvenc on GPU number `gpu`; `crf` (1 best, 51
+    worst; 0 is lossless with x264) and `preset` are its own; `threads` bounds x264's threads (0: FFmpeg's choice).
+    Raises: UsageError for an address of another kind or a place where nothing can be written, EngineError for nvenc
+    without a GPU that can encode the source's pictures.
     """
+    if encoder not in ENCODERS:
+        raise UsageError(f"unknown encoder {encoder!r}; expected {' or '.join(ENCODERS)}")
     if uri == "null://":
         return NullSink(uri)
     if scheme(uri) or not uri:
@@ -58,7 +64,7 @@ def open_sink(
         if uri.startswith(labels.PREFIX):
             return LabelSink(uri, palette)
         if suffix in video.CONTAINERS:
-            return VideoSink(uri, info=info, crf=crf, preset=preset, threads=threads)
+            return VideoSink(uri, info=info, encoder=encoder, gpu=gpu, crf=crf, preset=preset, threads=threads)
         if suffix in records.SUFFIXES:
             return RecordSink(uri, info=info, model=model, classes=classes)
         if uri.endswith("/") or path.is_dir() or (path.stem == "*" and suffix in pictures.FORMATS):
@@ -78,6 +84,17 @@ _KNOWN = (
     f"expected a video ({' '.join(video.CONTAINERS)}), JSON lines ({' '.join(records.SUFFIXES)}), pictures (folder/ or "
     f"folder/*.png), class ids (labels:folder), a contact sheet (sheet.png) or null://"
 )
+
+
+def check_encoder(encoder: Encoder, outputs: Sequence[str], *, gpu: int) -> None:
+    """Return if the encoder has a GPU, where it needs one, and something to do. Raises: UsageError, EngineError."""
+    if encoder not in ENCODERS:
+        raise UsageError(f"unknown encoder {encoder!r}; expected {' or '.join(ENCODERS)}")
+    if encoder == "nvenc":
+        if not any(Path(uri).suffix.lower() in (".mp4", ".mov", ".mkv") for uri in outputs):
+            got = " ".join(outputs) or "none"
+            raise UsageError(f"encoder nvenc: expected an .mp4, .mov or .mkv output, got {got}; leave --encoder out")
+        require_gpu("nvenc", gpu)
 
 
 def refuse_overwrite(source_uri: str, sink_uri: str) -> None:

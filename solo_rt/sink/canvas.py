@@ -29,8 +29,8 @@ class Canvas:
         """
         is_rgb = frame.pixel_format == "rgb24"
         return cls(
-            width=_even(frame.width),
-            height=_even(frame.height),
+            width=even(frame.width),
+            height=even(frame.height),
             matrix=default_matrix(frame.height) if is_rgb else frame.matrix,
             full_range=frame.full_range and not is_rgb,
         )
@@ -48,8 +48,8 @@ class Canvas:
         if frame.pixel_format == "yuv420p" and has_our_colours and (w, h) == (self.width, self.height):
             return _copy_planes(planes)
         scale = min(self.width / w, self.height / h)
-        inner_w = max(2, _even(min(self.width, round(w * scale))))
-        inner_h = max(2, _even(min(self.height, round(h * scale))))
+        inner_w = max(2, even(min(self.width, round(w * scale))))
+        inner_h = max(2, even(min(self.height, round(h * scale))))
         inner = self._convert(frame, planes, inner_w, inner_h)
         return inner if (inner_w, inner_h) == (self.width, self.height) else self._letterbox(inner)
 
@@ -79,7 +79,8 @@ class Canvas:
         return picture
 
 
-def _even(size: int) -> int:
+def even(size: int) -> int:
+    """Return the size, rounded up to even."""
     return size + size % 2
 
 

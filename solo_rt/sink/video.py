@@ -1,23 +1,31 @@
-"""Annotated video: H.264 in MP4, MOV and MKV, Motion JPEG in AVI, with the source's time stamps."""
+"""Annotated video: H.264 by x264 or NVENC in MP4, MOV and MKV, Motion JPEG in AVI, with the source's time stamps."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from types import TracebackType
 
 import av
 
 from solo_rt.colour import FULL, LIMITED, TAG_OF_MATRIX
-from solo_rt.errors import UsageError
+from solo_rt.errors import EngineError, UsageError
+from solo_rt.nvcodec import Encoder, require_gpu, try_nvenc
 from solo_rt.sink.base import OutputFile, picture_of
-from solo_rt.sink.canvas import Canvas
+from solo_rt.sink.canvas import Canvas, even
 from solo_rt.sink.clock import OutputClock
 from solo_rt.source.base import SourceInfo
 from solo_rt.types import Frame, Result
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".avi": "avi"}
-PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
+CODECS: dict[Encoder, str] = {"x264": "libx264", "nvenc": "h264_nvenc"}
+PRESETS: dict[Encoder, tuple[str, ...]] = {
+    "x264": ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"),
+    "nvenc": ("p1", "p2", "p3", "p4", "p5", "p6", "p7"),  # fastest to best
+}
+DEFAULT_PRESETS: dict[Encoder, str] = {"x264": "veryfast", "nvenc": "p4"}
+BEST_CRF: dict[Encoder, int] = {"x264": 0, "nvenc": 1}  # NVENC's 0 means that it may choose
 DEFAULT_FRAME_RATE = Fraction(25)  # where the source names none
 FRAGMENT_MICROSECONDS = 200_000  # what a killed process loses at most
 FINEST_TIME_BASE = Fraction(1, 1_000_000)  # MP4 holds times in 32 bits; a finer source is rounded to this
@@ -33,23 +41,31 @@ class VideoSink:
 
     MP4 and MOV are written in fragments of 0.2 s while recording, so that a crash or `kill -9` costs the last one
     only, and become a plain seekable file on `close()`. H.264 is encoded without look-ahead for the same reason.
-    For `preset`, 1080p with moving texture on one core: ultrafast 5 ms and 8.1 Mbit/s, superfast 9 ms and 7.3,
-    veryfast 11 ms and 5.0, at about the same PSNR (38.4, 39.2 and 38.9 dB with crf 23).
+    For x264's `preset`, 1080p with moving texture on one core: ultrafast 5 ms and 8.1 Mbit/s, superfast 9 ms and 7.3,
+    veryfast 11 ms and 5.0, at about the same PSNR (38.4, 39.2 and 38.9 dB with crf 23). NVENC, on GPU number `gpu`,
+    gets the same settings in its own words: constant quality `crf` on the same scale of 51, each frame out before the
+    next goes in.
     """
 
     needs_picture = True
 
-    def __init__(self, uri: str, *, info: SourceInfo, crf: int, preset: str, threads: int) -> None:
-        if preset not in PRESETS or not 0 <= crf <= 51:
+    def __init__(
+        self, uri: str, *, info: SourceInfo, encoder: Encoder, gpu: int, crf: int, preset: str | None, threads: int
+    ) -> None:
+        preset = preset or DEFAULT_PRESETS[encoder]
+        if preset not in PRESETS[encoder] or not BEST_CRF[encoder] <= crf <= 51:
             raise UsageError(
-                f"output {uri}: expected crf 0..51 and a preset of {', '.join(PRESETS)}; got crf {crf}, preset {preset}"
+                f"output {uri}: expected crf {BEST_CRF[encoder]}..51 and a preset of {', '.join(PRESETS[encoder])}; "
+                f"got crf {crf}, preset {preset}"
             )
         self.uri = uri
-        self._file = OutputFile(uri)
-        self._format = CONTAINERS[self._file.path.suffix.lower()]
-        self._options = {"preset": preset, "tune": "zerolatency", "crf": str(crf)}
+        self._format = CONTAINERS[Path(uri).suffix.lower()]
+        self._codec, self._options = CODECS[encoder], _options(encoder, gpu=gpu, crf=crf, preset=preset)
         self._threads = threads
         self._rate = info.frame_rate or DEFAULT_FRAME_RATE
+        if encoder == "nvenc":
+            self._require_nvenc(info, gpu)
+        self._file = OutputFile(uri)
         self._clock = OutputClock(_time_base(self._format, info.time_base, self._rate), frame_rate=self._rate)
         self._canvas: Canvas | None = None
         self._container: av.container.OutputContainer | None = None
@@ -92,6 +108,16 @@ class VideoSink:
     ) -> None:
         self.close()
 
+    def _require_nvenc(self, info: SourceInfo, gpu: int) -> None:
+        """Return if NVENC can encode the source's pictures. Raises: UsageError, EngineError."""
+        if self._format == "avi":
+            raise UsageError(f"output {self.uri}: expected .mp4, .mov or .mkv with nvenc; AVI holds Motion JPEG")
+        require_gpu("nvenc", gpu)
+        try:
+            try_nvenc(even(info.width), even(info.height), rate=self._rate, options=self._options)
+        except EngineError as error:
+            raise EngineError(f"output {self.uri}: {error}; use --encoder x264") from error
+
     def _choose_canvas(self, first: Frame) -> Canvas:
         canvas = Canvas.fitting(first)
         # JPEG has one meaning of colour, whatever the tags say: BT.601 in full range.
@@ -114,7 +140,7 @@ class VideoSink:
             stream.codec_context.qscale = True
             stream.codec_context.global_quality = JPEG_QUALITY
         else:
-            stream = container.add_stream("libx264", rate=self._rate, options=self._options)
+            stream = container.add_stream(self._codec, rate=self._rate, options=self._options)
         stream.width, stream.height, stream.pix_fmt = canvas.width, canvas.height, "yuv420p"
         codec = stream.codec_context
         codec.thread_count = self._threads
@@ -128,6 +154,24 @@ class VideoSink:
     def _mux(self, image: av.VideoFrame | None) -> None:
         """Encode and write the image, or what the encoder still holds."""
         self._stream.container.mux(self._stream.encode(image))
+
+
+def _options(encoder: Encoder, *, gpu: int, crf: int, preset: str) -> dict[str, str]:
+    """Return constant quality without look-ahead or B-frames: every frame leaves the encoder as it comes in."""
+    if encoder == "x264":
+        return {"preset": preset, "tune": "zerolatency", "crf": str(crf)}
+    return {
+        "gpu": str(gpu),
+        "preset": preset,
+        "tune": "ll",
+        "profile": "high",  # x264's, where NVENC's own choice is main
+        "rc": "vbr",
+        "cq": str(crf),  # with it FFmpeg drops any bit rate
+        "bf": "0",
+        "rc-lookahead": "0",
+        "delay": "0",  # else FFmpeg keeps frames back to have the encoder and the program work side by side
+        "zerolatency": "1",
+    }
 
 
 def _time_base(container: str, source: Fraction, rate: Fraction) -> Fraction:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
+
 from solo_rt.errors import SourceError, UsageError
+from solo_rt.nvcodec import CAN_STAY_ON_GPU, DECODERS, Decoder
 from solo_rt.source.base import MAX_PIXELS, Source, SourceInfo
 from solo_rt.source.pictures import PictureSource, is_pattern, is_picture
 from solo_rt.source.video import VideoSource
@@ -14,17 +17,32 @@ from solo_rt.uri import redact, scheme
 __all__ = ["MAX_PIXELS", "Source", "SourceInfo", "open_source"]
 
 
-def open_source(uri: str, *, max_pixels: int = MAX_PIXELS, threads: int = 0) -> Source:
+def open_source(
+    uri: str,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    threads: int = 0,
+    decoder: Decoder = "cpu",
+    gpu: int = 0,
+    on_gpu: bool = False,
+) -> Source:
     """Return the opened source that `uri` names.
 
     - a video file: whatever FFmpeg reads;
     - a picture file, a folder of pictures, or a glob pattern (`"shots/*.png"`, `**` descends): in natural order;
     - `test://?seed=0&size=1280x720&frames=300&fps=30&objects=8`: the procedural world; `live=1` paces it.
 
-    `max_pixels` bounds the size of one picture, `threads` the decoder's threads (0: FFmpeg's choice).
-    Raises: UsageError for an address of another kind, SourceError when no frame can be read.
+    `max_pixels` bounds the size of one picture, `threads` the decoder's threads (0: FFmpeg's choice). `decoder` is cpu
+    or, for video files, nvdec, on GPU number `gpu`; `on_gpu` leaves its pictures there, for a `FrameEngine`.
+    Raises: UsageError for an address of another kind, SourceError when no frame can be read or NVDEC does not know the
+    video, EngineError for nvdec without a GPU.
     """
+    if decoder not in DECODERS:
+        raise UsageError(f"unknown decoder {decoder!r}; expected {' or '.join(DECODERS)}")
+    if on_gpu and (decoder != "nvdec" or not CAN_STAY_ON_GPU):
+        raise UsageError(f"on_gpu: expected the nvdec decoder and PyAV 18.1 or newer, got {decoder}, {av.__version__}")
     if scheme(uri) == "test":
+        _refuse_nvdec(uri, decoder, "the procedural world")
         return WorldSource(uri)
     if scheme(uri):
         raise UsageError(
@@ -39,5 +57,11 @@ def open_source(uri: str, *, max_pixels: int = MAX_PIXELS, threads: int = 0) -> 
     except OSError as error:
         raise SourceError(f"source {uri}: {error.strerror}; check the path and its permissions") from error
     if is_folder or is_picture(path) or (not exists and is_pattern(uri)):
+        _refuse_nvdec(uri, decoder, "pictures")
         return PictureSource(uri, max_pixels=max_pixels)
-    return VideoSource(uri, max_pixels=max_pixels, threads=threads)
+    return VideoSource(uri, max_pixels=max_pixels, threads=threads, decoder=decoder, gpu=gpu, on_gpu=on_gpu)
+
+
+def _refuse_nvdec(uri: str, decoder: Decoder, kind: str) -> None:
+    if decoder == "nvdec":
+        raise UsageError(f"source {uri}: expected a video file with the nvdec decoder, got {kind}; use --decoder cpu")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -12,47 +13,64 @@ from types import TracebackType
 
 import av
 
-from solo_rt.errors import SourceError
+from solo_rt.engine.primary_context import PrimaryContext
+from solo_rt.errors import EngineError, SourceError
+from solo_rt.nvcodec import Decoder, collected_errors, knows_nvdec, nvdec, require_gpu
 from solo_rt.source.base import SourceInfo
+from solo_rt.source.demuxer import choose_stream, demux, open_file
 from solo_rt.source.planes import to_frame
 from solo_rt.types import Frame
 
-# Demuxers that read what is inside the file and nothing else. Formats that name other files (playlists, concat
-# scripts, image sequences, SDP) are left out on purpose: a downloaded "holiday.mp4" must not open what it likes.
-DEMUXERS = (
-    "3dostr,amv,apng,asf,av1,avi,bink,cavsvideo,dhav,dirac,dv,flic,flv,gif,gxf,h261,h263,h264,hevc,ivf,live_flv,lxf,"
-    "m4v,matroska,mjpeg,mjpeg_2000,mov,mpeg,mpegts,mpegvideo,mpjpeg,mxf,nsv,nut,nuv,obu,ogg,rm,roq,smjpeg,smk,swf,"
-    "ty,vc1,vvc,wtv,yuv4mpegpipe"
-)
 MAX_READ_ERRORS = 100  # in a row without a packet: the file is unreadable from here on
+_NVDEC_TRIES = 100  # packets until the first frame; a GPU that knows the stream gives one after a dozen
+_INSTEAD = "use --decoder cpu"
 DEFAULT_FRAME_RATE = Fraction(25)  # FFmpeg's, for files that name neither a rate nor time stamps
 
 
 class VideoSource:
-    """A local video file, decoded packet by packet. `__iter__`, `damage`, `close`: see `Source`."""
+    """A local video file, decoded packet by packet. `__iter__`, `damage`, `close`: see `Source`.
 
-    def __init__(self, uri: str, *, max_pixels: int, threads: int) -> None:
-        self._uri = uri
+    With NVDEC as the `decoder`, GPU number `gpu` decodes and its driver copies every picture to the host, unless they
+    are to stay `on_gpu`: see `to_frame`.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        max_pixels: int,
+        threads: int,
+        decoder: Decoder = "cpu",
+        gpu: int = 0,
+        on_gpu: bool = False,
+    ) -> None:
+        self._by_nvdec = decoder == "nvdec"
+        if self._by_nvdec:
+            require_gpu("nvdec", gpu)
+        self._uri, self._gpu = uri, gpu
+        self._context: PrimaryContext | None = None  # only if pictures stay on the GPU
         self._skipped_packets = self._read_errors = self._damaged_frames = 0
         self._end: Fraction | None = None  # of the last frame, in seconds
         self._cut = ""
         self._frames: Iterator[Frame] = iter(())
-        self._container, self._index_ignored = _open(uri, max_pixels)
+        self._container, self._index_ignored = open_file(uri, max_pixels)
         try:
-            self._stream = _choose_stream(uri, self._container)
-            self._stream.thread_type = "AUTO"
-            self._stream.thread_count = threads
-            self._stream.codec_context.options = {"max_pixels": str(max_pixels)}
+            self._stream = choose_stream(uri, self._container)
+            self._codec = self._stream.codec_context
+            if on_gpu:
+                self._context = PrimaryContext(gpu)
+            if self._by_nvdec:
+                self._move_to_gpu(max_pixels)
+            self._codec.thread_type = "AUTO"
+            self._codec.thread_count = 1 if self._by_nvdec else threads  # more would only hold more of the GPU's memory
+            self._codec.options = {"max_pixels": str(max_pixels)}
             self._frame_rate = self._stream.average_rate or self._stream.guessed_rate or None
             self._reading = self._read()
-            first = next(self._reading, None)
+            watch: AbstractContextManager[list[str]] = collected_errors() if self._by_nvdec else nullcontext([])
+            with watch as complaints:
+                first = next(self._reading, None)
             if first is None:
-                errors = self._skipped_packets + self._read_errors
-                raise SourceError(
-                    f"source {uri}: expected {self._stream.codec_context.name} video, but not one frame could be "
-                    f"decoded ({errors} errors); it is damaged, or holds more than max_pixels = {max_pixels} pixels "
-                    f"per frame"
-                )
+                raise self._nothing_decoded(complaints, max_pixels)
             self._frames = chain((first,), self._reading)
             self.info = self._describe(first)
         except BaseException:
@@ -78,6 +96,8 @@ class VideoSource:
         if hasattr(self, "_reading"):
             self._reading.close()
         self._container.close()
+        if self._context is not None:
+            self._context.close()
 
     def __enter__(self) -> VideoSource:
         return self
@@ -95,6 +115,8 @@ class VideoSource:
             captured_at = time.monotonic()
             pts = pts + step if picture.pts is None else picture.pts
             self._end = (pts + (picture.duration or step)) * time_base
+            if self._context is not None:
+                self._context.synchronize()
             try:
                 frame = to_frame(picture, index=index, pts=pts, time_base=time_base, captured_at=captured_at)
             except Exception:  # a damaged header may claim a layout that swscale does not know
@@ -108,11 +130,56 @@ class VideoSource:
     def _decode(self) -> Iterator[av.VideoFrame]:
         for packet in self._packets():
             try:
-                pictures = self._stream.decode(packet)
+                pictures = self._codec.decode(packet)
             except Exception:  # on bad bytes PyAV raises IndexError, EOFError, MemoryError and more, not only its own
                 self._skipped_packets += 1
+                if self._by_nvdec and self._end is None and self._skipped_packets == _NVDEC_TRIES:
+                    return
             else:
+                if self._by_nvdec and pictures and self._codec.pix_fmt != "cuda":
+                    raise SourceError(f"source {self._uri}: FFmpeg decodes {self._kind()} without NVDEC; {_INSTEAD}")
                 yield from pictures
+
+    def _move_to_gpu(self, max_pixels: int) -> None:
+        """Let NVDEC be the decoder. Raises: SourceError, EngineError."""
+        codec, hwaccel = self._codec.codec, nvdec(self._gpu, on_gpu=self._context is not None)
+        if codec.name != "libdav1d" and not knows_nvdec(codec):
+            raise SourceError(f"source {self._uri}: expected a codec that NVDEC knows, got {self._kind()}; {_INSTEAD}")
+        try:
+            with collected_errors() as complaints:
+                if codec.name == "libdav1d":  # FFmpeg's choice for AV1; the decoder that knows GPUs is its own
+                    extradata = self._codec.extradata
+                    self._codec = av.CodecContext.create("av1", "r", hwaccel=hwaccel)
+                    self._codec.extradata = extradata
+                    return
+                self._container.close()
+                path, index = Path(self._uri), self._index_ignored
+                self._container = demux(path, max_pixels=max_pixels, ignore_index=index, hwaccel=hwaccel)
+        except av.FFmpegError as error:
+            reason = "; ".join(complaints) or error.strerror
+            raise EngineError(f"nvdec: FFmpeg cannot use CUDA device {self._gpu} ({reason}); {_INSTEAD}") from error
+        self._stream = choose_stream(self._uri, self._container)
+        self._codec = self._stream.codec_context
+
+    def _nothing_decoded(self, complaints: list[str], max_pixels: int) -> SourceError:
+        errors = self._skipped_packets + self._read_errors
+        if self._by_nvdec:
+            reason = "; ".join(complaints[:3]) or "no reason given"
+            return SourceError(
+                f"source {self._uri}: NVDEC decoded not one frame of {self._kind()} in {errors} tries ({reason}); "
+                f"{_INSTEAD}"
+            )
+        return SourceError(
+            f"source {self._uri}: expected {self._codec.name} video, but not one frame could be "
+            f"decoded ({errors} errors); it is damaged, or holds more than max_pixels = {max_pixels} pixels "
+            f"per frame"
+        )
+
+    def _kind(self) -> str:
+        """Return what NVDEC would have to decode: "h264 High 4:4:4 Predictive video of 64x48"."""
+        codec = self._codec
+        profile = f" {codec.profile}" if codec.profile else ""
+        return f"{codec.codec.canonical_name}{profile} video of {codec.width}x{codec.height}"
 
     def _packets(self) -> Iterator[av.Packet | None]:
         """Yield the packets of the stream, the last one empty or None: it drains the decoder."""
@@ -164,57 +231,3 @@ class VideoSource:
             time_base=stream.time_base,
             live=False,
         )
-
-
-def _open(uri: str, max_pixels: int) -> tuple[av.container.InputContainer, bool]:
-    """Return the opened container and whether its index had to be ignored. Raises: SourceError."""
-    path = Path(uri)
-    try:
-        if not path.is_file():
-            path.stat()  # says why, where there is nothing at all
-            raise SourceError(f"source {uri}: expected a file, got a device, pipe or socket")
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise SourceError(f"source {uri}: the file is empty; expected a video")
-    except SourceError:
-        raise
-    except OSError as error:
-        raise SourceError(f"source {uri}: {error.strerror}; check the path and its permissions") from error
-    try:
-        return _demux(path, max_pixels, "genpts"), False
-    except Exception:  # see VideoSource._decode
-        pass  # a fragmented file that ends in the middle of a fragment's header cannot be indexed, but it can be read
-    try:
-        return _demux(path, max_pixels, "genpts+ignidx"), True
-    except Exception as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise SourceError(
-            f"source {uri}: expected a video, but FFmpeg finds none in it ({reason}); it is something else, "
-            f"a playlist, or cut off before its index was written"
-        ) from error
-
-
-def _demux(path: Path, max_pixels: int, flags: str) -> av.container.InputContainer:
-    return av.open(
-        f"file:{path}",  # without it FFmpeg takes "a:b.mp4" for protocol a
-        metadata_errors="replace",
-        options={"max_pixels": str(max_pixels)},  # probing decodes, too
-        container_options={"protocol_whitelist": "file", "format_whitelist": DEMUXERS, "fflags": flags},
-    )
-
-
-def _choose_stream(uri: str, container: av.container.InputContainer) -> av.VideoStream:
-    """Return the best video stream and tell the demuxer to skip all others. Raises: SourceError."""
-    cover = av.stream.Disposition.attached_pic
-    videos = [stream for stream in container.streams.video if not stream.disposition & cover]
-    if not videos:
-        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-        raise SourceError(f"source {uri}: expected a video, but the file holds {kinds} only")
-    best = container.streams.best("video")
-    chosen = best if best in videos else videos[0]
-    if chosen.codec_context is None:
-        raise SourceError(f"source {uri}: this FFmpeg has no decoder for its video; re-encode it, e.g. to H.264")
-    for stream in container.streams:
-        if stream is not chosen:
-            stream.discard = av.stream.Discard.all
-    return chosen

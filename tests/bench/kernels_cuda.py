@@ -17,11 +17,13 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "plugins"))
 
-from decoder import MAX_LEVELS, ConvShape, NmsOptions, words_of
+from decoder import words_of
 from devices import Cuda
 from overlay_twin import make_planes
-from pictures import DeviceMasks, DevicePicture, GroupNorm, LetterboxTarget, OverlayStyle
+from pictures import DeviceMasks, DevicePicture, GroupNorm
 from soft_mask_twin import random_masks
+
+from solo_rt.engine.kernels import ConvShape, LetterboxTarget, NmsOptions, OverlayStyle
 
 CALLS, ROUNDS = 50, 5
 
@@ -107,9 +109,8 @@ class Bench:
             label=f"dynamic conv: {n} x {channels} x {h * w}",
         )  # fmt: skip
 
-        levels = ctypes.c_int32 * MAX_LEVELS
         options = NmsOptions(
-            1, slots, words, classes, 5, levels(40, 36, 24, 16, 12), levels(8, 8, 16, 32, 32), 0, 2.0, 0.05, instances
+            1, slots, words, classes, 5, (40, 36, 24, 16, 12), (8, 8, 16, 32, 32), 0, 2.0, 0.05, instances
         )
         out = [gpu.empty((1,), int32), gpu.empty((1, instances), float32)]
         out += [gpu.empty((1, instances), int32) for _ in range(3)]
@@ -138,8 +139,7 @@ class Bench:
         colours = gpu.array(self.rng.integers(0, 256, (masks.capacity, 3), np.uint8))
         for pixel_format, stored, planes in (("nv12", 1.5, "yuv420p"), ("bgr24", 3.0, "rgb24")):
             picture = DevicePicture(gpu, make_planes(size, planes), pixel_format)
-            triple = ctypes.c_float * 3
-            target = LetterboxTarget(1, 448, 768, 432, 768, triple(124, 116, 104), triple(58, 57, 57), 1, 0)
+            target = LetterboxTarget(1, 448, 768, 432, 768, (124, 116, 104), (58, 57, 57), 1, 0)
             tensor = gpu.empty((3, 448, 768), np.float16)
             arguments = (ctypes.byref(picture.struct), ctypes.byref(target), tensor)
             self.line(

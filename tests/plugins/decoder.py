@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from devices import Array, Buffer, Device
+from devices import Array, Device
 
 from solo_rt.decode.matrix_nms import matrix_nms_reference
-
-FLOAT32, FLOAT16, BFLOAT16 = 0, 1, 2
-MAX_LEVELS = 8
-TYPES = {"float32": FLOAT32, "float16": FLOAT16, "bfloat16": BFLOAT16}
-
-
-class ConvShape(ctypes.Structure):
-    _fields_ = [
-        (name, ctypes.c_int32) for name in ("type", "batch", "cells", "channels", "height", "width", "slots", "divisor")
-    ]
-
-
-class NmsOptions(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_int32) for name in ("batch", "slots", "words", "classes", "levels")),
-        ("grids", ctypes.c_int32 * MAX_LEVELS),
-        ("strides", ctypes.c_int32 * MAX_LEVELS),
-        ("linear", ctypes.c_int32),
-        ("sigma", ctypes.c_float),
-        ("update_threshold", ctypes.c_float),
-        ("max_instances", ctypes.c_int32),
-    ]
+from solo_rt.engine import kernels as abi
+from solo_rt.engine.kernels import TYPES, ConvShape, NmsOptions
 
 
 def encode(values: Array, type_name: str) -> Array:
@@ -55,17 +33,15 @@ def find_candidates(
     """Return the candidates of `scores float32 [B, count]`."""
     batch, count = scores.shape
     memory = device.array(encode(scores, type_name), offset)
-    sizes = (ctypes.c_int32(batch), ctypes.c_int64(count))
-    workspace = device.workspace("solo_cuda_find_candidates", *sizes)
+    work, workspace = device.scratch(device.kernels.find_candidates_workspace(batch, count))
     best = device.empty((batch, slots), np.float32)
     indices = device.empty((batch, slots), np.int32)
     counts = device.empty((batch, 2), np.int32)
-    status = device.call(
-        "solo_cuda_find_candidates", memory, ctypes.c_int32(TYPES[type_name]), *sizes, ctypes.c_float(threshold),
-        ctypes.c_int32(slots), workspace, ctypes.c_int64(workspace.nbytes), best, indices, counts,
+    device.kernels.find_candidates(
+        memory.ptr, abi.Candidates(best.ptr, indices.ptr, counts.ptr), kind=TYPES[type_name], batch=batch, count=count,
+        threshold=threshold, slots=slots, workspace=workspace, stream=device.stream,
     )  # fmt: skip
-    assert status == 0
-    workspace.numpy()  # its guard
+    work.numpy()  # its guard
     return Candidates(best.numpy(), indices.numpy(), counts.numpy())
 
 
@@ -125,20 +101,18 @@ def binarise_masks(
     batch, slots = candidates.shape
     shape = conv_shape(kernels, features, slots, divisor, type_name)
     words = words_of(*features.shape[2:])
-    workspace = device.workspace("solo_cuda_binarise_masks", ctypes.byref(shape))
+    work, workspace = device.scratch(device.kernels.binarise_masks_workspace(shape))
     masks = device.empty((batch, slots, words), np.uint32)
     areas = device.empty((batch, slots), np.int32)
     sums = device.empty((batch, slots), np.float32)
-    inputs = [
-        device.array(encode(kernels, type_name), offset), device.array(encode(features, type_name), offset),
-        device.array(candidates), device.array(counts),
-    ]  # fmt: skip
-    status = device.call(
-        "solo_cuda_binarise_masks", ctypes.byref(shape), *inputs, ctypes.c_float(threshold), workspace,
-        ctypes.c_int64(workspace.nbytes), masks, areas, sums,
+    inputs = [device.array(encode(kernels, type_name), offset), device.array(encode(features, type_name), offset)]
+    chosen = [device.array(candidates), device.array(counts)]
+    device.kernels.binarise_masks(
+        shape, abi.BitMasks(masks.ptr, areas.ptr, sums.ptr), kernels=inputs[0].ptr, features=inputs[1].ptr,
+        candidates=abi.Candidates(0, *(buffer.ptr for buffer in chosen)), logit_threshold=threshold,
+        workspace=workspace, stream=device.stream,
     )  # fmt: skip
-    assert status == 0
-    workspace.numpy()
+    work.numpy()
     return BitMasks(masks.numpy(), areas.numpy(), sums.numpy())
 
 
@@ -177,23 +151,21 @@ def matrix_nms(
 ) -> Instances:
     """Return the final instances."""
     batch, slots = candidates.indices.shape
-    levels = ctypes.c_int32 * MAX_LEVELS
     options = NmsOptions(
-        batch, slots, masks.words.shape[2], classes, len(grids), levels(*grids), levels(*strides), linear, sigma,
-        update_threshold, max_instances,
+        batch, slots, masks.words.shape[2], classes, len(grids), grids, strides, linear, sigma, update_threshold,
+        max_instances,
     )  # fmt: skip
-    workspace = device.workspace("solo_cuda_matrix_nms", ctypes.byref(options))
+    work, workspace = device.scratch(device.kernels.matrix_nms_workspace(options))
     outputs = [device.empty((batch,), np.int32), device.empty((batch, max_instances), np.float32)]
     outputs += [device.empty((batch, max_instances), np.int32) for _ in range(3)]
-    inputs = [
-        device.array(a) for a in (candidates.scores, candidates.indices, candidates.counts, masks.words, masks.areas,
-                                  masks.soft_sums)
-    ]  # fmt: skip
-    status = device.call(
-        "solo_cuda_matrix_nms", ctypes.byref(options), *inputs, workspace, ctypes.c_int64(workspace.nbytes), *outputs
-    )
-    assert status == 0
-    workspace.numpy()
+    inputs = [device.array(a) for a in (candidates.scores, candidates.indices, candidates.counts)]
+    made = [device.array(a) for a in (masks.words, masks.areas, masks.soft_sums)]
+    device.kernels.matrix_nms(
+        options, abi.Found(*(buffer.ptr for buffer in outputs)),
+        candidates=abi.Candidates(*(buffer.ptr for buffer in inputs)),
+        masks=abi.BitMasks(*(buffer.ptr for buffer in made)), workspace=workspace, stream=device.stream,
+    )  # fmt: skip
+    work.numpy()
     return Instances(*(out.numpy() for out in outputs))
 
 
@@ -259,13 +231,13 @@ def soft_masks(
     shape = conv_shape(kernels, features, count, 1, type_name)
     regions = device.empty((batch, count, 4), np.int32)
     soft = device.empty((batch, count, *features.shape[2:]), np.uint8)
-    inputs: list[Buffer | Any] = [
-        device.array(encode(kernels, type_name), offset), device.array(encode(features, type_name), offset),
-        device.array(words), ctypes.c_int32(words.shape[1]), device.array(instances.num_dets),
-        device.array(instances.cells), device.array(instances.slots),
-    ]  # fmt: skip
-    status = device.call("solo_cuda_soft_masks", ctypes.byref(shape), *inputs, ctypes.c_float(threshold), regions, soft)
-    assert status == 0
+    inputs = [device.array(encode(kernels, type_name), offset), device.array(encode(features, type_name), offset)]
+    made = [device.array(a) for a in (words, instances.num_dets, instances.cells, instances.slots)]
+    bits, num_dets, cells, slots = (buffer.ptr for buffer in made)
+    device.kernels.soft_masks(
+        shape, abi.Found(num_dets, 0, 0, cells, slots), kernels=inputs[0].ptr, features=inputs[1].ptr, words=bits,
+        mask_slots=words.shape[1], logit_threshold=threshold, regions=regions.ptr, soft=soft.ptr, stream=device.stream,
+    )  # fmt: skip
     return regions.numpy(), soft.numpy()
 
 

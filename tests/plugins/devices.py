@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from solo_rt.engine.kernels import Kernels, Workspace
+
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "plugins" / "kernels"
 EMULATOR = Path(__file__).parent / "emulator"
@@ -57,6 +59,7 @@ class Device:
     """The C functions and the memory they work on."""
 
     library: ctypes.CDLL
+    kernels: Kernels
     stream: int = 0
 
     def upload(self, image: Array) -> Any:
@@ -87,6 +90,11 @@ class Device:
         function.restype = ctypes.c_int64
         return self.empty((max(1, function(*arguments)),), np.uint8)
 
+    def scratch(self, nbytes: int) -> tuple[Buffer, Workspace]:
+        """Return a workspace and what the kernels take it as."""
+        memory = self.empty((max(1, nbytes),), np.uint8)
+        return memory, Workspace(memory.ptr, memory.nbytes)
+
     def call(self, name: str, *arguments: object) -> int:
         """Return the status of a C function; buffers are passed as addresses and the stream last."""
         values = [ctypes.c_void_p(a.ptr) if isinstance(a, Buffer) else a for a in arguments]
@@ -97,7 +105,8 @@ class Emulated(Device):
     """The kernels compiled for the CPU."""
 
     def __init__(self) -> None:
-        self.library = ctypes.CDLL(str(build_emulated()))
+        path = build_emulated()
+        self.library, self.kernels = ctypes.CDLL(str(path)), Kernels(path)
 
     def upload(self, image: Array) -> Array:
         aligned = np.empty(image.size + 256, np.uint8)
@@ -125,7 +134,7 @@ class Cuda(Device):
         self.path = ROOT / "build" / "cuda" / "libsolo_kernels_cuda.so"
         if not self.path.exists():
             raise Missing(f"there is no {self.path}: scripts/test-gpu builds it")
-        self.library = ctypes.CDLL(str(self.path))
+        self.library, self.kernels = ctypes.CDLL(str(self.path)), Kernels(self.path)
         self.torch = torch
         self.use(torch.cuda.Stream())
 

@@ -5,45 +5,20 @@ from __future__ import annotations
 import ctypes
 
 import numpy as np
-from decoder import TYPES, encode
+from decoder import encode
 from devices import Array, Device
 
+from solo_rt.engine.kernels import (
+    FORMATS,
+    TYPES,
+    LabelMap,
+    LabelStyle,
+    LetterboxTarget,
+    MaskGrid,
+    OverlayStyle,
+    Picture,
+)
 from solo_rt.types import Masks
-
-FORMATS = ("rgb24", "bgr24", "i420", "nv12")
-
-
-class Picture(ctypes.Structure):
-    _fields_ = [
-        ("planes", ctypes.c_void_p * 3),
-        ("strides", ctypes.c_int64 * 3),
-        ("height", ctypes.c_int32),
-        ("width", ctypes.c_int32),
-        ("format", ctypes.c_int32),
-    ]
-
-
-class LetterboxTarget(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_int32) for name in ("type", "height", "width", "resized_height", "resized_width")),
-        ("mean", ctypes.c_float * 3),
-        ("std", ctypes.c_float * 3),
-        ("bt709", ctypes.c_int32),
-        ("full_range", ctypes.c_int32),
-    ]
-
-
-class MaskGrid(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("data", "regions", "count")),
-        *((name, ctypes.c_int32) for name in ("capacity", "grid_height", "grid_width")),
-        ("step_y", ctypes.c_double),
-        ("step_x", ctypes.c_double),
-    ]
-
-
-class OverlayStyle(ctypes.Structure):
-    _fields_ = [("colours", ctypes.c_void_p), ("alpha", ctypes.c_int32), ("outline", ctypes.c_int32)]
 
 
 class GroupNorm(ctypes.Structure):
@@ -71,9 +46,7 @@ class DevicePicture:
         self.buffers = [device.array(np.pad(plane, [(0, 0), (0, pad)], constant_values=77)) for plane in rows]
         pointers = [buffer.ptr for buffer in self.buffers] + [0] * (3 - len(planes))
         strides = [plane.shape[1] + pad for plane in rows] + [0] * (3 - len(planes))
-        self.struct = Picture(
-            (ctypes.c_void_p * 3)(*pointers), (ctypes.c_int64 * 3)(*strides), height, width, FORMATS.index(pixel_format)
-        )
+        self.struct = Picture(tuple(pointers), tuple(strides), height, width, FORMATS[pixel_format])
 
     def planes(self) -> list[Array]:
         """Return the planes as the CPU kernels take them. Fails where padding was changed."""
@@ -104,11 +77,10 @@ def letterbox(
     offset: int = 0,
 ) -> Array:
     """Return the tensor [3, H, W] as float32."""
-    triple = ctypes.c_float * 3
-    target = LetterboxTarget(TYPES[type_name], *size, *resized, triple(*mean), triple(*std), bt709, full_range)
+    target = LetterboxTarget(TYPES[type_name], *size, *resized, mean, std, bt709, full_range)
     dtype = np.uint16 if type_name == "bfloat16" else np.dtype(type_name)
     memory = device.array(np.zeros((3, *size), dtype), offset)
-    assert device.call("solo_cuda_letterbox", ctypes.byref(picture.struct), ctypes.byref(target), memory) == 0
+    device.kernels.letterbox(picture.struct, target, memory.ptr, stream=device.stream)
     return decode(memory.numpy(), type_name)
 
 
@@ -142,8 +114,17 @@ def overlay(
     """Return the planes with the masks painted on them."""
     memory = device.array(np.concatenate([colours.reshape(-1, 3), np.zeros((2, 3), np.uint8)]))
     style = OverlayStyle(memory.ptr, alpha, outline)
-    structs = (ctypes.byref(picture.struct), ctypes.byref(masks.struct), ctypes.byref(style))
-    assert device.call("solo_cuda_overlay", *structs) == 0
+    device.kernels.overlay(picture.struct, masks.struct, style, stream=device.stream)
+    return picture.planes()
+
+
+def overlay_labels(
+    device: Device, picture: DevicePicture, labels: Array, colours: Array, alphas: Array, pad: int = 0
+) -> list[Array]:
+    """Return the planes with labels [h, w] painted on them; rows of labels are `pad` bytes longer."""
+    cells, shades, opacities = (device.array(a) for a in (np.pad(labels, [(0, 0), (0, pad)]), colours, alphas))
+    grid = LabelMap(cells.ptr, labels.shape[1] + pad, *labels.shape)
+    device.kernels.overlay_labels(picture.struct, grid, LabelStyle(opacities.ptr, shades.ptr), stream=device.stream)
     return picture.planes()
 
 

@@ -9,8 +9,6 @@ import pytest
 from decoder import (
     BitMasks,
     Candidates,
-    ConvShape,
-    NmsOptions,
     binarise_masks,
     find_candidates,
     find_candidates_reference,
@@ -25,6 +23,7 @@ from decoder import (
 )
 
 from solo_rt import _native
+from solo_rt.engine.kernels import ConvShape, NmsOptions
 
 TYPES = ("float32", "float16", "bfloat16")
 
@@ -327,9 +326,8 @@ def test_a_small_workspace_is_refused(device):
     ],
 )
 def test_impossible_options_of_matrix_nms_are_refused(device, change, status):
-    levels = ctypes.c_int32 * 8
     options = {
-        "batch": 1, "slots": 10, "words": 4, "classes": 1, "levels": 1, "grids": levels(2), "strides": levels(4),
+        "batch": 1, "slots": 10, "words": 4, "classes": 1, "levels": 1, "grids": (2,), "strides": (4,),
         "linear": 0, "sigma": 2.0, "update_threshold": 0.05, "max_instances": 10,
     }  # fmt: skip
     nothing = [ctypes.c_void_p(0)] * 7

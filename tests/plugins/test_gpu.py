@@ -7,7 +7,6 @@ import ctypes
 import numpy as np
 import pytest
 from decoder import (
-    ConvShape,
     binarise_masks,
     find_candidates,
     find_candidates_reference,
@@ -16,6 +15,8 @@ from decoder import (
     words_of,
 )
 from devices import Cuda
+
+from solo_rt.engine.kernels import ConvShape
 
 pytestmark = pytest.mark.cuda
 

@@ -1,0 +1,278 @@
+"""Frames through the TensorRT engine of a fake GPU, with our kernels on the emulator, against the stages of the CPU."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from devices import build_emulated
+from fakes import STREET_SPEC, FakeSink, FakeSource, ends_all_threads
+from overlay_twin import make_frame
+from soft_mask_twin import on_grid, random_masks
+from trt_fakes import VERSION, FakeGpu, QueuedKernels, fake_tensorrt
+
+from solo_rt.decode import decode
+from solo_rt.decoders import DetectionsDecoder
+from solo_rt.engine import tensorrt
+from solo_rt.engine.base import FrameEngine, Painting
+from solo_rt.engine.build import machine_platform
+from solo_rt.engine.plan import PlanKey, file_sha256, plan_path, write_plan
+from solo_rt.engine.tensorrt import TensorRtEngine
+from solo_rt.errors import UsageError
+from solo_rt.pipeline import run
+from solo_rt.preprocess import prepare
+from solo_rt.render import Style, render
+from solo_rt.spec import InputSpec, ModelSpec
+from solo_rt.stages import Options
+from solo_rt.types import DevicePicture, Frame, Output
+
+SLOTS, GRID = 12, (8, 16)
+SPEC = ModelSpec(
+    name="found",
+    input=InputSpec(height=32, width=64),
+    decoder=DetectionsDecoder(max_instances=SLOTS),
+    classes=tuple(f"class {i}" for i in range(40)),
+)
+OUTPUTS = {
+    "num_dets": ("out", (1, 1), np.int32),
+    "det_scores": ("out", (1, SLOTS), np.float32),
+    "det_labels": ("out", (1, SLOTS), np.int32),
+    "det_regions": ("out", (1, SLOTS, 4), np.int32),
+    "det_masks": ("out", (1, SLOTS, GRID[0], GRID[1] // 4), np.int32),
+    "det_counts": ("out", (1, 2), np.int32),
+}
+
+
+def detect(inputs: Mapping[str, np.ndarray]) -> dict[str, Output]:
+    """Return detections that depend on the picture, but not on the last bits of the tensor; all four kinds of mask."""
+    rng = np.random.default_rng(int(np.rint(np.abs(inputs["image"].astype(np.float64)).mean() * 100)))
+    count = int(rng.integers(0, SLOTS + 1))
+    masks = random_masks(rng, SLOTS, GRID, (0.1, 0.1))
+    exists = np.arange(SLOTS) < count
+    soft = np.where(exists[:, None, None], on_grid(masks), np.uint8(255))  # from `count` on it is not written
+    return {
+        "num_dets": np.array([[count]], np.int32),
+        "det_scores": np.where(exists, -np.sort(-rng.random(SLOTS)), 0).astype(np.float32)[None],
+        "det_labels": np.where(exists, rng.choice([0, 3, 33], SLOTS), 0).astype(np.int32)[None],
+        "det_regions": np.where(exists[:, None], masks.regions, 0).astype(np.int32)[None],
+        "det_masks": soft.view(np.int32)[None],
+        "det_counts": np.array([[count, count]], np.int32),
+    }
+
+
+def label(inputs: Mapping[str, np.ndarray]) -> dict[str, Output]:
+    """Return labels for STREET_SPEC that do not depend on the last bits."""
+    return {"labels": (np.abs(inputs["image"]).mean(1) > 0.7).astype(np.uint8) + 1}
+
+
+@dataclass
+class CpuEngine:
+    """The same network behind the stages of the CPU."""
+
+    spec: ModelSpec
+    lanes: int = 1
+    backend: str = "cpu"
+
+    def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, Output]:
+        return label(inputs) if self.spec is STREET_SPEC else detect(inputs)
+
+    def close(self) -> None: ...
+
+
+class Opener:
+    """Opens engines on a fake GPU."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.patch = folder, monkeypatch
+        self.kernels = build_emulated()
+        self.gpu = FakeGpu()
+        library = folder / "libsolo_plugins.so"
+        library.write_bytes(b"elf")
+        monkeypatch.setattr(tensorrt, "find_plugins", lambda: library)
+        monkeypatch.setattr(tensorrt, "load_plugins", lambda trt, path: None)
+
+    def __call__(
+        self, spec: ModelSpec = SPEC, *, lanes: int = 1, dtype: type = np.float32, has_graphs: bool = True
+    ) -> TensorRtEngine:
+        self.gpu.has_graphs = has_graphs
+        size = (1, 3, spec.input.height, spec.input.width)
+        outputs = {"labels": ("out", (1, *size[2:]), np.uint8)} if spec is STREET_SPEC else OUTPUTS
+        compute = label if spec is STREET_SPEC else detect
+        trt = fake_tensorrt(self.gpu, {"image": ("in", size, dtype), **outputs}, compute)
+        self.patch.setattr(tensorrt, "import_tensorrt", lambda: trt)
+        plugins = file_sha256(self.folder / "libsolo_plugins.so")
+        key = PlanKey("aa", plugins, "", "fp16", VERSION, "12", "Fake 9.0", machine_platform(), 0, -1, -1, False)
+        path = plan_path(self.folder, Path("tiny.onnx"), key)
+        write_plan(path, b"plan", key, spec, {})
+        kernels = QueuedKernels(self.kernels, self.gpu)
+        return TensorRtEngine(path, gpu=self.gpu, lanes=lanes, kernels=kernels)
+
+
+@pytest.fixture
+def open_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opener:
+    return Opener(tmp_path, monkeypatch)
+
+
+class GivenSource(FakeSource):
+    """Yields the frames it was given."""
+
+    def __init__(self, frames: list[Frame]) -> None:
+        super().__init__(len(frames))
+        self._frames = frames
+
+    def __iter__(self) -> Iterator[Frame]:
+        return iter(self._frames)
+
+
+def padded(frame: Frame) -> Frame:
+    """Return the frame with rows that are longer than their pixels, read-only as a decoder's are."""
+    planes = []
+    for plane in frame.planes:
+        rows = np.pad(plane, [(0, 0), (0, 3), *[(0, 0)] * (plane.ndim - 2)], constant_values=99)
+        rows.flags.writeable = False
+        planes.append(rows[:, : plane.shape[1]])
+    return replace(frame, planes=tuple(planes))
+
+
+def some_frames(*sizes: tuple[int, int], pixel_format: str = "yuv420p", **tags: object) -> list[Frame]:
+    """Return frames of noise, darker or brighter than one another, so that networks tell them apart."""
+    frames = []
+    for i, size in enumerate(sizes):
+        planes = tuple(plane // (1 + i % 3) + 11 * i for plane in make_frame(size, pixel_format).planes)
+        frames.append(padded(Frame(planes, pixel_format, index=i, pts=i, **tags)))  # type: ignore[arg-type]
+    return frames
+
+
+def decoded_on_gpu(frame: Frame) -> Frame:
+    """Return the frame as NV12 behind addresses, in rows with other paddings, which `owner` keeps alive."""
+    y, u, v = frame.planes
+    planes = [np.pad(y, [(0, 0), (0, 5)]), np.pad(np.stack([u, v], 2).reshape(len(u), -1), [(0, 0), (0, 18)])]
+    addresses, strides = zip(*((plane.ctypes.data, plane.strides[0]) for plane in planes), strict=True)
+    picture = DevicePicture(addresses, strides, frame.height, frame.width, owner=planes)
+    return replace(frame, planes=(), device=picture)
+
+
+def results(engine: object, frames: list[Frame], *, with_picture: bool = True, **options: object) -> FakeSink:
+    sink = FakeSink(needs_picture=with_picture)
+    run(GivenSource(frames), engine, [sink], options=Options(**options))  # type: ignore[arg-type]
+    return sink
+
+
+def assert_same(found: FakeSink, expected: FakeSink) -> None:
+    assert [json.dumps(record) for record in found.records] == [json.dumps(record) for record in expected.records]
+    assert found.pictures == expected.pictures
+
+
+@pytest.mark.parametrize(
+    ("tags", "options"),
+    [
+        ({"pixel_format": "rgb24"}, {}),
+        ({}, {"conf": 0.0}),
+        ({"matrix": "bt709", "full_range": True}, {"conf": 0.6}),
+        ({"pixel_format": "rgb24"}, {"conf": 0.0, "classes": ("class 3", "class 33")}),
+        ({}, {"conf": 0.1, "classes": ("class 0",), "max_det": 1}),
+        ({}, {"conf": 0.0, "max_det": 3, "sync": True}),
+        ({}, {"conf": 1.0}),
+    ],
+)
+def test_records_and_pictures_are_those_of_the_stages_on_the_cpu(open_engine, tags, options):
+    sizes = [(48, 80), (48, 80), (48, 80), (47, 79), (1, 1), (90, 30), (90, 30), (48, 80)]
+    frames = some_frames(*sizes, **tags)
+    engine = open_engine()
+    found, expected = results(engine, frames, **options), results(CpuEngine(SPEC), frames, **options)
+    assert_same(found, expected)
+    if "conf" not in options or options["conf"] < 1:
+        assert any(record["instances"] for record in expected.records)
+        assert any(a.planes[0].tobytes() not in b for a, b in zip(frames, found.pictures, strict=True))
+    assert open_engine.gpu.captured == 2  # for the two sizes that come twice in a row
+
+
+@pytest.mark.parametrize("has_graphs", [False, True])
+def test_frames_on_the_gpu_are_painted_without_touching_the_memory_of_their_decoder(open_engine, has_graphs):
+    on_host = some_frames(*[(48, 80)] * 4, (47, 79), (1, 1), (48, 80), matrix="bt709")
+    on_gpu = [decoded_on_gpu(frame) for frame in on_host]
+    before = [[plane.copy() for plane in frame.device.owner] for frame in on_gpu]
+    mixed = [*on_gpu, *on_host[:2], on_gpu[0]]
+    found = results(open_engine(has_graphs=has_graphs), mixed, conf=0.0)
+    assert_same(found, results(CpuEngine(SPEC), [*on_host, *on_host[:2], on_host[0]], conf=0.0))
+    for frame, planes in zip(on_gpu, before, strict=True):
+        for a, b in zip(frame.device.owner, planes, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_frames_on_a_gpu_need_an_engine_there():
+    with pytest.raises(UsageError, match="expected a frame in host memory, got one on a GPU; it needs an engine there"):
+        results(CpuEngine(SPEC), [decoded_on_gpu(frame) for frame in some_frames((48, 80))])
+
+
+def test_lanes_have_their_own_memory(open_engine):
+    frames = some_frames(*[(48, 80)] * 12, *[(47, 60)] * 5)
+    with ends_all_threads():
+        found = results(open_engine(lanes=3), frames, conf=0.0)
+    assert_same(found, results(CpuEngine(SPEC), frames, conf=0.0))
+
+
+@pytest.mark.parametrize("has_graphs", [False, True])
+def test_frame_costs_one_wait_and_no_copy_that_nobody_wants(open_engine, has_graphs):
+    engine, gpu = open_engine(has_graphs=has_graphs), open_engine.gpu
+    (stream,) = gpu.streams.values()
+    frames = some_frames(*[(48, 80)] * 5)
+    outputs = [("down", int(np.prod(shape)) * 4) for _, shape, _ in OUTPUTS.values()]
+    picture, table = 48 * 80 * 3 // 2, 4 * len(SPEC.classes)
+    for painting in (None, Painting(0.0, 100)):
+        wanted = [("up", picture), *outputs, *([("down", picture)] if painting else [])]
+        for i, frame in enumerate(frames):
+            gpu.copied.clear()
+            waits = stream.waits
+            _, painted = engine.infer_frame(frame, painting)
+            assert (painted is None) == (painting is None)
+            assert stream.waits == waits + 1
+            expected = [] if has_graphs and i > 1 else wanted  # a graph has its copies in itself
+            assert gpu.copied == ([("up", table)] if painting and i == 0 else []) + expected
+
+
+def test_painted_frame_belongs_to_the_caller_and_the_input_stays_as_it_was(open_engine):
+    engine, style = open_engine(), Style(alpha=0.3, outline=3, labels=False)
+    frames = some_frames((48, 80), (48, 80), (20, 31))
+    painted = [engine.infer_frame(frame, Painting(0.0, 100, style=style)) for frame in frames]
+    for frame, again, (outputs, drawn) in zip(frames, some_frames((48, 80), (48, 80), (20, 31)), painted, strict=True):
+        first = {name: value[0] for name, value in outputs.items()}
+        _, box = prepare(frame, SPEC.input)
+        found = decode(first, SPEC, frame_size=box.frame_size, resized=box.resized)
+        expected = render(again, found, SPEC.classes, style=style)
+        assert (drawn.index, drawn.pts, drawn.pixel_format) == (frame.index, frame.pts, frame.pixel_format)
+        for plane, result, right in zip(again.planes, drawn.planes, expected.planes, strict=True):
+            np.testing.assert_array_equal(result, right)
+            assert result.flags.writeable
+            assert result.flags.c_contiguous
+            assert not np.shares_memory(plane, result)
+        for given, plane in zip(frame.planes, again.planes, strict=True):
+            np.testing.assert_array_equal(given, plane)
+
+
+def test_network_of_half_precision_gets_its_tensor(open_engine):
+    frames = some_frames((48, 80), (48, 80), pixel_format="rgb24")
+    assert_same(results(open_engine(dtype=np.float16), frames), results(CpuEngine(SPEC), frames))
+
+
+def test_nothing_is_painted_for_a_sink_that_shows_no_picture(open_engine):
+    frames = some_frames((48, 80), (48, 80))
+    found = results(open_engine(), frames, with_picture=False)
+    assert_same(found, results(CpuEngine(SPEC), frames, with_picture=False))
+    assert found.pictures == []
+
+
+def test_semantic_models_are_prepared_on_the_gpu_and_painted_on_the_cpu(open_engine):
+    frames = some_frames((48, 80), (48, 80), (31, 50))
+    engine = open_engine(STREET_SPEC)
+    assert isinstance(engine, FrameEngine)
+    assert_same(results(engine, frames), results(CpuEngine(STREET_SPEC), frames))
+
+
+def test_stages_are_named_for_what_they_do(open_engine):
+    report = run(GivenSource(some_frames((48, 80))), open_engine(), [FakeSink(needs_picture=True)])
+    assert list(report.stages) == ["read", "infer", "decode", "render", "sink"]

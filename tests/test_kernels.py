@@ -1,0 +1,84 @@
+"""Finding the library of the CUDA kernels, and what is said of one that cannot be used."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+
+import pytest
+
+from solo_rt.engine import kernels, native_library
+from solo_rt.engine.kernels import ConvShape, Kernels, find_kernels
+from solo_rt.engine.tensorrt_library import find_plugins
+from solo_rt.errors import EngineError
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """Return an empty checkout from which the package seems to be imported."""
+    monkeypatch.delenv("SOLO_RT_KERNELS", raising=False)
+    monkeypatch.delenv("SOLO_RT_PLUGINS", raising=False)
+    monkeypatch.setattr(native_library, "__file__", str(tmp_path / "solo_rt" / "engine" / "native_library.py"))
+    (tmp_path / "solo_rt").mkdir()
+    (tmp_path / "build" / "cuda").mkdir(parents=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("find", "target", "variable"),
+    [(find_kernels, "solo_kernels_cuda", "SOLO_RT_KERNELS"), (find_plugins, "solo_plugins", "SOLO_RT_PLUGINS")],
+)
+def test_a_library_is_found_where_it_was_named_shipped_or_built(checkout, monkeypatch, find, target, variable):
+    with pytest.raises(EngineError, match=f"{target}.so is not built.*--target {target}.*{variable}"):
+        find()
+    places = [checkout / "build" / "cuda" / f"lib{target}.so", checkout / "solo_rt" / f"lib{target}.so"]
+    for place in (*places, checkout / "mine.so"):  # each goes before those so far
+        place.touch()
+        if place.name == "mine.so":
+            monkeypatch.setenv(variable, str(place))
+        assert find() == place
+    monkeypatch.setenv(variable, str(checkout / "none.so"))
+    with pytest.raises(EngineError, match=f"{variable}=.*none.so: no such file"):
+        find()
+
+
+def test_a_file_that_is_no_library_is_explained(tmp_path):
+    path = tmp_path / "libsolo_kernels_cuda.so"
+    path.write_bytes(b"nothing")
+    with pytest.raises(EngineError, match=r"cannot be loaded .*; build it again"):
+        Kernels(path)
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc")
+def test_a_library_of_another_version_and_a_status_are_explained(tmp_path):
+    names = [f"solo_cuda_{name}" for name in (*kernels._SIZES, *kernels._CALLS)]
+    old, fake = (tmp_path / f"lib{name}.so" for name in ("old", "fake"))
+    for path, functions in ((old, names[:-1]), (fake, names)):
+        source = "int status = 0;\n" + "".join(f"int {name}() {{ return status; }}\n" for name in functions)
+        subprocess.run(["gcc", "-shared", "-fPIC", "-x", "c", "-o", path, "-"], input=source.encode(), check=True)
+    with pytest.raises(EngineError, match="expected a function solo_cuda_soft_masks, found none; build it again"):
+        Kernels(old)
+    status = ctypes.c_int.in_dll(ctypes.CDLL(str(fake)), "status")
+    library = Kernels(fake)
+
+    def call() -> None:
+        library.letterbox(kernels.Picture(), kernels.LetterboxTarget(), 0, stream=0)
+
+    call()
+    for value, text in (
+        (1, "a size is out of range"),
+        (2, "an argument is out of range"),
+        (3, "the workspace is too small"),
+        (9, "status 9"),
+        (1209, "CUDA error 209 at a launch"),
+    ):
+        status.value = value
+        with pytest.raises(EngineError, match=f"^solo_cuda_letterbox: {text}"):
+            call()
+
+
+def test_structures_take_tuples():
+    options = kernels.NmsOptions(levels=2, grids=(4, 3), strides=(8, 16))
+    assert (list(options.grids)[:3], list(options.strides)[:3]) == ([4, 3, 0], [8, 16, 0])
+    assert ctypes.sizeof(ConvShape) == 32
