@@ -75,18 +75,20 @@ def render(frame: Frame, instances: Instances, classes: Sequence[str], *, style:
         style.outline_of(size),
     )  # fmt: skip
     if style.labels:
-        write_labels(painted, instances, classes)
+        draw_labels(painted, instance_labels(painted, instances, classes))
     return painted
 
 
-def write_labels(painted: Frame, instances: Instances, classes: Sequence[str]) -> None:
-    """Write the labels of the instances onto the planes of a frame on which their masks are painted already.
-
-    Raises: UsageError as `render`.
-    """
-    _check_instances(painted, instances, classes)
-    for label in reversed(_lay_out_labels(painted, instances, classes)):
+def draw_labels(painted: Frame, labels: Sequence[Label]) -> None:
+    """Write labels onto the planes of a frame, each over those before it."""
+    for label in labels:
         draw_label(painted, painted.planes, label)
+
+
+def instance_labels(frame: Frame, instances: Instances, classes: Sequence[str]) -> list[Label]:
+    """Return the labels of the instances in the order they are drawn, the best score last. Raises: as `render`."""
+    _check_instances(frame, instances, classes)
+    return _lay_out_labels(frame, instances, classes)[::-1]
 
 
 def class_colours(frame: Frame, count: int) -> UInt8:
@@ -116,26 +118,22 @@ def render_semantic(
     _native.overlay_labels(frame.planes, semantic.labels, colours, alphas, planes)
     painted = replace(frame, planes=planes)
     if style.labels:
-        write_legend(painted, semantic, classes, palette=palette, unpainted=unpainted)
+        draw_labels(painted, legend_labels(painted, semantic, classes, palette=palette, unpainted=unpainted))
     return painted
 
 
-def write_legend(
-    painted: Frame,
+def legend_labels(
+    frame: Frame,
     semantic: SemanticMap,
     classes: Sequence[str],
     *,
     palette: Sequence[Rgb],
     unpainted: Sequence[int] = (),
-) -> None:
-    """Write the legend onto the planes of a frame on which the classes are painted already.
-
-    Raises: UsageError as `render_semantic`.
-    """
-    _check_map(painted, semantic, classes, palette)
+) -> list[Label]:
+    """Return the labels of the legend in the order they are drawn. Raises: as `render_semantic`."""
+    _check_map(frame, semantic, classes, palette)
     shown = [i for i in semantic.shares() if i not in unpainted]
-    for label in lay_out_legend(painted, [(classes[i], palette[i]) for i in shown]):
-        draw_label(painted, painted.planes, label)
+    return lay_out_legend(frame, [(classes[i], palette[i]) for i in shown])
 
 
 def semantic_colours(

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from solo_rt.decode import decode, decode_semantic
 from solo_rt.decoders import SemanticDecoder
 from solo_rt.engine.base import Engine, FrameEngine, Painting, is_painted
+from solo_rt.engine.gpu_labels import GpuLabels
 from solo_rt.errors import UsageError
+from solo_rt.lettering import Label
 from solo_rt.preprocess import Letterbox, prepare
-from solo_rt.render import render, render_semantic, write_labels, write_legend
+from solo_rt.render import draw_labels, instance_labels, legend_labels, render, render_semantic
 from solo_rt.source import Source
 from solo_rt.spec import ModelSpec
 from solo_rt.timing import Histogram
@@ -106,16 +108,20 @@ def name_stage(error: BaseException, stage: str) -> None:
     error.__notes__ = [*getattr(error, "__notes__", []), f"in the {stage} stage"]  # type: ignore[attr-defined]
 
 
-def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> list[Stage]:
+def build_stages(
+    engine: Engine, options: Options, *, with_picture: bool, gpu_labels: GpuLabels | None = None
+) -> list[Stage]:
     """Return the stages after reading, in order; a `FrameEngine` prepares, infers and paints in one of them.
 
+    With `gpu_labels` frames that are on a GPU stay there, painted and labelled.
     Raises: UsageError for options that do not fit the model.
     """
     spec = engine.spec
     wanted = check_options(spec, options)
     conf = DEFAULT_CONF if options.conf is None else options.conf
     max_det = options.max_det or DEFAULT_MAX_DET
-    painting = Painting(wanted, conf, max_det) if with_picture and is_painted(spec.decoder) else None
+    paintable = with_picture and is_painted(spec.decoder)
+    painting = Painting(wanted, conf, max_det, on_gpu=gpu_labels is not None) if paintable else None
 
     def prepare_job(job: Job) -> None:
         job.tensor, job.letterbox = prepare(job.frame, spec.input)
@@ -143,19 +149,25 @@ def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> lis
             )
         job.outputs = {}
 
+    def letter(painted: Frame, labels: list[Label]) -> None:
+        if painted.device is None or gpu_labels is None:
+            draw_labels(painted, labels)
+        else:
+            gpu_labels.write(painted, labels)
+
     def render_job(job: Job) -> None:
         found, painted, classes = job.instances, job.rendered, spec.classes
         if isinstance(spec.decoder, SemanticDecoder):
             assert job.semantic is not None
             palette, unpainted = spec.decoder.palette, spec.decoder.unpainted
             if painted is not None:
-                write_legend(painted, job.semantic, classes, palette=palette, unpainted=unpainted)
+                letter(painted, legend_labels(painted, job.semantic, classes, palette=palette, unpainted=unpainted))
             else:
                 job.rendered = render_semantic(job.frame, job.semantic, classes, palette=palette, unpainted=unpainted)
         else:
             assert found is not None
             if painted is not None:
-                write_labels(painted, found, classes)
+                letter(painted, instance_labels(painted, found, classes))
             else:
                 job.rendered = render(job.frame, found, classes)
 

@@ -58,12 +58,20 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Painting:
-    """What an engine paints onto a frame, and how: pixels or instances of `classes`, the best ones if they are many."""
+    """What an engine paints onto a frame, and how: pixels or instances of `classes`, the best ones if they are many.
+
+    `on_gpu` leaves the painted picture there, if the frame is there and of an even size, which encoders want.
+    """
 
     classes: tuple[int, ...] | None = None  # ids; None is all
     conf: float = 0.0  # least score of an instance
     max_det: int | None = None  # most instances; None is all
-    style: Style = DEFAULT_STYLE  # its labels are left to `render.write_labels` and `render.write_legend`
+    style: Style = DEFAULT_STYLE  # its labels are left to others: see `render.instance_labels`, `render.legend_labels`
+    on_gpu: bool = False
+
+    def keeps(self, frame: Frame) -> bool:
+        """Return whether this frame stays on the GPU when it is painted."""
+        return self.on_gpu and frame.device is not None and frame.height % 2 == frame.width % 2 == 0
 
 
 def is_painted(decoder: Decoder) -> bool:

@@ -7,13 +7,14 @@ All of it is queued on one stream, so that the host waits once per frame. What i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from solo_rt.engine.base import Painting
 from solo_rt.engine.cuda import Gpu, Stream
 from solo_rt.engine.kernels import TYPES, Kernels, LetterboxTarget
 from solo_rt.engine.painter import DeviceTensor, find_painter
 from solo_rt.engine.picture_memory import PictureMemory
+from solo_rt.engine.picture_pool import PicturePool
 from solo_rt.engine.replay import Replay
 from solo_rt.preprocess import Letterbox
 from solo_rt.spec import ModelSpec
@@ -59,6 +60,7 @@ class FramePath:
         self._gpu, self._kernels, self._stream, self._spec = gpu, kernels, stream, spec
         self._tensors, self._compute = tensors, compute
         self._memory = PictureMemory(gpu, kernels)
+        self._pictures = PicturePool(gpu)
         self._painter = find_painter(gpu, kernels, stream, spec, tensors)
         self._kind: _Kind | None = None
         self._replay: Replay
@@ -74,6 +76,12 @@ class FramePath:
         if source is None:
             self._memory.load(frame)
             self._replay.run()
+        elif painting is not None and painting.keeps(frame):
+            painted = self._pictures.take(frame.height, frame.width)
+            self._replay.run(
+                lambda: self._memory.copy(source, self._stream), lambda: self._memory.copy_to(painted, self._stream)
+            )
+            return replace(frame, device=painted)
         else:
             self._replay.run(lambda: self._memory.copy(source, self._stream))
         return None if painting is None else self._memory.fetch(frame)
@@ -89,6 +97,7 @@ class FramePath:
         if painting is not None:
             assert self._painter is not None, "see base.is_painted"
             paint = self._painter.prepare(frame, painting, picture)
+        to_host = painting is not None and not painting.keeps(frame)
 
         def queue() -> None:
             if on_host:
@@ -97,6 +106,7 @@ class FramePath:
             self._compute()
             if paint is not None:
                 paint()
+            if to_host:
                 memory.download(stream)
 
         return queue

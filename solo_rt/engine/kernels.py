@@ -13,6 +13,8 @@ from ctypes import POINTER, c_double, c_float, c_int32, c_int64, c_void_p
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from solo_rt.engine.native_library import find_library
 from solo_rt.errors import EngineError
 
@@ -96,6 +98,12 @@ class NmsOptions(ctypes.Structure):
     ]
 
 
+LABEL = np.dtype(
+    [(name, np.int32) for name in ("x", "y", "height", "width")]
+    + [("coverage", np.int64), ("ink", np.uint8, 4), ("paper", np.uint8, 4)]
+)  # SoloLabel
+
+
 class Workspace(NamedTuple):
     """Scratch memory on the device, which only calls on one stream may share."""
 
@@ -152,6 +160,7 @@ _CALLS: dict[str, list[type[Any]]] = {
     "overlay": [POINTER(Picture), POINTER(MaskGrid), POINTER(OverlayStyle), c_void_p],
     "overlay_labels": [POINTER(Picture), POINTER(LabelMap), POINTER(LabelStyle), c_void_p],
     "choose": [POINTER(Choice), *[c_void_p] * 8],
+    "paste_labels": [POINTER(Picture), c_void_p, c_void_p, c_int32, c_void_p],
     "find_candidates": [c_void_p, c_int32, c_int32, c_int64, c_float, c_int32, *_WORK, *[c_void_p] * 4],
     "binarise_masks": [_CONV, *[c_void_p] * 4, c_float, *_WORK, *[c_void_p] * 4],
     "matrix_nms": [_NMS, *[c_void_p] * 6, *_WORK, *[c_void_p] * 6],
@@ -216,6 +225,10 @@ class Kernels:
         `table uint8 [classes, 4]` holds the colour of every class, then 0 where it is not wanted.
         """
         self._call("choose", choice, *found, table, chosen, colours, stream)
+
+    def paste_labels(self, picture: Picture, labels: int, *, coverage: int, count: int, stream: int) -> None:
+        """Paste labels [count], each one a LABEL whose text is in `coverage`, onto a picture of YUV, in place."""
+        self._call("paste_labels", picture, labels, coverage, count, stream)
 
     def mask_words(self, height: int, width: int) -> int:
         """Return the words of 32 bits of one bit mask."""
