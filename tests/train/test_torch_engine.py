@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from decode_cases import assert_native
-from gpus import HostGpu, Place, emulated_kernels, place
+from gpus import HostGpu, HostTensors, Place, emulated_kernels, place
 from small import make_small
 
 from solo_rt.decode import decode
@@ -31,7 +31,7 @@ from solo_rt.train.export.graph import StaticGraph, probe
 from solo_rt.train.export.semantic import semantic_graph
 from solo_rt.train.export.solo import solo_graph
 from solo_rt.train.export.solov2 import solov2_graph
-from solo_rt.train.models import build_model
+from solo_rt.train.models import BUILDERS, build_model
 from solo_rt.train.torch_engine import TorchEngine, open_torch
 from solo_rt.types import Frame
 
@@ -149,6 +149,19 @@ def test_a_graph_is_recorded_once_the_work_has_been_done_twice() -> None:
     for recorded, launched in ((0, 0), (1, 0), (1, 1), (1, 2)):
         engine.infer({"image": pictures(graph_of("semantic"))[0]})
         assert (gpu.captured, gpu.launched) == (recorded, launched)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", {name.split("-")[0]: name for name in reversed(BUILDERS)}.values())
+def test_a_graph_can_hold_every_network(name: str) -> None:
+    """No copy from the host and no value for it: tried on a device whose tensors have shapes and nothing else."""
+    with torch.device("meta"):
+        network = build_model(name, 3).eval()
+    with torch.inference_mode():
+        network(torch.zeros(1, 3, 256, 256, device="meta"))
+        with HostTensors() as host:
+            network(torch.zeros(1, 3, 256, 256, device="meta"))
+    assert host.count == 0
 
 
 @pytest.mark.parametrize("kind", ["solov2", "semantic"])
