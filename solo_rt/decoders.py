@@ -81,6 +81,7 @@ class SoloDecoder:
     """
 
     masks: Literal["cells", "axes"]
+    # As in SoloV2Decoder, and not inherited from one place: their order, behind `masks`, is that of the JSON in files.
     grids: tuple[int, ...]
     level_strides: tuple[int, ...]
     score_threshold: float = 0.1

@@ -43,14 +43,19 @@ def label_height(frame: Frame) -> int:
     return max(14, 2 * round(min(frame.height, frame.width) * 0.014))
 
 
-def draw_label(frame: Frame, planes: tuple[UInt8, ...], label: Label) -> None:
-    """Write a label into `planes`, which are those of a picture like `frame`, as far as they reach.
+def label_colours(frame: Frame, label: Label) -> UInt8:
+    """Return the colours of the text and of the paper below it in the channels of the frame, `uint8 [2, 3]`.
 
     The text is black or white, whichever is easier to read on the label's colour.
     """
     red, green, blue = label.colour
     bright = 0.299 * red + 0.587 * green + 0.114 * blue > 140
-    ink, paper = plane_colours(frame, np.array([[0] * 3 if bright else [255] * 3, label.colour], np.uint8))
+    return plane_colours(frame, np.array([[0] * 3 if bright else [255] * 3, label.colour], np.uint8))
+
+
+def draw_label(frame: Frame, planes: tuple[UInt8, ...], label: Label) -> None:
+    """Write a label into `planes`, which are those of a picture like `frame`, as far as they reach."""
+    ink, paper = label_colours(frame, label)
     x, y = label.x, label.y
     if frame.pixel_format == "rgb24":
         _paste(planes[0][y:, x:], label.coverage[..., None], ink, paper)

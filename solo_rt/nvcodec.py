@@ -23,6 +23,7 @@ Decoder = Literal["cpu", "nvdec"]
 Encoder = Literal["x264", "nvenc"]
 DECODERS: tuple[Decoder, ...] = ("cpu", "nvdec")
 ENCODERS: tuple[Encoder, ...] = ("x264", "nvenc")
+CAN_STAY_ON_GPU = hasattr(av.VideoFrame, "sw_format")  # from PyAV 18.1 on
 _ON_CPU = {"nvdec": "--decoder cpu", "nvenc": "--encoder x264"}
 
 
@@ -44,13 +45,13 @@ def require_gpu(codec: Literal["nvdec", "nvenc"], gpu: int) -> None:
         raise EngineError(f"{codec}: expected a CUDA device below {count}, got {gpu}")
 
 
-def nvdec(gpu: int) -> HWAccel:
-    """Return what makes FFmpeg decode on GPU number `gpu`, in a CUDA context of its own, into host memory.
+def nvdec(gpu: int, *, on_gpu: bool = False) -> HWAccel:
+    """Return what makes FFmpeg decode on GPU number `gpu`.
 
-    Not in the primary context: FFmpeg refuses that one if anybody else has opened it before, as PyTorch does, because
-    it wants it to wait in another way.
+    Pictures arrive in host memory, and FFmpeg has a CUDA context of its own, which nothing else in the process can
+    disturb. With `on_gpu` they stay on the GPU, in its primary context, which is the one of all engines.
     """
-    return HWAccel("cuda", device=gpu, allow_software_fallback=False)
+    return HWAccel("cuda", device=gpu, allow_software_fallback=False, is_hw_owned=on_gpu)
 
 
 def knows_nvdec(codec: av.Codec) -> bool:

@@ -4,9 +4,10 @@
              thread   thread    threads  thread    thread    caller's thread
 
 Every arrow between two threads is a `Channel`. Inference has a thread per lane of the engine and gives frames on in
-their order; a `FrameEngine` does what prepare does as well, and paints all of the picture but its labels. A stage takes a frame only when there is room for its result, so that the frames of a live source wait
-where newer ones can still replace them. A stage that fails ends the run: the frames before that one are still handed
-out, then the exception is raised on the caller's thread with the stage's name.
+their order; a `FrameEngine` does what prepare does as well, and paints all of the picture but its labels. A stage
+takes a frame only when there is room for its result, so that the frames of a live source wait where newer ones can
+still replace them. A stage that fails ends the run: the frames before that one are still handed out, then the
+exception is raised on the caller's thread with the stage's name.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from solo_rt.decoders import SemanticDecoder
+from solo_rt.decoders import DetectionsDecoder, SemanticDecoder
 from solo_rt.engine import Engine, find_model, open_engine
+from solo_rt.engine.base import FrameEngine
+from solo_rt.engine.primary_context import share_primary_context
 from solo_rt.errors import SoloRTError, SourceError, UsageError
-from solo_rt.nvcodec import Decoder, Encoder, gpu_of
+from solo_rt.nvcodec import CAN_STAY_ON_GPU, Decoder, Encoder, gpu_of, require_gpu
 from solo_rt.paths import refuse_overwriting
 from solo_rt.report import Progress, RunReport
 from solo_rt.sink import Sink, check_encoder, open_sink
@@ -128,7 +131,7 @@ def stream(
         else:
             raise UsageError(f"expected the address of a video file with decoder={decoder!r}, got an opened source")
         if model is None or isinstance(model, (str, Path)):
-            lanes = _lanes(lanes, options, opened.info)
+            lanes = _lanes(lanes, options, live=opened.info.live)
             engine = open_engine(model, backend=backend, device=device, threads=threads, lanes=lanes)
             stack.enter_context(closing(engine))
         else:
@@ -172,15 +175,32 @@ def process(
     gpu = gpu_of(device)
     refuse_overwriting(source, path, outputs)
     check_encoder(encoder, outputs, gpu=gpu)
+    if decoder == "nvdec":
+        require_gpu("nvdec", gpu)
+        share_primary_context(gpu)
     with ExitStack() as stack:
-        opened = open_interruptibly(lambda: open_source(source, decoder=decoder, gpu=gpu), stop)
-        stack.enter_context(closing(opened))
-        lanes = _lanes(lanes, options, opened.info)
-        engine = open_interruptibly(
-            lambda: open_engine(path, backend=backend, device=device, threads=threads, lanes=lanes, trusted=trusted),
-            stop,
-        )
-        stack.enter_context(closing(engine))
+
+        def start_engine(*, live: bool) -> Engine:
+            n = _lanes(lanes, options, live=live)
+            engine = open_interruptibly(
+                lambda: open_engine(path, backend=backend, device=device, threads=threads, lanes=n, trusted=trusted),
+                stop,
+            )
+            return stack.enter_context(closing(engine))
+
+        def start_source(*, on_gpu: bool = False) -> Source:
+            opened = open_interruptibly(
+                lambda: open_source(source, decoder=decoder, gpu=gpu, on_gpu=on_gpu),
+                stop,
+            )
+            return stack.enter_context(closing(opened))
+
+        if decoder == "nvdec":  # the engine decides where frames stay
+            engine = start_engine(live=False)
+            opened = start_source(on_gpu=_takes_frames_of_gpu(engine))
+        else:
+            opened = start_source()
+            engine = start_engine(live=opened.info.live)
         spec = engine.spec
         check_options(spec, options)
         palette = spec.decoder.palette if isinstance(spec.decoder, SemanticDecoder) else ()
@@ -201,11 +221,16 @@ def process(
         return run(opened, engine, sinks, options=options, on_progress=on_progress, stop=stop)
 
 
-def _lanes(lanes: int | None, options: Options, info: SourceInfo) -> int | None:
+def _takes_frames_of_gpu(engine: Engine) -> bool:
+    """Return whether frames on a GPU can go all the way: what `render` paints itself has to be in host memory."""
+    return CAN_STAY_ON_GPU and isinstance(engine, FrameEngine) and isinstance(engine.spec.decoder, DetectionsDecoder)
+
+
+def _lanes(lanes: int | None, options: Options, *, live: bool) -> int | None:
     """Return how many frames to compute at once, None to leave that to the engine. Raises: UsageError."""
     if options.sync and lanes not in (None, 1):
         raise UsageError(f"expected 1 lane with sync, which computes one frame at a time, got {lanes}")
-    return 1 if lanes is None and (options.sync or info.live) else lanes
+    return 1 if lanes is None and (options.sync or live) else lanes
 
 
 def _through(

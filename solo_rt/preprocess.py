@@ -57,8 +57,10 @@ def prepare(frame: Frame, spec: InputSpec, *, out: Float32 | None = None) -> tup
     `out` is written and returned when given; otherwise the array is new. The frame's planes are resized bilinearly
     (half-pixel centres, edges continued, no prefilter: as OpenCV's INTER_LINEAR) with chroma samples taken to lie in
     the middle of their four pixels, then converted with the frame's own matrix and range.
-    Raises: UsageError if `out` has another shape or dtype, or cannot be written.
+    Raises: UsageError for a frame on a GPU, or if `out` has another shape or dtype, or cannot be written.
     """
+    if frame.device is not None:
+        raise UsageError("prepare: expected a frame in host memory, got one on a GPU; it needs an engine there")
     shape = (1, 3, spec.height, spec.width)
     if out is None:
         out = np.empty(shape, np.float32)

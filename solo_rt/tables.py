@@ -122,21 +122,51 @@ def print_model(card: Mapping[str, Any]) -> None:
     taken, decoder = card["input"], dict(card["decoder"])
     if "palette" in decoder:
         decoder["palette"] = f"of {len(decoder['palette'])} colours"
+    is_engine = "built_for" in card
+    kind = f"{card['precision']} engine" if is_engine else f"{card['parameters']:,} parameters"
     facts = {
-        "model": f"{card['name']}, {card['parameters']:,} parameters, {card['bytes'] / 1e6:.1f} MB",
+        "model": f"{card['name']}, {kind}, {card['bytes'] / 1e6:.1f} MB",
         "file": card["path"],
         "input": f"{taken['name']} float32 {taken['shape']}",
         "outputs": "\n".join(f"{name} {port['type']} {port['shape']}" for name, port in card["outputs"].items()),
         "classes": f"{len(card['classes'])}: {', '.join(card['classes'])}",
-        "decoder": ", ".join(f"{name} {value}" for name, value in decoder.items()),
-        "made by": f"{card['producer']}, opset {card['opset']}",
-        "operators": ", ".join(f"{name} {count}" for name, count in card["operators"].items()),
+        "decoder": _list(decoder),
+        **(_engine_facts(card) if is_engine else _onnx_facts(card)),
     }
     provenance = dict(card["provenance"])
     metrics = provenance.pop("metrics")
     facts |= {name.replace("_", " "): str(value) for name, value in provenance.items() if value}
     facts |= {"metrics": ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())} if metrics else {}
     _print_columns(facts.items())
+
+
+def _onnx_facts(card: Mapping[str, Any]) -> dict[str, str]:
+    return {"made by": f"{card['producer']}, opset {card['opset']}", "operators": _list(card["operators"])}
+
+
+def _engine_facts(card: Mapping[str, Any]) -> dict[str, str]:
+    machine, options, agreement = card["built_for"], card["options"], card["agreement"]
+    later = " or later of its major version" if options["version_compatible"] else ""
+    places = [
+        machine["gpu"] or "no card in particular",
+        *([f"CUDA {machine['cuda']}"] if machine["cuda"] else []),
+        f"TensorRT {machine['tensorrt']}{later}",
+        machine["platform"],
+    ]
+    chosen = [
+        *([f"workspace {options['workspace'] >> 20} MB"] if options["workspace"] else []),
+        *(f"{name} {options[name]}" for name in ("level", "dla") if options[name] >= 0),
+    ]
+    return {
+        "built for": ", ".join(places),
+        "options": ", ".join(chosen) or "TensorRT's defaults",
+        "agreement with FP32": ", ".join(f"{name} {value:.4f}" for name, value in agreement.items()) or "not measured",
+        **{f"SHA-256 of {name}": digest for name, digest in card["sha256"].items() if digest},
+    }
+
+
+def _list(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

@@ -33,8 +33,8 @@ class DevicePicture:
     """A picture in the memory of a GPU, in NV12: what a video decoder there gives and an encoder there takes.
 
     `planes` are the addresses of Y `[height, width]` and of U and V by turns `[ceil(height/2), 2 * ceil(width/2)]`,
-    bytes; `strides` are the bytes from one row to the next. The picture is complete: whoever made it has waited until
-    it was written. It is read-only afterwards, and stays as it is for as long as `owner` lives.
+    bytes, in the primary context of the GPU; `strides` are the bytes from one row to the next. The picture is complete:
+    whoever made it has waited until it was written. It is read-only then, and stays so for as long as `owner` lives.
     """
 
     planes: tuple[int, int]

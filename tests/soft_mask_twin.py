@@ -30,6 +30,14 @@ def dense_mask(masks: Masks, i: int, frame_size: tuple[int, int]) -> UInt8:
     return (2 * values > 255 << 22).astype(np.uint8)
 
 
+def on_grid(masks: Masks) -> UInt8:
+    """Return the masks `uint8 [N, h, w]` on their whole grid."""
+    soft = np.zeros((len(masks), *masks.grid_size), np.uint8)
+    for i, (x0, y0, x1, y1) in enumerate(masks.regions):
+        soft[i, y0:y1, x0:x1] = masks.crop(i)
+    return soft
+
+
 def make_masks(
     crops: list[UInt8], corners: list[tuple[int, int]], grid_size: tuple[int, int], step: tuple[float, float]
 ) -> Masks:

@@ -28,7 +28,7 @@ def tiny(tmp_path_factory):
 def source(monkeypatch):
     """Make every address lead to a fake source of ten frames; its attributes may be changed before the run."""
     fake = FakeSource(10)
-    monkeypatch.setattr(pipeline, "open_source", lambda uri, *, decoder, gpu: fake)
+    monkeypatch.setattr(pipeline, "open_source", lambda uri, **_: fake)
     return fake
 
 

@@ -171,7 +171,7 @@ def test_a_codec_that_nvdec_does_not_know_is_named(pretended: None, tmp_path: Pa
 
 
 def test_software_in_disguise_is_refused(pretended: None, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(video_source, "nvdec", lambda gpu: None)  # FFmpeg decodes, and the GPU does nothing
+    monkeypatch.setattr(video_source, "nvdec", lambda gpu, on_gpu: None)  # FFmpeg decodes, and the GPU does nothing
     with pytest.raises(
         SourceError, match="FFmpeg decodes h264 Constrained Baseline video of 64x48 without NVDEC; use --decoder cpu"
     ):
@@ -181,7 +181,7 @@ def test_software_in_disguise_is_refused(pretended: None, clip: Path, monkeypatc
 def test_a_stream_that_nvdec_cannot_decode_is_given_up_soon(
     pretended: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(video_source, "nvdec", lambda gpu: None)
+    monkeypatch.setattr(video_source, "nvdec", lambda gpu, on_gpu: None)
     write_clip(tmp_path / "a.mp4", count=150, codec="libx264", options={"preset": "ultrafast", "g": "1"})
     data = (tmp_path / "a.mp4").read_bytes()
     start, end = data.index(b"mdat") + 4, data.index(b"moov") - 4
@@ -238,7 +238,7 @@ def test_frames_of_a_gpu_are_those_of_the_cpu(pretended: None, tmp_path: Path, m
     )
     expected = read(tmp_path / "a.mkv")
     monkeypatch.setattr(video_source, "av", fake)
-    monkeypatch.setattr(video_source, "nvdec", lambda gpu: f"GPU {gpu}")
+    monkeypatch.setattr(video_source, "nvdec", lambda gpu, on_gpu: f"GPU {gpu}")
     with open_source(str(tmp_path / "a.mkv"), decoder="nvdec") as source:
         frames = list(source)
         assert source.damage is None

@@ -19,7 +19,6 @@ from solo_rt.evaluate.cityscapes import (
     category_iou,
     count_instances,
     instance_iou,
-    read_instances,
     summarise_cityscapes,
 )
 from solo_rt.evaluate.confusion import (
@@ -29,7 +28,7 @@ from solo_rt.evaluate.confusion import (
     intersection_over_union,
     summarise,
 )
-from solo_rt.train.data.semantic.cityscapes import LABELS, TRAINED
+from solo_rt.train.data.semantic.cityscapes import LABELS, TRAINED, read_instance_ids
 
 
 def labels(seed: int, high: int, *, ignored: float = 0.0, size: tuple[int, int] = (20, 31)) -> np.ndarray:
@@ -152,7 +151,7 @@ def test_cityscapes_numbers_are_those_of_the_official_scripts(tmp_path: Path, mo
         for kind, values in {"labelIds": ids, "instanceIds": instances, "found": found}.items():
             cv2.imwrite(f"{stem}{kind}.png", values)
         paths.append((f"{stem}found.png", f"{stem}labelIds.png"))
-        np.testing.assert_array_equal(read_instances(Path(f"{stem}instanceIds.png")), instances)
+        np.testing.assert_array_equal(read_instance_ids(Path(f"{stem}instanceIds.png")), instances)
     args = official.args
     args.JSONOutput, args.quiet = False, True
     with contextlib.redirect_stdout(io.StringIO()):
@@ -176,5 +175,5 @@ def test_cityscapes_numbers_are_those_of_the_official_scripts(tmp_path: Path, mo
 
 
 def test_unreadable_instances_say_which(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"cannot read instances .*none.png; is the data set complete"):
-        read_instances(tmp_path / "none.png")
+    with pytest.raises(DatasetError, match=r"cannot read instance ids .*none.png; is the data set complete"):
+        read_instance_ids(tmp_path / "none.png")

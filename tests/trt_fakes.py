@@ -38,7 +38,7 @@ class FakeStream:
 
 
 class FakeGpu:
-    """Device memory by address, which are real ones; work is done on synchronisation. `copied` are bytes up and down."""
+    """Memory by address, all of it real; work is done on synchronisation. `copied` are the bytes up and down."""
 
     def __init__(self, *, has_graphs: bool = True) -> None:
         self.name, self.cuda, self.has_graphs = "Fake 9.0", "12", has_graphs
@@ -73,8 +73,10 @@ class FakeGpu:
     def capture(self, stream: FakeStream, work: Callable[[], None]) -> Callable[[], None]:
         assert not stream.work, "nothing may be under way when a capture begins"
         self.captured += 1
-        work()
-        graph, stream.work = stream.work, []
+        try:
+            work()
+        finally:
+            graph, stream.work = stream.work, []
         return lambda: stream.work.extend(graph)
 
 

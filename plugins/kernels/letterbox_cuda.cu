@@ -3,6 +3,7 @@
 #include "launch.cuh"
 #include "letterbox_cuda.h"
 #include "letterbox_map.h"
+#include "picture.cuh"
 
 namespace solo {
 namespace {
@@ -87,8 +88,6 @@ __global__ void __launch_bounds__(kThreads) fill(Source source, SoloLetterbox ta
     }
   }
 }
-
-bool is_yuv(const SoloPicture& picture) { return picture.format == SOLO_I420 || picture.format == SOLO_NV12; }
 
 Source make_source(const SoloPicture& picture, const SoloLetterbox& target) {
   Source source{};

@@ -9,6 +9,7 @@
 #include "mask_grid.cuh"
 #include "overlay.h"
 #include "overlay_cuda.h"
+#include "picture.cuh"
 
 namespace solo {
 namespace {
@@ -25,64 +26,25 @@ struct Canvas {
   uint8_t half_widths[kMaxOutline + 1];  // of the disc, by distance from its middle row
 };
 
-// Pixel i of a quad is at (i % 2, i / 2) of it.
-struct RgbQuad {
-  uint8_t samples[4][3];
+// Blends a colour in with a weight per pixel, that of pixels beyond the picture being 0.
+__device__ void blend_in(RgbQuad& quad, const int (&weights)[4], const uint8_t* colour, int) {
+  for (int i = 0; i < 4; ++i) {
+    for (int c = 0; c < 3; ++c) {
+      quad.samples[i][c] = blend(quad.samples[i][c], blend_keep(weights[i]), blend_add(colour[c], weights[i]));
+    }
+  }
+}
 
-  __device__ static uint8_t* address(const SoloPicture& p, int x, int y) {
-    return p.planes[0] + y * p.strides[0] + 3 * int64_t{x};
+// `scale` is 4 over the number of pixels of the quad that exist.
+__device__ void blend_in(YuvQuad& quad, const int (&weights)[4], const uint8_t* colour, int scale) {
+  int sum = 0;
+  for (int i = 0; i < 4; ++i) {
+    quad.luma[i] = blend(quad.luma[i], blend_keep(weights[i]), blend_add(colour[0], weights[i]));
+    sum += weights[i];
   }
-  __device__ void load(const SoloPicture& p, int x, int y) {
-    for (int i = 0; i < 4; ++i) {
-      if (x + i % 2 >= p.width || y + i / 2 >= p.height) continue;
-      for (int c = 0; c < 3; ++c) samples[i][c] = address(p, x + i % 2, y + i / 2)[c];
-    }
-  }
-  __device__ void paint(const int (&weights)[4], const uint8_t* colour, int) {
-    for (int i = 0; i < 4; ++i) {
-      for (int c = 0; c < 3; ++c) {
-        samples[i][c] = blend(samples[i][c], blend_keep(weights[i]), blend_add(colour[c], weights[i]));
-      }
-    }
-  }
-  __device__ void store(const SoloPicture& p, int x, int y) const {
-    for (int i = 0; i < 4; ++i) {
-      if (x + i % 2 >= p.width || y + i / 2 >= p.height) continue;
-      for (int c = 0; c < 3; ++c) address(p, x + i % 2, y + i / 2)[c] = samples[i][c];
-    }
-  }
-};
-
-struct YuvQuad {
-  uint8_t luma[4], chroma[2];
-
-  __device__ static uint8_t* chroma_address(const SoloPicture& p, int c, int x, int y) {
-    if (p.format == SOLO_NV12) return p.planes[1] + y / 2 * p.strides[1] + x / 2 * 2 + c;
-    return p.planes[1 + c] + y / 2 * p.strides[1 + c] + x / 2;
-  }
-  __device__ void load(const SoloPicture& p, int x, int y) {
-    for (int i = 0; i < 4; ++i) {
-      if (x + i % 2 < p.width && y + i / 2 < p.height) luma[i] = p.planes[0][(y + i / 2) * p.strides[0] + x + i % 2];
-    }
-    for (int c = 0; c < 2; ++c) chroma[c] = *chroma_address(p, c, x, y);
-  }
-  // `scale` is 4 over the number of pixels of the quad that exist; the weights of the others are 0.
-  __device__ void paint(const int (&weights)[4], const uint8_t* colour, int scale) {
-    int sum = 0;
-    for (int i = 0; i < 4; ++i) {
-      luma[i] = blend(luma[i], blend_keep(weights[i]), blend_add(colour[0], weights[i]));
-      sum += weights[i];
-    }
-    const int mean = mean_weight(static_cast<uint16_t>(sum), scale);
-    for (int c = 0; c < 2; ++c) chroma[c] = blend(chroma[c], blend_keep(mean), blend_add(colour[1 + c], mean));
-  }
-  __device__ void store(const SoloPicture& p, int x, int y) const {
-    for (int i = 0; i < 4; ++i) {
-      if (x + i % 2 < p.width && y + i / 2 < p.height) p.planes[0][(y + i / 2) * p.strides[0] + x + i % 2] = luma[i];
-    }
-    for (int c = 0; c < 2; ++c) *chroma_address(p, c, x, y) = chroma[c];
-  }
-};
+  const int mean = mean_weight(static_cast<uint16_t>(sum), scale);
+  for (int c = 0; c < 2; ++c) quad.chroma[c] = blend(quad.chroma[c], blend_keep(mean), blend_add(colour[1 + c], mean));
+}
 
 // A tile's pixels of one mask. Pixels outside the frame count as inside.
 struct TileMask {
@@ -181,7 +143,7 @@ __global__ void __launch_bounds__(kThreads) paint(Canvas canvas) {
           const bool in_frame = x + i % 2 < p.width && y + i / 2 < p.height;
           weights[i] = !in_frame ? 0 : mixed ? weight_of(canvas, tile, quad_x + i % 2, quad_y + i / 2) : canvas.alpha;
         }
-        quad.paint(weights, canvas.colours + 3 * index, scale);
+        blend_in(quad, weights, canvas.colours + 3 * index, scale);
       }
     }
   }
@@ -212,6 +174,5 @@ int solo_cuda_overlay(const SoloPicture* picture, const SoloMaskGrid* masks, con
   }
   const dim3 grid(static_cast<unsigned>(ceil_div(picture->width, kWidth)),
                   static_cast<unsigned>(ceil_div(picture->height, kHeight)));
-  const bool yuv = picture->format == SOLO_I420 || picture->format == SOLO_NV12;
-  return launch(yuv ? paint<YuvQuad> : paint<RgbQuad>, grid, kThreads, stream, canvas);
+  return launch(is_yuv(*picture) ? paint<YuvQuad> : paint<RgbQuad>, grid, kThreads, stream, canvas);
 }

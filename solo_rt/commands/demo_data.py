@@ -34,7 +34,10 @@ def demo_data(
         paths = write_videos(
             folder, seed=seed, size=(height, width), frames=frames, on_image=lambda n, total: show(n, total, "frames")
         )
-        on_image = lambda n, total: show(n, total, "pictures")  # noqa: E731
+
+        def on_image(done: int, total: int) -> None:
+            show(done, total, "pictures")
+
         if coco is not None:
             paths.append(write_coco(folder / "coco", images=coco, on_image=on_image))
         if semantic is not None:

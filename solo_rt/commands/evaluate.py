@@ -13,13 +13,15 @@ import click
 
 from solo_rt.cli_options import as_json, print_json, verbose
 from solo_rt.commands.evaluate_semantic import evaluate_semantic, is_semantic
-from solo_rt.commands.extras import require_torch, show_progress
+from solo_rt.commands.extras import record_metrics, require_torch, show_progress
 from solo_rt.errors import UsageError
 
 if TYPE_CHECKING:
     from solo_rt.engine import Engine
     from solo_rt.evaluate.instances import InstanceScores
     from solo_rt.evaluate.shards import Findings, Shard
+
+RECORDED = ("AP", "AP50", "AP75")
 
 
 @click.command(name="eval")
@@ -111,7 +113,7 @@ def evaluate(
         return 0
     scores = _score(findings, results=results, pictures=pictures)
     if record:
-        _record(findings.model, scores)
+        record_metrics(findings.model, scores.metrics, names=RECORDED)
     _show(scores, as_json=as_json)
     return 0
 
@@ -164,14 +166,15 @@ def _find(
     from solo_rt.evaluate.shards import Findings
     from solo_rt.train.data.instances import open_instances
 
+    engine: Engine
     resize: Callable[[tuple[int, int]], Engine] | None = None
     if model is not None and model.endswith(".pt"):
         require_torch("eval of a checkpoint")
         from solo_rt.train.checkpoint_engine import open_checkpoint
 
         path = Path(model)
-        engine: Engine = (checkpoint := open_checkpoint(path, device=device))
-        resize = checkpoint.resized
+        checkpoint = open_checkpoint(path, device=device)
+        engine, resize = checkpoint, checkpoint.resized
     else:
         path = find_model(model)
         engine = open_engine(path, backend=backend, device=device)
@@ -179,7 +182,10 @@ def _find(
         spec = engine.spec
         instances = open_instances(uri, split=split, images=max_images)
         indices = range(len(instances)) if shard is None else shard.of(range(len(instances)))
-        on_image = lambda done, total: show(done, total, "pictures")  # noqa: E731
+
+        def on_image(done: int, total: int) -> None:
+            show(done, total, "pictures")
+
         if exact:
             if resize is None:
                 size = f"{spec.input.height}x{spec.input.width}"
@@ -203,16 +209,6 @@ def _score(findings: Findings, *, results: Path | None, pictures: Path | None) -
     if pictures is not None:
         write_comparison(pictures, instances, findings.detections, indices=indices)
     return score_instances(instances, findings.detections, indices=indices, classes=findings.classes)
-
-
-def _record(model: str, scores: InstanceScores) -> None:
-    """Write the most important numbers into a model file."""
-    require_torch("eval --record")
-    from solo_rt.engine.base import read_spec
-    from solo_rt.train.export.onnx_file import record_metrics
-
-    path = Path(model)
-    record_metrics(path, read_spec(path), {name: round(scores.metrics[name], 4) for name in ("AP", "AP50", "AP75")})
 
 
 def _show(scores: InstanceScores, *, as_json: bool) -> None:

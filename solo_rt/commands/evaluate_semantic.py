@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from solo_rt.cli_options import print_json
-from solo_rt.commands.extras import require_torch, show_progress
+from solo_rt.commands.extras import record_metrics, require_torch, show_progress
 from solo_rt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def evaluate_semantic(
         return 0
     scores = _score(counted)
     if record:
-        _record(counted.model, scores)
+        record_metrics(counted.model, scores.metrics, names=RECORDED)
     from solo_rt.tables import print_semantic_scores
 
     print_json(scores.to_record()) if as_json else print_semantic_scores(scores)
@@ -167,13 +167,3 @@ def _factors(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise UsageError(f"--scales {text}: expected factors such as 0.5,0.75,1,1.25,1.5,1.75") from error
-
-
-def _record(model: str, scores: SemanticScores) -> None:
-    """Write the most important numbers into a model file."""
-    require_torch("eval --record")
-    from solo_rt.engine.base import read_spec
-    from solo_rt.train.export.onnx_file import record_metrics
-
-    path = Path(model)
-    record_metrics(path, read_spec(path), {name: round(scores.metrics[name], 4) for name in RECORDED})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import click
 
@@ -24,6 +25,16 @@ def require_torch(command: str) -> None:
     missing = [name for name in ("torch", "onnx", "onnxscript") if find_spec(name) is None]
     if missing:
         raise UsageError(f"{command} needs {', '.join(missing)}; install them with pip install 'solo-rt[train]'")
+
+
+def record_metrics(model: str, metrics: Mapping[str, float], *, names: Sequence[str]) -> None:
+    """Write the metrics `names` into the model file they were measured on."""
+    require_torch("eval --record")
+    from solo_rt.engine.base import read_spec
+    from solo_rt.train.export.onnx_file import record_metrics as write_metrics
+
+    path = Path(model)
+    write_metrics(path, read_spec(path), {name: round(metrics[name], 4) for name in names})
 
 
 @contextmanager

@@ -46,7 +46,8 @@ def import_weights(file: Path, output: Path, source: str, classes: str | None, a
     if output.suffix != ".pt":
         raise UsageError(f"expected an output that ends in .pt, got {output}")
     try:
-        checkpoint, report = read_weights(file, source=source, classes=classes.split(",") if classes else None)
+        names = [name.strip() for name in classes.split(",")] if classes else None
+        checkpoint, report = read_weights(file, source=source, classes=names)
     except IncompleteWeightsError as error:
         click.echo(error.report.listing(), err=True)
         raise

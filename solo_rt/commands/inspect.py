@@ -12,7 +12,7 @@ from solo_rt.cli_options import as_json, print_json, verbose
 @as_json
 @verbose
 def inspect(model: str | None, as_json: bool) -> int:
-    """Show what a model is: a shipped name or an .onnx file."""
+    """Show what a model is: a shipped name, an .onnx file, or an .engine with the file beside it."""
     from solo_rt.model_card import describe_model
     from solo_rt.tables import print_model
 

@@ -81,11 +81,9 @@ def run(
 
     Ctrl-C finishes the outputs and ends; a second one ends at once.
     """
-    from solo_rt.engine import Engine
     from solo_rt.interrupts import Interrupts
     from solo_rt.pipeline import process
     from solo_rt.progress import Reporter
-    from solo_rt.source import SourceInfo
     from solo_rt.stages import Options
     from solo_rt.tables import print_report
     from solo_rt.uri import redact
@@ -105,10 +103,6 @@ def run(
     folders = [save_images and save_images.rstrip("/") + "/", save_labels and f"labels:{save_labels}"]
     outputs = [*output, *filter(None, [save_jsonl, *folders, contact_sheet])]
     with Interrupts() as interrupts, Reporter(interrupts, quiet=quiet) as reporter:
-
-        def begin(info: SourceInfo, engine: Engine) -> None:
-            reporter.begin(info, engine, max_frames=max_frames)
-
         try:
             report = process(
                 source,
@@ -122,7 +116,7 @@ def run(
                 encoder=encoder,
                 options=options,
                 trusted=trust,
-                on_start=begin,
+                on_start=lambda info, engine: reporter.begin(info, engine, max_frames=max_frames),
                 on_progress=reporter,
                 stop=interrupts.stop,
             )

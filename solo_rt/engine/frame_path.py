@@ -7,18 +7,16 @@ All of it is queued on one stream, so that the host waits once per frame. What i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from solo_rt.decode.limits import mask_step
 from solo_rt.decoders import DetectionsDecoder
 from solo_rt.engine.base import Painting
-from solo_rt.engine.cuda import Buffer, Gpu, Stream
+from solo_rt.engine.cuda import Gpu, Stream
 from solo_rt.engine.kernels import (
-    FORMATS,
     TYPES,
     Choice,
     Detections,
@@ -28,13 +26,13 @@ from solo_rt.engine.kernels import (
     OverlayStyle,
     Picture,
 )
+from solo_rt.engine.picture_memory import Block, PictureMemory
 from solo_rt.engine.replay import Replay
 from solo_rt.preprocess import Letterbox
 from solo_rt.render import class_colours
 from solo_rt.spec import ModelSpec
-from solo_rt.types import Frame, UInt8
+from solo_rt.types import Frame
 
-Array = NDArray[Any]
 Work = Callable[[], None]
 
 
@@ -54,22 +52,13 @@ class _Kind:
     pixel_format: str
     matrix: str
     full_range: bool
+    on_device: bool
     painting: Painting | None
 
-
-class _Block:
-    """Page-locked memory and as much on the device. It only grows."""
-
-    def __init__(self, gpu: Gpu) -> None:
-        self._gpu = gpu
-        self.host: Array = np.empty(0, np.uint8)
-        self.device: Buffer | None = None
-
-    def fit(self, nbytes: int) -> tuple[Array, Buffer]:
-        """Return at least `nbytes` on the device, and exactly so many on the host."""
-        if self.device is None or self.device.nbytes < nbytes:
-            self.host, self.device = self._gpu.pinned((nbytes,), np.uint8), self._gpu.allocate(nbytes)
-        return self.host[:nbytes], self.device
+    @classmethod
+    def of(cls, frame: Frame, painting: Painting | None) -> _Kind:
+        size, on_device = (frame.height, frame.width), frame.device is not None
+        return cls(size, frame.pixel_format, frame.matrix, frame.full_range, on_device, painting)
 
 
 class FramePath:
@@ -91,8 +80,7 @@ class FramePath:
         """
         self._gpu, self._kernels, self._stream, self._spec = gpu, kernels, stream, spec
         self._tensors, self._compute = tensors, compute
-        self._picture, self._table = _Block(gpu), _Block(gpu)
-        self._planes: tuple[UInt8, ...] = ()  # views of page-locked memory
+        self._memory, self._table = PictureMemory(gpu, kernels), Block(gpu)
         if isinstance(spec.decoder, DetectionsDecoder):
             slots = spec.decoder.max_instances
             self._chosen, self._colours = gpu.allocate(16 * slots), gpu.allocate(3 * slots)
@@ -101,42 +89,36 @@ class FramePath:
 
     def run(self, frame: Frame, painting: Painting | None = None) -> Frame | None:
         """Compute one frame and return it painted, if that is wanted. See `FrameEngine.infer_frame`."""
-        kind = _Kind((frame.height, frame.width), frame.pixel_format, frame.matrix, frame.full_range, painting)
+        kind = _Kind.of(frame, painting)
         if kind != self._kind:
             self._kind = None  # in case it fails
             self._replay = Replay(self._gpu, self._stream, self._prepare(frame, painting))
             self._kind = kind
-        for target, plane in zip(self._planes, frame.planes, strict=True):
-            np.copyto(target, plane)
-        self._replay.run()
-        return None if painting is None else replace(frame, planes=tuple(plane.copy() for plane in self._planes))
+        source = frame.device
+        if source is None:
+            self._memory.load(frame)
+            self._replay.run()
+        else:
+            self._replay.run(lambda: self._memory.copy(source, self._stream))
+        return None if painting is None else self._memory.fetch(frame)
 
     def _prepare(self, frame: Frame, painting: Painting | None) -> Work:
         """Make room for frames like this one, and return what queues the work on one."""
-        ends = np.cumsum([plane.size for plane in frame.planes]).tolist()
-        starts = [0, *ends[:-1]]
-        host, device = self._picture.fit(ends[-1])
-        parts = [(plane.shape, start, end) for plane, start, end in zip(frame.planes, starts, ends, strict=True)]
-        self._planes = tuple(host[start:end].reshape(shape) for shape, start, end in parts)
-        picture = Picture(
-            planes=tuple(device.ptr + start for start in starts),
-            strides=tuple(plane.strides[0] for plane in self._planes),
-            height=frame.height,
-            width=frame.width,
-            format=FORMATS["rgb24" if frame.pixel_format == "rgb24" else "i420"],
-        )
-        target = self._letterbox(frame)
+        memory, stream, kernels = self._memory, self._stream, self._kernels
+        memory.fit(frame)
+        picture, target = memory.picture, self._letterbox(frame)
         address = self._tensors[self._spec.input.name].address
         paint = None if painting is None else self._painter(frame, painting, picture)
-        gpu, kernels, stream = self._gpu, self._kernels, self._stream
+        on_host = frame.device is None
 
         def queue() -> None:
-            gpu.upload(device, host, stream)
+            if on_host:
+                memory.upload(stream)
             kernels.letterbox(picture, target, address, stream=stream.handle)
             self._compute()
             if paint is not None:
                 paint()
-                gpu.download(host, device, stream)
+                memory.download(stream)
 
         return queue
 

@@ -13,6 +13,8 @@ from ctypes import POINTER, c_double, c_float, c_int32, c_int64, c_void_p
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from solo_rt.engine.native_library import find_library
 from solo_rt.errors import EngineError
 
@@ -60,6 +62,18 @@ class OverlayStyle(ctypes.Structure):
     _fields_ = [("colours", c_void_p), *_fields(c_int32, "alpha", "outline")]
 
 
+class LabelMap(ctypes.Structure):
+    """SoloLabelMap: a class for every pixel, uint8 [height, width] in device memory, `stride` in bytes."""
+
+    _fields_ = [("labels", c_void_p), ("stride", c_int64), *_fields(c_int32, "height", "width")]
+
+
+class LabelStyle(ctypes.Structure):
+    """SoloLabelStyle: by label, opacity uint16 [256] of 0..256 and colours uint8 [256, 3], both in device memory."""
+
+    _fields_ = _fields(c_void_p, "alphas", "colours")
+
+
 class Choice(ctypes.Structure):
     """SoloChoice: how many instances and classes there are, and which of the instances are chosen."""
 
@@ -82,6 +96,12 @@ class NmsOptions(ctypes.Structure):
         *_fields(c_float, "sigma", "update_threshold"),
         ("max_instances", c_int32),
     ]
+
+
+LABEL = np.dtype(
+    [(name, np.int32) for name in ("x", "y", "height", "width")]
+    + [("coverage", np.int64), ("ink", np.uint8, 4), ("paper", np.uint8, 4)]
+)  # SoloLabel
 
 
 class Workspace(NamedTuple):
@@ -135,9 +155,12 @@ _SIZES: dict[str, list[type[Any]]] = {
 }
 _WORK: list[type[Any]] = [c_void_p, c_int64]
 _CALLS: dict[str, list[type[Any]]] = {
+    "copy_picture": [POINTER(Picture), POINTER(Picture), c_void_p],
     "letterbox": [POINTER(Picture), POINTER(LetterboxTarget), c_void_p, c_void_p],
     "overlay": [POINTER(Picture), POINTER(MaskGrid), POINTER(OverlayStyle), c_void_p],
+    "overlay_labels": [POINTER(Picture), POINTER(LabelMap), POINTER(LabelStyle), c_void_p],
     "choose": [POINTER(Choice), *[c_void_p] * 8],
+    "paste_labels": [POINTER(Picture), c_void_p, c_void_p, c_int32, c_void_p],
     "find_candidates": [c_void_p, c_int32, c_int32, c_int64, c_float, c_int32, *_WORK, *[c_void_p] * 4],
     "binarise_masks": [_CONV, *[c_void_p] * 4, c_float, *_WORK, *[c_void_p] * 4],
     "matrix_nms": [_NMS, *[c_void_p] * 6, *_WORK, *[c_void_p] * 6],
@@ -180,6 +203,10 @@ class Kernels:
             function.argtypes, function.restype = arguments, c_int64 if name in _SIZES else c_int32
             self._functions[name] = function
 
+    def copy_picture(self, source: Picture, target: Picture, *, stream: int) -> None:
+        """Copy a picture to memory of its own, of the same size and format."""
+        self._call("copy_picture", source, target, stream)
+
     def letterbox(self, picture: Picture, target: LetterboxTarget, tensor: int, *, stream: int) -> None:
         """Write a picture as the input tensor [3, H, W] RGB of a network."""
         self._call("letterbox", picture, target, tensor, stream)
@@ -188,12 +215,20 @@ class Kernels:
         """Blend masks into a picture, in place."""
         self._call("overlay", picture, masks, style, stream)
 
+    def overlay_labels(self, picture: Picture, labels: LabelMap, style: LabelStyle, *, stream: int) -> None:
+        """Blend the colour of every pixel's label into a picture, in place."""
+        self._call("overlay_labels", picture, labels, style, stream)
+
     def choose(self, choice: Choice, found: Detections, *, table: int, chosen: int, colours: int, stream: int) -> None:
         """Write which instances are painted: their regions int32 [N, 4], and their colours uint8 [N, 3].
 
         `table uint8 [classes, 4]` holds the colour of every class, then 0 where it is not wanted.
         """
         self._call("choose", choice, *found, table, chosen, colours, stream)
+
+    def paste_labels(self, picture: Picture, labels: int, *, coverage: int, count: int, stream: int) -> None:
+        """Paste labels [count], each one a LABEL whose text is in `coverage`, onto a picture of YUV, in place."""
+        self._call("paste_labels", picture, labels, coverage, count, stream)
 
     def mask_words(self, height: int, width: int) -> int:
         """Return the words of 32 bits of one bit mask."""

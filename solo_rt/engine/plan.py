@@ -11,11 +11,11 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from solo_rt.errors import EngineError, SpecError
+from solo_rt.errors import EngineError
 from solo_rt.spec import ModelSpec
 
 FORMAT = 1
@@ -40,6 +40,14 @@ class PlanKey:
     level: int  # optimisation level; -1 is TensorRT's default
     dla: int  # core; -1 is none
     version_compatible: bool
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, kind = getattr(self, field.name), {"int": int, "bool": bool}.get(str(field.type), str)
+            if type(value) is not kind:
+                raise EngineError(f"engine: expected {field.name} of type {kind.__name__}, got {value!r}")
+        if self.precision not in get_args(Precision):
+            raise EngineError(f"engine: expected precision {', '.join(get_args(Precision))}, got {self.precision!r}")
 
     @property
     def text(self) -> str:
@@ -105,8 +113,11 @@ def read_plan(path: Path) -> Plan:
     try:
         spec = ModelSpec.from_json(json.dumps(record["spec"]))
         key = PlanKey(**record["key"])
-        plan = Plan(path, key, spec, record["sha256"], record["size"], record["agreement"])
-    except (KeyError, TypeError, SpecError) as error:
+        agreement = {name: float(value) for name, value in record["agreement"].items()}
+        plan = Plan(path, key, spec, record["sha256"], record["size"], agreement)
+    except KeyError as error:
+        raise EngineError(f"{sidecar(path)}: expected {error}, there is none; build the engine again") from error
+    except (AttributeError, TypeError, ValueError, EngineError) as error:
         raise EngineError(f"{sidecar(path)}: {error}; build the engine again") from error
     if path.stat().st_size != plan.size:
         raise EngineError(

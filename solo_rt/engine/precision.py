@@ -6,13 +6,14 @@ the file serves every release. It runs in memory, on the way to the builder; the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from solo_rt.errors import EngineError
 
@@ -21,7 +22,7 @@ FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 # Note [Half precision]
 # Everything not named here stays in float32: statistics and sums (normalisation, means, softmax), because a float16
 # counts exactly only to 2048 and overflows at 65,504; and whatever we have not looked at. Operators that only move
-# values follow their neighbours, so that no pair of casts surrounds a Reshape.
+# values follow their neighbours, so that no pair of casts surrounds a Reshape. See also Note [Large sums].
 # fmt: off
 HALF_OPS = frozenset({
     "Add", "AveragePool", "Clip", "Conv", "ConvTranspose", "Gemm", "LeakyRelu", "MatMul", "Max", "MaxPool", "Min",
@@ -32,6 +33,17 @@ MOVING_OPS = frozenset({
     "Squeeze", "Transpose", "Unsqueeze",
 })
 # fmt: on
+
+# Note [Large sums]
+# No training bounds what two computed tensors give when they are multiplied. Attention between channels multiplies
+# maps pixel by pixel and sums up: float16 counts by 4 from 4096 on and ends at 65,504, and a Softmax, or a difference
+# of two such sums, makes that rounding its result. So a product of computed tensors, a ReduceSum, and the arithmetic
+# connected with either stay in float32: behind them up to the next operator of another kind, before them as far as it
+# goes, products with weights among it. A product with shares, which a Softmax made over the axis that is summed, is a
+# mean, no larger than its values, and in half precision.
+# TF32 has the mantissa of float16 and the range of float32, so tensor cores may still compute such a product.
+ARITHMETIC = frozenset({"Add", "Div", "Max", "Min", "Mul", "Neg", "ReduceSum", "Sub"})
+
 # Inputs that are float32 whatever the precision of the data: the region of interest and the scales of a Resize.
 FIXED_INPUTS: Mapping[str, tuple[int, ...]] = {"Resize": (1, 2)}
 
@@ -39,14 +51,14 @@ FIXED_INPUTS: Mapping[str, tuple[int, ...]] = {"Resize": (1, 2)}
 def to_half(model: ModelProto) -> ModelProto:
     """Return a copy of `model` that computes in float16 where that is safe; inputs and outputs keep their types.
 
-    See Note [Half precision]. Raises: EngineError for a weight that float16 cannot hold, or a graph with control flow.
+    See the notes above. Raises: EngineError for a weight that float16 cannot hold, or a graph with control flow.
     """
     inferred = onnx.shape_inference.infer_shapes(model)
     graph = inferred.graph
     kinds = {value.name: value.type.tensor_type.elem_type for value in [*graph.input, *graph.value_info, *graph.output]}
     weights = {tensor.name: tensor for tensor in graph.initializer}
     kinds |= {name: tensor.data_type for name, tensor in weights.items()}
-    writer = _Writer(kinds, weights)
+    writer = _Writer(kinds, weights, _near_large_sums(inferred.graph, kinds, weights.keys()))
     for node in graph.node:
         writer.add(node)
     outputs = {value.name for value in graph.output}
@@ -64,6 +76,7 @@ class _Writer:
 
     kinds: Mapping[str, int]  # element type by tensor name, as in the float32 graph
     weights: Mapping[str, TensorProto]
+    large: Collection[str]  # tensors of Note [Large sums]
     nodes: list[NodeProto] = field(default_factory=list)
     _made: dict[str, set[int]] = field(default_factory=dict)  # the forms in which a tensor exists so far
     _stored: dict[str, TensorProto] = field(default_factory=dict)
@@ -90,6 +103,8 @@ class _Writer:
         self.nodes.append(new)
 
     def _is_half(self, node: NodeProto) -> bool:
+        if any(name in self.large for name in node.output):
+            return False
         if node.op_type in MOVING_OPS:
             moved = [name for name in node.input if self.kinds.get(name) == FLOAT and name not in self.weights]
             return bool(moved) and all(HALF in self._made.get(name, ()) for name in moved)
@@ -125,6 +140,50 @@ class _Writer:
 def half_name(name: str) -> str:
     """Return what the float16 form of a tensor is called."""
     return f"{name}.half"
+
+
+def _near_large_sums(graph: GraphProto, kinds: Mapping[str, int], weights: Set[str]) -> set[str]:
+    """Return the tensors that stay in float32 because of Note [Large sums]; `graph` has its shapes inferred."""
+    makers = {name: node for node in graph.node for name in node.output}
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in [*graph.input, *graph.value_info]}
+    found: set[str] = set()
+    for node in graph.node:
+        if node.op_type == "MatMul":
+            is_large = weights.isdisjoint(node.input) and not _is_mean(node, makers, ranks)
+        else:
+            is_large = node.op_type == "ReduceSum" or (_carries(node) and not found.isdisjoint(node.input))
+        if is_large:
+            found.update(node.output)
+    for node in reversed(graph.node):
+        if _carries(node) and not found.isdisjoint(node.output):
+            operands = [name for name in node.input if name in makers and kinds.get(name) == FLOAT]
+            found.update(name for name in operands if _carries(makers[name]) or makers[name].op_type == "MatMul")
+    return found
+
+
+def _carries(node: NodeProto) -> bool:
+    """Return whether what a node gives is large where what it takes is."""
+    return node.op_type in ARITHMETIC or node.op_type in MOVING_OPS
+
+
+def _is_mean(product: NodeProto, makers: Mapping[str, NodeProto], ranks: Mapping[str, int]) -> bool:
+    """Return whether a factor of a MatMul is a Softmax over the axis that is summed, transposed or cut as it may be."""
+    for name, axis in zip(product.input, (-1, -2), strict=True):
+        node = makers.get(name)
+        while node is not None and node.op_type in ("Slice", "Transpose"):
+            rank = ranks.get(node.input[0], 0)
+            if node.op_type == "Transpose":
+                axis = _attribute(node, "perm", range(rank)[::-1])[axis] - rank
+            node = makers.get(node.input[0])
+        if node is not None and node.op_type == "Softmax":
+            made_over = _attribute(node, "axis", -1)
+            if made_over in (axis, axis + ranks.get(node.input[0], 0)):
+                return True
+    return False
+
+
+def _attribute(node: NodeProto, name: str, default: Any) -> Any:
+    return next((helper.get_attribute_value(entry) for entry in node.attribute if entry.name == name), default)
 
 
 def _form(name: str, kind: int) -> str:

@@ -7,13 +7,10 @@ test compares with these.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from solo_rt.errors import DatasetError
 from solo_rt.evaluate.confusion import Float64, Int64, divide, intersection_over_union, mean
 from solo_rt.train.data.semantic.cityscapes import TRAINED
 from solo_rt.types import IGNORED
@@ -53,15 +50,6 @@ class InstanceTally:
 
     def __add__(self, other: InstanceTally) -> InstanceTally:
         return InstanceTally(self.classes + other.classes, self.categories + other.categories)
-
-
-def read_instances(path: Path) -> NDArray[np.uint16]:
-    """Return a `*_instanceIds.png`, `uint16 [H, W]`. Raises: DatasetError."""
-    ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if ids is None or ids.ndim != 2:
-        raise DatasetError(f"cannot read instances {path}; is the data set complete?")
-    found: NDArray[np.uint16] = ids.astype(np.uint16)
-    return found
 
 
 def count_instances(instances: NDArray[np.uint16], found: NDArray[np.uint8]) -> InstanceTally:

@@ -16,7 +16,6 @@ from solo_rt.evaluate.cityscapes import (
     category_iou,
     count_instances,
     instance_iou,
-    read_instances,
     summarise_cityscapes,
 )
 from solo_rt.evaluate.confusion import (
@@ -29,7 +28,7 @@ from solo_rt.evaluate.confusion import (
 )
 from solo_rt.evaluate.views import Views, semantic_decoder
 from solo_rt.train.data.semantic import IGNORED, Picture, SemanticSet
-from solo_rt.train.data.semantic.cityscapes import instance_files
+from solo_rt.train.data.semantic.cityscapes import instance_files, read_instance_ids
 
 OnPicture = Callable[[Picture, NDArray[np.uint8]], None]
 
@@ -145,7 +144,7 @@ def count(
         tally += Tally(
             1,
             count_pixels(picture.labels, found, classes=classes),
-            count_instances(read_instances(paths[index]), found) if paths else None,
+            count_instances(read_instance_ids(paths[index]), found) if paths else None,
             only_labels and any(side > most for side, most in zip(picture.labels.shape, limit, strict=True)),
         )
         on_picture(picture, found)

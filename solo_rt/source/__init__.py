@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
+
 from solo_rt.errors import SourceError, UsageError
-from solo_rt.nvcodec import DECODERS, Decoder
+from solo_rt.nvcodec import CAN_STAY_ON_GPU, DECODERS, Decoder
 from solo_rt.source.base import MAX_PIXELS, Source, SourceInfo
 from solo_rt.source.pictures import PictureSource, is_pattern, is_picture
 from solo_rt.source.video import VideoSource
@@ -16,7 +18,13 @@ __all__ = ["MAX_PIXELS", "Source", "SourceInfo", "open_source"]
 
 
 def open_source(
-    uri: str, *, max_pixels: int = MAX_PIXELS, threads: int = 0, decoder: Decoder = "cpu", gpu: int = 0
+    uri: str,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    threads: int = 0,
+    decoder: Decoder = "cpu",
+    gpu: int = 0,
+    on_gpu: bool = False,
 ) -> Source:
     """Return the opened source that `uri` names.
 
@@ -25,12 +33,14 @@ def open_source(
     - `test://?seed=0&size=1280x720&frames=300&fps=30&objects=8`: the procedural world; `live=1` paces it.
 
     `max_pixels` bounds the size of one picture, `threads` the decoder's threads (0: FFmpeg's choice). `decoder` is cpu
-    or, for video files, nvdec, on GPU number `gpu`.
+    or, for video files, nvdec, on GPU number `gpu`; `on_gpu` leaves its pictures there, for a `FrameEngine`.
     Raises: UsageError for an address of another kind, SourceError when no frame can be read or NVDEC does not know the
     video, EngineError for nvdec without a GPU.
     """
     if decoder not in DECODERS:
         raise UsageError(f"unknown decoder {decoder!r}; expected {' or '.join(DECODERS)}")
+    if on_gpu and (decoder != "nvdec" or not CAN_STAY_ON_GPU):
+        raise UsageError(f"on_gpu: expected the nvdec decoder and PyAV 18.1 or newer, got {decoder}, {av.__version__}")
     if scheme(uri) == "test":
         _refuse_nvdec(uri, decoder, "the procedural world")
         return WorldSource(uri)
@@ -49,7 +59,7 @@ def open_source(
     if is_folder or is_picture(path) or (not exists and is_pattern(uri)):
         _refuse_nvdec(uri, decoder, "pictures")
         return PictureSource(uri, max_pixels=max_pixels)
-    return VideoSource(uri, max_pixels=max_pixels, threads=threads, decoder=decoder, gpu=gpu)
+    return VideoSource(uri, max_pixels=max_pixels, threads=threads, decoder=decoder, gpu=gpu, on_gpu=on_gpu)
 
 
 def _refuse_nvdec(uri: str, decoder: Decoder, kind: str) -> None:

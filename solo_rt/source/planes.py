@@ -11,7 +11,7 @@ from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import Interpolation
 
 from solo_rt.colour import BT2020, FULL, LIMITED, MATRIX_OF_TAG, SMPTE240M, TAG_OF_MATRIX, default_matrix
-from solo_rt.types import ColourMatrix, Frame, UInt8
+from solo_rt.types import ColourMatrix, DevicePicture, Frame, UInt8
 
 # Bilinear, with SWS_ACCURATE_RND and SWS_BITEXACT: without these swscale rounds differently from one CPU to the next.
 # As numbers, because PyAV has names for them from 18 on only.
@@ -25,12 +25,18 @@ def to_frame(picture: av.VideoFrame, *, index: int, pts: int, time_base: Fractio
     only U and V are taken apart. Every other layout goes through swscale once: luma of 8-bit YUV is kept exactly,
     chroma is averaged down to 4:2:0, deeper pictures are reduced to 8 bits, grey gets neutral chroma, RGB becomes
     limited-range YUV, alpha is dropped. Matrix and range are kept, but BT.2020 and SMPTE 240M become BT.709; HDR is
-    not tone-mapped.
+    not tone-mapped. A picture on a GPU, which the caller has waited for, stays there if it is NV12 the right way up;
+    else it is copied to the host first.
     """
     transform = _display_matrix(picture)
     is_foreign = picture.colorspace in (SMPTE240M, BT2020)  # a matrix that Frame has no word for
     matrix = "bt709" if is_foreign else MATRIX_OF_TAG.get(picture.colorspace, default_matrix(picture.height))
     full_range = _has_full_range(picture)
+    if picture.format.name == "cuda":
+        if not is_foreign and picture.sw_format.name == "nv12" and _is_upright(transform):
+            on_gpu = _on_gpu(picture)
+            return Frame((), "yuv420p", index, pts, time_base, captured_at, matrix, full_range, device=on_gpu)
+        picture = picture.reformat(format=picture.sw_format.name)
     is_8_bit_420 = picture.format.name in ("yuv420p", "yuvj420p", "nv12") and all(
         p.line_size > 0 for p in picture.planes
     )
@@ -50,6 +56,8 @@ def upright(planes: tuple[UInt8, ...], transform: tuple[int, int, int, int]) -> 
     picture is off by half a pixel of its own.
     """
     a, b, c, d = transform
+    if _is_upright(transform):
+        return planes
     if abs(b) > abs(a):
         planes = tuple(cv2.transpose(plane) for plane in planes)
         left, up = c < 0, b < 0
@@ -59,6 +67,11 @@ def upright(planes: tuple[UInt8, ...], transform: tuple[int, int, int, int]) -> 
         return planes
     axis = -1 if left and up else int(left)  # cv2.flip: 1 mirrors columns, 0 rows, -1 both
     return tuple(cv2.flip(plane, axis) for plane in planes)
+
+
+def _is_upright(transform: tuple[int, int, int, int]) -> bool:
+    a, b, _, d = transform
+    return abs(b) <= abs(a) and a >= 0 and d >= 0
 
 
 def _has_full_range(picture: av.VideoFrame) -> bool:
@@ -91,6 +104,12 @@ def _views(picture: av.VideoFrame) -> tuple[UInt8, ...]:
         np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:rows, :columns]
         for plane, (rows, columns) in zip(picture.planes, sizes, strict=True)
     )
+
+
+def _on_gpu(picture: av.VideoFrame) -> DevicePicture:
+    luma, chroma = picture.planes
+    planes, strides = (luma.buffer_ptr, chroma.buffer_ptr), (luma.line_size, chroma.line_size)
+    return DevicePicture(planes, strides, picture.height, picture.width, owner=picture)
 
 
 def _split(picture: av.VideoFrame) -> tuple[UInt8, ...]:

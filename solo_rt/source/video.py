@@ -13,6 +13,7 @@ from types import TracebackType
 
 import av
 
+from solo_rt.engine.primary_context import PrimaryContext
 from solo_rt.errors import EngineError, SourceError
 from solo_rt.nvcodec import Decoder, collected_errors, knows_nvdec, nvdec, require_gpu
 from solo_rt.source.base import SourceInfo
@@ -29,14 +30,25 @@ DEFAULT_FRAME_RATE = Fraction(25)  # FFmpeg's, for files that name neither a rat
 class VideoSource:
     """A local video file, decoded packet by packet. `__iter__`, `damage`, `close`: see `Source`.
 
-    With NVDEC as the `decoder`, GPU number `gpu` decodes and its driver copies every picture to the host.
+    With NVDEC as the `decoder`, GPU number `gpu` decodes and its driver copies every picture to the host, unless they
+    are to stay `on_gpu`: see `to_frame`.
     """
 
-    def __init__(self, uri: str, *, max_pixels: int, threads: int, decoder: Decoder = "cpu", gpu: int = 0) -> None:
-        if decoder == "nvdec":
+    def __init__(
+        self,
+        uri: str,
+        *,
+        max_pixels: int,
+        threads: int,
+        decoder: Decoder = "cpu",
+        gpu: int = 0,
+        on_gpu: bool = False,
+    ) -> None:
+        self._by_nvdec = decoder == "nvdec"
+        if self._by_nvdec:
             require_gpu("nvdec", gpu)
-        self._uri = uri
-        self._on_gpu = decoder == "nvdec"
+        self._uri, self._gpu = uri, gpu
+        self._context: PrimaryContext | None = None  # only if pictures stay on the GPU
         self._skipped_packets = self._read_errors = self._damaged_frames = 0
         self._end: Fraction | None = None  # of the last frame, in seconds
         self._cut = ""
@@ -45,14 +57,16 @@ class VideoSource:
         try:
             self._stream = choose_stream(uri, self._container)
             self._codec = self._stream.codec_context
-            if self._on_gpu:
-                self._move_to_gpu(max_pixels, gpu)
+            if on_gpu:
+                self._context = PrimaryContext(gpu)
+            if self._by_nvdec:
+                self._move_to_gpu(max_pixels)
             self._codec.thread_type = "AUTO"
-            self._codec.thread_count = 1 if self._on_gpu else threads  # more would only hold more of the GPU's memory
+            self._codec.thread_count = 1 if self._by_nvdec else threads  # more would only hold more of the GPU's memory
             self._codec.options = {"max_pixels": str(max_pixels)}
             self._frame_rate = self._stream.average_rate or self._stream.guessed_rate or None
             self._reading = self._read()
-            watch: AbstractContextManager[list[str]] = collected_errors() if self._on_gpu else nullcontext([])
+            watch: AbstractContextManager[list[str]] = collected_errors() if self._by_nvdec else nullcontext([])
             with watch as complaints:
                 first = next(self._reading, None)
             if first is None:
@@ -82,6 +96,8 @@ class VideoSource:
         if hasattr(self, "_reading"):
             self._reading.close()
         self._container.close()
+        if self._context is not None:
+            self._context.close()
 
     def __enter__(self) -> VideoSource:
         return self
@@ -99,6 +115,8 @@ class VideoSource:
             captured_at = time.monotonic()
             pts = pts + step if picture.pts is None else picture.pts
             self._end = (pts + (picture.duration or step)) * time_base
+            if self._context is not None:
+                self._context.synchronize()
             try:
                 frame = to_frame(picture, index=index, pts=pts, time_base=time_base, captured_at=captured_at)
             except Exception:  # a damaged header may claim a layout that swscale does not know
@@ -115,37 +133,37 @@ class VideoSource:
                 pictures = self._codec.decode(packet)
             except Exception:  # on bad bytes PyAV raises IndexError, EOFError, MemoryError and more, not only its own
                 self._skipped_packets += 1
-                if self._on_gpu and self._end is None and self._skipped_packets == _NVDEC_TRIES:
+                if self._by_nvdec and self._end is None and self._skipped_packets == _NVDEC_TRIES:
                     return
             else:
-                if self._on_gpu and pictures and self._codec.pix_fmt != "cuda":
+                if self._by_nvdec and pictures and self._codec.pix_fmt != "cuda":
                     raise SourceError(f"source {self._uri}: FFmpeg decodes {self._kind()} without NVDEC; {_INSTEAD}")
                 yield from pictures
 
-    def _move_to_gpu(self, max_pixels: int, gpu: int) -> None:
+    def _move_to_gpu(self, max_pixels: int) -> None:
         """Let NVDEC be the decoder. Raises: SourceError, EngineError."""
-        codec = self._codec.codec
+        codec, hwaccel = self._codec.codec, nvdec(self._gpu, on_gpu=self._context is not None)
         if codec.name != "libdav1d" and not knows_nvdec(codec):
             raise SourceError(f"source {self._uri}: expected a codec that NVDEC knows, got {self._kind()}; {_INSTEAD}")
         try:
             with collected_errors() as complaints:
                 if codec.name == "libdav1d":  # FFmpeg's choice for AV1; the decoder that knows GPUs is its own
                     extradata = self._codec.extradata
-                    self._codec = av.CodecContext.create("av1", "r", hwaccel=nvdec(gpu))
+                    self._codec = av.CodecContext.create("av1", "r", hwaccel=hwaccel)
                     self._codec.extradata = extradata
                     return
                 self._container.close()
                 path, index = Path(self._uri), self._index_ignored
-                self._container = demux(path, max_pixels=max_pixels, ignore_index=index, hwaccel=nvdec(gpu))
+                self._container = demux(path, max_pixels=max_pixels, ignore_index=index, hwaccel=hwaccel)
         except av.FFmpegError as error:
             reason = "; ".join(complaints) or error.strerror
-            raise EngineError(f"nvdec: FFmpeg cannot use CUDA device {gpu} ({reason}); {_INSTEAD}") from error
+            raise EngineError(f"nvdec: FFmpeg cannot use CUDA device {self._gpu} ({reason}); {_INSTEAD}") from error
         self._stream = choose_stream(self._uri, self._container)
         self._codec = self._stream.codec_context
 
     def _nothing_decoded(self, complaints: list[str], max_pixels: int) -> SourceError:
         errors = self._skipped_packets + self._read_errors
-        if self._on_gpu:
+        if self._by_nvdec:
             reason = "; ".join(complaints[:3]) or "no reason given"
             return SourceError(
                 f"source {self._uri}: NVDEC decoded not one frame of {self._kind()} in {errors} tries ({reason}); "

@@ -8,7 +8,16 @@ import numpy as np
 from decoder import encode
 from devices import Array, Device
 
-from solo_rt.engine.kernels import FORMATS, TYPES, LetterboxTarget, MaskGrid, OverlayStyle, Picture
+from solo_rt.engine.kernels import (
+    FORMATS,
+    TYPES,
+    LabelMap,
+    LabelStyle,
+    LetterboxTarget,
+    MaskGrid,
+    OverlayStyle,
+    Picture,
+)
 from solo_rt.types import Masks
 
 
@@ -106,6 +115,16 @@ def overlay(
     memory = device.array(np.concatenate([colours.reshape(-1, 3), np.zeros((2, 3), np.uint8)]))
     style = OverlayStyle(memory.ptr, alpha, outline)
     device.kernels.overlay(picture.struct, masks.struct, style, stream=device.stream)
+    return picture.planes()
+
+
+def overlay_labels(
+    device: Device, picture: DevicePicture, labels: Array, colours: Array, alphas: Array, pad: int = 0
+) -> list[Array]:
+    """Return the planes with labels [h, w] painted on them; rows of labels are `pad` bytes longer."""
+    cells, shades, opacities = (device.array(a) for a in (np.pad(labels, [(0, 0), (0, pad)]), colours, alphas))
+    grid = LabelMap(cells.ptr, labels.shape[1] + pad, *labels.shape)
+    device.kernels.overlay_labels(picture.struct, grid, LabelStyle(opacities.ptr, shades.ptr), stream=device.stream)
     return picture.planes()
 
 

@@ -12,7 +12,7 @@ import pytest
 from devices import build_emulated
 from fakes import STREET_SPEC, FakeSink, FakeSource, ends_all_threads
 from overlay_twin import make_frame
-from soft_mask_twin import random_masks
+from soft_mask_twin import on_grid, random_masks
 from trt_fakes import VERSION, FakeGpu, QueuedKernels, fake_tensorrt
 
 from solo_rt.decode import decode
@@ -22,12 +22,13 @@ from solo_rt.engine.base import FrameEngine, Painting
 from solo_rt.engine.build import machine_platform
 from solo_rt.engine.plan import PlanKey, file_sha256, plan_path, write_plan
 from solo_rt.engine.tensorrt import TensorRtEngine
+from solo_rt.errors import UsageError
 from solo_rt.pipeline import run
 from solo_rt.preprocess import prepare
 from solo_rt.render import Style, render
 from solo_rt.spec import InputSpec, ModelSpec
 from solo_rt.stages import Options
-from solo_rt.types import Frame, Output
+from solo_rt.types import DevicePicture, Frame, Output
 
 SLOTS, GRID = 12, (8, 16)
 SPEC = ModelSpec(
@@ -51,12 +52,8 @@ def detect(inputs: Mapping[str, np.ndarray]) -> dict[str, Output]:
     rng = np.random.default_rng(int(np.rint(np.abs(inputs["image"].astype(np.float64)).mean() * 100)))
     count = int(rng.integers(0, SLOTS + 1))
     masks = random_masks(rng, SLOTS, GRID, (0.1, 0.1))
-    soft = np.full((SLOTS, *GRID), 255, np.uint8)  # from `count` on it is not written
-    for i in range(count):
-        x0, y0, x1, y1 = masks.regions[i]
-        soft[i] = 0
-        soft[i, y0:y1, x0:x1] = masks.crop(i)
     exists = np.arange(SLOTS) < count
+    soft = np.where(exists[:, None, None], on_grid(masks), np.uint8(255))  # from `count` on it is not written
     return {
         "num_dets": np.array([[count]], np.int32),
         "det_scores": np.where(exists, -np.sort(-rng.random(SLOTS)), 0).astype(np.float32)[None],
@@ -150,6 +147,15 @@ def some_frames(*sizes: tuple[int, int], pixel_format: str = "yuv420p", **tags: 
     return frames
 
 
+def decoded_on_gpu(frame: Frame) -> Frame:
+    """Return the frame as NV12 behind addresses, in rows with other paddings, which `owner` keeps alive."""
+    y, u, v = frame.planes
+    planes = [np.pad(y, [(0, 0), (0, 5)]), np.pad(np.stack([u, v], 2).reshape(len(u), -1), [(0, 0), (0, 18)])]
+    addresses, strides = zip(*((plane.ctypes.data, plane.strides[0]) for plane in planes), strict=True)
+    picture = DevicePicture(addresses, strides, frame.height, frame.width, owner=planes)
+    return replace(frame, planes=(), device=picture)
+
+
 def results(engine: object, frames: list[Frame], *, with_picture: bool = True, **options: object) -> FakeSink:
     sink = FakeSink(needs_picture=with_picture)
     run(GivenSource(frames), engine, [sink], options=Options(**options))  # type: ignore[arg-type]
@@ -183,6 +189,24 @@ def test_records_and_pictures_are_those_of_the_stages_on_the_cpu(open_engine, ta
         assert any(record["instances"] for record in expected.records)
         assert any(a.planes[0].tobytes() not in b for a, b in zip(frames, found.pictures, strict=True))
     assert open_engine.gpu.captured == 2  # for the two sizes that come twice in a row
+
+
+@pytest.mark.parametrize("has_graphs", [False, True])
+def test_frames_on_the_gpu_are_painted_without_touching_the_memory_of_their_decoder(open_engine, has_graphs):
+    on_host = some_frames(*[(48, 80)] * 4, (47, 79), (1, 1), (48, 80), matrix="bt709")
+    on_gpu = [decoded_on_gpu(frame) for frame in on_host]
+    before = [[plane.copy() for plane in frame.device.owner] for frame in on_gpu]
+    mixed = [*on_gpu, *on_host[:2], on_gpu[0]]
+    found = results(open_engine(has_graphs=has_graphs), mixed, conf=0.0)
+    assert_same(found, results(CpuEngine(SPEC), [*on_host, *on_host[:2], on_host[0]], conf=0.0))
+    for frame, planes in zip(on_gpu, before, strict=True):
+        for a, b in zip(frame.device.owner, planes, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_frames_on_a_gpu_need_an_engine_there():
+    with pytest.raises(UsageError, match="expected a frame in host memory, got one on a GPU; it needs an engine there"):
+        results(CpuEngine(SPEC), [decoded_on_gpu(frame) for frame in some_frames((48, 80))])
 
 
 def test_lanes_have_their_own_memory(open_engine):

@@ -6,12 +6,14 @@ import ctypes
 
 import numpy as np
 import pytest
+from label_twin import blobs
 from overlay_twin import make_planes
-from pictures import DeviceMasks, DevicePicture, fill_masks, group_norm, letterbox, overlay
+from pictures import DeviceMasks, DevicePicture, fill_masks, group_norm, letterbox, overlay, overlay_labels
 from soft_mask_twin import dense_mask, make_masks, random_masks
 
 from solo_rt import _native
-from solo_rt.engine.kernels import OverlayStyle
+from solo_rt.engine.kernels import LabelMap, LabelStyle, OverlayStyle
+from solo_rt.errors import EngineError
 
 TYPES = ("float32", "float16", "bfloat16")
 PRECISION = {"float32": 1e-6, "float16": 2.0**-11, "bfloat16": 2.0**-8}
@@ -87,6 +89,27 @@ def test_overlay_paints_more_masks_than_a_block_has_threads_in_order(device):
     np.testing.assert_array_equal(found[0], expected[0])
 
 
+@pytest.mark.parametrize("pixel_format", ["rgb24", "bgr24", "i420", "nv12"])
+@pytest.mark.parametrize("size", [(1, 1), (6, 8), (47, 61)])
+def test_copy_is_the_same_picture_and_leaves_the_padding(device, size, pixel_format):
+    source, target = (
+        DevicePicture(device, make_planes(size, cpu_planes(pixel_format), seed), pixel_format, pad)
+        for seed, pad in ((0, 5), (1, 2))
+    )
+    device.kernels.copy_picture(source.struct, target.struct, stream=device.stream)
+    for a, b in zip(target.planes(), source.planes(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_copies_between_different_pictures_are_refused(device):
+    small, large = (DevicePicture(device, make_planes(size, "yuv420p"), "nv12").struct for size in ((4, 4), (4, 5)))
+    other = DevicePicture(device, make_planes((4, 4), "yuv420p"), "i420").struct
+    with pytest.raises(EngineError, match="a size"):
+        device.kernels.copy_picture(small, large, stream=0)
+    with pytest.raises(EngineError, match="an argument"):
+        device.kernels.copy_picture(small, other, stream=0)
+
+
 def test_overlay_of_no_mask_changes_nothing(device):
     planes = make_planes((9, 9), "yuv420p")
     masks = make_masks([], [], (3, 3), (0.33, 0.33))
@@ -96,6 +119,40 @@ def test_overlay_of_no_mask_changes_nothing(device):
     )
     for a, b in zip(found, planes, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("pixel_format", ["rgb24", "bgr24", "i420", "nv12"])
+@pytest.mark.parametrize(
+    ("frame", "grid"),
+    [((1, 1), (1, 1)), ((2, 1), (3, 5)), ((47, 131), (12, 33)), ((33, 64), (66, 128)), ((20, 30),) * 2],
+)
+def test_labels_are_painted_to_the_bytes_of_the_cpu(device, frame, grid, pixel_format):
+    rng = np.random.default_rng(grid[0])
+    labels = blobs(rng, grid, [0, 1, 18, 255], block=3)
+    colours, alphas = rng.integers(0, 256, (256, 3), np.uint8), rng.integers(0, 257, 256).astype(np.uint16)
+    alphas[[0, 18]] = 0, 256
+    planes = make_planes(frame, cpu_planes(pixel_format))
+    expected = [np.empty_like(plane) for plane in planes]
+    _native.overlay_labels(planes, labels, colours, alphas, expected)
+    stored = colours[:, ::-1] if pixel_format == "bgr24" else colours
+    picture = DevicePicture(device, planes, pixel_format, pad=3)
+    for a, b in zip(overlay_labels(device, picture, labels, stored, alphas, pad=7), expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_rows_of_large_maps_are_found_where_products_exceed_32_bits(device):
+    labels = (np.arange(60000) % 251).astype(np.uint8)[:, None]
+    colours, alphas = np.arange(256, dtype=np.uint8).repeat(3).reshape(256, 3), np.full(256, 256, np.uint16)
+    planes = make_planes((40000, 2), "rgb24")
+    (found,) = overlay_labels(device, DevicePicture(device, planes, "rgb24"), labels, colours, alphas)
+    rows = (2 * np.arange(40000, dtype=np.int64) + 1) * 60000 // 80000
+    np.testing.assert_array_equal(found, np.broadcast_to(labels[rows, :, None], found.shape))
+
+
+def test_empty_label_maps_are_refused(device):
+    picture = DevicePicture(device, make_planes((4, 4), "rgb24"), "rgb24").struct
+    with pytest.raises(EngineError, match="a size"):
+        device.kernels.overlay_labels(picture, LabelMap(0, 4, 0, 4), LabelStyle(0, 0), stream=0)
 
 
 @pytest.mark.parametrize(("frame", "grid"), [((1, 1), (1, 1)), ((50, 70), (9, 11)), ((9, 1100), (3, 40))])

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -152,6 +153,12 @@ def test_a_later_call_goes_on_too(host: Host, tmp_path: Path) -> None:
     fetch(host.archive("whole"), tmp_path, patience=HURRIED)
     assert host.asked[-1][1] == "bytes=100000-"
     assert (tmp_path / "a.bin").read_bytes() == BODY
+
+
+def test_a_full_disk_is_noticed_before_it_is(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(DatasetError, match=rf"expected {len(BODY)} bytes free in .* for a.bin, got 1000; make room"):
+        fetch(host.archive("whole"), tmp_path)
 
 
 def test_a_mute_host_is_given_up(host: Host, tmp_path: Path) -> None:

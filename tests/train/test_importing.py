@@ -214,13 +214,14 @@ def test_what_is_imported_is_exported_and_runs(
     trained: Trained, official: dict[str, Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.save({"state_dict": official}, tmp_path / "x.pth")
-    chosen = ("--classes", "ant,bee,cow", "-o", tmp_path / "x.pt")
+    chosen = ("--classes", "ant, bee,cow", "-o", tmp_path / "x.pt")
     assert run("import-weights", tmp_path / "x.pth", *chosen) == 0
     assert capsys.readouterr().out == (
         f"{tmp_path / 'x.pt'}: small with 3 classes, {len(official)} tensors from official\n"
     )
     assert run("import-weights", tmp_path / "x.pth", *chosen, "--json", "--from", "official") == 0
-    assert json.loads(capsys.readouterr().out)["tensors"] == len(official)
+    card = json.loads(capsys.readouterr().out)
+    assert (card["tensors"], card["classes"]) == (len(official), ["ant", "bee", "cow"])
     assert run("export", tmp_path / "x.pt", "--imgsz", "64x96", "-o", tmp_path / "x.onnx") == 0
     engine = open_engine(tmp_path / "x.onnx", backend="onnxruntime", device="cpu")
     image = trained.image()

@@ -18,7 +18,7 @@ from pycocotools import mask as coco_mask
 from solo_rt.errors import DatasetError, UsageError
 from solo_rt.train.data.batches import load_parts
 from solo_rt.train.data.instances import Annotation
-from solo_rt.train.data.instances.augment import Augmentation, Jitter, Scales, change_colours, usual_scales
+from solo_rt.train.data.instances.augment import Augmentation, Jitter, Scales, jitter_colours, usual_scales
 from solo_rt.train.data.instances.masks import Cutout, Polygons, RunLengths
 from solo_rt.train.data.instances.placement import Axis, centre_of_mass, place_mask
 from solo_rt.train.data.instances.training import InstanceTrainingSet, make_sample, open_instance_training
@@ -222,13 +222,13 @@ def test_colours_change_as_named_and_not_without_a_reason():
     image = np.random.default_rng(0).integers(60, 190, (8, 9, 3), np.uint8)
     grey = np.repeat(image[..., :1], 3, axis=2)
     rng = np.random.default_rng(0)
-    np.testing.assert_array_equal(change_colours(image, Jitter(), rng), image)
+    np.testing.assert_array_equal(jitter_colours(image, Jitter(), rng), image)
     for how in (Jitter(hue=90), Jitter(saturation=1)):  # neither touches grey, both change colours
-        np.testing.assert_allclose(change_colours(grey, how, rng).astype(int), grey, atol=1)
-        assert not np.array_equal(change_colours(image, how, rng), image)
-    brighter = change_colours(image, Jitter(brightness=0.2), np.random.default_rng(1)).astype(float) / image
+        np.testing.assert_allclose(jitter_colours(grey, how, rng).astype(int), grey, atol=1)
+        assert not np.array_equal(jitter_colours(image, how, rng), image)
+    brighter = jitter_colours(image, Jitter(brightness=0.2), np.random.default_rng(1)).astype(float) / image
     assert np.ptp(brighter) < 0.02
-    flat = change_colours(image, Jitter(contrast=0.5), np.random.default_rng(3)).astype(float)
+    flat = jitter_colours(image, Jitter(contrast=0.5), np.random.default_rng(3)).astype(float)
     assert flat.mean() == pytest.approx(image.mean(), abs=3)
     assert flat.std() != pytest.approx(image.std(), rel=0.05)
     with pytest.raises(UsageError, match=r"expected shares in 0\.\.1 and a hue"):

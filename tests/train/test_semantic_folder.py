@@ -14,7 +14,7 @@ from solo_rt.cli import main
 from solo_rt.errors import DatasetError, UsageError
 from solo_rt.train.data.semantic.folder import open_folder, write_folder
 from solo_rt.train.data.semantic.palettes import voc_palette
-from solo_rt.train.data.semantic.pictures import read_labels, read_picture
+from solo_rt.train.data.semantic.pictures import read_labels, read_picture, write_picture
 from solo_rt.train.data.semantic.world import LEGEND, held_out_world
 
 IDS = np.array([[0, 1, 2, 255, 1], [2, 2, 0, 0, 1]], np.uint8)
@@ -36,6 +36,13 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         assert np.abs(data[i].image.astype(int) - world[i].image).mean() < 8
     with pytest.raises(UsageError, match=r"cannot make .*choose a new folder"):
         write_folder(tmp_path / "w", world)
+
+
+def test_a_picture_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png", np.array([[[1, 2, 3]]], np.uint8))
+    assert read_picture(tmp_path / "a.png").tolist() == [[[1, 2, 3]]]
+    with pytest.raises(DatasetError, match=r"cannot write .*b.png"):
+        write_picture(tmp_path / "nowhere" / "b.png", IDS)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 7), (64, 65), (33, 200)])
@@ -88,6 +95,14 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         (tmp_path / "classes.json").write_text(text)
         with pytest.raises(DatasetError, match=r"classes.json: expected the classes"):
             open_folder(tmp_path, split="val")
+    (tmp_path / "classes.json").unlink()
+    for content in (b"one\none\n", b"\xff\n"):
+        (tmp_path / "classes.txt").write_bytes(content)
+        with pytest.raises(DatasetError, match=r"classes.txt: expected a class per line"):
+            open_folder(tmp_path, split="val")
+    (tmp_path / "images" / "a.jpg").write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"images: expected one file of each name, got a.jpg and a.png"):
+        open_folder(tmp_path, split="val")
 
 
 def test_unreadable_files_say_which(tmp_path: Path) -> None:

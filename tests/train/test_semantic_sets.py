@@ -214,7 +214,13 @@ def test_coco_is_painted_first_shape_first(coco: Path) -> None:
     crowd = np.zeros((80, 100), np.uint8)
     crowd[10:60, 20:90] = data.classes.index("person")
     np.testing.assert_array_equal(data[0].labels, crowd)
-    (coco / "annotations" / "instances_val2017.json").write_text("[]")
+    path = coco / "annotations" / "instances_val2017.json"
+    record = json.loads(path.read_text())
+    record["annotations"][0]["image_id"] = 99
+    path.write_text(json.dumps(record))
+    with pytest.raises(DatasetError, match=r"is not a COCO annotation file \(KeyError: 99\)"):
+        open_semantic(f"coco-voc:{coco}")
+    path.write_text("[]")
     with pytest.raises(DatasetError, match=r"instances_val2017.json is not a COCO annotation file"):
         open_semantic(f"coco-voc:{coco}")
     with pytest.raises(DatasetError, match=r"instances_train2017.json.*get it with solo-rt download coco"):

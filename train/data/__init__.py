@@ -1,1 +1,1 @@
-"""Training data: the procedural world (numpy and OpenCV only) and the tensors the training loop consumes."""
+"""Training data: published data sets, a user's own, the procedural world, and the tensors made of them."""

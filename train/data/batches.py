@@ -112,9 +112,8 @@ class _Draws(Dataset[tuple[int, Any]]):
         self.data, self.batch, self.seed, self.shuffled = data, batch, seed, shuffled
         tall = np.zeros(len(data), np.bool_) if tall is None else tall
         self._groups = np.flatnonzero(~tall), np.flatnonzero(tall)  # the pictures of both sequences
-        self._orders: dict[
-            int, tuple[int, NDArray[np.int64]]
-        ] = {}  # by group: an epoch and the pictures as it shows them
+        # By group: an epoch, and the pictures in the order in which it shows them.
+        self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
 
     def __getitem__(self, number: int) -> tuple[int, Any]:
         index = self._index(number)

@@ -57,7 +57,7 @@ class WorldDataset:
         return TRAINING_SEEDS + self.seed * 10_000_000 + number
 
     def _make_world(self, number: int) -> World:
-        """Half of the worlds are drawn at 16:9 and network size, the rest at other ratios or larger, then resized."""
+        """Return a world: three of five are 16:9, and three of five no larger than the network sees them."""
         rng = np.random.default_rng([self.seed, 4, number])
         height, width = self.imgsz
         ratio = 16 / 9 if rng.random() < 0.6 else rng.uniform(1.0, 2.0)

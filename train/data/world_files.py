@@ -7,12 +7,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-import cv2
-
 from solo_rt.errors import UsageError
 from solo_rt.sink import open_sink
 from solo_rt.source import open_source
 from solo_rt.train.data.instances.world import annotate
+from solo_rt.train.data.semantic.pictures import write_picture
 from solo_rt.train.data.world import CLASSES, Scene, World
 from solo_rt.types import Instances, Result
 
@@ -59,7 +58,8 @@ def write_coco(
     """Write `images` pictures, each of a world of its own, to `folder/images` and return `folder/instances.json`.
 
     World number i has seed `seed + i`. Objects that show less than 0.04 % of the picture are marked as crowd, which
-    COCO's metric neither asks for nor punishes. Raises: UsageError when the folder exists already.
+    COCO's metric neither asks for nor punishes.
+    Raises: UsageError when the folder exists already; DatasetError when a picture cannot be written.
     """
     try:
         (folder / "images").mkdir(parents=True)
@@ -71,7 +71,7 @@ def write_coco(
     for i in range(images):
         scene = World(seed + i, height=height, width=width).render(index=7 * i)
         name = f"{seed + i:06d}.jpg"
-        cv2.imwrite(str(folder / "images" / name), scene.rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+        write_picture(folder / "images" / name, scene.rgb)
         records.append({"id": i + 1, "file_name": name, "height": height, "width": width})
         annotations += [a | {"id": len(annotations) + n} for n, a in enumerate(_annotate(scene, image_id=i + 1), 1)]
         on_image(i + 1, images)

@@ -131,8 +131,12 @@ def _transfer(url: str, part: Path, size: int | None, timeout: float, on_bytes: 
     with response, part.open("r+b" if done else "wb") as file:
         done = done if _continues(response, done) else 0
         total = done + int(response.headers.get("Content-Length") or 0)
-        if total > done and shutil.disk_usage(part.parent).free < total - done:
-            raise DatasetError(f"expected {total - done} bytes free in {part.parent} for {part.stem}")
+        free = shutil.disk_usage(part.parent).free
+        if total > done and free < total - done:
+            raise DatasetError(
+                f"expected {total - done} bytes free in {part.parent} for {part.stem}, got {free}; "
+                "make room, or choose another --root"
+            )
         file.seek(done)
         file.truncate()
         _copy(response, file, done, total if total > done else 0, on_bytes)

@@ -1,18 +1,16 @@
-"""How training pictures with instances are varied: size, mirror image, colour; numpy and OpenCV only."""
+"""How training pictures with instances are varied: size, mirror image, colour."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt.errors import UsageError
+from solo_rt.train.data.colours import change_colours
 
 Image = NDArray[np.uint8]  # [H, W, 3] RGB
-
-LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,25 +62,9 @@ def usual_scales(imgsz: tuple[int, int]) -> Scales:
     return Scales(max(imgsz), tuple(round(min(imgsz) * eighth / 8) for eighth in (8, 7, 6)))
 
 
-def change_colours(image: Image, jitter: Jitter, rng: np.random.Generator) -> Image:
-    """Return the picture with brightness, contrast, saturation and hue changed; all chance comes from `rng`.
-
-    All four are affine in the colour, so one 3x4 matrix does it: contrast pulls towards the mean luma of the picture,
-    saturation towards the luma of the pixel, hue turns the colour around the grey axis.
-    """
+def jitter_colours(image: Image, jitter: Jitter, rng: np.random.Generator) -> Image:
+    """Return the picture with its colours changed by as much as `jitter` allows; all chance comes from `rng`."""
     shares = (jitter.brightness, jitter.contrast, jitter.saturation)
     brightness, contrast, saturation = (rng.uniform(1 - share, 1 + share) for share in shares)
-    angle = np.deg2rad(rng.uniform(-jitter.hue, jitter.hue))
-    mean = float(np.asarray(cv2.mean(image)[:3]) @ LUMA)
-    colour = contrast * (saturation * np.eye(3) + (1 - saturation) * LUMA) @ _turn(angle)
-    matrix = brightness * np.concatenate([colour, np.full((3, 1), (1 - contrast) * mean)], axis=1)
-    return np.asarray(cv2.transform(image, matrix.astype(np.float32)), np.uint8)
-
-
-def _turn(angle: float) -> NDArray[np.float64]:
-    """Return the rotation of RGB around the grey axis by `angle` (Rodrigues' formula)."""
-    axis = np.full(3, 1 / np.sqrt(3))
-    cross = np.cross(np.eye(3), axis)
-    return np.asarray(
-        np.cos(angle) * np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * np.outer(axis, axis), np.float64
-    )
+    hue = np.deg2rad(rng.uniform(-jitter.hue, jitter.hue))
+    return change_colours(image, brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)

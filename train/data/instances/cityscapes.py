@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +13,7 @@ from solo_rt.errors import DatasetError, UsageError
 from solo_rt.train.data.instances.base import Annotation, InstanceSet, Size
 from solo_rt.train.data.instances.masks import Cutout
 from solo_rt.train.data.semantic.base import IGNORED
-from solo_rt.train.data.semantic.cityscapes import INSTANCES, LABELS, PICTURE
+from solo_rt.train.data.semantic.cityscapes import INSTANCES, LABELS, PICTURE, read_instance_ids
 
 THINGS = {label.id: label.name for label in LABELS if label.has_instances and label.train_id != IGNORED}
 """The eight classes with instances that are measured, by their id."""
@@ -37,13 +36,7 @@ class InstanceIds:
 
     def load(self, index: int) -> Ids:
         """Return the ids of all pixels. Raises: DatasetError."""
-        path = self.paths[index]
-        ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        if ids is None:
-            raise DatasetError(f"cannot read instance ids {path}; is the data set complete?")
-        if ids.ndim != 2 or ids.dtype != np.uint16:
-            raise DatasetError(f"instance ids {path}: expected 16 bits in one channel, got {ids.dtype} {ids.shape}")
-        return np.asarray(ids, np.uint16)
+        return read_instance_ids(self.paths[index])
 
 
 def open_cityscapes(

@@ -121,7 +121,6 @@ def save_packed(packed: PackedObjects, folder: Path) -> None:
 
 def load_packed(folder: Path) -> PackedObjects:
     """Return what `save_packed` wrote, as memory that all processes share. Raises: OSError; ValueError when damaged."""
-
     arrays: dict[str, Any] = {
         name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)) for name in ARRAYS
     }

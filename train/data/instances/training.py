@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from solo_rt.errors import DatasetError
 from solo_rt.train.data.instances import Annotation, InstanceSet, open_instances
-from solo_rt.train.data.instances.augment import Augmentation, Jitter, Scales, change_colours, usual_scales
+from solo_rt.train.data.instances.augment import Augmentation, Jitter, Scales, jitter_colours, usual_scales
 from solo_rt.train.data.instances.placement import Axis, centre_of_mass, place_mask
 from solo_rt.train.data.samples import MASK_STRIDES, Batch, Sample, collate
 
@@ -69,7 +69,7 @@ class InstanceTrainingSet:
         if mirrored:
             image = np.ascontiguousarray(image[:, ::-1])
         if how.jitter is not None:
-            image = change_colours(image, how.jitter, rng)
+            image = jitter_colours(image, how.jitter, rng)
         rows = Axis.make(picture.size[0], height)
         columns = Axis.make(picture.size[1], width, mirrored=mirrored)
         objects = [annotation for annotation in picture.annotations if self.data.trained(annotation)]

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from solo_rt.errors import UsageError
+from solo_rt.train.data.colours import change_colours
 from solo_rt.train.data.semantic.base import IGNORED, Image, Labels, Legend
 
 BALANCED_SHARE = 0.75  # a balanced crop shows no class on more than this share of its labelled pixels
@@ -53,7 +54,8 @@ def augment(
         sigma = rng.uniform(0, 1)
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), sigma)) if sigma > 0.1 else image
     if how.jitter:
-        image = _jitter(image, rng.uniform(1 - how.jitter, 1 + how.jitter, 3))
+        brightness, contrast, saturation = rng.uniform(1 - how.jitter, 1 + how.jitter, 3)
+        image = change_colours(image, brightness=brightness, contrast=contrast, saturation=saturation)
     return np.ascontiguousarray(image), np.ascontiguousarray(labels)
 
 
@@ -96,20 +98,6 @@ def _largest_share(labels: Labels) -> float:
     """Return which share of the labelled pixels the most frequent class has; 1 where nothing is labelled."""
     counts = np.bincount(labels.ravel(), minlength=256)[:IGNORED]
     return float(counts.max() / counts.sum()) if counts.any() else 1.0
-
-
-def _jitter(image: Image, factors: np.ndarray) -> Image:
-    """Return the picture with brightness, contrast and saturation multiplied by `factors`.
-
-    All three are affine in the colour, so one 3x4 matrix does it: contrast pulls towards the mean luma of the
-    picture, saturation towards the luma of the pixel (ITU-R BT.601).
-    """
-    brightness, contrast, saturation = factors
-    luma = np.array([0.299, 0.587, 0.114])
-    colour = saturation * np.eye(3) + (1 - saturation) * luma
-    mean = float(np.asarray(cv2.mean(image)[:3]) @ luma)
-    matrix = np.concatenate([contrast * colour, np.full((3, 1), (1 - contrast) * mean)], axis=1) * brightness
-    return np.asarray(cv2.transform(image, matrix.astype(np.float32)), np.uint8)
 
 
 def default_augmentation(kind: str, crop: tuple[int, int] | None = None) -> Augmentation:

@@ -6,6 +6,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
 from solo_rt.errors import DatasetError
 from solo_rt.train.data.semantic.base import IGNORED, Legend, Rgb, SemanticSet
 from solo_rt.train.data.semantic.pictures import FilePairs, lookup_table
@@ -97,3 +101,13 @@ def instance_files(data: SemanticSet) -> tuple[Path, ...] | None:
     assert isinstance(data.read, FilePairs)
     paths = tuple(path.with_name(name + INSTANCES) for path, name in zip(data.read.labels, data.names, strict=True))
     return paths if all(path.exists() for path in paths) else None
+
+
+def read_instance_ids(path: Path) -> NDArray[np.uint16]:
+    """Return the ids of all pixels of a `*_instanceIds.png`, `uint16 [H, W]`. Raises: DatasetError."""
+    ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if ids is None:
+        raise DatasetError(f"cannot read instance ids {path}; is the data set complete?")
+    if ids.ndim != 2 or ids.dtype != np.uint16:
+        raise DatasetError(f"instance ids {path}: expected 16 bits in one channel, got {ids.dtype} {ids.shape}")
+    return np.asarray(ids, np.uint16)

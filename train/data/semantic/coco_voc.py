@@ -53,11 +53,12 @@ def open_coco_voc(root: Path, *, split: str) -> SemanticSet:
         for a in record["annotations"]:
             if a["category_id"] in LABEL:
                 found[a["image_id"]].append(Shape(LABEL[a["category_id"]], float(a["area"]), a["segmentation"]))
+        sizes = {id_: files[id_][1] for id_ in sorted(found)}
     except OSError as error:
         raise DatasetError(f"cannot read {path}: {error.strerror}; get it with solo-rt download coco") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{path} is not a COCO annotation file ({type(error).__name__}: {error})") from error
-    ids = [id_ for id_ in sorted(found) if _shows_enough(found[id_], files[id_][1])]
+    ids = [id_ for id_, size in sizes.items() if _shows_enough(found[id_], size)]
     images = tuple(root / f"{split}2017" / files[id_][0] for id_ in ids)
     painted = PaintedShapes(images, tuple(tuple(found[id_]) for id_ in ids))
     return SemanticSet("coco-voc", LEGEND, tuple(f"{id_:012d}" for id_ in ids), painted)

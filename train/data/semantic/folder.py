@@ -16,12 +16,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-
 from solo_rt.errors import DatasetError, UsageError
 from solo_rt.train.data.semantic.base import IGNORED, Image, Labels, Legend, SemanticSet
 from solo_rt.train.data.semantic.palettes import voc_palette
-from solo_rt.train.data.semantic.pictures import FilePairs, files_by_stem, lookup_table, pair_files, read_labels
+from solo_rt.train.data.semantic.pictures import (
+    FilePairs,
+    files_by_stem,
+    lookup_table,
+    pair_files,
+    read_labels,
+    write_picture,
+)
 
 MASKS = (".png", ".bmp", ".tif", ".tiff")
 
@@ -65,9 +70,7 @@ def read_legend(root: Path) -> tuple[Legend | None, dict[int, int]]:
     """
     path = root / "classes.json"
     if not path.is_file():
-        text = root / "classes.txt"
-        names = tuple(filter(None, map(str.strip, text.read_text("utf-8").splitlines()))) if text.is_file() else ()
-        return Legend(names, voc_palette(len(names))) if names else None, {}
+        return _read_names(root / "classes.txt"), {}
     try:
         record = json.loads(path.read_text("utf-8"))
         names = tuple(map(str, record["classes"]))
@@ -81,10 +84,19 @@ def read_legend(root: Path) -> tuple[Legend | None, dict[int, int]]:
     return legend, {value: label for label, value in enumerate(ids)}
 
 
+def _read_names(path: Path) -> Legend | None:
+    """Return the classes of a file with a name per line; None if there is none. Raises: DatasetError."""
+    try:
+        names = tuple(filter(None, map(str.strip, path.read_text("utf-8").splitlines()))) if path.is_file() else ()
+        return Legend(names, voc_palette(len(names))) if names else None
+    except ValueError as error:  # a Legend that cannot be is one, too
+        raise DatasetError(f"{path}: expected a class per line ({error})") from error
+
+
 def write_folder(folder: Path, data: SemanticSet, *, on_image: OnImage = lambda done, total: None) -> Path:
     """Write all of `data` in the form above, pictures as JPEG, and return `folder`.
 
-    Raises: UsageError when the folder exists already.
+    Raises: UsageError when the folder exists already; DatasetError when a picture cannot be written.
     """
     try:
         (folder / "images").mkdir(parents=True)
@@ -93,8 +105,8 @@ def write_folder(folder: Path, data: SemanticSet, *, on_image: OnImage = lambda 
         raise UsageError(f"cannot make {folder / 'images'}: {error.strerror}; choose a new folder") from error
     for index in range(len(data)):
         name, image, labels = data[index]
-        cv2.imwrite(str(folder / "images" / f"{name}.jpg"), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
-        cv2.imwrite(str(folder / "labels" / f"{name}.png"), labels)
+        write_picture(folder / "images" / f"{name}.jpg", image)
+        write_picture(folder / "labels" / f"{name}.png", labels)
         on_image(index + 1, len(data))
     legend = data.legend
     record = {"classes": legend.classes, "palette": legend.palette, "unpainted": legend.unpainted}

@@ -14,6 +14,7 @@ from solo_rt.errors import DatasetError
 from solo_rt.train.data.semantic.base import IGNORED, Image, Labels
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+JPEG_QUALITY = 95  # of 100
 PNG_COLOUR_TYPE = 25  # offset of the colour type in a PNG file: PNG specification, 5.2 and 11.2.2
 PNG_PALETTE = 3
 
@@ -37,6 +38,14 @@ def read_picture(path: Path) -> Image:
     if picture is None:
         raise DatasetError(f"cannot read picture {path}; is the data set complete?")
     return np.ascontiguousarray(picture[..., ::-1], np.uint8)
+
+
+def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write a picture `[H, W, 3] RGB`, or labels `[H, W]`, in the format of the extension. Raises: DatasetError."""
+    stored = picture[..., ::-1] if picture.ndim == 3 else picture
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []  # others warn of it
+    if not cv2.imwrite(str(path), stored, options):
+        raise DatasetError(f"cannot write {path}; is there room for it?")
 
 
 def read_labels(path: Path) -> NDArray[np.uint8]:
@@ -66,8 +75,12 @@ def files_by_stem(folder: Path, *, suffixes: tuple[str, ...] = PICTURES) -> dict
     """Return the pictures directly in `folder` by name without extension, sorted. Raises: DatasetError."""
     if not folder.is_dir():
         raise DatasetError(f"expected a folder {folder}; check the root of the data set")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
-    return {path.stem: path for path in found}
+    found: dict[str, Path] = {}
+    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes):
+        other = found.setdefault(path.stem, path)
+        if other != path:
+            raise DatasetError(f"{folder}: expected one file of each name, got {other.name} and {path.name}")
+    return found
 
 
 def pair_files(images: dict[str, Path], labels: dict[str, Path], *, where: Path) -> tuple[list[Path], list[Path]]:

@@ -1,0 +1,128 @@
+"""The way of a frame on every device, a GPU and the emulator, without a network: its outputs are there already."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from devices import Cuda, build_emulated
+from overlay_twin import make_frame
+from soft_mask_twin import on_grid, random_masks
+from trt_fakes import FakeGpu, QueuedKernels
+
+from solo_rt.decode import decode
+from solo_rt.decoders import DetectionsDecoder
+from solo_rt.engine.base import Painting
+from solo_rt.engine.cuda import BACKENDS, Gpu, open_gpu
+from solo_rt.engine.frame_path import DeviceTensor, FramePath
+from solo_rt.engine.kernels import Kernels
+from solo_rt.errors import EngineError
+from solo_rt.preprocess import prepare
+from solo_rt.render import Style, render
+from solo_rt.spec import InputSpec, ModelSpec
+from solo_rt.types import DevicePicture, Frame
+
+SLOTS, GRID = 20, (24, 40)
+DECODER = DetectionsDecoder(max_instances=SLOTS)
+SPEC = ModelSpec("given", InputSpec(height=96, width=160), DECODER, classes=tuple("abcdefg"))
+PRECISION = {"float32": 1e-6, "float16": 2.0**-11}
+
+
+@pytest.fixture(params=["emulated", *(pytest.param(name, marks=pytest.mark.cuda) for name in BACKENDS)])
+def machine(request: pytest.FixtureRequest) -> tuple[Gpu, Kernels]:
+    """Return the emulator, and the GPU by every package that is there."""
+    if request.param == "emulated":
+        fake = FakeGpu()
+        return fake, QueuedKernels(build_emulated(), fake)
+    cuda: Cuda = request.getfixturevalue("gpu")
+    pytest.importorskip({"cuda": "cuda.bindings.runtime", "pycuda": "pycuda.driver"}.get(request.param, "torch"))
+    return open_gpu(backend=request.param), Kernels(cuda.path)
+
+
+class Bed:
+    """A stream with a tensor to fill and with the outputs of a network."""
+
+    def __init__(self, gpu: Gpu, kernels: Kernels, dtype: str = "float32") -> None:
+        self.gpu, self.stream = gpu, gpu.stream()
+        self.tensor = np.zeros((1, 3, SPEC.input.height, SPEC.input.width), dtype)
+        rng = np.random.default_rng(5)
+        masks = random_masks(rng, SLOTS, GRID, (0.1, 0.1))
+        self.outputs = {
+            "num_dets": np.array([[SLOTS - 2]], np.int32),
+            "det_scores": np.linspace(1, 0.1, SLOTS, dtype=np.float32)[None],
+            "det_labels": rng.integers(0, len(SPEC.classes), (1, SLOTS)).astype(np.int32),
+            "det_regions": masks.regions[None],
+            "det_masks": on_grid(masks).view(np.int32)[None],
+        }
+        self.buffers = {name: self.store(value) for name, value in {"image": self.tensor, **self.outputs}.items()}
+        tensors = {
+            name: DeviceTensor(self.buffers[name].ptr, value.shape, value.dtype)
+            for name, value in {"image": self.tensor, **self.outputs}.items()
+        }
+        self.computed, self.failing = 0, False
+        self.path = FramePath(gpu, kernels, self.stream, SPEC, tensors=tensors, compute=self.compute)
+
+    def compute(self) -> None:
+        if self.failing:
+            raise EngineError("no memory")
+        self.computed += 1
+
+    def store(self, array: np.ndarray):
+        """Return device memory with the array."""
+        staged = self.gpu.pinned(array.shape, array.dtype)
+        staged[...] = array
+        buffer = self.gpu.allocate(array.nbytes)
+        self.gpu.upload(buffer, staged, self.stream)
+        self.stream.synchronize()
+        return buffer
+
+    def read_tensor(self) -> np.ndarray:
+        staged = self.gpu.pinned(self.tensor.shape, self.tensor.dtype)
+        self.gpu.download(staged, self.buffers["image"], self.stream)
+        self.stream.synchronize()
+        return staged.astype(np.float32)
+
+    def on_device(self, frame: Frame) -> Frame:
+        """Return a YUV frame as NV12 on the device, rows padded."""
+        y, u, v = frame.planes
+        rows = [np.pad(y, [(0, 0), (0, 7)]), np.pad(np.stack([u, v], 2).reshape(len(u), -1), [(0, 0), (0, 32)])]
+        buffers = [self.store(plane) for plane in rows]
+        (luma, chroma), strides = (buffer.ptr for buffer in buffers), tuple(plane.strides[0] for plane in rows)
+        picture = DevicePicture((luma, chroma), strides, frame.height, frame.width, owner=buffers)
+        return replace(frame, planes=(), device=picture)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("pixel_format", ["rgb24", "yuv420p", "nv12"])
+def test_frame_is_prepared_and_painted_as_on_the_cpu(machine, pixel_format, dtype):
+    bed, style = Bed(*machine, dtype), Style(alpha=0.4, outline=2, labels=False)
+    painting = Painting(0.3, 9, classes=(0, 2, 3, 5), style=style)
+    for size, seed in [((54, 90), 1), ((54, 90), 2), ((54, 90), 3), ((131, 77), 4), ((54, 90), 5)]:
+        planes = make_frame(size, "rgb24" if pixel_format == "rgb24" else "yuv420p").planes
+        frame = Frame(
+            tuple(plane // seed for plane in planes), "rgb24" if pixel_format == "rgb24" else "yuv420p", matrix="bt709"
+        )
+        painted = bed.path.run(bed.on_device(frame) if pixel_format == "nv12" else frame, painting)
+        tensor, box = prepare(frame, SPEC.input)
+        np.testing.assert_allclose(bed.read_tensor(), tensor, rtol=PRECISION[dtype], atol=3e-6)
+        found = decode(
+            {name: value[0] for name, value in bed.outputs.items()}, SPEC, frame_size=size, resized=box.resized,
+            conf=0.3, max_det=9, classes=(0, 2, 3, 5),
+        )  # fmt: skip
+        for plane, expected in zip(painted.planes, render(frame, found, SPEC.classes, style=style).planes, strict=True):
+            np.testing.assert_array_equal(plane, expected)
+    kinds = 5 if not bed.gpu.has_graphs else 4  # a graph holds what its capture computed
+    assert bed.computed == kinds
+
+
+def test_path_works_again_after_a_failure(machine):
+    bed, frame = Bed(*machine), make_frame((30, 50), "yuv420p")
+    expected = Bed(*machine).path.run(frame, Painting(0.0, 5))
+    for bed.failing in (True, True, False, True, True, False, False):  # at first, then where a graph would be captured
+        if bed.failing:
+            with pytest.raises(EngineError, match="no memory"):
+                bed.path.run(frame, Painting(0.0, 5))
+            continue
+        for a, b in zip(bed.path.run(frame, Painting(0.0, 5)).planes, expected.planes, strict=True):
+            np.testing.assert_array_equal(a, b)

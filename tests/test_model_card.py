@@ -1,0 +1,133 @@
+"""`solo-rt inspect` of a TensorRT engine: what the file beside it says, without TensorRT and without a GPU."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fakes import STREET_SPEC, TINY_SPEC
+
+from solo_rt.build_engine import engine_spec
+from solo_rt.cli import main
+from solo_rt.engine.plan import PlanKey, sidecar, write_plan
+from solo_rt.spec import ModelSpec
+
+KEY = PlanKey("aa", "bb", "", "fp16", "10.16.1.11", "12", "NVIDIA H200 9.0", "linux-x86_64", 64 << 20, 5, -1, False)
+AGREEMENT = {"found": 0.99612, "mask_iou": 0.998}
+
+
+@pytest.fixture(autouse=True)
+def _neither_tensorrt_nor_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("tensorrt", "pycuda", "cuda", "onnxruntime"):
+        monkeypatch.setitem(sys.modules, module, None)
+
+
+def write(
+    folder: Path, key: PlanKey = KEY, spec: ModelSpec = TINY_SPEC, agreement: dict[str, float] = AGREEMENT
+) -> Path:
+    return write_plan(folder / "tiny.engine", b"plan", key, engine_spec(spec), agreement).path
+
+
+def inspect(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as left:
+        main(["inspect", *map(str, arguments)])
+    return int(left.value.code or 0), *capsys.readouterr()
+
+
+def rows(text: str) -> dict[str, str]:
+    """Return what is printed, by what is printed before it."""
+    return {name: value for name, _, value in (line.partition("  ") for line in text.splitlines()) if value}
+
+
+def test_an_engine_is_shown_with_its_machine_and_its_gate(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = write(tmp_path)
+    code, out, err = inspect(capsys, path)
+    assert (code, err) == (0, "")
+    shown = {name: value.strip() for name, value in rows(out).items()}
+    assert shown["model"] == "tiny, fp16 engine, 0.0 MB"
+    assert shown["input"] == "image float32 [1, 3, 32, 64]"
+    assert shown["outputs"] == "num_dets int32 [1, 1]"  # and five more
+    assert shown["built for"] == "NVIDIA H200 9.0, CUDA 12, TensorRT 10.16.1.11, linux-x86_64"
+    assert shown["options"] == "workspace 64 MB, level 5"
+    assert shown["agreement with FP32"] == "found 0.9961, mask_iou 0.9980"
+    assert shown["SHA-256 of plugins"] == "bb"
+    assert "SHA-256 of calibration" not in shown
+    assert shown["recipe"] == "by hand"
+
+
+def test_the_card_has_everything_the_file_says(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = write(tmp_path, spec=STREET_SPEC)
+    code, out, _ = inspect(capsys, path, "--json")
+    card = json.loads(out)
+    assert code == 0
+    assert (card["path"], card["bytes"], card["precision"], card["agreement"]) == (str(path), 4, "fp16", AGREEMENT)
+    assert card["built_for"] | card["options"] == {
+        name: getattr(KEY, name)
+        for name in ("gpu", "cuda", "tensorrt", "platform", "workspace", "level", "dla", "version_compatible")
+    }
+    assert (card["sha256"]["model"], card["sha256"]["plugins"], len(card["sha256"]["engine"])) == ("aa", "bb", 64)
+    assert card["outputs"] == {"labels": {"type": "uint8", "shape": [1, 24, 40]}}
+
+
+def test_what_was_left_open_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    key = replace(KEY, gpu="", cuda="", workspace=0, level=-1, version_compatible=True)
+    _, out, _ = inspect(capsys, write(tmp_path, key, agreement={}))
+    built_for = "no card in particular, TensorRT 10.16.1.11 or later of its major version, linux-x86_64"
+    for text in (built_for, "TensorRT's defaults", "not measured"):
+        assert text in out
+
+
+def change(path: Path, **parts: object) -> None:
+    """Change fields of the key, or of the description, in the file beside an engine."""
+    record = json.loads(sidecar(path).read_text())
+    for name, value in parts.items():
+        (record["key"] if name in record["key"] else record)[name] = value
+    sidecar(path).write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"solo_rt_plan": 7}, "expected format 1"),
+        ({"spec": {}}, "model spec has schema None"),
+        ({"level": "5"}, "expected level of type int, got '5'"),
+        ({"version_compatible": 1}, "expected version_compatible of type bool, got 1"),
+        ({"precision": "fp8"}, "expected precision fp32, fp16, int8, got 'fp8'"),
+        ({"agreement": [1]}, "build the engine again"),
+        ({"agreement": {"found": "all"}}, "build the engine again"),
+        ({"key": 3}, "build the engine again"),
+        ({"size": 7}, "expected 7 bytes, got 4"),
+        ({"sha256": "00"}, "its content is not what its description says"),
+    ],
+)
+def test_a_wrong_description_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, parts: dict[str, object], message: str
+) -> None:
+    path = write(tmp_path)
+    change(path, **parts)
+    code, out, err = inspect(capsys, path)
+    assert (code, out, len(err.splitlines())) == (1, "", 1)
+    assert message in err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "expected tiny.engine.json beside it; build it with solo-rt build-engine"),
+        (b"", "cannot be read"),
+        (b"\xff\xfe", "cannot be read"),
+        (b"[]", "expected format 1"),
+        (b'{"solo_rt_plan": 1}', "expected 'spec', there is none"),
+    ],
+)
+def test_a_missing_or_damaged_description_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    path = write(tmp_path)
+    sidecar(path).unlink() if content is None else sidecar(path).write_bytes(content)
+    code, out, err = inspect(capsys, path)
+    assert (code, out, len(err.splitlines())) == (1, "", 1)
+    assert message in err
