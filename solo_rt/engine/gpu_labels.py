@@ -28,6 +28,7 @@ class GpuLabels:
         assert frame.device is not None
         if not labels:
             return
+        self._gpu.bind()
         texts = [part for label in labels for part in (label.coverage, label.half_coverage)]
         ends = np.cumsum([LABEL.itemsize * len(labels), *(text.size for text in texts)])
         host, device = self._block.fit(int(ends[-1]))
