@@ -17,6 +17,7 @@ from gpu_memory import require_gpu, require_nvenc
 
 import solo_rt
 from solo_rt import nvcodec, pipeline
+from solo_rt.doctor import examine
 from solo_rt.engine.cuda import device_count
 from solo_rt.errors import EngineError, SourceError, UsageError
 from solo_rt.nvcodec import collected_errors, gpu_of, knows_nvdec
@@ -87,6 +88,15 @@ def test_trying_says_why_not() -> None:
         nvcodec.try_nvdec()
     with pytest.raises(EngineError, match=r"NVENC cannot encode 256x128 as H.264 \(Cannot load libcuda.so.1\)"):
         nvcodec.try_nvenc(256, 128, options={})
+
+
+@without_gpu
+def test_doctor_says_why_not() -> None:
+    findings = {finding.subject: finding for finding in examine()}
+    for subject in ("h264 decoder, NVIDIA", "h264 encoder, NVIDIA"):
+        assert not findings[subject].found
+        assert not findings[subject].required
+        assert "Cannot load libcuda.so.1" in findings[subject].detail
 
 
 def test_complaints_are_collected_once_each_and_the_log_level_is_put_back() -> None:
