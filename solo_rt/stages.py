@@ -120,8 +120,9 @@ def build_stages(
     wanted = check_options(spec, options)
     conf = DEFAULT_CONF if options.conf is None else options.conf
     max_det = options.max_det or DEFAULT_MAX_DET
-    paintable = with_picture and is_painted(spec.decoder)
-    painting = Painting(wanted, conf, max_det, on_gpu=gpu_labels is not None) if paintable else None
+    painting = None
+    if with_picture and is_painted(spec.decoder):
+        painting = Painting(classes=wanted, conf=conf, max_det=max_det, on_gpu=gpu_labels is not None)
 
     def prepare_job(job: Job) -> None:
         job.tensor, job.letterbox = prepare(job.frame, spec.input)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from solo_rt.engine.base import Engine, Painting
-from solo_rt.engine.cuda import Gpu, open_gpu
+from solo_rt.engine.cuda import Gpu, Stream, open_gpu
 from solo_rt.engine.frame_path import DeviceTensor, FramePath
 from solo_rt.engine.kernels import Kernels, find_kernels
 from solo_rt.engine.replay import Replay
@@ -43,7 +43,7 @@ class TorchEngine:
         self.backend = f"torch fp16, {gpu.name}"
         self.lanes = 1
         self._device, self._stream = device, gpu.stream()
-        with self._on_stream():
+        with on_stream(self._stream, self._device):
             model = DeviceModel(graph, device, library)
         self.spec = model.spec
         self._model: DeviceModel | None = model
@@ -63,14 +63,14 @@ class TorchEngine:
         """Return the outputs by name, arrays that belong to the caller. Raises: EngineError."""
         self._check_open()
         np.copyto(self._input.numpy(), inputs[self.spec.input.name])
-        with self._on_stream():
+        with on_stream(self._stream, self._device):
             self._tensors.run()
         return self._found()
 
     def infer_frame(self, frame: Frame, painting: Painting | None = None) -> tuple[dict[str, Output], Frame | None]:
         """Return the outputs by name, and the frame painted where that is wanted. Raises: EngineError."""
         self._check_open()
-        with self._on_stream():
+        with on_stream(self._stream, self._device):
             painted = self._frames.run(frame, painting)
         return self._found(), painted
 
@@ -83,14 +83,14 @@ class TorchEngine:
 
     def _queue_tensors(self) -> None:
         assert self._model is not None
-        with self._on_stream():
+        with on_stream(self._stream, self._device):
             self._model.image.copy_(self._input, non_blocking=True)
         self._queue()
 
     def _queue(self) -> None:
         """Queue network, decoding and downloads."""
         assert self._model is not None
-        with self._on_stream(), torch.backends.cudnn.flags(enabled=True, benchmark=True):
+        with on_stream(self._stream, self._device), torch.backends.cudnn.flags(enabled=True, benchmark=True):
             self._model.compute()
             for name, tensor in self._model.outputs.items():
                 self._outputs[name].copy_(tensor, non_blocking=True)
@@ -114,11 +114,12 @@ class TorchEngine:
         """Return memory of the host for a tensor, from and to which copies run beside the host."""
         return torch.zeros(like.shape, dtype=like.dtype, pin_memory=self._device.type == "cuda")
 
-    def _on_stream(self) -> AbstractContextManager[object]:
-        """Return a context in which PyTorch uses the engine's device and stream, in whichever thread."""
-        if self._device.type != "cuda":
-            return nullcontext()
-        return torch.cuda.stream(torch.cuda.ExternalStream(self._stream.handle, self._device))
+
+def on_stream(stream: Stream, device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which PyTorch uses a stream of the device, in whichever thread."""
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.cuda.stream(torch.cuda.ExternalStream(stream.handle, device))
 
 
 def open_torch(path: Path, *, device: str = "auto") -> Engine:

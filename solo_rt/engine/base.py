@@ -56,7 +56,7 @@ class Engine(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Painting:
     """What an engine paints onto a frame, and how: pixels or instances of `classes`, the best ones if they are many.
 

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import DTypeLike, NDArray
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "plugins"))
 
@@ -72,6 +74,19 @@ class HostGpu:
             work()
 
         return launch
+
+
+class HostTensors(TorchDispatchMode):
+    """Counts operations that read or write tensors of the host."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        self.count += any(isinstance(x, torch.Tensor) and x.is_cpu for x in tree_leaves((args, kwargs, out)))
+        return out
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from gpus import HostTensors
 
 from solo_rt.train.models.pooling import adaptive_average
 
@@ -27,19 +26,6 @@ def test_gradients_are_those_of_the_framework() -> None:
         torch.autograd.grad((pool(x, 3) * weight).sum(), x)[0] for pool in (adaptive_average, F.adaptive_avg_pool2d)
     )
     torch.testing.assert_close(found, expected)
-
-
-class HostTensors(TorchDispatchMode):
-    """Counts operations that read or write tensors of the host."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        self.count += any(isinstance(x, torch.Tensor) and x.is_cpu for x in tree_leaves((args, kwargs, out)))
-        return out
 
 
 def test_a_device_is_given_its_matrices_once() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from decode_cases import assert_native
-from gpus import HostGpu, Place, emulated_kernels, place
+from gpus import HostGpu, HostTensors, Place, emulated_kernels, place
 from small import make_small
 
 from solo_rt.decode import decode
@@ -31,7 +31,7 @@ from solo_rt.train.export.graph import StaticGraph, probe
 from solo_rt.train.export.semantic import semantic_graph
 from solo_rt.train.export.solo import solo_graph
 from solo_rt.train.export.solov2 import solov2_graph
-from solo_rt.train.models import build_model
+from solo_rt.train.models import BUILDERS, build_model
 from solo_rt.train.torch_engine import TorchEngine, open_torch
 from solo_rt.types import Frame
 
@@ -151,11 +151,24 @@ def test_a_graph_is_recorded_once_the_work_has_been_done_twice() -> None:
         assert (gpu.captured, gpu.launched) == (recorded, launched)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", {name.split("-")[0]: name for name in reversed(BUILDERS)}.values())
+def test_a_graph_can_hold_every_network(name: str) -> None:
+    """No copy from the host and no value for it: tried on a device whose tensors have shapes and nothing else."""
+    with torch.device("meta"):
+        network = build_model(name, 3).eval()
+    with torch.inference_mode():
+        network(torch.zeros(1, 3, 256, 256, device="meta"))
+        with HostTensors() as host:
+            network(torch.zeros(1, 3, 256, 256, device="meta"))
+    assert host.count == 0
+
+
 @pytest.mark.parametrize("kind", ["solov2", "semantic"])
 def test_frames_are_prepared_and_painted_where_the_network_is(place: Place, kind: str) -> None:
     engine = open_small(kind, place)
     assert isinstance(engine, FrameEngine)
-    painting = Painting(0.2, 5, style=Style(labels=False)) if kind == "solov2" else None
+    painting = Painting(conf=0.2, max_det=5, style=Style(labels=False)) if kind == "solov2" else None
     found_any = 0
     for size in ((64, 96), (64, 96), (64, 96), (45, 91)):
         frame = Frame((World(3, height=size[0], width=size[1]).render(50).rgb,), "rgb24")
