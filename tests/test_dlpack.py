@@ -9,9 +9,10 @@ import av
 import numpy as np
 import pytest
 
+from solo_rt.engine.cuda import device_count
 from solo_rt.nvcodec import CAN_STAY_ON_GPU
 from solo_rt.sink import dlpack
-from solo_rt.sink.dlpack import to_video_frame
+from solo_rt.sink.dlpack import open_context, to_video_frame
 from solo_rt.types import DevicePicture
 
 pytestmark = pytest.mark.skipif(not CAN_STAY_ON_GPU, reason="this PyAV cannot leave frames on a GPU")
@@ -60,6 +61,14 @@ def test_nothing_is_kept_of_a_picture_that_is_refused(
     picture = DevicePicture((luma, luma + 64 * height + shift), (64, other), height, width, owner=memory)
     with pytest.raises(ValueError, match=words):
         to_video_frame(picture, None)
+    gc.collect()
+    assert not dlpack._held
+
+
+@pytest.mark.skipif(device_count() > 0, reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_fails_and_nothing_is_kept() -> None:
+    with pytest.raises(av.FFmpegError):
+        to_video_frame(Memory((64, 48), 64).picture, open_context(0))
     gc.collect()
     assert not dlpack._held
 

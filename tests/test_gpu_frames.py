@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from clips import THIRTY, read, write_clip
 from fakes import STREET_SPEC, TINY_SPEC, FakeSource
-from gpu_memory import planes_of
+from gpu_memory import downloaded, planes_of, require_gpu
 
 from solo_rt import nvcodec, pipeline
 from solo_rt.decoders import DetectionsDecoder
@@ -92,6 +92,7 @@ class Driver:
 
     def __init__(self, flags: int = 0, failing: str = "") -> None:
         self.flags, self.failing = flags, failing
+        self.active = False
         self.calls: list[str] = []
 
     def __getitem__(self, name: str) -> Callable[..., int]:
@@ -101,6 +102,7 @@ class Driver:
                 return 201
             if name == "cuDevicePrimaryCtxGetState":
                 arguments[1]._obj.value = self.flags  # type: ignore[attr-defined]
+                arguments[2]._obj.value = self.active  # type: ignore[attr-defined]
             if name == "cuDevicePrimaryCtxSetFlags_v2":
                 self.flags = arguments[1]  # type: ignore[assignment]
             if name == "cuDevicePrimaryCtxRetain":
@@ -137,6 +139,11 @@ def test_failures_of_the_driver_are_named_and_the_context_is_popped(driver: Driv
     with pytest.raises(EngineError, match="CUDA: cuStreamSynchronize failed with error 201 of the driver"):
         context.synchronize()
     assert driver.calls[-1] == "CtxPopCurrent"
+    driver.flags, driver.failing = 0, "cuDevicePrimaryCtxSetFlags_v2"
+    with pytest.raises(EngineError, match="cuDevicePrimaryCtxSetFlags_v2 failed"):
+        share_primary_context(0)
+    driver.active = True
+    share_primary_context(0)  # too late to be told; it matters only if FFmpeg is to use the context
     driver.failing = "cuInit"
     with pytest.raises(EngineError, match="cuInit failed"):
         share_primary_context(0)
@@ -250,3 +257,24 @@ def test_engine_says_where_frames_stay(
     with pytest.raises(EngineError, match="enough seen"):
         pipeline.process("x", decoder=decoder, device="cuda:1")  # type: ignore[arg-type]
     assert opened == ([engine, asked] if decoder == "nvdec" else [asked])
+
+
+# With a GPU.
+
+
+@pytest.mark.cuda
+@on_pyav_18
+def test_nvdec_leaves_on_the_gpu_what_the_cpu_decodes(tmp_path: Path) -> None:
+    require_gpu()
+    write_clip(tmp_path / "a.mp4", count=40, codec="libx264", options={"preset": "fast"}, size=(322, 182), matrix=1)
+    expected = read(tmp_path / "a.mp4")
+    context = PrimaryContext(0)
+    with open_source(str(tmp_path / "a.mp4"), decoder="nvdec", on_gpu=True) as source:
+        frames = list(source)  # all of them at once: none is written over
+        assert source.damage is None
+    for frame, other in zip(frames, expected, strict=True):
+        assert (frame.pts, frame.matrix, frame.width, frame.height) == (other.pts, "bt709", 322, 182)
+        assert frame.device is not None
+        for there, here in zip(downloaded(frame.device, context), other.planes, strict=True):
+            np.testing.assert_array_equal(there, here)
+    context.close()

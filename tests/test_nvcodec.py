@@ -5,7 +5,6 @@ Where a GPU is only pretended, FFmpeg is the real one: its own complaints are wh
 
 from __future__ import annotations
 
-import os
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,9 +13,11 @@ import av
 import numpy as np
 import pytest
 from clips import H264, THIRTY, info, planes, read, result_of, write_clip, yuv_frame
+from gpu_memory import require_gpu, require_nvenc
 
 import solo_rt
 from solo_rt import nvcodec, pipeline
+from solo_rt.doctor import examine
 from solo_rt.engine.cuda import device_count
 from solo_rt.errors import EngineError, SourceError, UsageError
 from solo_rt.nvcodec import collected_errors, gpu_of, knows_nvdec
@@ -87,6 +88,15 @@ def test_trying_says_why_not() -> None:
         nvcodec.try_nvdec()
     with pytest.raises(EngineError, match=r"NVENC cannot encode 256x128 as H.264 \(Cannot load libcuda.so.1\)"):
         nvcodec.try_nvenc(256, 128, options={})
+
+
+@without_gpu
+def test_doctor_says_why_not() -> None:
+    findings = {finding.subject: finding for finding in examine()}
+    for subject in ("h264 decoder, NVIDIA", "h264 encoder, NVIDIA"):
+        assert not findings[subject].found
+        assert not findings[subject].required
+        assert "Cannot load libcuda.so.1" in findings[subject].detail
 
 
 def test_complaints_are_collected_once_each_and_the_log_level_is_put_back() -> None:
@@ -256,11 +266,8 @@ def test_frames_of_a_gpu_are_those_of_the_cpu(pretended: None, tmp_path: Path, m
 
 @pytest.fixture
 def gpu() -> int:
-    """Return the number of a GPU; without one skip the test, or fail it where SOLO_RT_REQUIRE_GPU=1 promises one."""
-    if not device_count():
-        if os.environ.get("SOLO_RT_REQUIRE_GPU") == "1":
-            pytest.fail("there is no GPU")
-        pytest.skip("there is no GPU")
+    """Return the number of a GPU."""
+    require_gpu()
     return 0
 
 
@@ -304,12 +311,7 @@ def test_a_profile_that_no_gpu_decodes_is_named(gpu: int, tmp_path: Path) -> Non
 def test_nvenc_encodes_what_is_read_back(gpu: int, tmp_path: Path, suffix: str, full_range: bool) -> None:
     size = (321, 179)
     path = tmp_path / f"out{suffix}"
-    try:
-        nvcodec.try_nvenc(256, 256, options={})
-    except EngineError as error:
-        if "unsupported device" in str(error) or "No capable devices" in str(error):
-            pytest.skip(f"this GPU has no encoder: {error}")
-        raise
+    require_nvenc()
     stamps = [0, 33, 70, 71, 500, 533, 2000, 2033]
     written = [
         yuv_frame(i, size=size, pts=pts, time_base=Fraction(1, 1000), matrix="bt709", full_range=full_range)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gc
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import info, read
+from clips import info, read, result_of, write_clip
+from devices import Cuda
 from fakes import STREET_SPEC, FakeSink
-from gpu_memory import planes_of
+from gpu_memory import planes_of, require_nvenc
 from test_frame_path import (  # noqa: F401
     SPEC,
     CpuEngine,
@@ -24,13 +26,18 @@ from test_frame_path import (  # noqa: F401
 )
 from trt_fakes import FakeGpu, QueuedKernels
 
+from solo_rt.engine.cuda import open_gpu
 from solo_rt.engine.gpu_labels import GpuLabels
+from solo_rt.engine.kernels import Kernels
+from solo_rt.engine.picture_memory import describe
 from solo_rt.engine.picture_pool import PicturePool
+from solo_rt.engine.primary_context import share_primary_context
 from solo_rt.lettering import Label, draw_label, text_coverage
 from solo_rt.nvcodec import CAN_STAY_ON_GPU
 from solo_rt.pipeline import run
 from solo_rt.sink import open_sink, take_gpu_pictures
 from solo_rt.sink import video as video_sink
+from solo_rt.source import open_source
 from solo_rt.spec import ModelSpec
 from solo_rt.stages import Options
 from solo_rt.types import Frame, Result
@@ -201,3 +208,34 @@ def test_only_video_by_nvenc_takes_pictures_of_a_gpu(x264_for_nvenc, tmp_path: P
     assert not take_gpu_pictures([])
     for sink in (by_nvenc, by_x264, records):
         sink.close()
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not CAN_STAY_ON_GPU, reason="this PyAV cannot leave frames on a GPU")
+def test_frames_go_from_nvdec_to_nvenc(gpu: Cuda, tmp_path: Path):
+    """As in a run, but with a copy in the place of the engine."""
+    require_nvenc()
+    share_primary_context(0)
+    write_clip(tmp_path / "a.mp4", count=30, codec="libx264", options={"qp": "0"}, size=(322, 182), matrix=1)
+    expected = read(tmp_path / "a.mp4")
+    device, kernels = open_gpu(0), Kernels(gpu.path)
+    pool, stream, labels = PicturePool(device), device.stream(), GpuLabels(device, kernels)
+    text = Label(20, 40, *text_coverage("label", 30), (200, 60, 40))
+    with (
+        open_source(str(tmp_path / "a.mp4"), decoder="nvdec", on_gpu=True) as source,
+        open_sink(str(tmp_path / "b.mp4"), info=source.info, encoder="nvenc", crf=5) as sink,
+    ):
+        for frame in source:
+            assert frame.device is not None
+            picture = pool.take(frame.height, frame.width)
+            kernels.copy_picture(describe(frame.device), describe(picture), stream=stream.handle)
+            stream.synchronize()
+            copied = replace(frame, device=picture)
+            labels.write(copied, [text])
+            sink.write(replace(result_of(expected[frame.index]), frame=frame, rendered=copied))
+    for frame, other in zip(read(tmp_path / "b.mp4"), expected, strict=True):
+        assert (frame.time_s, frame.matrix) == (other.time_s, "bt709")
+        labelled = tuple(plane.copy() for plane in other.planes)
+        draw_label(other, labelled, text)
+        for got, plane in zip(frame.planes, labelled, strict=True):
+            assert 10 * np.log10(255**2 / ((got.astype(float) - plane) ** 2).mean()) > 35  # dB
