@@ -117,6 +117,8 @@ def test_nvdec_is_for_video_files(tmp_path: Path) -> None:
     for uri, kind in (("test://", "the procedural world"), (str(tmp_path), "pictures"), ("*.png", "pictures")):
         with pytest.raises(UsageError, match=f"expected a video file with the nvdec decoder, got {kind}; use --dec"):
             open_source(uri, decoder="nvdec")
+        with pytest.raises(UsageError, match=f"got {kind}"):
+            solo_rt.process(uri, decoder="nvdec", model="solov2-nano")  # before the model is read
     with open_source("test://") as source, pytest.raises(UsageError, match="got an opened source"):
         next(solo_rt.stream(source, decoder="nvdec"))
 

@@ -15,7 +15,7 @@ import av
 
 from solo_rt.engine.primary_context import PrimaryContext
 from solo_rt.errors import EngineError, SourceError
-from solo_rt.nvcodec import Decoder, collected_errors, knows_nvdec, nvdec, require_gpu
+from solo_rt.nvcodec import Decoder, collected_errors, knows_nvdec, nvdec
 from solo_rt.source.base import SourceInfo
 from solo_rt.source.demuxer import choose_stream, demux, open_file
 from solo_rt.source.planes import to_frame
@@ -45,8 +45,6 @@ class VideoSource:
         on_gpu: bool = False,
     ) -> None:
         self._by_nvdec = decoder == "nvdec"
-        if self._by_nvdec:
-            require_gpu("nvdec", gpu)
         self._uri, self._gpu = uri, gpu
         self._context: PrimaryContext | None = None  # only if pictures stay on the GPU
         self._skipped_packets = self._read_errors = self._damaged_frames = 0
