@@ -110,6 +110,15 @@ def test_complaints_are_collected_once_each_and_the_log_level_is_put_back() -> N
         assert (av.logging.get_level(), av.logging.get_skip_repeated()) == (None, True)
 
 
+def test_a_container_without_the_video_libraries_is_told_what_to_set() -> None:
+    hint = "in a container, set NVIDIA_DRIVER_CAPABILITIES=compute,utility,video"
+    for name in ("libnvcuvid.so.1", "libnvidia-encode.so.1"):
+        assert nvcodec.reason([f"Cannot load {name}", "b"]) == f"Cannot load {name}; b; {hint}"
+    assert nvcodec.reason(["Cannot load libcuda.so.1"]) == "Cannot load libcuda.so.1"
+    assert nvcodec.reason([]) == "no reason given"
+    assert nvcodec.reason([], av.FFmpegError(22, "Invalid argument")) == "Invalid argument"
+
+
 # What cannot work.
 
 
