@@ -25,11 +25,11 @@ from solo_rt.engine.base import FrameEngine, is_painted
 from solo_rt.engine.gpu_labels import GpuLabels, open_gpu_labels
 from solo_rt.engine.primary_context import share_primary_context
 from solo_rt.errors import SoloRTError, SourceError, UsageError
-from solo_rt.nvcodec import CAN_STAY_ON_GPU, Decoder, Encoder, gpu_of, require_gpu
+from solo_rt.nvcodec import CAN_STAY_ON_GPU, Decoder, Encoder, gpu_of
 from solo_rt.paths import refuse_overwriting
 from solo_rt.report import Progress, RunReport
 from solo_rt.sink import Sink, check_encoder, open_sink, take_gpu_pictures
-from solo_rt.source import Source, SourceInfo, open_source
+from solo_rt.source import Source, SourceInfo, check_decoder, open_source
 from solo_rt.stages import Counts, Job, Options, Stage, build_stages, check_options, read_jobs
 from solo_rt.timing import Histogram
 from solo_rt.types import Result
@@ -179,9 +179,9 @@ def process(
     path = find_model(model)
     gpu = gpu_of(device)
     refuse_overwriting(source, path, outputs)
+    check_decoder(decoder, source, gpu=gpu)
     check_encoder(encoder, outputs, gpu=gpu)
     if decoder == "nvdec":
-        require_gpu("nvdec", gpu)
         share_primary_context(gpu)
     with ExitStack() as stack:
 

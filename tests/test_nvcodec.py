@@ -110,6 +110,15 @@ def test_complaints_are_collected_once_each_and_the_log_level_is_put_back() -> N
         assert (av.logging.get_level(), av.logging.get_skip_repeated()) == (None, True)
 
 
+def test_a_container_without_the_video_libraries_is_told_what_to_set() -> None:
+    hint = "in a container, set NVIDIA_DRIVER_CAPABILITIES=compute,utility,video"
+    for name in ("libnvcuvid.so.1", "libnvidia-encode.so.1"):
+        assert nvcodec.reason([f"Cannot load {name}", "b"]) == f"Cannot load {name}; b; {hint}"
+    assert nvcodec.reason(["Cannot load libcuda.so.1"]) == "Cannot load libcuda.so.1"
+    assert nvcodec.reason([]) == "no reason given"
+    assert nvcodec.reason([], av.FFmpegError(22, "Invalid argument")) == "Invalid argument"
+
+
 # What cannot work.
 
 
@@ -117,6 +126,8 @@ def test_nvdec_is_for_video_files(tmp_path: Path) -> None:
     for uri, kind in (("test://", "the procedural world"), (str(tmp_path), "pictures"), ("*.png", "pictures")):
         with pytest.raises(UsageError, match=f"expected a video file with the nvdec decoder, got {kind}; use --dec"):
             open_source(uri, decoder="nvdec")
+        with pytest.raises(UsageError, match=f"got {kind}"):
+            solo_rt.process(uri, decoder="nvdec", model="solov2-nano")  # before the model is read
     with open_source("test://") as source, pytest.raises(UsageError, match="got an opened source"):
         next(solo_rt.stream(source, decoder="nvdec"))
 

@@ -91,7 +91,7 @@ def check_encoder(encoder: Encoder, outputs: Sequence[str], *, gpu: int) -> None
     if encoder not in ENCODERS:
         raise UsageError(f"unknown encoder {encoder!r}; expected {' or '.join(ENCODERS)}")
     if encoder == "nvenc":
-        if not any(Path(uri).suffix.lower() in (".mp4", ".mov", ".mkv") for uri in outputs):
+        if not any(Path(uri).suffix.lower() in video.H264 for uri in outputs):
             got = " ".join(outputs) or "none"
             raise UsageError(f"encoder nvenc: expected an .mp4, .mov or .mkv output, got {got}; leave --encoder out")
         require_gpu("nvenc", gpu)

@@ -21,6 +21,7 @@ from solo_rt.source.planes import split_nv12
 from solo_rt.types import Frame, Result
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".avi": "avi"}
+H264 = (".mp4", ".mov", ".mkv")
 CODECS: dict[Encoder, str] = {"x264": "libx264", "nvenc": "h264_nvenc"}
 PRESETS: dict[Encoder, tuple[str, ...]] = {
     "x264": ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"),
