@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from solo_rt.decoders import SoloV2Decoder
 from solo_rt.engine.kernels import Kernels
@@ -13,12 +18,14 @@ from solo_rt.train.export.graph import StaticGraph
 from solo_rt.train.models.deform_conv import DeformConv2d
 
 # Note [Half precision in PyTorch]
-# Convolutions and matrix products take float16 and add up in float32; their weights are stored as float16. All else is
-# left to autocast, under which `solo-rt train --amp` trains as well: normalisation, softmax, norms, exponentials and
-# grid_sample in float32; resizing, pooling and activations in the type of their input. Behind the network scores are
-# float32 (see `points_nms`), kernels and mask features float16, their products float32, and areas and intersections
-# of masks integers.
+# Layers of weights take float16 and add up in float32; their weights are stored as float16. All else is left to
+# autocast, under which `solo-rt train --amp` trains as well: normalisation, softmax, sums, norms, exponentials and
+# grid_sample in float32; resizing, pooling and activations in the type of their input. Autocast also multiplies two
+# computed tensors in float16, as attention does: what that gives nothing bounds, so these products are float32 here.
+# Behind the network scores are float32 (see `points_nms`), kernels and mask features float16, their products float32,
+# and areas and intersections of masks integers.
 HALF_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, DeformConv2d)
+PRODUCTS = (torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm)
 
 
 class DeviceModel:
@@ -33,7 +40,6 @@ class DeviceModel:
         """Take over `graph`, whose module is changed; `library` decodes. Raises: EngineError for impossible weights."""
         self.spec = graph.spec
         self._network = to_half(graph.module).to(device)
-        self._autocast = torch.autocast(device.type, torch.float16, cache_enabled=False)
         size = graph.spec.input
         self.image = torch.zeros(size.batch, 3, size.height, size.width, device=device)
         heads = self._forward()
@@ -57,7 +63,7 @@ class DeviceModel:
             target.copy_(x)
 
     def _forward(self) -> tuple[Tensor, ...]:
-        with torch.inference_mode(), self._autocast:
+        with torch.inference_mode(), half_precision(self.image.device):
             found = self._network(self.image.contiguous(memory_format=torch.channels_last))
         return found if isinstance(found, tuple) else (found,)
 
@@ -65,6 +71,26 @@ class DeviceModel:
     def _solov2_heads(heads: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
         scores, kernels, features = heads
         return scores, kernels.half(), features.half().contiguous()
+
+
+class ExactProducts(TorchFunctionMode):
+    """Computes products of two tensors in float32, whatever autocast would."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func not in PRODUCTS:
+            return func(*args, **(kwargs or {}))
+        first, second = args
+        with torch.autocast(first.device.type, enabled=False):
+            return func(first.float(), second.float())
+
+
+@contextmanager
+def half_precision(device: torch.device) -> Iterator[None]:
+    """Let PyTorch compute as Note [Half precision in PyTorch] says."""
+    with torch.autocast(device.type, torch.float16, cache_enabled=False), ExactProducts():
+        yield
 
 
 def to_half(module: nn.Module) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from decode_cases import assert_native
 from gpus import HostGpu, HostTensors, Place, emulated_kernels, place
 from small import make_small
+from torch import Tensor
 
 from solo_rt.decode import decode
 from solo_rt.decoders import DetectionsDecoder, SemanticDecoder, SoloDecoder
@@ -26,7 +28,8 @@ from solo_rt.spec import Provenance
 from solo_rt.train.checkpoint import Checkpoint, save_checkpoint
 from solo_rt.train.checkpoint_engine import CheckpointEngine
 from solo_rt.train.data.world import World
-from solo_rt.train.device_model import to_half
+from solo_rt.train.device_decoder import DeviceDecoder
+from solo_rt.train.device_model import half_precision, to_half
 from solo_rt.train.export.graph import StaticGraph, probe
 from solo_rt.train.export.semantic import semantic_graph
 from solo_rt.train.export.solo import solo_graph
@@ -77,19 +80,25 @@ def test_every_kind_of_network_gives_what_its_spec_says(place: Place, kind: str)
 
 
 @pytest.mark.parametrize("kind", ["solov2", "solov2-dcn"])
-def test_solov2_is_decoded_from_its_own_float16_heads(place: Place, kind: str) -> None:
+def test_solov2_is_decoded_from_its_own_heads(place: Place, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Tensor] = []
+    decode_heads = DeviceDecoder.decode
+
+    def spy(decoder: DeviceDecoder, *heads: Tensor) -> None:
+        seen[:] = [head.clone() for head in heads]
+        decode_heads(decoder, *heads)
+
+    monkeypatch.setattr(DeviceDecoder, "decode", spy)
     graph = graph_of(kind)
-    network = to_half(graph_of(kind).module).to(place.device)
-    engine = open_small(kind, place)
+    engine = TorchEngine(graph_of(kind), place.device, gpu=place.gpu, library=place.library)
+    for _ in range(2):
+        engine.infer({"image": pictures(graph)[0]})
     found_any = 0
-    for image in pictures(graph):
+    for image in pictures(graph):  # by the graph, which makes the copies as well
         found = engine.infer({"image": image})
-        tensor = torch.from_numpy(image).to(place.device, memory_format=torch.channels_last)
-        with torch.inference_mode(), torch.autocast(place.device.type, torch.float16):
-            scores, kernels, features = network(tensor)
-        assert scores.dtype == torch.float32
-        heads = {"scores": scores, "kernels": kernels.half(), "features": features.half()}
-        assert_native(found, {k: v.float().cpu().contiguous().numpy() for k, v in heads.items()}, graph.spec)
+        assert [head.dtype for head in seen] == [torch.float32, torch.float16, torch.float16]
+        heads = {name: x.float().cpu().numpy() for name, x in zip(graph.outputs, seen, strict=True)}
+        assert_native(found, heads, graph.spec)
         found_any += int(found["num_dets"][0, 0])
     assert found_any > 3
 
@@ -179,7 +188,7 @@ def test_frames_are_prepared_and_painted_where_the_network_is(place: Place, kind
             assert (found["labels"] == expected["labels"]).mean() > 0.99
             assert painted is None
             continue
-        np.testing.assert_allclose(found["det_scores"], expected["det_scores"], atol=0.02)
+        np.testing.assert_allclose(found["det_scores"][:, :5], expected["det_scores"][:, :5], atol=0.05)
         instances = decode(
             {name: x[0] for name, x in found.items()},
             engine.spec,
@@ -206,6 +215,19 @@ def test_without_the_kernels_nothing_is_opened(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("SOLO_RT_KERNELS", str(tmp_path / "none.so"))
     with pytest.raises(EngineError, match=r"SOLO_RT_KERNELS=.*none\.so: no such file"):
         TorchEngine(graph_of("solo"), torch.device("cpu"), gpu=HostGpu())
+
+
+@pytest.mark.parametrize("multiply", [torch.matmul, Tensor.matmul, torch.bmm, lambda a, b: a @ b])
+def test_products_of_computed_tensors_stay_in_range(place: Place, multiply: Callable[[Tensor, Tensor], Tensor]) -> None:
+    torch.manual_seed(0)
+    maps = (100 * torch.randn(1, 8, 500)).half().to(place.device)
+    with half_precision(place.device):
+        found = multiply(maps, maps.transpose(1, 2))
+        layer = torch.nn.functional.linear(maps, maps.new_ones(2, 500, dtype=torch.float32))
+    assert (found.dtype, layer.dtype) == (torch.float32, torch.float16)
+    expected = maps.double() @ maps.double().transpose(1, 2)
+    assert expected.max() > 65504
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1)
 
 
 def test_weights_beyond_float16_are_refused() -> None:
