@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt.decode import decode
-from solo_rt.decoders import DetectionsDecoder, SemanticDecoder, SoloV2Decoder
+from solo_rt.decoders import SemanticDecoder, SoloV2Decoder
 from solo_rt.engine import Engine, find_model, open_engine
 from solo_rt.engine.agreement import agreement
 from solo_rt.engine.base import read_spec
@@ -97,8 +97,7 @@ def engine_spec(spec: ModelSpec) -> ModelSpec:
     """Return the spec of a plan: what SOLOv2's operators leave is decoded already."""
     if not isinstance(spec.decoder, SoloV2Decoder):
         return spec
-    decoder = DetectionsDecoder(min(spec.decoder.max_instances, spec.decoder.nms_pre), spec.decoder.mask_stride)
-    return replace(spec, decoder=decoder)
+    return replace(spec, decoder=spec.decoder.detections())
 
 
 def _onnx_file(model: str | Path | None, imgsz: tuple[int, int] | None, batch: int | None, stack: ExitStack) -> Path:

@@ -62,6 +62,10 @@ class SoloV2Decoder:
         """Return how many channels the features must have, by name, for kernels of so many."""
         return {"features": kernel_channels}
 
+    def detections(self) -> DetectionsDecoder:
+        """Return what is left to do where the engine has decoded the heads."""
+        return DetectionsDecoder(min(self.max_instances, self.nms_pre), self.mask_stride)
+
 
 @dataclass(frozen=True, slots=True)
 class SoloDecoder:
