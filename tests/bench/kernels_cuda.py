@@ -21,10 +21,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "plugins"))
 from decoder import words_of
 from devices import Cuda
 from overlay_twin import make_planes
-from pictures import DeviceMasks, DevicePicture, GroupNorm
+from pictures import DeviceMasks, DevicePicture
 from soft_mask_twin import random_masks
 
-from solo_rt.engine.kernels import ConvShape, LetterboxTarget, NmsOptions, OverlayStyle
+from solo_rt.engine.kernels import ConvShape, GroupNorm, LetterboxTarget, NmsOptions, OverlayStyle
 
 CALLS, ROUNDS = 50, 5
 

@@ -13,7 +13,7 @@ import torch
 from decode_cases import assert_native
 from gpus import HostGpu, HostTensors, Place, emulated_kernels, place
 from small import make_small
-from torch import Tensor
+from torch import Tensor, nn
 
 from solo_rt.decode import decode
 from solo_rt.decoders import DetectionsDecoder, SemanticDecoder, SoloDecoder
@@ -51,10 +51,13 @@ def graph_of(kind: str) -> StaticGraph:
         network = build_model("fast-scnn", 3).eval()
         return semantic_graph(network, kind, CLASSES, Provenance(), imgsz=SIZE, batch=1)
     network = make_small(kind, trained=True)
+    for layer in network.modules():
+        if isinstance(layer, nn.GroupNorm):
+            layer.num_groups = 1  # the emulator takes its time for each
     if not kind.startswith("solov2"):
         return solo_graph(network, kind, CLASSES, Provenance(), imgsz=SIZE, batch=1)
     graph = solov2_graph(network, kind, CLASSES, Provenance(), imgsz=SIZE, batch=1)
-    few = replace(graph.spec.decoder, nms_pre=150, max_instances=20)  # the emulator takes its time for each
+    few = replace(graph.spec.decoder, nms_pre=150, max_instances=20)  # and for each of these
     return replace(graph, spec=replace(graph.spec, decoder=few))
 
 
@@ -79,7 +82,7 @@ def test_every_kind_of_network_gives_what_its_spec_says(place: Place, kind: str)
     assert (engine.lanes, engine.backend) == (1, f"torch fp16, {place.gpu.name}")
 
 
-@pytest.mark.parametrize("kind", ["solov2", "solov2-dcn"])
+@pytest.mark.parametrize("kind", ["solov2", pytest.param("solov2-dcn", marks=pytest.mark.slow)])
 def test_solov2_is_decoded_from_its_own_heads(place: Place, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Tensor] = []
     decode_heads = DeviceDecoder.decode
@@ -178,11 +181,11 @@ def test_frames_are_prepared_and_painted_where_the_network_is(place: Place, kind
     engine = open_small(kind, place)
     assert isinstance(engine, FrameEngine)
     painting = Painting(0.2, 5, style=Style(labels=False)) if kind == "solov2" else None
-    found_any = 0
+    found_any, expected = 0, None
     for size in ((64, 96), (64, 96), (64, 96), (45, 91)):
         frame = Frame((World(3, height=size[0], width=size[1]).render(50).rgb,), "rgb24")
         tensor, box = prepare(frame, engine.spec.input)
-        expected = engine.infer({"image": tensor})
+        expected = engine.infer({"image": tensor}) if expected is None or size != (64, 96) else expected
         found, painted = engine.infer_frame(frame, painting)
         if painting is None:
             assert (found["labels"] == expected["labels"]).mean() > 0.99
@@ -223,7 +226,7 @@ def test_products_of_computed_tensors_stay_in_range(place: Place, multiply: Call
     maps = (100 * torch.randn(1, 8, 500)).half().to(place.device)
     with half_precision(place.device):
         found = multiply(maps, maps.transpose(1, 2))
-        layer = torch.nn.functional.linear(maps, maps.new_ones(2, 500, dtype=torch.float32))
+        layer = nn.functional.linear(maps, maps.new_ones(2, 500, dtype=torch.float32))
     assert (found.dtype, layer.dtype) == (torch.float32, torch.float16)
     expected = maps.double() @ maps.double().transpose(1, 2)
     assert expected.max() > 65504
