@@ -46,6 +46,10 @@ class FakeGpu:
         self.streams: dict[int, FakeStream] = {}
         self.captured = 0
         self.copied: list[tuple[str, int]] = []
+        self.bound = {threading.get_ident()}
+
+    def bind(self) -> None:
+        self.bound.add(threading.get_ident())
 
     def allocate(self, nbytes: int) -> FakeBuffer:
         whole = np.full(nbytes + 255, 0xCD, np.uint8)
@@ -63,6 +67,7 @@ class FakeGpu:
         return stream
 
     def upload(self, target: FakeBuffer, source: np.ndarray, stream: FakeStream) -> None:
+        assert threading.get_ident() in self.bound, "CUDA would use another device on this thread"
         self.copied.append(("up", source.nbytes))
         stream.work.append(lambda: np.copyto(target.memory[: source.nbytes], source.reshape(-1).view(np.uint8)))
 

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from solo_rt.engine.base import Engine, Painting
 from solo_rt.engine.cuda import Gpu, Stream, open_gpu
-from solo_rt.engine.frame_path import DeviceTensor, FramePath
+from solo_rt.engine.frame_path import FramePath
 from solo_rt.engine.kernels import Kernels, find_kernels
+from solo_rt.engine.painter import DeviceTensor
 from solo_rt.engine.replay import Replay
 from solo_rt.errors import EngineError
 from solo_rt.train.checkpoint import load_checkpoint

@@ -6,6 +6,11 @@ from collections.abc import Callable
 
 from solo_rt.engine.cuda import Gpu, Stream
 
+Work = Callable[[], None]
+
+
+def _nothing() -> None: ...
+
 
 class Replay:
     """Queues the same work again and again, from the third time on as a graph where the CUDA package has graphs.
@@ -20,11 +25,14 @@ class Replay:
         self._ran = False
         self._graph: Callable[[], None] | None = None
 
-    def run(self, first: Callable[[], None] | None = None) -> None:
-        """Do the work and wait for its end. `first` queues what comes before it and may differ. Raises: EngineError."""
-        if first is not None:
-            first()
+    def run(self, first: Work = _nothing, last: Work = _nothing) -> None:
+        """Do the work and wait for its end. `first` and `last` queue what is around it and may differ.
+
+        Raises: EngineError.
+        """
+        first()
         (self._graph or self._work)()
+        last()
         self._stream.synchronize()
         if self._ran and self._gpu.has_graphs and self._graph is None:
             self._graph = self._gpu.capture(self._stream, self._work)

@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from solo_rt.engine.base import Painting
 from solo_rt.engine.build import machine_platform
 from solo_rt.engine.cuda import Buffer, Gpu, Stream, open_gpu
-from solo_rt.engine.frame_path import DeviceTensor, FramePath
+from solo_rt.engine.frame_path import FramePath
 from solo_rt.engine.kernels import Kernels, find_kernels
+from solo_rt.engine.outputs import copy_outputs
+from solo_rt.engine.painter import DeviceTensor
 from solo_rt.engine.plan import SUFFIX, Plan, check_plan, file_sha256, read_plan
 from solo_rt.engine.plan_cache import check_trust, find_plan
 from solo_rt.engine.replay import Replay
@@ -57,7 +59,7 @@ class _Lane:
 
     def found(self) -> dict[str, Array]:
         """Return the outputs of the last frame, as arrays of their own."""
-        return {port.name: port.host.copy() for port in self.outputs}
+        return copy_outputs({port.name: port.host for port in self.outputs})
 
 
 class TensorRtEngine:
@@ -126,6 +128,7 @@ class TensorRtEngine:
             raise EngineError("the engine is closed; open another one")
         lane = self._idle.get()
         try:
+            self._gpu.bind()
             yield lane
         finally:
             self._idle.put(lane)

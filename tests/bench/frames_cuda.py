@@ -33,15 +33,16 @@ from solo_rt.decoders import DetectionsDecoder
 from solo_rt.engine import open_engine
 from solo_rt.engine.base import FrameEngine, Painting
 from solo_rt.engine.cuda import Buffer, Gpu, open_gpu
-from solo_rt.engine.frame_path import DeviceTensor, FramePath
+from solo_rt.engine.frame_path import FramePath
 from solo_rt.engine.kernels import Kernels, find_kernels
+from solo_rt.engine.painter import DeviceTensor
 from solo_rt.preprocess import prepare
 from solo_rt.render import Style, render
 from solo_rt.spec import ModelSpec
 from solo_rt.types import DevicePicture, Frame, Instances
 
 BARE = Style(labels=False)
-PAINTING = Painting(0.0, 100, style=BARE)
+PAINTING = Painting(style=BARE)
 
 
 def outputs_of(found: Instances) -> dict[str, np.ndarray]:

@@ -43,7 +43,7 @@ from solo_rt.types import Frame
 
 MODELS = {"solov2-light-r18": ((448, 768), 128), "solov2-r50": ((768, 1344), 256)}  # input, kernel channels
 CLASSES = tuple(f"class {i}" for i in range(80))
-PAINTING = Painting(0.0, 100, style=Style(labels=False))
+PAINTING = Painting(style=Style(labels=False))
 
 
 class Bench:

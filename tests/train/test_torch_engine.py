@@ -180,7 +180,7 @@ def test_a_graph_can_hold_every_network(name: str) -> None:
 def test_frames_are_prepared_and_painted_where_the_network_is(place: Place, kind: str) -> None:
     engine = open_small(kind, place)
     assert isinstance(engine, FrameEngine)
-    painting = Painting(0.2, 5, style=Style(labels=False)) if kind == "solov2" else None
+    painting = Painting(conf=0.2, max_det=5, style=Style(labels=False)) if kind == "solov2" else None
     found_any, expected = 0, None
     for size in ((64, 96), (64, 96), (64, 96), (45, 91)):
         frame = Frame((World(3, height=size[0], width=size[1]).render(50).rgb,), "rgb24")
