@@ -50,6 +50,9 @@ class HostGpu:
     def __init__(self) -> None:
         self.captured = self.launched = 0
 
+    def bind(self) -> None:
+        pass
+
     def allocate(self, nbytes: int) -> HostMemory:
         memory = torch.zeros(nbytes, dtype=torch.uint8)
         return HostMemory(memory, memory.data_ptr(), nbytes)
