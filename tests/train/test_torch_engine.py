@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from decode_cases import assert_native
-from gpus import HostGpu, HostTensors, Place, emulated_kernels, place
+from gpus import HostGpu, HostTensors, Place, emulated_kernels, open_gpu, place
 from small import make_small
 from torch import Tensor, nn
 
@@ -253,9 +253,8 @@ def test_the_run_time_opens_checkpoints_by_their_device(tmp_path: Path) -> None:
 
 
 @pytest.mark.cuda
-def test_the_run_time_opens_checkpoints_on_a_gpu(place: Place, tmp_path: Path) -> None:
-    if place.device.type != "cuda":
-        pytest.skip("for a GPU")
+def test_the_run_time_opens_checkpoints_on_a_gpu(tmp_path: Path) -> None:
+    open_gpu()
     model = build_model("solov2-nano", 3)
     path = tmp_path / "x.pt"
     save_checkpoint(Checkpoint("solov2-nano", CLASSES, model.state_dict(), 0, {}, {}, imgsz=(64, 96)), path)
