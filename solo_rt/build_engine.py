@@ -70,6 +70,8 @@ def build_checked(
         if isinstance(spec.decoder, SoloV2Decoder) and not _decodes(path):
             raise UsageError(f"{path}: it holds no decoding operators; export it again with this solo-rt")
         gpu = None if device is None else open_gpu(device)  # before TensorRT, which crashes without one
+        if gpu is not None:
+            stack.enter_context(gpu.bound())
         key = plan_key(
             path,
             options,

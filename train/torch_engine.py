@@ -44,44 +44,45 @@ class TorchEngine:
         library = library or Kernels(find_kernels())
         self.backend = f"torch fp16, {gpu.name}"
         self.lanes = 1
-        self._device, self._gpu, self._stream = device, gpu, gpu.stream()
-        with on_stream(self._stream, self._device):
-            model = DeviceModel(graph, device, library)
-        self.spec = model.spec
-        self._model: DeviceModel | None = model
-        self._input = self._pinned(model.image)
-        self._outputs = {name: self._pinned(tensor) for name, tensor in model.outputs.items()}
-        tensors = {
-            name: DeviceTensor(tensor.data_ptr(), host.shape, host.dtype)
-            for name, tensor, host in (
-                (self.spec.input.name, model.image, self._input.numpy()),
-                *((name, tensor, self._outputs[name].numpy()) for name, tensor in model.outputs.items()),
-            )
-        }
-        self._tensors = Replay(gpu, self._stream, self._queue_tensors)
-        self._frames = FramePath(gpu, library, self._stream, self.spec, tensors=tensors, compute=self._queue)
+        self._device, self._gpu = device, gpu
+        with gpu.bound():
+            self._stream = gpu.stream()
+            with on_stream(self._stream, device):
+                model = DeviceModel(graph, device, library)
+            self.spec = model.spec
+            self._model: DeviceModel | None = model
+            self._input = self._pinned(model.image)
+            self._outputs = {name: self._pinned(tensor) for name, tensor in model.outputs.items()}
+            hosts = {self.spec.input.name: self._input, **self._outputs}
+            tensors = {
+                name: DeviceTensor(tensor.data_ptr(), hosts[name].numpy().shape, hosts[name].numpy().dtype)
+                for name, tensor in {self.spec.input.name: model.image, **model.outputs}.items()
+            }
+            self._tensors = Replay(gpu, self._stream, self._queue_tensors)
+            self._frames = FramePath(gpu, library, self._stream, self.spec, tensors=tensors, compute=self._queue)
 
     def infer(self, inputs: Mapping[str, Float32]) -> dict[str, Output]:
         """Return the outputs by name, arrays that belong to the caller. Raises: EngineError."""
         self._check_open()
         np.copyto(self._input.numpy(), inputs[self.spec.input.name])
-        self._gpu.bind()
-        self._tensors.run()
+        with self._gpu.bound():
+            self._tensors.run()
         return self._found()
 
     def infer_frame(self, frame: Frame, painting: Painting | None = None) -> tuple[dict[str, Output], Frame | None]:
         """Return the outputs by name, and the frame painted where that is wanted. Raises: EngineError."""
         self._check_open()
-        self._gpu.bind()
-        painted = self._frames.run(frame, painting)
+        with self._gpu.bound():
+            painted = self._frames.run(frame, painting)
         return self._found(), painted
 
     def close(self) -> None:
         """Release graphs, network and memory; the others raise EngineError afterwards."""
         if self._model is not None:
-            self._stream.synchronize()
-            self._model = None
-            del self._tensors, self._frames, self._input, self._outputs
+            with self._gpu.bound():
+                self._stream.synchronize()
+                self._model = None
+                del self._tensors, self._frames, self._input, self._outputs
 
     def _queue_tensors(self) -> None:
         assert self._model is not None

@@ -1,7 +1,7 @@
 """The little of CUDA that an engine needs, through whichever of cuda-python, pycuda and torch is installed.
 
 Memory, streams and graphs only: what computes is TensorRT, PyTorch or our kernels. Everything here belongs to one
-device, which CUDA must be told on every thread: the one that opened a `Gpu` has done so, others call `bind` first.
+device, and which one CUDA uses is a matter of the thread: it is used inside of `Gpu.bound`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -44,8 +45,8 @@ class Gpu(Protocol):
     cuda: str  # major version of the runtime, "12"
     has_graphs: bool
 
-    def bind(self) -> None:
-        """Make this device the one that CUDA uses on the calling thread. Cheap enough for every frame."""
+    def bound(self) -> AbstractContextManager[None]:
+        """Return a context in which CUDA uses this device on the calling thread. Cheap enough for every frame."""
 
     def allocate(self, nbytes: int) -> Buffer:
         """Return memory on the device. It is freed with the last reference to it. Raises: EngineError."""
@@ -107,14 +108,15 @@ class _CudaPython:
         from cuda.bindings import runtime
 
         self._rt, self._index = runtime, index
-        self.bind()
         properties = self._call(runtime.cudaGetDeviceProperties(index))
         name = properties.name.decode().rstrip("\0")
         self.name = f"{name} {properties.major}.{properties.minor}"
         self.cuda = str(self._call(runtime.cudaRuntimeGetVersion()) // 1000)
 
-    def bind(self) -> None:
+    @contextmanager
+    def bound(self) -> Iterator[None]:
         self._call(self._rt.cudaSetDevice(self._index))
+        yield
 
     def _call(self, answer: tuple[Any, ...]) -> Any:
         status, *values = answer
@@ -171,16 +173,17 @@ class _PyCuda:
         device = driver.Device(index)
         self._driver = driver
         self._context = device.retain_primary_context()
-        self._bound = threading.local()
-        self.bind()
         major, minor = device.compute_capability()
         self.name = f"{device.name()} {major}.{minor}"
         self.cuda = str(driver.get_version()[0])
 
-    def bind(self) -> None:
-        if not hasattr(self._bound, "context"):  # which a second push would only bury
-            self._context.push()
-            self._bound.context = self._context
+    @contextmanager
+    def bound(self) -> Iterator[None]:
+        self._context.push()
+        try:
+            yield
+        finally:
+            self._context.pop()  # pycuda aborts the process where a thread ends with a context
 
     def allocate(self, nbytes: int) -> Buffer:
         memory = self._driver.mem_alloc(nbytes)
@@ -215,13 +218,14 @@ class _Torch:
         self._torch = torch
         self._device = torch.device("cuda", index)
         self._capturing = threading.Lock()  # held by whoever records a graph
-        self.bind()
         major, minor = torch.cuda.get_device_capability(index)
         self.name = f"{torch.cuda.get_device_name(index)} {major}.{minor}"
         self.cuda = str(torch.version.cuda).split(".")[0]
 
-    def bind(self) -> None:
+    @contextmanager
+    def bound(self) -> Iterator[None]:
         self._torch.cuda.set_device(self._device)
+        yield
 
     def allocate(self, nbytes: int) -> Buffer:
         memory = self._torch.empty(nbytes, dtype=self._torch.uint8, device=self._device)

@@ -10,15 +10,16 @@ from solo_rt.engine.cuda import Gpu, open_gpu
 from solo_rt.engine.kernels import LABEL, Kernels, find_kernels
 from solo_rt.engine.picture_memory import Block, describe
 from solo_rt.lettering import Label, label_colours
-from solo_rt.types import Frame
+from solo_rt.types import DevicePicture, Frame
 
 
 class GpuLabels:
     """Writes labels onto frames on a GPU, to the bytes of `draw_label`. Used by one thread at a time."""
 
     def __init__(self, gpu: Gpu, kernels: Kernels) -> None:
-        self._gpu, self._kernels = gpu, kernels
-        self._stream, self._block = gpu.stream(), Block(gpu)
+        self._gpu, self._kernels, self._block = gpu, kernels, Block(gpu)
+        with gpu.bound():
+            self._stream = gpu.stream()
 
     def write(self, frame: Frame, labels: Sequence[Label]) -> None:
         """Write the labels, each over those before it, onto a frame that nobody else uses yet, and wait for that.
@@ -26,9 +27,11 @@ class GpuLabels:
         Raises: EngineError.
         """
         assert frame.device is not None
-        if not labels:
-            return
-        self._gpu.bind()
+        if labels:
+            with self._gpu.bound():
+                self._paste(frame, frame.device, labels)
+
+    def _paste(self, frame: Frame, picture: DevicePicture, labels: Sequence[Label]) -> None:
         texts = [part for label in labels for part in (label.coverage, label.half_coverage)]
         ends = np.cumsum([LABEL.itemsize * len(labels), *(text.size for text in texts)])
         host, device = self._block.fit(int(ends[-1]))
@@ -40,7 +43,7 @@ class GpuLabels:
         np.concatenate([text.ravel() for text in texts], out=host[ends[0] :])
         self._gpu.upload(device, host, self._stream)
         self._kernels.paste_labels(
-            describe(frame.device),
+            describe(picture),
             device.ptr,
             coverage=device.ptr + int(ends[0]),
             count=len(labels),

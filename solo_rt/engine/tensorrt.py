@@ -85,16 +85,16 @@ class TensorRtEngine:
         load_plugins(trt, find_plugins())
         self._kernels = kernels or Kernels(find_kernels())
         self._messages = Messages(trt)
-        runtime = trt.Runtime(self._messages.logger)
-        engine = runtime.deserialize_cuda_engine(path.read_bytes())
-        if engine is None:
-            raise EngineError(f"{path}: TensorRT {trt.__version__} cannot load it: {self._messages.reason()}")
+        self._trt = trt
         self.spec = plan.spec
         self.backend = f"tensorrt {trt.__version__} {plan.key.precision}, {self._gpu.name}"
-        self._trt = trt
-        self._runtime, self._engine = runtime, engine  # destroyed after the contexts, in the order of `close`
         self.lanes = lanes
-        self._lanes: list[_Lane] = [self._open_lane() for _ in range(lanes)]
+        with self._gpu.bound():
+            self._runtime = trt.Runtime(self._messages.logger)  # destroyed after the contexts, in the order of `close`
+            self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
+            if self._engine is None:
+                raise EngineError(f"{path}: TensorRT {trt.__version__} cannot load it: {self._messages.reason()}")
+            self._lanes: list[_Lane] = [self._open_lane() for _ in range(lanes)]
         self._idle: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
         for lane in self._lanes:
             self._idle.put(lane)
@@ -115,11 +115,12 @@ class TensorRtEngine:
 
     def close(self) -> None:
         """Release the contexts, then the engine and the runtime; `infer` raises EngineError afterwards."""
-        for lane in self._lanes:
-            lane.stream.synchronize()
-        self._lanes = []
-        self._idle = queue.SimpleQueue()
-        self._engine = self._runtime = None
+        with self._gpu.bound():
+            for lane in self._lanes:
+                lane.stream.synchronize()
+            self._lanes = []
+            self._idle = queue.SimpleQueue()
+            self._engine = self._runtime = None
 
     @contextmanager
     def _lane(self) -> Iterator[_Lane]:
@@ -128,8 +129,8 @@ class TensorRtEngine:
             raise EngineError("the engine is closed; open another one")
         lane = self._idle.get()
         try:
-            self._gpu.bind()
-            yield lane
+            with self._gpu.bound():
+                yield lane
         finally:
             self._idle.put(lane)
 

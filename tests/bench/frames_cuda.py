@@ -169,7 +169,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=30)
     options = parser.parse_args()
     if options.model is None:
-        without_network(open_gpu(), Kernels(find_kernels()), objects=options.objects, repeats=options.repeats)
+        gpu = open_gpu()
+        with gpu.bound():
+            without_network(gpu, Kernels(find_kernels()), objects=options.objects, repeats=options.repeats)
     else:
         with_model(
             options.model, options.backend, height=options.height, objects=options.objects, repeats=options.repeats

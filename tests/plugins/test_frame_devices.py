@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -31,14 +32,18 @@ PRECISION = {"float32": 1e-6, "float16": 2.0**-11}
 
 
 @pytest.fixture(params=["emulated", *(pytest.param(name, marks=pytest.mark.cuda) for name in BACKENDS)])
-def machine(request: pytest.FixtureRequest) -> tuple[Gpu, Kernels]:
-    """Return the emulator, and the GPU by every package that is there."""
+def machine(request: pytest.FixtureRequest) -> Iterator[tuple[Gpu, Kernels]]:
+    """Yield the emulator, and the GPU by every package that is there."""
     if request.param == "emulated":
         fake = FakeGpu()
-        return fake, QueuedKernels(build_emulated(), fake)
+        with fake.bound():
+            yield fake, QueuedKernels(build_emulated(), fake)
+        return
     cuda: Cuda = request.getfixturevalue("gpu")
     pytest.importorskip({"cuda": "cuda.bindings.runtime", "pycuda": "pycuda.driver"}.get(request.param, "torch"))
-    return open_gpu(backend=request.param), Kernels(cuda.path)
+    gpu = open_gpu(backend=request.param)
+    with gpu.bound():
+        yield gpu, Kernels(cuda.path)
 
 
 class Bed:

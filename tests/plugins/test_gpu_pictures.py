@@ -135,20 +135,22 @@ def test_nothing_crosses_to_the_host_but_what_was_found(open_engine):  # noqa: F
 
 
 def test_pool_gives_what_nvenc_takes():
-    pool = PicturePool(FakeGpu())  # type: ignore[arg-type]
-    first = pool.take(48, 80)
-    assert first.strides == (256, 256)
-    assert first.planes[1] == first.planes[0] + 48 * 256
-    second, place = pool.take(48, 80), first.planes[0]
-    assert second.planes[0] != place
-    del first
-    gc.collect()
-    assert pool.take(48, 80).planes[0] == place
-    large = pool.take(100, 600)
-    assert large.strides == (768, 768)
-    del second, large
-    gc.collect()
-    assert pool.take(100, 600).strides == (768, 768)
+    gpu = FakeGpu()
+    with gpu.bound():
+        pool = PicturePool(gpu)  # type: ignore[arg-type]
+        first = pool.take(48, 80)
+        assert first.strides == (256, 256)
+        assert first.planes[1] == first.planes[0] + 48 * 256
+        second, place = pool.take(48, 80), first.planes[0]
+        assert second.planes[0] != place
+        del first
+        gc.collect()
+        assert pool.take(48, 80).planes[0] == place
+        large = pool.take(100, 600)
+        assert large.strides == (768, 768)
+        del second, large
+        gc.collect()
+        assert pool.take(100, 600).strides == (768, 768)
 
 
 def test_labels_are_written_as_on_the_host(open_engine):  # noqa: F811
@@ -219,12 +221,13 @@ def test_frames_go_from_nvdec_to_nvenc(gpu: Cuda, tmp_path: Path):
     write_clip(tmp_path / "a.mp4", count=30, codec="libx264", options={"qp": "0"}, size=(322, 182), matrix=1)
     expected = read(tmp_path / "a.mp4")
     device, kernels = open_gpu(0), Kernels(gpu.path)
-    pool, stream, labels = PicturePool(device), device.stream(), GpuLabels(device, kernels)
     text = Label(20, 40, *text_coverage("label", 30), (200, 60, 40))
     with (
+        device.bound(),
         open_source(str(tmp_path / "a.mp4"), decoder="nvdec", on_gpu=True) as source,
         open_sink(str(tmp_path / "b.mp4"), info=source.info, encoder="nvenc", crf=5) as sink,
     ):
+        pool, stream, labels = PicturePool(device), device.stream(), GpuLabels(device, kernels)
         for frame in source:
             assert frame.device is not None
             picture = pool.take(frame.height, frame.width)
