@@ -1,4 +1,4 @@
-"""A network in float16 on a GPU and, for SOLOv2, our kernels behind it: work that PyTorch's current stream takes."""
+"""A network in float16 on a GPU, with our kernels in it and behind it: work that PyTorch's current stream takes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from solo_rt.decoders import SoloV2Decoder
 from solo_rt.engine.kernels import Kernels
 from solo_rt.errors import EngineError
 from solo_rt.train.device_decoder import DeviceDecoder
+from solo_rt.train.device_norm import fuse_group_norms
 from solo_rt.train.export.graph import StaticGraph
 from solo_rt.train.models.deform_conv import DeformConv2d
 
 # Note [Half precision in PyTorch]
 # Layers of weights take float16 and add up in float32; their weights are stored as float16. All else is left to
 # autocast, under which `solo-rt train --amp` trains as well: normalisation, softmax, sums, norms, exponentials and
-# grid_sample in float32; resizing, pooling and activations in the type of their input. Autocast also multiplies two
-# computed tensors in float16, as attention does: what that gives nothing bounds, so these products are float32 here.
+# grid_sample in float32; resizing, pooling and activations in the type of their input. GroupNorm with a ReLU is a
+# kernel of ours, whose maps are float16 and whose statistics are float32. Autocast also multiplies two computed
+# tensors in float16, as attention does: what that gives nothing bounds, so these products are float32 here.
 # Behind the network scores are float32 (see `points_nms`), kernels and mask features float16, their products float32,
 # and areas and intersections of masks integers.
 HALF_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, DeformConv2d)
@@ -37,8 +39,9 @@ class DeviceModel:
     """
 
     def __init__(self, graph: StaticGraph, device: torch.device, library: Kernels) -> None:
-        """Take over `graph`, whose module is changed; `library` decodes. Raises: EngineError for impossible weights."""
+        """Take over `graph`, whose module is changed. Raises: EngineError for weights that float16 cannot hold."""
         self.spec = graph.spec
+        fuse_group_norms(graph.module, library)
         self._network = to_half(graph.module).to(device)
         size = graph.spec.input
         self.image = torch.zeros(size.batch, 3, size.height, size.width, device=device)

@@ -19,6 +19,7 @@ from solo_rt.engine.base import Engine, Painting
 from solo_rt.engine.cuda import Gpu, Stream, open_gpu
 from solo_rt.engine.frame_path import FramePath
 from solo_rt.engine.kernels import Kernels, find_kernels
+from solo_rt.engine.outputs import copy_outputs
 from solo_rt.engine.painter import DeviceTensor
 from solo_rt.engine.replay import Replay
 from solo_rt.errors import EngineError
@@ -43,44 +44,45 @@ class TorchEngine:
         library = library or Kernels(find_kernels())
         self.backend = f"torch fp16, {gpu.name}"
         self.lanes = 1
-        self._device, self._stream = device, gpu.stream()
-        with on_stream(self._stream, self._device):
-            model = DeviceModel(graph, device, library)
-        self.spec = model.spec
-        self._model: DeviceModel | None = model
-        self._input = self._pinned(model.image)
-        self._outputs = {name: self._pinned(tensor) for name, tensor in model.outputs.items()}
-        tensors = {
-            name: DeviceTensor(tensor.data_ptr(), host.shape, host.dtype)
-            for name, tensor, host in (
-                (self.spec.input.name, model.image, self._input.numpy()),
-                *((name, tensor, self._outputs[name].numpy()) for name, tensor in model.outputs.items()),
-            )
-        }
-        self._tensors = Replay(gpu, self._stream, self._queue_tensors)
-        self._frames = FramePath(gpu, library, self._stream, self.spec, tensors=tensors, compute=self._queue)
+        self._device, self._gpu = device, gpu
+        with gpu.bound():
+            self._stream = gpu.stream()
+            with on_stream(self._stream, device):
+                model = DeviceModel(graph, device, library)
+            self.spec = model.spec
+            self._model: DeviceModel | None = model
+            self._input = self._pinned(model.image)
+            self._outputs = {name: self._pinned(tensor) for name, tensor in model.outputs.items()}
+            hosts = {self.spec.input.name: self._input, **self._outputs}
+            tensors = {
+                name: DeviceTensor(tensor.data_ptr(), hosts[name].numpy().shape, hosts[name].numpy().dtype)
+                for name, tensor in {self.spec.input.name: model.image, **model.outputs}.items()
+            }
+            self._tensors = Replay(gpu, self._stream, self._queue_tensors)
+            self._frames = FramePath(gpu, library, self._stream, self.spec, tensors=tensors, compute=self._queue)
 
     def infer(self, inputs: Mapping[str, Float32]) -> dict[str, Output]:
         """Return the outputs by name, arrays that belong to the caller. Raises: EngineError."""
         self._check_open()
         np.copyto(self._input.numpy(), inputs[self.spec.input.name])
-        with on_stream(self._stream, self._device):
+        with self._gpu.bound():
             self._tensors.run()
         return self._found()
 
     def infer_frame(self, frame: Frame, painting: Painting | None = None) -> tuple[dict[str, Output], Frame | None]:
         """Return the outputs by name, and the frame painted where that is wanted. Raises: EngineError."""
         self._check_open()
-        with on_stream(self._stream, self._device):
+        with self._gpu.bound():
             painted = self._frames.run(frame, painting)
         return self._found(), painted
 
     def close(self) -> None:
         """Release graphs, network and memory; the others raise EngineError afterwards."""
         if self._model is not None:
-            self._stream.synchronize()
-            self._model = None
-            del self._tensors, self._frames, self._input, self._outputs
+            with self._gpu.bound():
+                self._stream.synchronize()
+                self._model = None
+                del self._tensors, self._frames, self._input, self._outputs
 
     def _queue_tensors(self) -> None:
         assert self._model is not None
@@ -97,15 +99,8 @@ class TorchEngine:
                 self._outputs[name].copy_(tensor, non_blocking=True)
 
     def _found(self) -> dict[str, Output]:
-        """Return the outputs of the last frame, as arrays of their own; of masks, those that exist."""
-        found = {name: tensor.numpy() for name, tensor in self._outputs.items()}
-        masks = found.pop("det_masks", None)
-        own = {name: array.copy() for name, array in found.items()}
-        if masks is not None:
-            n = int(found["num_dets"].max())
-            own["det_masks"] = np.empty_like(masks)  # a hundred masks take longer to copy than to compute
-            own["det_masks"][:, :n] = masks[:, :n]
-        return own
+        """Return the outputs of the last frame, as arrays of their own."""
+        return copy_outputs({name: tensor.numpy() for name, tensor in self._outputs.items()})
 
     def _check_open(self) -> None:
         if self._model is None:
@@ -117,7 +112,7 @@ class TorchEngine:
 
 
 def on_stream(stream: Stream, device: torch.device) -> AbstractContextManager[object]:
-    """Return a context in which PyTorch uses a stream of the device, in whichever thread."""
+    """Return a context in which PyTorch uses the device and its stream."""
     if device.type != "cuda":
         return nullcontext()
     return torch.cuda.stream(torch.cuda.ExternalStream(stream.handle, device))

@@ -80,6 +80,12 @@ class Choice(ctypes.Structure):
     _fields_ = [*_fields(c_int32, "slots", "classes"), ("min_score", c_float), ("max_dets", c_int32)]
 
 
+class GroupNorm(ctypes.Structure):
+    """SoloGroupNorm: `type` of TYPES, which input and output have; relu 0 or 1."""
+
+    _fields_ = [*_fields(c_int32, "type", "batch", "channels", "pixels", "groups", "relu"), ("epsilon", c_float)]
+
+
 class ConvShape(ctypes.Structure):
     """SoloConvShape: `type` of TYPES, which kernels and features have."""
 
@@ -146,9 +152,10 @@ class Found(NamedTuple):
     slots: int  # int32 [B, N]
 
 
-_CONV, _NMS = POINTER(ConvShape), POINTER(NmsOptions)
+_CONV, _NMS, _NORM = POINTER(ConvShape), POINTER(NmsOptions), POINTER(GroupNorm)
 _SIZES: dict[str, list[type[Any]]] = {
     "mask_words": [c_int32, c_int32],
+    "group_norm_workspace": [_NORM],
     "find_candidates_workspace": [c_int32, c_int64],
     "binarise_masks_workspace": [_CONV],
     "matrix_nms_workspace": [_NMS],
@@ -161,6 +168,7 @@ _CALLS: dict[str, list[type[Any]]] = {
     "overlay_labels": [POINTER(Picture), POINTER(LabelMap), POINTER(LabelStyle), c_void_p],
     "choose": [POINTER(Choice), *[c_void_p] * 8],
     "paste_labels": [POINTER(Picture), c_void_p, c_void_p, c_int32, c_void_p],
+    "group_norm": [_NORM, *[c_void_p] * 3, *_WORK, *[c_void_p] * 2],
     "find_candidates": [c_void_p, c_int32, c_int32, c_int64, c_float, c_int32, *_WORK, *[c_void_p] * 4],
     "binarise_masks": [_CONV, *[c_void_p] * 4, c_float, *_WORK, *[c_void_p] * 4],
     "matrix_nms": [_NMS, *[c_void_p] * 6, *_WORK, *[c_void_p] * 6],
@@ -229,6 +237,24 @@ class Kernels:
     def paste_labels(self, picture: Picture, labels: int, *, coverage: int, count: int, stream: int) -> None:
         """Paste labels [count], each one a LABEL whose text is in `coverage`, onto a picture of YUV, in place."""
         self._call("paste_labels", picture, labels, coverage, count, stream)
+
+    def group_norm_workspace(self, sizes: GroupNorm) -> int:
+        """Return the bytes of workspace."""
+        return self._size("group_norm_workspace", sizes)
+
+    def group_norm(
+        self,
+        sizes: GroupNorm,
+        source: int,
+        target: int,
+        *,
+        gamma: int,
+        beta: int,
+        workspace: Workspace,
+        stream: int,
+    ) -> None:
+        """Write `source [B, C, pixels]` normalised to `target`, which may be the same; gamma and beta float32 [C]."""
+        self._call("group_norm", sizes, source, gamma, beta, *workspace, target, stream)
 
     def mask_words(self, height: int, width: int) -> int:
         """Return the words of 32 bits of one bit mask."""

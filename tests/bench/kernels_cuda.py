@@ -22,10 +22,18 @@ from decoder import words_of
 from devices import Cuda
 from label_twin import blobs
 from overlay_twin import make_planes
-from pictures import DeviceMasks, DevicePicture, GroupNorm
+from pictures import DeviceMasks, DevicePicture
 from soft_mask_twin import random_masks
 
-from solo_rt.engine.kernels import ConvShape, LabelMap, LabelStyle, LetterboxTarget, NmsOptions, OverlayStyle
+from solo_rt.engine.kernels import (
+    ConvShape,
+    GroupNorm,
+    LabelMap,
+    LabelStyle,
+    LetterboxTarget,
+    NmsOptions,
+    OverlayStyle,
+)
 
 CALLS, ROUNDS = 50, 5
 

@@ -136,8 +136,9 @@ def main() -> None:
         torch.manual_seed(0)
         model = build_model(name, len(CLASSES)).eval()
         assert isinstance(model, SoloV2)
-        bench.end_to_end(name, model, imgsz, candidates=options.candidates)
-        bench.decoding(name, imgsz, channels, candidates=options.candidates)
+        with gpu.bound():
+            bench.end_to_end(name, model, imgsz, candidates=options.candidates)
+            bench.decoding(name, imgsz, channels, candidates=options.candidates)
 
 
 if __name__ == "__main__":

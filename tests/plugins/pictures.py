@@ -11,6 +11,7 @@ from devices import Array, Device
 from solo_rt.engine.kernels import (
     FORMATS,
     TYPES,
+    GroupNorm,
     LabelMap,
     LabelStyle,
     LetterboxTarget,
@@ -19,13 +20,6 @@ from solo_rt.engine.kernels import (
     Picture,
 )
 from solo_rt.types import Masks
-
-
-class GroupNorm(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_int32) for name in ("type", "batch", "channels", "pixels", "groups", "relu")),
-        ("epsilon", ctypes.c_float),
-    ]
 
 
 class DevicePicture:
@@ -154,10 +148,12 @@ def group_norm(
 ) -> Array:
     """Return the normalised values [B, C, P] as float32."""
     sizes = GroupNorm(TYPES[type_name], *values.shape, groups, relu, epsilon)
-    workspace = device.workspace("solo_cuda_group_norm", ctypes.byref(sizes))
+    work, workspace = device.scratch(device.kernels.group_norm_workspace(sizes))
     memory = device.array(encode(values, type_name), offset)
     constants = [device.array(a.astype(np.float32)) for a in (gamma, beta)]
-    arguments = (memory, *constants, workspace, ctypes.c_int64(workspace.nbytes), memory)
-    assert device.call("solo_cuda_group_norm", ctypes.byref(sizes), *arguments) == 0
-    workspace.numpy()
+    device.kernels.group_norm(
+        sizes, memory.ptr, memory.ptr, gamma=constants[0].ptr, beta=constants[1].ptr, workspace=workspace,
+        stream=device.stream,
+    )  # fmt: skip
+    work.numpy()
     return decode(memory.numpy(), type_name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,9 @@ class HostGpu:
 
     def __init__(self) -> None:
         self.captured = self.launched = 0
+
+    def bound(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def allocate(self, nbytes: int) -> HostMemory:
         memory = torch.zeros(nbytes, dtype=torch.uint8)
