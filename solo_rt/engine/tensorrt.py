@@ -22,7 +22,8 @@ from solo_rt.engine.build import machine_platform
 from solo_rt.engine.cuda import Buffer, Gpu, Stream, open_gpu
 from solo_rt.engine.frame_path import DeviceTensor, FramePath
 from solo_rt.engine.kernels import Kernels, find_kernels
-from solo_rt.engine.plan import SUFFIX, Plan, check_plan, file_sha256, read_plan
+from solo_rt.engine.network import passes_sha256
+from solo_rt.engine.plan import SUFFIX, check_plan, file_sha256, read_plan
 from solo_rt.engine.plan_cache import check_trust, find_plan
 from solo_rt.engine.replay import Replay
 from solo_rt.engine.tensorrt_library import Messages, find_plugins, import_tensorrt, load_plugins
@@ -79,7 +80,7 @@ class TensorRtEngine:
         plan = read_plan(path)
         self._gpu = gpu or open_gpu(device)  # before TensorRT, whose runtime crashes where there is no device
         trt = import_tensorrt()
-        _check(plan, self._gpu, trt.__version__)
+        check_plan(plan, _machine(self._gpu, trt.__version__))
         load_plugins(trt, find_plugins())
         self._kernels = kernels or Kernels(find_kernels())
         self._messages = Messages(trt)
@@ -185,11 +186,11 @@ def open_tensorrt(
 
 def _machine(gpu: Gpu, version: str) -> dict[str, str]:
     """Return what a plan must have been made for."""
-    return {"gpu": gpu.name, "cuda": gpu.cuda, "tensorrt": version, "platform": machine_platform()}
-
-
-def _check(plan: Plan, gpu: Gpu, version: str) -> None:
-    check_plan(plan, _machine(gpu, version))
-    plugins = file_sha256(find_plugins())
-    if plan.key.plugins_sha256 != plugins:
-        raise EngineError(f"{plan.path}: it was built with another {find_plugins().name}; build the engine again")
+    return {
+        "gpu": gpu.name,
+        "cuda": gpu.cuda,
+        "tensorrt": version,
+        "platform": machine_platform(),
+        "plugins_sha256": file_sha256(find_plugins()),
+        "passes_sha256": passes_sha256(),
+    }
