@@ -110,7 +110,15 @@ def engine_spec(spec: ModelSpec) -> ModelSpec:
     """Return the spec of a plan: what SOLOv2's operators leave is decoded already."""
     if not isinstance(spec.decoder, SoloV2Decoder):
         return spec
-    decoder = DetectionsDecoder(min(spec.decoder.max_instances, spec.decoder.nms_pre), spec.decoder.mask_stride)
+    of = spec.decoder
+    decoder = DetectionsDecoder(
+        max_instances=min(of.max_instances, of.nms_pre),
+        mask_stride=of.mask_stride,
+        score_threshold=of.score_threshold,
+        mask_threshold=of.mask_threshold,
+        nms_pre=of.nms_pre,
+        update_threshold=of.update_threshold,
+    )
     return replace(spec, decoder=decoder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import pytest
 from solo_rt import build_engine
 from solo_rt.build_engine import build_checked, engine_spec
 from solo_rt.cli import main
-from solo_rt.decoders import DetectionsDecoder
+from solo_rt.decoders import DetectionsDecoder, SoloV2Decoder
 from solo_rt.engine import build as engine_build
 from solo_rt.engine import find_model
 from solo_rt.engine.base import open_engine, read_spec
@@ -72,6 +73,14 @@ def test_the_spec_of_an_engine_says_that_it_decodes() -> None:
     spec = engine_spec(read_spec(find_model(None)))
     assert spec.decoder == DetectionsDecoder(100, 4)
     assert engine_spec(spec) == spec
+
+
+def test_the_spec_of_an_engine_tells_the_thresholds_that_were_built_in() -> None:
+    decoder = SoloV2Decoder(
+        (4,), (8,), score_threshold=0.2, mask_threshold=0.4, nms_pre=30, update_threshold=0.1, max_instances=50
+    )
+    found = engine_spec(replace(read_spec(find_model(None)), decoder=decoder)).decoder
+    assert found == DetectionsDecoder(30, 4, score_threshold=0.2, mask_threshold=0.4, nms_pre=30, update_threshold=0.1)
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,14 @@ class TensorRtEngine:
         return _Lane(context, stream, tuple(inputs), tuple(outputs), Replay(gpu, stream, compute_tensors), frames)
 
 
+def find_engine(path: Path, *, device: str = "auto") -> Path:
+    """Return the plan in the cache that was built of the ONNX file `path` for this machine.
+
+    `device` is as in `open_tensorrt`. Raises: UsageError, EngineError.
+    """
+    return _find_engine(path, _open_device(device))
+
+
 def open_tensorrt(
     path: Path, *, device: str = "auto", lanes: int | None = LANES, trusted: bool = False
 ) -> TensorRtEngine:
@@ -174,14 +182,22 @@ def open_tensorrt(
     `device` is auto, cuda or cuda:N. `lanes`: None is `LANES`. `trusted`: also if the plan was not built here.
     Raises: UsageError, EngineError.
     """
+    gpu = _open_device(device)
+    if path.suffix != SUFFIX:
+        path = _find_engine(path, gpu)
+    check_trust(read_plan(path), trusted=trusted)
+    return TensorRtEngine(path, gpu=gpu, lanes=lanes or LANES)
+
+
+def _find_engine(path: Path, gpu: Gpu) -> Path:
+    return find_plan(path, _machine(gpu, import_tensorrt().__version__)).path
+
+
+def _open_device(device: str) -> Gpu:
     match = re.fullmatch(r"(?:auto|cuda(?::(\d+))?)", device)
     if match is None:
         raise UsageError(f"device {device!r}: expected auto, cuda or cuda:N with the tensorrt backend")
-    gpu = open_gpu(int(match[1] or 0))
-    if path.suffix != SUFFIX:
-        path = find_plan(path, _machine(gpu, import_tensorrt().__version__)).path
-    check_trust(read_plan(path), trusted=trusted)
-    return TensorRtEngine(path, gpu=gpu, lanes=lanes or LANES)
+    return open_gpu(int(match[1] or 0))
 
 
 def _machine(gpu: Gpu, version: str) -> dict[str, str]:
