@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from solo_rt.stages import Options
     from solo_rt.types import Frame, Instances, Result, SemanticMap
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 _HOMES = {
     "Engine": "engine",

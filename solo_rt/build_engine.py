@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt.decode import decode
-from solo_rt.decoders import DetectionsDecoder, SemanticDecoder, SoloV2Decoder
+from solo_rt.decoders import SemanticDecoder, SoloV2Decoder
 from solo_rt.engine import Engine, find_model, open_engine
 from solo_rt.engine.agreement import agreement
 from solo_rt.engine.base import read_spec
@@ -74,6 +74,8 @@ def build_checked(
         if isinstance(spec.decoder, SoloV2Decoder) and not _decodes(path):
             raise UsageError(f"{path}: it holds no decoding operators; export it again with this solo-rt")
         gpu = None if device is None else open_gpu(device)  # before TensorRT, which crashes without one
+        if gpu is not None:
+            stack.enter_context(gpu.bound())
         key = plan_key(
             path,
             options,
@@ -110,16 +112,7 @@ def engine_spec(spec: ModelSpec) -> ModelSpec:
     """Return the spec of a plan: what SOLOv2's operators leave is decoded already."""
     if not isinstance(spec.decoder, SoloV2Decoder):
         return spec
-    of = spec.decoder
-    decoder = DetectionsDecoder(
-        max_instances=min(of.max_instances, of.nms_pre),
-        mask_stride=of.mask_stride,
-        score_threshold=of.score_threshold,
-        mask_threshold=of.mask_threshold,
-        nms_pre=of.nms_pre,
-        update_threshold=of.update_threshold,
-    )
-    return replace(spec, decoder=decoder)
+    return replace(spec, decoder=spec.decoder.detections())
 
 
 def _onnx_file(model: str | Path | None, imgsz: tuple[int, int] | None, batch: int | None, stack: ExitStack) -> Path:

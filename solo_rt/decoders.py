@@ -62,6 +62,17 @@ class SoloV2Decoder:
         """Return how many channels the features must have, by name, for kernels of so many."""
         return {"features": kernel_channels}
 
+    def detections(self) -> DetectionsDecoder:
+        """Return what is left to do where the engine has decoded the heads."""
+        return DetectionsDecoder(
+            max_instances=min(self.max_instances, self.nms_pre),
+            mask_stride=self.mask_stride,
+            score_threshold=self.score_threshold,
+            mask_threshold=self.mask_threshold,
+            nms_pre=self.nms_pre,
+            update_threshold=self.update_threshold,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class SoloDecoder:

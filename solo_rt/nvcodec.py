@@ -7,7 +7,7 @@ and then nothing else takes their place: what they cannot do is an error that sa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from typing import Literal
@@ -72,8 +72,7 @@ def try_nvenc(width: int, height: int, *, rate: Fraction = Fraction(30), options
         with collected_errors() as complaints:
             context.open()
     except av.FFmpegError as error:
-        reason = "; ".join(complaints) or error.strerror
-        raise EngineError(f"NVENC cannot encode {width}x{height} as H.264 ({reason})") from error
+        raise EngineError(f"NVENC cannot encode {width}x{height} as H.264 ({reason(complaints, error)})") from error
 
 
 def try_nvdec(gpu: int = 0) -> None:
@@ -86,9 +85,16 @@ def try_nvdec(gpu: int = 0) -> None:
             decoder = av.CodecContext.create("h264", "r", hwaccel=nvdec(gpu))
             pictures = [picture for packet in [*packets, None] for picture in decoder.decode(packet)]
     except av.FFmpegError as error:
-        raise EngineError(f"NVDEC does not decode H.264 ({'; '.join(complaints) or error.strerror})") from error
+        raise EngineError(f"NVDEC does not decode H.264 ({reason(complaints, error)})") from error
     if len(pictures) != 1 or decoder.pix_fmt != "cuda":
         raise EngineError(f"NVDEC decoded {len(pictures)} pictures of 1")
+
+
+def reason(complaints: Sequence[str], error: av.FFmpegError | None = None) -> str:
+    """Return FFmpeg's complaints as one phrase, and what to do where that is known."""
+    text = "; ".join(complaints[:3]) or (error.strerror if error is not None else "no reason given")
+    lacks_video = "libnvcuvid" in text or "libnvidia-encode" in text  # which containers have to ask for
+    return text + "; in a container, set NVIDIA_DRIVER_CAPABILITIES=compute,utility,video" * lacks_video
 
 
 @contextmanager

@@ -4,10 +4,10 @@
              thread   thread    threads  thread    thread    caller's thread
 
 Every arrow between two threads is a `Channel`. Inference has a thread per lane of the engine and gives frames on in
-their order; a `FrameEngine` does what prepare does as well, and paints all of the picture but its labels. A stage
-takes a frame only when there is room for its result, so that the frames of a live source wait where newer ones can
-still replace them. A stage that fails ends the run: the frames before that one are still handed out, then the
-exception is raised on the caller's thread with the stage's name.
+their order; a `FrameEngine` does what prepare does as well, and paints all of the picture but its labels. A stage takes
+a frame only when there is room for its result, so that the frames of a live source wait where newer ones can still
+replace them. A stage that fails ends the run: the frames before that one are still handed out, then the exception is
+raised on the caller's thread with the stage's name.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from solo_rt.decoders import DetectionsDecoder, SemanticDecoder
+from solo_rt.decoders import SemanticDecoder
 from solo_rt.engine import Engine, find_model, open_engine
-from solo_rt.engine.base import FrameEngine
+from solo_rt.engine.base import FrameEngine, is_painted
+from solo_rt.engine.gpu_labels import GpuLabels, open_gpu_labels
 from solo_rt.engine.primary_context import share_primary_context
 from solo_rt.errors import SoloRTError, SourceError, UsageError
-from solo_rt.nvcodec import CAN_STAY_ON_GPU, Decoder, Encoder, gpu_of, require_gpu
+from solo_rt.nvcodec import CAN_STAY_ON_GPU, Decoder, Encoder, gpu_of
 from solo_rt.paths import refuse_overwriting
 from solo_rt.report import Progress, RunReport
-from solo_rt.sink import Sink, check_encoder, open_sink
-from solo_rt.source import Source, SourceInfo, open_source
+from solo_rt.sink import Sink, check_encoder, open_sink, take_gpu_pictures
+from solo_rt.source import Source, SourceInfo, check_decoder, open_source
 from solo_rt.stages import Counts, Job, Options, Stage, build_stages, check_options, read_jobs
 from solo_rt.timing import Histogram
 from solo_rt.types import Result
@@ -45,9 +46,11 @@ def run(
     options: Options | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
+    gpu_labels: GpuLabels | None = None,
 ) -> RunReport:
     """Write the results of a source to sinks and return what happened. Opens and closes none of them.
 
+    With `gpu_labels`, frames that the source leaves on a GPU are painted, labelled and given to the sinks there.
     `on_progress` is called on this thread after every frame and at least every 0.1 s while none is ready. Setting
     `stop` ends the run early: frames under way still reach the sinks. Raises: what a stage, the source or a sink
     raises, after all threads have ended; SourceError if there was no frame at all.
@@ -55,7 +58,9 @@ def run(
     options = options or Options()
     stop = stop or threading.Event()
     counts, read_times, latency = Counts(), Histogram(), Histogram()
-    stages = build_stages(engine, options, with_picture=any(sink.needs_picture for sink in sinks))
+    stages = build_stages(
+        engine, options, with_picture=any(sink.needs_picture for sink in sinks), gpu_labels=gpu_labels
+    )
     sink_stage = Stage("sink", lambda job: _write(job.result(engine.spec.classes), sinks))
     processed = 0
     instances = 0 if engine.spec.decoder.task == "instances" else None
@@ -174,9 +179,9 @@ def process(
     path = find_model(model)
     gpu = gpu_of(device)
     refuse_overwriting(source, path, outputs)
+    check_decoder(decoder, source, gpu=gpu)
     check_encoder(encoder, outputs, gpu=gpu)
     if decoder == "nvdec":
-        require_gpu("nvdec", gpu)
         share_primary_context(gpu)
     with ExitStack() as stack:
 
@@ -197,8 +202,10 @@ def process(
 
         if decoder == "nvdec":  # the engine decides where frames stay
             engine = start_engine(live=False)
-            opened = start_source(on_gpu=_takes_frames_of_gpu(engine))
+            on_gpu = _takes_frames_of_gpu(engine)
+            opened = start_source(on_gpu=on_gpu)
         else:
+            on_gpu = False
             opened = start_source()
             engine = start_engine(live=opened.info.live)
         spec = engine.spec
@@ -218,12 +225,13 @@ def process(
             sinks.append(stack.enter_context(_finished(sink)))
         if on_start is not None:
             on_start(opened.info, engine)
-        return run(opened, engine, sinks, options=options, on_progress=on_progress, stop=stop)
+        labels = open_gpu_labels(gpu) if on_gpu and take_gpu_pictures(sinks) else None
+        return run(opened, engine, sinks, options=options, on_progress=on_progress, stop=stop, gpu_labels=labels)
 
 
 def _takes_frames_of_gpu(engine: Engine) -> bool:
     """Return whether frames on a GPU can go all the way: what `render` paints itself has to be in host memory."""
-    return CAN_STAY_ON_GPU and isinstance(engine, FrameEngine) and isinstance(engine.spec.decoder, DetectionsDecoder)
+    return CAN_STAY_ON_GPU and isinstance(engine, FrameEngine) and is_painted(engine.spec.decoder)
 
 
 def _lanes(lanes: int | None, options: Options, *, live: bool) -> int | None:

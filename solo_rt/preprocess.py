@@ -59,8 +59,7 @@ def prepare(frame: Frame, spec: InputSpec, *, out: Float32 | None = None) -> tup
     the middle of their four pixels, then converted with the frame's own matrix and range.
     Raises: UsageError for a frame on a GPU, or if `out` has another shape or dtype, or cannot be written.
     """
-    if frame.device is not None:
-        raise UsageError("prepare: expected a frame in host memory, got one on a GPU; it needs an engine there")
+    frame.require_planes()
     shape = (1, 3, spec.height, spec.width)
     if out is None:
         out = np.empty(shape, np.float32)

@@ -63,9 +63,10 @@ def render(frame: Frame, instances: Instances, classes: Sequence[str], *, style:
 
     `classes` are the names by class id. Labels are cut off where the frame ends; a frame less than three of them high
     gets none.
-    Raises: UsageError if the instances belong to a frame of another size or to other classes.
+    Raises: UsageError for a frame on a GPU, or if the instances belong to one of another size or to other classes.
     """
-    _check(frame, instances, classes)
+    frame.require_planes()
+    _check_instances(frame, instances, classes)
     painted = replace(frame, planes=tuple(np.array(plane, order="C") for plane in frame.planes))
     masks, size = instances.masks, (frame.height, frame.width)
     colours = class_colours(frame, len(classes))[instances.class_ids]
@@ -74,18 +75,20 @@ def render(frame: Frame, instances: Instances, classes: Sequence[str], *, style:
         style.outline_of(size),
     )  # fmt: skip
     if style.labels:
-        write_labels(painted, instances, classes)
+        draw_labels(painted, instance_labels(painted, instances, classes))
     return painted
 
 
-def write_labels(painted: Frame, instances: Instances, classes: Sequence[str]) -> None:
-    """Write the labels of the instances onto the planes of a frame on which their masks are painted already.
-
-    Raises: UsageError as `render`.
-    """
-    _check(painted, instances, classes)
-    for label in reversed(_lay_out_labels(painted, instances, classes)):
+def draw_labels(painted: Frame, labels: Sequence[Label]) -> None:
+    """Write labels onto the planes of a frame, each over those before it."""
+    for label in labels:
         draw_label(painted, painted.planes, label)
+
+
+def instance_labels(frame: Frame, instances: Instances, classes: Sequence[str]) -> list[Label]:
+    """Return the labels of the instances in the order they are drawn, the best score last. Raises: as `render`."""
+    _check_instances(frame, instances, classes)
+    return _lay_out_labels(frame, instances, classes)[::-1]
 
 
 def class_colours(frame: Frame, count: int) -> UInt8:
@@ -106,32 +109,59 @@ def render_semantic(
 
     `classes` are the names and `palette` the colours by class id. Pixels of `unpainted` classes and of none stay as
     they are. The legend names the painted classes, the largest first, as far as there is room (see lay_out_legend).
-    Raises: UsageError if the map belongs to a frame of another size or to other classes.
+    Raises: UsageError for a frame on a GPU, or if the map belongs to one of another size or to other classes.
     """
-    size = (frame.height, frame.width)
-    if semantic.frame_size != size:
-        raise UsageError(f"render: expected classes of a frame of {size}, got {semantic.frame_size}")
-    shares = semantic.shares()
-    if max(shares, default=0) >= min(len(classes), len(palette)):
-        raise UsageError(f"render: expected class ids below {min(len(classes), len(palette))}, got {max(shares)}")
+    frame.require_planes()
+    _check_map(frame, semantic, classes, palette)
+    colours, alphas = semantic_colours(frame, palette, unpainted=unpainted, style=style)
+    planes = tuple(np.empty(plane.shape, np.uint8) for plane in frame.planes)
+    _native.overlay_labels(frame.planes, semantic.labels, colours, alphas, planes)
+    painted = replace(frame, planes=planes)
+    if style.labels:
+        draw_labels(painted, legend_labels(painted, semantic, classes, palette=palette, unpainted=unpainted))
+    return painted
+
+
+def legend_labels(
+    frame: Frame,
+    semantic: SemanticMap,
+    classes: Sequence[str],
+    *,
+    palette: Sequence[Rgb],
+    unpainted: Sequence[int] = (),
+) -> list[Label]:
+    """Return the labels of the legend in the order they are drawn. Raises: as `render_semantic`."""
+    _check_map(frame, semantic, classes, palette)
+    shown = [i for i in semantic.shares() if i not in unpainted]
+    return lay_out_legend(frame, [(classes[i], palette[i]) for i in shown])
+
+
+def semantic_colours(
+    frame: Frame, palette: Sequence[Rgb], *, unpainted: Sequence[int], style: Style
+) -> tuple[UInt8, NDArray[np.uint16]]:
+    """Return colours in the channels of the frame `uint8 [256, 3]` and opacities 0..256 `[256]`, by label."""
     colours, alphas = np.zeros((256, 3), np.uint8), np.zeros(256, np.uint16)
     colours[: len(palette)] = palette
     alphas[: len(palette)] = round(style.alpha * 256)
     alphas[list(unpainted)] = 0
-    planes = tuple(np.empty(plane.shape, np.uint8) for plane in frame.planes)
-    _native.overlay_labels(frame.planes, semantic.labels, plane_colours(frame, colours), alphas, planes)
-    if style.labels:
-        for label in lay_out_legend(frame, [(classes[i], palette[i]) for i in shares if i not in unpainted]):
-            draw_label(frame, planes, label)
-    return replace(frame, planes=planes)
+    return plane_colours(frame, colours), alphas
 
 
-def _check(frame: Frame, instances: Instances, classes: Sequence[str]) -> None:
+def _check_instances(frame: Frame, instances: Instances, classes: Sequence[str]) -> None:
     size = (frame.height, frame.width)
     if instances.frame_size != size:
         raise UsageError(f"render: expected instances of a frame of {size}, got {instances.frame_size}")
     if len(instances) and not 0 <= instances.class_ids.min() <= instances.class_ids.max() < len(classes):
         raise UsageError(f"render: expected class ids below {len(classes)}, got {instances.class_ids.max()}")
+
+
+def _check_map(frame: Frame, semantic: SemanticMap, classes: Sequence[str], palette: Sequence[Rgb]) -> None:
+    size = (frame.height, frame.width)
+    if semantic.frame_size != size:
+        raise UsageError(f"render: expected classes of a frame of {size}, got {semantic.frame_size}")
+    highest = max(semantic.shares(), default=0)
+    if highest >= min(len(classes), len(palette)):
+        raise UsageError(f"render: expected class ids below {min(len(classes), len(palette))}, got {highest}")
 
 
 def _lay_out_labels(frame: Frame, instances: Instances, classes: Sequence[str]) -> list[Label]:

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt.decode import decode, decode_semantic
-from solo_rt.decoders import DetectionsDecoder, SemanticDecoder
-from solo_rt.engine.base import Engine, FrameEngine, Painting
+from solo_rt.decoders import SemanticDecoder
+from solo_rt.engine.base import Engine, FrameEngine, Painting, is_painted
+from solo_rt.engine.gpu_labels import GpuLabels
 from solo_rt.errors import UsageError
+from solo_rt.lettering import Label
 from solo_rt.preprocess import Letterbox, prepare
-from solo_rt.render import render, render_semantic, write_labels
+from solo_rt.render import draw_labels, instance_labels, legend_labels, render, render_semantic
 from solo_rt.source import Source
 from solo_rt.spec import ModelSpec
 from solo_rt.timing import Histogram
@@ -106,17 +108,21 @@ def name_stage(error: BaseException, stage: str) -> None:
     error.__notes__ = [*getattr(error, "__notes__", []), f"in the {stage} stage"]  # type: ignore[attr-defined]
 
 
-def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> list[Stage]:
+def build_stages(
+    engine: Engine, options: Options, *, with_picture: bool, gpu_labels: GpuLabels | None = None
+) -> list[Stage]:
     """Return the stages after reading, in order; a `FrameEngine` prepares, infers and paints in one of them.
 
+    With `gpu_labels` frames that are on a GPU stay there, painted and labelled.
     Raises: UsageError for options that do not fit the model.
     """
     spec = engine.spec
     wanted = check_options(spec, options)
     conf = DEFAULT_CONF if options.conf is None else options.conf
     max_det = options.max_det or DEFAULT_MAX_DET
-    paintable = with_picture and isinstance(spec.decoder, DetectionsDecoder)
-    painting = Painting(conf, max_det, wanted) if paintable else None
+    painting = None
+    if with_picture and is_painted(spec.decoder):
+        painting = Painting(classes=wanted, conf=conf, max_det=max_det, on_gpu=gpu_labels is not None)
 
     def prepare_job(job: Job) -> None:
         job.tensor, job.letterbox = prepare(job.frame, spec.input)
@@ -144,17 +150,27 @@ def build_stages(engine: Engine, options: Options, *, with_picture: bool) -> lis
             )
         job.outputs = {}
 
+    def letter(painted: Frame, labels: list[Label]) -> None:
+        if painted.device is None or gpu_labels is None:
+            draw_labels(painted, labels)
+        else:
+            gpu_labels.write(painted, labels)
+
     def render_job(job: Job) -> None:
+        found, painted, classes = job.instances, job.rendered, spec.classes
         if isinstance(spec.decoder, SemanticDecoder):
             assert job.semantic is not None
             palette, unpainted = spec.decoder.palette, spec.decoder.unpainted
-            job.rendered = render_semantic(job.frame, job.semantic, spec.classes, palette=palette, unpainted=unpainted)
-            return
-        assert job.instances is not None
-        if job.rendered is None:
-            job.rendered = render(job.frame, job.instances, spec.classes)
+            if painted is not None:
+                letter(painted, legend_labels(painted, job.semantic, classes, palette=palette, unpainted=unpainted))
+            else:
+                job.rendered = render_semantic(job.frame, job.semantic, classes, palette=palette, unpainted=unpainted)
         else:
-            write_labels(job.rendered, job.instances, spec.classes)
+            assert found is not None
+            if painted is not None:
+                letter(painted, instance_labels(painted, found, classes))
+            else:
+                job.rendered = render(job.frame, found, classes)
 
     if isinstance(engine, FrameEngine):
         stages = [Stage("infer", infer_frame_job, lanes=engine.lanes)]

@@ -102,13 +102,19 @@ class Frame:
         """Presentation time in seconds."""
         return float(self.pts * self.time_base)
 
+    def require_planes(self) -> None:
+        """Return if the planes are there. Raises: UsageError for a frame on a GPU."""
+        if self.device is not None:
+            raise UsageError(
+                "expected a frame in host memory, got one on a GPU; only an engine there can prepare and paint it"
+            )
+
     def rgb(self) -> UInt8:
         """Return the picture as `uint8 [H, W, 3]` RGB: the plane itself for `rgb24`, a new array otherwise.
 
         Raises: UsageError for a frame on a GPU.
         """
-        if self.device is not None:
-            raise UsageError("rgb: expected a frame in host memory, got one on a GPU; ask for the rendered picture")
+        self.require_planes()
         if self.pixel_format == "rgb24":
             return self.planes[0]
         y, u, v = self.planes

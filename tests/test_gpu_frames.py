@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from clips import THIRTY, read, write_clip
 from fakes import STREET_SPEC, TINY_SPEC, FakeSource
+from gpu_memory import downloaded, planes_of, require_gpu
 
 from solo_rt import nvcodec, pipeline
 from solo_rt.decoders import DetectionsDecoder
@@ -23,7 +23,7 @@ from solo_rt.source import open_source, planes
 from solo_rt.source import video as video_source
 from solo_rt.source.planes import to_frame
 from solo_rt.spec import InputSpec, ModelSpec
-from solo_rt.types import DevicePicture, Frame, Output
+from solo_rt.types import Frame, Output
 
 on_pyav_18 = pytest.mark.skipif(not nvcodec.CAN_STAY_ON_GPU, reason="this PyAV cannot leave frames on a GPU")
 FOUND_SPEC = ModelSpec("found", InputSpec(height=32, width=64), DetectionsDecoder(max_instances=4), ("thing",))
@@ -45,18 +45,6 @@ class GpuPicture:
         return self.picture
 
 
-def nv12(device: DevicePicture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return Y, U and V that lie at the picture's addresses."""
-    height, width = device.height, device.width
-    rows = (height, (height + 1) // 2)
-    luma, chroma = (
-        np.ctypeslib.as_array((ctypes.c_uint8 * (stride * count)).from_address(address)).reshape(count, stride)
-        for address, stride, count in zip(device.planes, device.strides, rows, strict=True)
-    )
-    wide = (width + 1) // 2 * 2
-    return luma[:, :width], chroma[:, :wide:2], chroma[:, 1:wide:2]
-
-
 # Pictures become frames.
 
 
@@ -75,7 +63,7 @@ def test_nv12_stays_where_it_is(size: tuple[int, int], monkeypatch: pytest.Monke
     assert frame.device is not None
     assert frame.device.owner is given
     host = to_frame(picture, index=3, pts=7, time_base=THIRTY, captured_at=1.5)
-    for there, here in zip(nv12(frame.device), host.planes, strict=True):
+    for there, here in zip(planes_of(frame.device), host.planes, strict=True):
         np.testing.assert_array_equal(there, here)
 
 
@@ -104,6 +92,7 @@ class Driver:
 
     def __init__(self, flags: int = 0, failing: str = "") -> None:
         self.flags, self.failing = flags, failing
+        self.active = False
         self.calls: list[str] = []
 
     def __getitem__(self, name: str) -> Callable[..., int]:
@@ -113,6 +102,7 @@ class Driver:
                 return 201
             if name == "cuDevicePrimaryCtxGetState":
                 arguments[1]._obj.value = self.flags  # type: ignore[attr-defined]
+                arguments[2]._obj.value = self.active  # type: ignore[attr-defined]
             if name == "cuDevicePrimaryCtxSetFlags_v2":
                 self.flags = arguments[1]  # type: ignore[assignment]
             if name == "cuDevicePrimaryCtxRetain":
@@ -149,6 +139,11 @@ def test_failures_of_the_driver_are_named_and_the_context_is_popped(driver: Driv
     with pytest.raises(EngineError, match="CUDA: cuStreamSynchronize failed with error 201 of the driver"):
         context.synchronize()
     assert driver.calls[-1] == "CtxPopCurrent"
+    driver.flags, driver.failing = 0, "cuDevicePrimaryCtxSetFlags_v2"
+    with pytest.raises(EngineError, match="cuDevicePrimaryCtxSetFlags_v2 failed"):
+        share_primary_context(0)
+    driver.active = True
+    share_primary_context(0)  # too late to be told; it matters only if FFmpeg is to use the context
     driver.failing = "cuInit"
     with pytest.raises(EngineError, match="cuInit failed"):
         share_primary_context(0)
@@ -194,7 +189,7 @@ def test_source_leaves_frames_on_the_gpu_and_waits_for_each(
     for frame, other in zip(frames, expected, strict=True):
         assert (frame.pts, frame.matrix) == (other.pts, other.matrix)
         assert frame.device is not None
-        for there, here in zip(nv12(frame.device), other.planes, strict=True):
+        for there, here in zip(planes_of(frame.device), other.planes, strict=True):
             np.testing.assert_array_equal(there, here)
 
 
@@ -235,7 +230,7 @@ class FakeFrameEngine(FakeEngine):
     ("engine", "decoder", "asked"),
     [
         (FakeFrameEngine(FOUND_SPEC), "nvdec", {"decoder": "nvdec", "gpu": 1, "on_gpu": nvcodec.CAN_STAY_ON_GPU}),
-        (FakeFrameEngine(STREET_SPEC), "nvdec", {"decoder": "nvdec", "gpu": 1, "on_gpu": False}),
+        (FakeFrameEngine(STREET_SPEC), "nvdec", {"decoder": "nvdec", "gpu": 1, "on_gpu": nvcodec.CAN_STAY_ON_GPU}),
         (FakeFrameEngine(TINY_SPEC), "nvdec", {"decoder": "nvdec", "gpu": 1, "on_gpu": False}),
         (FakeEngine(FOUND_SPEC), "nvdec", {"decoder": "nvdec", "gpu": 1, "on_gpu": False}),
         (FakeFrameEngine(FOUND_SPEC), "cpu", {"decoder": "cpu", "gpu": 1, "on_gpu": False}),
@@ -262,3 +257,24 @@ def test_engine_says_where_frames_stay(
     with pytest.raises(EngineError, match="enough seen"):
         pipeline.process("x", decoder=decoder, device="cuda:1")  # type: ignore[arg-type]
     assert opened == ([engine, asked] if decoder == "nvdec" else [asked])
+
+
+# With a GPU.
+
+
+@pytest.mark.cuda
+@on_pyav_18
+def test_nvdec_leaves_on_the_gpu_what_the_cpu_decodes(tmp_path: Path) -> None:
+    require_gpu()
+    write_clip(tmp_path / "a.mp4", count=40, codec="libx264", options={"preset": "fast"}, size=(322, 182), matrix=1)
+    expected = read(tmp_path / "a.mp4")
+    context = PrimaryContext(0)
+    with open_source(str(tmp_path / "a.mp4"), decoder="nvdec", on_gpu=True) as source:
+        frames = list(source)  # all of them at once: none is written over
+        assert source.damage is None
+    for frame, other in zip(frames, expected, strict=True):
+        assert (frame.pts, frame.matrix, frame.width, frame.height) == (other.pts, "bt709", 322, 182)
+        assert frame.device is not None
+        for there, here in zip(downloaded(frame.device, context), other.planes, strict=True):
+            np.testing.assert_array_equal(there, here)
+    context.close()

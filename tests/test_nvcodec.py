@@ -5,7 +5,6 @@ Where a GPU is only pretended, FFmpeg is the real one: its own complaints are wh
 
 from __future__ import annotations
 
-import os
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,9 +13,11 @@ import av
 import numpy as np
 import pytest
 from clips import H264, THIRTY, info, planes, read, result_of, write_clip, yuv_frame
+from gpu_memory import require_gpu, require_nvenc
 
 import solo_rt
 from solo_rt import nvcodec, pipeline
+from solo_rt.doctor import examine
 from solo_rt.engine.cuda import device_count
 from solo_rt.errors import EngineError, SourceError, UsageError
 from solo_rt.nvcodec import collected_errors, gpu_of, knows_nvdec
@@ -89,6 +90,15 @@ def test_trying_says_why_not() -> None:
         nvcodec.try_nvenc(256, 128, options={})
 
 
+@without_gpu
+def test_doctor_says_why_not() -> None:
+    findings = {finding.subject: finding for finding in examine()}
+    for subject in ("h264 decoder, NVIDIA", "h264 encoder, NVIDIA"):
+        assert not findings[subject].found
+        assert not findings[subject].required
+        assert "Cannot load libcuda.so.1" in findings[subject].detail
+
+
 def test_complaints_are_collected_once_each_and_the_log_level_is_put_back() -> None:
     for _ in range(2):  # the second time as well, although FFmpeg's lines are the same
         with pytest.raises(ZeroDivisionError), collected_errors() as lines:
@@ -100,6 +110,15 @@ def test_complaints_are_collected_once_each_and_the_log_level_is_put_back() -> N
         assert (av.logging.get_level(), av.logging.get_skip_repeated()) == (None, True)
 
 
+def test_a_container_without_the_video_libraries_is_told_what_to_set() -> None:
+    hint = "in a container, set NVIDIA_DRIVER_CAPABILITIES=compute,utility,video"
+    for name in ("libnvcuvid.so.1", "libnvidia-encode.so.1"):
+        assert nvcodec.reason([f"Cannot load {name}", "b"]) == f"Cannot load {name}; b; {hint}"
+    assert nvcodec.reason(["Cannot load libcuda.so.1"]) == "Cannot load libcuda.so.1"
+    assert nvcodec.reason([]) == "no reason given"
+    assert nvcodec.reason([], av.FFmpegError(22, "Invalid argument")) == "Invalid argument"
+
+
 # What cannot work.
 
 
@@ -107,6 +126,8 @@ def test_nvdec_is_for_video_files(tmp_path: Path) -> None:
     for uri, kind in (("test://", "the procedural world"), (str(tmp_path), "pictures"), ("*.png", "pictures")):
         with pytest.raises(UsageError, match=f"expected a video file with the nvdec decoder, got {kind}; use --dec"):
             open_source(uri, decoder="nvdec")
+        with pytest.raises(UsageError, match=f"got {kind}"):
+            solo_rt.process(uri, decoder="nvdec", model="solov2-nano")  # before the model is read
     with open_source("test://") as source, pytest.raises(UsageError, match="got an opened source"):
         next(solo_rt.stream(source, decoder="nvdec"))
 
@@ -256,11 +277,8 @@ def test_frames_of_a_gpu_are_those_of_the_cpu(pretended: None, tmp_path: Path, m
 
 @pytest.fixture
 def gpu() -> int:
-    """Return the number of a GPU; without one skip the test, or fail it where SOLO_RT_REQUIRE_GPU=1 promises one."""
-    if not device_count():
-        if os.environ.get("SOLO_RT_REQUIRE_GPU") == "1":
-            pytest.fail("there is no GPU")
-        pytest.skip("there is no GPU")
+    """Return the number of a GPU."""
+    require_gpu()
     return 0
 
 
@@ -304,12 +322,7 @@ def test_a_profile_that_no_gpu_decodes_is_named(gpu: int, tmp_path: Path) -> Non
 def test_nvenc_encodes_what_is_read_back(gpu: int, tmp_path: Path, suffix: str, full_range: bool) -> None:
     size = (321, 179)
     path = tmp_path / f"out{suffix}"
-    try:
-        nvcodec.try_nvenc(256, 256, options={})
-    except EngineError as error:
-        if "unsupported device" in str(error) or "No capable devices" in str(error):
-            pytest.skip(f"this GPU has no encoder: {error}")
-        raise
+    require_nvenc()
     stamps = [0, 33, 70, 71, 500, 533, 2000, 2033]
     written = [
         yuv_frame(i, size=size, pts=pts, time_base=Fraction(1, 1000), matrix="bt709", full_range=full_range)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -47,8 +48,21 @@ class FakeGpu:
         self.streams: dict[int, FakeStream] = {}
         self.captured = 0
         self.copied: list[tuple[str, int]] = []
+        self._bound: list[int] = []  # threads
+
+    @contextmanager
+    def bound(self) -> Iterator[None]:
+        self._bound.append(threading.get_ident())
+        try:
+            yield
+        finally:
+            self._bound.remove(threading.get_ident())
+
+    def _check_bound(self) -> None:
+        assert threading.get_ident() in self._bound, "CUDA would use another device on this thread"
 
     def allocate(self, nbytes: int) -> FakeBuffer:
+        self._check_bound()
         whole = np.full(nbytes + 255, 0xCD, np.uint8)
         start = -whole.ctypes.data % 256
         memory = whole[start : start + nbytes]
@@ -59,15 +73,18 @@ class FakeGpu:
         return np.zeros(shape, dtype)
 
     def stream(self) -> FakeStream:
+        self._check_bound()
         stream = FakeStream(len(self.streams) + 1)
         self.streams[stream.handle] = stream
         return stream
 
     def upload(self, target: FakeBuffer, source: np.ndarray, stream: FakeStream) -> None:
+        self._check_bound()
         self.copied.append(("up", source.nbytes))
         stream.work.append(lambda: np.copyto(target.memory[: source.nbytes], source.reshape(-1).view(np.uint8)))
 
     def download(self, target: np.ndarray, source: FakeBuffer, stream: FakeStream) -> None:
+        self._check_bound()
         self.copied.append(("down", target.nbytes))
         stream.work.append(lambda: np.copyto(target.reshape(-1).view(np.uint8), source.memory[: target.nbytes]))
 

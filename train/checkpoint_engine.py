@@ -1,4 +1,8 @@
-"""A checkpoint as an engine of the run time, at any network size: to measure a network before it is exported."""
+"""A checkpoint as an engine of the run time, at any network size: to measure a network before it is exported.
+
+Everything is float32 without TF32 and by algorithms that give the same again, on whichever device: what evaluations and
+validations report is the network, neither a precision nor a card. `torch_engine` is for speed.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +49,8 @@ class CheckpointEngine:
         """Return the outputs by name. Raises: EngineError."""
         if self._module is None:
             raise EngineError("the engine is closed; open another one")
-        with torch.inference_mode():
+        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+        with torch.inference_mode(), exact:
             found = self._module(torch.from_numpy(inputs[self.spec.input.name]).to(self._device))
         tensors = found if isinstance(found, tuple) else (found,)
         return {name: tensor.cpu().numpy() for name, tensor in zip(self._outputs, tensors, strict=True)}
@@ -63,10 +68,16 @@ def open_checkpoint(
     `device` is auto, cpu, cuda or cuda:N; `output_kind` what a semantic network gives, labels unless given.
     Raises: UsageError, EngineError when the device cannot be used.
     """
+    found = find_device(device)
+    return CheckpointEngine(load_checkpoint(path), imgsz=imgsz, device=found, output_kind=output_kind)
+
+
+def find_device(device: str) -> torch.device:
+    """Return the device named auto, cpu, cuda or cuda:N. Raises: EngineError when it cannot be used."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
         raise EngineError(f"device {device}: PyTorch cannot use it ({str(error).splitlines()[0]}); use cpu") from error
-    return CheckpointEngine(load_checkpoint(path), imgsz=imgsz, device=torch.device(device), output_kind=output_kind)
+    return torch.device(device)

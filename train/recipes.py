@@ -229,7 +229,7 @@ RECIPES: dict[str, Recipe] = {
         "fast-scnn",
         Phase((192, 352), 16, steps=2400),
         Phase((384, 672), 8, steps=2850),
-        Phase((544, 960), 8, steps=1000),
+        Phase((544, 960), 8, steps=3000),
         warmup_steps=200,
         hard_pixels=True,
         coarse_aux=True,

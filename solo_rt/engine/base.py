@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from solo_rt.decoders import Decoder, DetectionsDecoder, SemanticDecoder
 from solo_rt.engine.contract import try_out
 from solo_rt.engine.onnx_file import read_onnx
 from solo_rt.engine.threads import default_threads
@@ -55,14 +56,29 @@ class Engine(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Painting:
-    """Which instances an engine paints onto a frame, and how: the `max_det` best of `classes` that score `conf`."""
+    """What an engine paints onto a frame, and how: pixels or instances of `classes`, the best ones if they are many.
 
-    conf: float
-    max_det: int
+    `on_gpu` leaves the painted picture there, if the frame is there and of an even size, which encoders want.
+    """
+
     classes: tuple[int, ...] | None = None  # ids; None is all
-    style: Style = DEFAULT_STYLE  # its labels are left to `render.write_labels`
+    conf: float = 0.0  # least score of an instance
+    max_det: int | None = None  # most instances; None is all
+    style: Style = DEFAULT_STYLE  # its labels are left to others: see `render.instance_labels`, `render.legend_labels`
+    on_gpu: bool = False
+
+    def keeps(self, frame: Frame) -> bool:
+        """Return whether this frame stays on the GPU when it is painted."""
+        return self.on_gpu and frame.device is not None and frame.height % 2 == frame.width % 2 == 0
+
+
+def is_painted(decoder: Decoder) -> bool:
+    """Return whether a `FrameEngine` paints what this decoder is for: only what it need not decode further."""
+    return isinstance(decoder, DetectionsDecoder) or (
+        isinstance(decoder, SemanticDecoder) and decoder.output == "labels"
+    )
 
 
 @runtime_checkable
@@ -72,8 +88,8 @@ class FrameEngine(Engine, Protocol):
     def infer_frame(self, frame: Frame, painting: Painting | None = None) -> tuple[dict[str, Output], Frame | None]:
         """Return the outputs by name as `infer` of the prepared frame, and with `painting` the frame painted.
 
-        That is to the bytes what `render` without labels makes of the frame, on planes that belong to the caller. The
-        frame itself is neither kept nor written to. Only what a `DetectionsDecoder` decodes can be painted.
+        That is to the byte what `render` or `render_semantic` without labels makes of the frame, on planes that belong
+        to the caller. The frame itself is neither kept nor written to. Painting needs a decoder that `is_painted`.
         Raises: EngineError.
         """
         ...
@@ -113,9 +129,9 @@ def open_engine(
     if chosen == "torch":
         if lanes not in (None, 1):
             raise UsageError(f"expected 1 lane with the torch backend, got {lanes}; export the checkpoint for more")
-        from solo_rt.train.checkpoint_engine import open_checkpoint
+        from solo_rt.train.torch_engine import open_torch
 
-        engine = open_checkpoint(path, device=device)
+        engine = open_torch(path, device=device)
     elif chosen == "tensorrt":
         from solo_rt.engine.tensorrt import open_tensorrt
 

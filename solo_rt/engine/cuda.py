@@ -1,14 +1,16 @@
 """The little of CUDA that an engine needs, through whichever of cuda-python, pycuda and torch is installed.
 
-Memory, streams and graphs only: what computes is TensorRT. Everything here belongs to one device; the thread that uses
-a `Gpu` is the one that opened it or any other, as the runtime's context is shared by the process.
+Memory, streams and graphs only: what computes is TensorRT, PyTorch or our kernels. Everything here belongs to one
+device, and which one CUDA uses is a matter of the thread: it is used inside of `Gpu.bound`.
 """
 
 from __future__ import annotations
 
 import ctypes
 import importlib.util
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,6 +44,9 @@ class Gpu(Protocol):
     name: str  # "NVIDIA H200 9.0": name and compute capability
     cuda: str  # major version of the runtime, "12"
     has_graphs: bool
+
+    def bound(self) -> AbstractContextManager[None]:
+        """Return a context in which CUDA uses this device on the calling thread. Cheap enough for every frame."""
 
     def allocate(self, nbytes: int) -> Buffer:
         """Return memory on the device. It is freed with the last reference to it. Raises: EngineError."""
@@ -102,12 +107,16 @@ class _CudaPython:
     def __init__(self, index: int) -> None:
         from cuda.bindings import runtime
 
-        self._rt = runtime
-        self._call(runtime.cudaSetDevice(index))
+        self._rt, self._index = runtime, index
         properties = self._call(runtime.cudaGetDeviceProperties(index))
         name = properties.name.decode().rstrip("\0")
         self.name = f"{name} {properties.major}.{properties.minor}"
         self.cuda = str(self._call(runtime.cudaRuntimeGetVersion()) // 1000)
+
+    @contextmanager
+    def bound(self) -> Iterator[None]:
+        self._call(self._rt.cudaSetDevice(self._index))
+        yield
 
     def _call(self, answer: tuple[Any, ...]) -> Any:
         status, *values = answer
@@ -164,10 +173,17 @@ class _PyCuda:
         device = driver.Device(index)
         self._driver = driver
         self._context = device.retain_primary_context()
-        self._context.push()
         major, minor = device.compute_capability()
         self.name = f"{device.name()} {major}.{minor}"
         self.cuda = str(driver.get_version()[0])
+
+    @contextmanager
+    def bound(self) -> Iterator[None]:
+        self._context.push()
+        try:
+            yield
+        finally:
+            self._context.pop()  # pycuda aborts the process where a thread ends with a context
 
     def allocate(self, nbytes: int) -> Buffer:
         memory = self._driver.mem_alloc(nbytes)
@@ -201,10 +217,15 @@ class _Torch:
 
         self._torch = torch
         self._device = torch.device("cuda", index)
-        torch.cuda.set_device(self._device)
+        self._capturing = threading.Lock()  # held by whoever records a graph
         major, minor = torch.cuda.get_device_capability(index)
         self.name = f"{torch.cuda.get_device_name(index)} {major}.{minor}"
         self.cuda = str(torch.version.cuda).split(".")[0]
+
+    @contextmanager
+    def bound(self) -> Iterator[None]:
+        self._torch.cuda.set_device(self._device)
+        yield
 
     def allocate(self, nbytes: int) -> Buffer:
         memory = self._torch.empty(nbytes, dtype=self._torch.uint8, device=self._device)
@@ -233,7 +254,8 @@ class _Torch:
     def capture(self, stream: Stream, work: Callable[[], None]) -> Callable[[], None]:
         graph = self._torch.cuda.CUDAGraph()
         owner = stream.owner  # type: ignore[attr-defined]
-        with self._torch.cuda.graph(graph, stream=owner, capture_error_mode="thread_local"):
+        # PyTorch waits for the whole device before it records, which fails while another thread does.
+        with self._capturing, self._torch.cuda.graph(graph, stream=owner, capture_error_mode="thread_local"):
             work()
 
         def launch() -> None:

@@ -7,41 +7,20 @@ All of it is queued on one stream, so that the host waits once per frame. What i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
 
-import numpy as np
-
-from solo_rt.decode.limits import mask_step
-from solo_rt.decoders import DetectionsDecoder
 from solo_rt.engine.base import Painting
 from solo_rt.engine.cuda import Gpu, Stream
-from solo_rt.engine.kernels import (
-    TYPES,
-    Choice,
-    Detections,
-    Kernels,
-    LetterboxTarget,
-    MaskGrid,
-    OverlayStyle,
-    Picture,
-)
-from solo_rt.engine.picture_memory import Block, PictureMemory
+from solo_rt.engine.kernels import TYPES, Kernels, LetterboxTarget
+from solo_rt.engine.painter import DeviceTensor, find_painter
+from solo_rt.engine.picture_memory import PictureMemory
+from solo_rt.engine.picture_pool import PicturePool
 from solo_rt.engine.replay import Replay
 from solo_rt.preprocess import Letterbox
-from solo_rt.render import class_colours
 from solo_rt.spec import ModelSpec
 from solo_rt.types import Frame
 
 Work = Callable[[], None]
-
-
-class DeviceTensor(NamedTuple):
-    """An input or output of a network, contiguous in device memory."""
-
-    address: int
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +59,9 @@ class FramePath:
         """
         self._gpu, self._kernels, self._stream, self._spec = gpu, kernels, stream, spec
         self._tensors, self._compute = tensors, compute
-        self._memory, self._table = PictureMemory(gpu, kernels), Block(gpu)
-        if isinstance(spec.decoder, DetectionsDecoder):
-            slots = spec.decoder.max_instances
-            self._chosen, self._colours = gpu.allocate(16 * slots), gpu.allocate(3 * slots)
+        self._memory = PictureMemory(gpu, kernels)
+        self._pictures = PicturePool(gpu)
+        self._painter = find_painter(gpu, kernels, stream, spec, tensors)
         self._kind: _Kind | None = None
         self._replay: Replay
 
@@ -98,6 +76,12 @@ class FramePath:
         if source is None:
             self._memory.load(frame)
             self._replay.run()
+        elif painting is not None and painting.keeps(frame):
+            painted = self._pictures.take(frame.height, frame.width)
+            self._replay.run(
+                lambda: self._memory.copy(source, self._stream), lambda: self._memory.copy_to(painted, self._stream)
+            )
+            return replace(frame, device=painted)
         else:
             self._replay.run(lambda: self._memory.copy(source, self._stream))
         return None if painting is None else self._memory.fetch(frame)
@@ -108,8 +92,12 @@ class FramePath:
         memory.fit(frame)
         picture, target = memory.picture, self._letterbox(frame)
         address = self._tensors[self._spec.input.name].address
-        paint = None if painting is None else self._painter(frame, painting, picture)
         on_host = frame.device is None
+        paint = None
+        if painting is not None:
+            assert self._painter is not None, "see base.is_painted"
+            paint = self._painter.prepare(frame, painting, picture)
+        to_host = painting is not None and not painting.keeps(frame)
 
         def queue() -> None:
             if on_host:
@@ -118,6 +106,7 @@ class FramePath:
             self._compute()
             if paint is not None:
                 paint()
+            if to_host:
                 memory.download(stream)
 
         return queue
@@ -129,39 +118,3 @@ class FramePath:
             TYPES[tensor.dtype.name], *box.input_size, *box.resized, to.mean, to.std, frame.matrix == "bt709",
             frame.full_range,
         )  # fmt: skip
-
-    def _painter(self, frame: Frame, painting: Painting, picture: Picture) -> Work:
-        """Return what queues the choice of instances and their painting onto the picture."""
-        decoder = self._spec.decoder
-        assert isinstance(decoder, DetectionsDecoder), "only what the network's own decoder finds can be painted"
-        table = self._upload_table(frame, painting)
-        to, size = self._spec.input, (frame.height, frame.width)
-        box = Letterbox.fit(size, (to.height, to.width))
-        masks = self._tensors["det_masks"]
-        _, slots, rows, words = masks.shape  # of four cells
-        choice = Choice(slots, len(self._spec.classes), painting.conf, painting.max_det)
-        names = ("num_dets", "det_scores", "det_labels", "det_regions")
-        found = Detections(*(self._tensors[name].address for name in names))
-        step = mask_step(size, box.resized, decoder.mask_stride)
-        grid = MaskGrid(masks.address, self._chosen.ptr, found.num_dets, slots, rows, 4 * words, *step)
-        alpha = int(painting.style.alpha * 256 + 0.5)  # as the kernel on the CPU rounds it
-        style = OverlayStyle(self._colours.ptr, alpha, painting.style.outline_of(size))
-        kernels, stream = self._kernels, self._stream.handle
-
-        def paint() -> None:
-            kernels.choose(
-                choice, found, table=table, chosen=self._chosen.ptr, colours=self._colours.ptr, stream=stream
-            )
-            kernels.overlay(picture, grid, style, stream=stream)
-
-        return paint
-
-    def _upload_table(self, frame: Frame, painting: Painting) -> int:
-        """Return the address of the classes' colours, and of whether they are painted; it is there for work to come."""
-        count = len(self._spec.classes)
-        host, device = self._table.fit(4 * count)
-        rows = host.reshape(count, 4)
-        rows[:, :3] = class_colours(frame, count)
-        rows[:, 3] = True if painting.classes is None else np.isin(np.arange(count), painting.classes)
-        self._gpu.upload(device, host, self._stream)
-        return device.ptr

@@ -8,6 +8,7 @@ what lies there. Calls read the structures they are given, enqueue work and retu
 from __future__ import annotations
 
 import ctypes
+import math
 from ctypes import POINTER, c_double, c_float, c_int32, c_int64, c_void_p
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -173,6 +174,11 @@ def find_kernels() -> Path:
     Raises: EngineError.
     """
     return find_library("solo_kernels_cuda", KERNEL_PATH)
+
+
+def logit_threshold(mask_threshold: float) -> float:
+    """Return the logit whose sigmoid is `mask_threshold`, 0 <= t < 1."""
+    return math.log(mask_threshold / (1 - mask_threshold)) if mask_threshold > 0 else -math.inf
 
 
 class Kernels:

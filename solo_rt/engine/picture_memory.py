@@ -15,6 +15,11 @@ from solo_rt.types import DevicePicture, Frame, UInt8
 Array = NDArray[Any]
 
 
+def describe(picture: DevicePicture) -> Picture:
+    """Return a picture in NV12 as the kernels take it."""
+    return Picture(picture.planes, picture.strides, picture.height, picture.width, FORMATS["nv12"])
+
+
 class Block:
     """Page-locked memory and as much on the device. It only grows."""
 
@@ -75,8 +80,11 @@ class PictureMemory:
 
     def copy(self, source: DevicePicture, stream: Stream) -> None:
         """Queue the copy of a picture that is on the device already."""
-        picture = Picture(source.planes, source.strides, source.height, source.width, FORMATS["nv12"])
-        self._kernels.copy_picture(picture, self.picture, stream=stream.handle)
+        self._kernels.copy_picture(describe(source), self.picture, stream=stream.handle)
+
+    def copy_to(self, target: DevicePicture, stream: Stream) -> None:
+        """Queue the copy of what is here to a picture that stays on the device."""
+        self._kernels.copy_picture(self.picture, describe(target), stream=stream.handle)
 
     def download(self, stream: Stream) -> None:
         """Queue the way back to where `fetch` takes it from."""

@@ -24,7 +24,11 @@ def share_primary_context(gpu: int) -> None:
     driver.call("cuDeviceGet", ctypes.byref(device), gpu)
     driver.call("cuDevicePrimaryCtxGetState", device, ctypes.byref(flags), ctypes.byref(active))
     if flags.value != _BLOCKING_SYNC:
-        driver.call("cuDevicePrimaryCtxSetFlags_v2", device, _BLOCKING_SYNC)
+        try:
+            driver.call("cuDevicePrimaryCtxSetFlags_v2", device, _BLOCKING_SYNC)
+        except EngineError:
+            if not active.value:  # else somebody was there before; FFmpeg will say so if it is to use the context
+                raise
 
 
 class PrimaryContext:

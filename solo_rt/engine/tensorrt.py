@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from solo_rt.engine.base import Painting
 from solo_rt.engine.build import machine_platform
 from solo_rt.engine.cuda import Buffer, Gpu, Stream, open_gpu
-from solo_rt.engine.frame_path import DeviceTensor, FramePath
+from solo_rt.engine.frame_path import FramePath
 from solo_rt.engine.kernels import Kernels, find_kernels
 from solo_rt.engine.network import passes_sha256
+from solo_rt.engine.outputs import copy_outputs
+from solo_rt.engine.painter import DeviceTensor
 from solo_rt.engine.plan import SUFFIX, check_plan, file_sha256, read_plan
 from solo_rt.engine.plan_cache import check_trust, find_plan
 from solo_rt.engine.replay import Replay
@@ -58,7 +60,7 @@ class _Lane:
 
     def found(self) -> dict[str, Array]:
         """Return the outputs of the last frame, as arrays of their own."""
-        return {port.name: port.host.copy() for port in self.outputs}
+        return copy_outputs({port.name: port.host for port in self.outputs})
 
 
 class TensorRtEngine:
@@ -84,16 +86,16 @@ class TensorRtEngine:
         load_plugins(trt, find_plugins())
         self._kernels = kernels or Kernels(find_kernels())
         self._messages = Messages(trt)
-        runtime = trt.Runtime(self._messages.logger)
-        engine = runtime.deserialize_cuda_engine(path.read_bytes())
-        if engine is None:
-            raise EngineError(f"{path}: TensorRT {trt.__version__} cannot load it: {self._messages.reason()}")
+        self._trt = trt
         self.spec = plan.spec
         self.backend = f"tensorrt {trt.__version__} {plan.key.precision}, {self._gpu.name}"
-        self._trt = trt
-        self._runtime, self._engine = runtime, engine  # destroyed after the contexts, in the order of `close`
         self.lanes = lanes
-        self._lanes: list[_Lane] = [self._open_lane() for _ in range(lanes)]
+        with self._gpu.bound():
+            self._runtime = trt.Runtime(self._messages.logger)  # destroyed after the contexts, in the order of `close`
+            self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
+            if self._engine is None:
+                raise EngineError(f"{path}: TensorRT {trt.__version__} cannot load it: {self._messages.reason()}")
+            self._lanes: list[_Lane] = [self._open_lane() for _ in range(lanes)]
         self._idle: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
         for lane in self._lanes:
             self._idle.put(lane)
@@ -114,11 +116,12 @@ class TensorRtEngine:
 
     def close(self) -> None:
         """Release the contexts, then the engine and the runtime; `infer` raises EngineError afterwards."""
-        for lane in self._lanes:
-            lane.stream.synchronize()
-        self._lanes = []
-        self._idle = queue.SimpleQueue()
-        self._engine = self._runtime = None
+        with self._gpu.bound():
+            for lane in self._lanes:
+                lane.stream.synchronize()
+            self._lanes = []
+            self._idle = queue.SimpleQueue()
+            self._engine = self._runtime = None
 
     @contextmanager
     def _lane(self) -> Iterator[_Lane]:
@@ -127,7 +130,8 @@ class TensorRtEngine:
             raise EngineError("the engine is closed; open another one")
         lane = self._idle.get()
         try:
-            yield lane
+            with self._gpu.bound():
+                yield lane
         finally:
             self._idle.put(lane)
 

@@ -20,7 +20,7 @@ from solo_rt.source.base import SourceInfo
 from solo_rt.source.pictures import is_pattern, is_picture, picture_paths
 from solo_rt.uri import redact, scheme
 
-__all__ = ["Sink", "check_encoder", "open_sink", "refuse_overwrite"]
+__all__ = ["Sink", "check_encoder", "open_sink", "refuse_overwrite", "take_gpu_pictures"]
 
 
 def open_sink(
@@ -91,10 +91,16 @@ def check_encoder(encoder: Encoder, outputs: Sequence[str], *, gpu: int) -> None
     if encoder not in ENCODERS:
         raise UsageError(f"unknown encoder {encoder!r}; expected {' or '.join(ENCODERS)}")
     if encoder == "nvenc":
-        if not any(Path(uri).suffix.lower() in (".mp4", ".mov", ".mkv") for uri in outputs):
+        if not any(Path(uri).suffix.lower() in video.H264 for uri in outputs):
             got = " ".join(outputs) or "none"
             raise UsageError(f"encoder nvenc: expected an .mp4, .mov or .mkv output, got {got}; leave --encoder out")
         require_gpu("nvenc", gpu)
+
+
+def take_gpu_pictures(sinks: Sequence[Sink]) -> bool:
+    """Return whether there are sinks for pictures, and all of those take pictures that are on a GPU."""
+    shown = [sink for sink in sinks if sink.needs_picture]
+    return bool(shown) and all(isinstance(sink, VideoSink) and sink.takes_gpu_pictures for sink in shown)
 
 
 def refuse_overwrite(source_uri: str, sink_uri: str) -> None:

@@ -35,6 +35,10 @@ class Canvas:
             full_range=frame.full_range and not is_rgb,
         )
 
+    def has_colours_of(self, frame: Frame) -> bool:
+        """Return whether samples mean the same here as in the frame."""
+        return frame.pixel_format == "yuv420p" and (frame.matrix, frame.full_range) == (self.matrix, self.full_range)
+
     def paint(self, frame: Frame) -> av.VideoFrame:
         """Return a new picture showing the frame; the frame may be reused at once.
 
@@ -44,8 +48,7 @@ class Canvas:
         """
         planes = _pad_to_even(frame.planes)
         h, w = planes[0].shape[:2]
-        has_our_colours = frame.matrix == self.matrix and frame.full_range == self.full_range
-        if frame.pixel_format == "yuv420p" and has_our_colours and (w, h) == (self.width, self.height):
+        if self.has_colours_of(frame) and (w, h) == (self.width, self.height):
             return _copy_planes(planes)
         scale = min(self.width / w, self.height / h)
         inner_w = max(2, even(min(self.width, round(w * scale))))

@@ -11,14 +11,17 @@ import av
 
 from solo_rt.colour import FULL, LIMITED, TAG_OF_MATRIX
 from solo_rt.errors import EngineError, UsageError
-from solo_rt.nvcodec import Encoder, require_gpu, try_nvenc
+from solo_rt.nvcodec import CAN_STAY_ON_GPU, Encoder, require_gpu, try_nvenc
 from solo_rt.sink.base import OutputFile, picture_of
 from solo_rt.sink.canvas import Canvas, even
 from solo_rt.sink.clock import OutputClock
+from solo_rt.sink.dlpack import open_context, to_video_frame
 from solo_rt.source.base import SourceInfo
+from solo_rt.source.planes import split_nv12
 from solo_rt.types import Frame, Result
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".avi": "avi"}
+H264 = (".mp4", ".mov", ".mkv")
 CODECS: dict[Encoder, str] = {"x264": "libx264", "nvenc": "h264_nvenc"}
 PRESETS: dict[Encoder, tuple[str, ...]] = {
     "x264": ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"),
@@ -26,6 +29,7 @@ PRESETS: dict[Encoder, tuple[str, ...]] = {
 }
 DEFAULT_PRESETS: dict[Encoder, str] = {"x264": "veryfast", "nvenc": "p4"}
 BEST_CRF: dict[Encoder, int] = {"x264": 0, "nvenc": 1}  # NVENC's 0 means that it may choose
+ON_GPU = "cuda"  # the pixel format of pictures there
 DEFAULT_FRAME_RATE = Fraction(25)  # where the source names none
 FRAGMENT_MICROSECONDS = 200_000  # what a killed process loses at most
 FINEST_TIME_BASE = Fraction(1, 1_000_000)  # MP4 holds times in 32 bits; a finer source is rounded to this
@@ -44,7 +48,7 @@ class VideoSink:
     For x264's `preset`, 1080p with moving texture on one core: ultrafast 5 ms and 8.1 Mbit/s, superfast 9 ms and 7.3,
     veryfast 11 ms and 5.0, at about the same PSNR (38.4, 39.2 and 38.9 dB with crf 23). NVENC, on GPU number `gpu`,
     gets the same settings in its own words: constant quality `crf` on the same scale of 51, each frame out before the
-    next goes in.
+    next goes in. Frames on that GPU are taken where they are, but those that are unlike the first go by the host.
     """
 
     needs_picture = True
@@ -62,6 +66,7 @@ class VideoSink:
         self._format = CONTAINERS[Path(uri).suffix.lower()]
         self._codec, self._options = CODECS[encoder], _options(encoder, gpu=gpu, crf=crf, preset=preset)
         self._threads = threads
+        self.takes_gpu_pictures = encoder == "nvenc"
         self._rate = info.frame_rate or DEFAULT_FRAME_RATE
         if encoder == "nvenc":
             self._require_nvenc(info, gpu)
@@ -69,14 +74,15 @@ class VideoSink:
         self._clock = OutputClock(_time_base(self._format, info.time_base, self._rate), frame_rate=self._rate)
         self._canvas: Canvas | None = None
         self._container: av.container.OutputContainer | None = None
+        self._context = open_context(gpu) if encoder == "nvenc" and CAN_STAY_ON_GPU else None
 
     def write(self, result: Result) -> None:
         picture = picture_of(result)
         with self._file.writing():
             if self._canvas is None:
                 self._canvas = self._choose_canvas(picture)
-                self._container, self._stream = self._start(self._canvas)
-            image = self._canvas.paint(picture)
+                self._container, self._stream = self._start(self._canvas, on_gpu=picture.device is not None)
+            image = self._canvas.paint(picture) if picture.device is None else self._hand_over(picture, self._canvas)
             image.pts = self._clock.tick(result.frame.pts, result.frame.time_base)
             image.time_base = self._clock.time_base
             self._mux(image)
@@ -97,6 +103,7 @@ class VideoSink:
             self._file.close()
             if container is not None:
                 container.close()
+                del self._stream  # and with it the encoder: NVENC has few sessions
             if self._file.written == 0:
                 self._file.path.unlink(missing_ok=True)  # no frame, no video
 
@@ -123,8 +130,18 @@ class VideoSink:
         # JPEG has one meaning of colour, whatever the tags say: BT.601 in full range.
         return replace(canvas, matrix="bt601", full_range=True) if self._format == "avi" else canvas
 
-    def _start(self, canvas: Canvas) -> tuple[av.container.OutputContainer, av.VideoStream]:
-        """Return the container and its video stream, set up for the canvas."""
+    def _hand_over(self, picture: Frame, canvas: Canvas) -> av.VideoFrame:
+        """Return a frame on the GPU as the encoder takes it: there if it is like the first one, else in host memory."""
+        assert picture.device is not None
+        image = to_video_frame(picture.device, self._context)
+        is_alike = canvas.has_colours_of(picture) and (picture.width, picture.height) == (canvas.width, canvas.height)
+        if is_alike and self._stream.pix_fmt == ON_GPU:
+            return image
+        planes = split_nv12(image.reformat(format="nv12"))
+        return canvas.paint(replace(picture, planes=planes, device=None))
+
+    def _start(self, canvas: Canvas, *, on_gpu: bool) -> tuple[av.container.OutputContainer, av.VideoStream]:
+        """Return the container and its video stream, set up for the canvas and for where its pictures will be."""
         options = {"flush_packets": "1"}  # PyAV's own buffer does so today; the promise above rests on it
         if self._format in ("mp4", "mov"):
             options["movflags"] = "hybrid_fragmented+delay_moov+default_base_moof"
@@ -141,7 +158,7 @@ class VideoSink:
             stream.codec_context.global_quality = JPEG_QUALITY
         else:
             stream = container.add_stream(self._codec, rate=self._rate, options=self._options)
-        stream.width, stream.height, stream.pix_fmt = canvas.width, canvas.height, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = canvas.width, canvas.height, ON_GPU if on_gpu else "yuv420p"
         codec = stream.codec_context
         codec.thread_count = self._threads
         codec.time_base = self._clock.time_base

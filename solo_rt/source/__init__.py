@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import av
 
 from solo_rt.errors import SourceError, UsageError
-from solo_rt.nvcodec import CAN_STAY_ON_GPU, DECODERS, Decoder
+from solo_rt.nvcodec import CAN_STAY_ON_GPU, DECODERS, Decoder, require_gpu
 from solo_rt.source.base import MAX_PIXELS, Source, SourceInfo
 from solo_rt.source.pictures import PictureSource, is_pattern, is_picture
 from solo_rt.source.video import VideoSource
 from solo_rt.source.world import WorldSource
 from solo_rt.uri import redact, scheme
 
-__all__ = ["MAX_PIXELS", "Source", "SourceInfo", "open_source"]
+__all__ = ["MAX_PIXELS", "Source", "SourceInfo", "check_decoder", "open_source"]
 
 
 def open_source(
@@ -37,13 +38,35 @@ def open_source(
     Raises: UsageError for an address of another kind, SourceError when no frame can be read or NVDEC does not know the
     video, EngineError for nvdec without a GPU.
     """
-    if decoder not in DECODERS:
-        raise UsageError(f"unknown decoder {decoder!r}; expected {' or '.join(DECODERS)}")
     if on_gpu and (decoder != "nvdec" or not CAN_STAY_ON_GPU):
         raise UsageError(f"on_gpu: expected the nvdec decoder and PyAV 18.1 or newer, got {decoder}, {av.__version__}")
-    if scheme(uri) == "test":
-        _refuse_nvdec(uri, decoder, "the procedural world")
+    check_decoder(decoder, uri, gpu=gpu)
+    kind = _kind(uri)
+    if kind == "world":
         return WorldSource(uri)
+    if kind == "pictures":
+        return PictureSource(uri, max_pixels=max_pixels)
+    return VideoSource(uri, max_pixels=max_pixels, threads=threads, decoder=decoder, gpu=gpu, on_gpu=on_gpu)
+
+
+def check_decoder(decoder: Decoder, uri: str, *, gpu: int) -> None:
+    """Return if the decoder has a GPU, where it needs one, and can be of use. Raises: UsageError, EngineError."""
+    if decoder not in DECODERS:
+        raise UsageError(f"unknown decoder {decoder!r}; expected {' or '.join(DECODERS)}")
+    if decoder == "nvdec":
+        kind = _kind(uri)
+        if kind != "video":
+            got = {"world": "the procedural world", "pictures": "pictures"}[kind]
+            raise UsageError(
+                f"source {uri}: expected a video file with the nvdec decoder, got {got}; use --decoder cpu"
+            )
+        require_gpu("nvdec", gpu)
+
+
+def _kind(uri: str) -> Literal["world", "pictures", "video"]:
+    """Return what an address leads to, whether it is there or not. Raises: UsageError, SourceError."""
+    if scheme(uri) == "test":
+        return "world"
     if scheme(uri):
         raise UsageError(
             f"source {redact(uri)}: expected a video file, a picture, a folder of pictures, a pattern or test://, "
@@ -56,12 +79,4 @@ def open_source(
         is_folder, exists = path.is_dir(), path.exists()
     except OSError as error:
         raise SourceError(f"source {uri}: {error.strerror}; check the path and its permissions") from error
-    if is_folder or is_picture(path) or (not exists and is_pattern(uri)):
-        _refuse_nvdec(uri, decoder, "pictures")
-        return PictureSource(uri, max_pixels=max_pixels)
-    return VideoSource(uri, max_pixels=max_pixels, threads=threads, decoder=decoder, gpu=gpu, on_gpu=on_gpu)
-
-
-def _refuse_nvdec(uri: str, decoder: Decoder, kind: str) -> None:
-    if decoder == "nvdec":
-        raise UsageError(f"source {uri}: expected a video file with the nvdec decoder, got {kind}; use --decoder cpu")
+    return "pictures" if is_folder or is_picture(path) or (not exists and is_pattern(uri)) else "video"

@@ -42,7 +42,7 @@ def to_frame(picture: av.VideoFrame, *, index: int, pts: int, time_base: Fractio
     )
     if is_foreign or not is_8_bit_420:
         picture = _to_planar_420(picture, matrix, full_range)
-    planes = upright(_split(picture) if picture.format.name == "nv12" else _views(picture), transform)
+    planes = upright(split_nv12(picture) if picture.format.name == "nv12" else _views(picture), transform)
     for plane in planes:
         plane.flags.writeable = False
     return Frame(planes, "yuv420p", index, pts, time_base, captured_at, matrix, full_range)
@@ -112,7 +112,7 @@ def _on_gpu(picture: av.VideoFrame) -> DevicePicture:
     return DevicePicture(planes, strides, picture.height, picture.width, owner=picture)
 
 
-def _split(picture: av.VideoFrame) -> tuple[UInt8, ...]:
+def split_nv12(picture: av.VideoFrame) -> tuple[UInt8, ...]:
     """Return Y, U, V `uint8 [h, w]` of an NV12 picture: Y as a view, U and V in arrays of their own."""
     w, h = picture.width, picture.height
     rows, columns = (h + 1) // 2, (w + 1) // 2

@@ -15,7 +15,7 @@ import av
 
 from solo_rt.engine.primary_context import PrimaryContext
 from solo_rt.errors import EngineError, SourceError
-from solo_rt.nvcodec import Decoder, collected_errors, knows_nvdec, nvdec, require_gpu
+from solo_rt.nvcodec import Decoder, collected_errors, knows_nvdec, nvdec, reason
 from solo_rt.source.base import SourceInfo
 from solo_rt.source.demuxer import choose_stream, demux, open_file
 from solo_rt.source.planes import to_frame
@@ -45,8 +45,6 @@ class VideoSource:
         on_gpu: bool = False,
     ) -> None:
         self._by_nvdec = decoder == "nvdec"
-        if self._by_nvdec:
-            require_gpu("nvdec", gpu)
         self._uri, self._gpu = uri, gpu
         self._context: PrimaryContext | None = None  # only if pictures stay on the GPU
         self._skipped_packets = self._read_errors = self._damaged_frames = 0
@@ -156,18 +154,17 @@ class VideoSource:
                 path, index = Path(self._uri), self._index_ignored
                 self._container = demux(path, max_pixels=max_pixels, ignore_index=index, hwaccel=hwaccel)
         except av.FFmpegError as error:
-            reason = "; ".join(complaints) or error.strerror
-            raise EngineError(f"nvdec: FFmpeg cannot use CUDA device {self._gpu} ({reason}); {_INSTEAD}") from error
+            why = reason(complaints, error)
+            raise EngineError(f"nvdec: FFmpeg cannot use CUDA device {self._gpu} ({why}); {_INSTEAD}") from error
         self._stream = choose_stream(self._uri, self._container)
         self._codec = self._stream.codec_context
 
     def _nothing_decoded(self, complaints: list[str], max_pixels: int) -> SourceError:
         errors = self._skipped_packets + self._read_errors
         if self._by_nvdec:
-            reason = "; ".join(complaints[:3]) or "no reason given"
             return SourceError(
-                f"source {self._uri}: NVDEC decoded not one frame of {self._kind()} in {errors} tries ({reason}); "
-                f"{_INSTEAD}"
+                f"source {self._uri}: NVDEC decoded not one frame of {self._kind()} in {errors} tries "
+                f"({reason(complaints)}); {_INSTEAD}"
             )
         return SourceError(
             f"source {self._uri}: expected {self._codec.name} video, but not one frame could be "

@@ -33,15 +33,16 @@ from solo_rt.decoders import DetectionsDecoder
 from solo_rt.engine import open_engine
 from solo_rt.engine.base import FrameEngine, Painting
 from solo_rt.engine.cuda import Buffer, Gpu, open_gpu
-from solo_rt.engine.frame_path import DeviceTensor, FramePath
+from solo_rt.engine.frame_path import FramePath
 from solo_rt.engine.kernels import Kernels, find_kernels
+from solo_rt.engine.painter import DeviceTensor
 from solo_rt.preprocess import prepare
 from solo_rt.render import Style, render
 from solo_rt.spec import ModelSpec
 from solo_rt.types import DevicePicture, Frame, Instances
 
 BARE = Style(labels=False)
-PAINTING = Painting(0.0, 100, style=BARE)
+PAINTING = Painting(style=BARE)
 
 
 def outputs_of(found: Instances) -> dict[str, np.ndarray]:
@@ -168,7 +169,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=30)
     options = parser.parse_args()
     if options.model is None:
-        without_network(open_gpu(), Kernels(find_kernels()), objects=options.objects, repeats=options.repeats)
+        gpu = open_gpu()
+        with gpu.bound():
+            without_network(gpu, Kernels(find_kernels()), objects=options.objects, repeats=options.repeats)
     else:
         with_model(
             options.model, options.backend, height=options.height, objects=options.objects, repeats=options.repeats

@@ -2,7 +2,8 @@
 
 The ceilings are a large copy (bytes per second) and a large FP16 matrix product of torch (operations per second). A
 kernel's floor is the larger of its bytes and its operations at those rates. Times are of one call among 50 in a CUDA
-graph, the best of 5. Needs torch with CUDA and `cmake --build build/cuda --target solo_kernels_cuda`.
+graph, the best of 5. Needs torch with CUDA and `cmake --build build/cuda --target solo_kernels_cuda`. Whole frames and
+whole decodings are in torch_engine.py.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "plugins"))
 
 from decoder import words_of
 from devices import Cuda
+from label_twin import blobs
 from overlay_twin import make_planes
 from pictures import DeviceMasks, DevicePicture, GroupNorm
 from soft_mask_twin import random_masks
 
-from solo_rt.engine.kernels import ConvShape, LetterboxTarget, NmsOptions, OverlayStyle
+from solo_rt.engine.kernels import ConvShape, LabelMap, LabelStyle, LetterboxTarget, NmsOptions, OverlayStyle
 
 CALLS, ROUNDS = 50, 5
 
@@ -137,6 +139,9 @@ class Bench:
         gpu, (h, w) = self.gpu, size
         masks = DeviceMasks(gpu, random_masks(self.rng, 30, (112, 192), (112 / h, 192 / w)))
         colours = gpu.array(self.rng.integers(0, 256, (masks.capacity, 3), np.uint8))
+        labels = gpu.array(blobs(self.rng, (1024, 2048), [0, 8, 11, 255], block=60))
+        shades = gpu.array(self.rng.integers(0, 256, (256, 3), np.uint8))
+        opacities = gpu.array(np.full(256, 115, np.uint16))
         for pixel_format, stored, planes in (("nv12", 1.5, "yuv420p"), ("bgr24", 3.0, "rgb24")):
             picture = DevicePicture(gpu, make_planes(size, planes), pixel_format)
             target = LetterboxTarget(1, 448, 768, 432, 768, (124, 116, 104), (58, 57, 57), 1, 0)
@@ -151,6 +156,17 @@ class Bench:
             self.line(
                 "solo_cuda_overlay", arguments, bytes_=2 * stored * h * w, label=f"overlay: {w} x {h} {pixel_format}"
             )
+            grid, look = LabelMap(labels.ptr, 2048, 1024, 2048), LabelStyle(opacities.ptr, shades.ptr)
+            self.line(
+                "solo_cuda_overlay_labels",
+                (ctypes.byref(picture.struct), ctypes.byref(grid), ctypes.byref(look)),
+                bytes_=2 * stored * h * w + labels.nbytes, label=f"labels: {w} x {h} {pixel_format}",
+            )  # fmt: skip
+            copy = DevicePicture(gpu, make_planes(size, planes), pixel_format)
+            self.line(
+                "solo_cuda_copy_picture", (ctypes.byref(picture.struct), ctypes.byref(copy.struct)),
+                bytes_=2 * stored * h * w, label=f"copy: {w} x {h} {pixel_format}",
+            )  # fmt: skip
         pixels = gpu.empty((masks.capacity, h, (w + 31) // 32), np.uint32)
         boxes = gpu.empty((masks.capacity, 4), np.float32)
         arguments = (ctypes.byref(masks.struct), ctypes.c_int32(h), ctypes.c_int32(w), pixels, boxes)

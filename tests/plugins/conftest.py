@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -10,17 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the twins of the CPU kernels' tests
 
-from devices import Cuda, Device, Emulated, Missing
-
-
-def open_gpu() -> Cuda:
-    """Return the GPU; without one skip the test, or fail it where SOLO_RT_REQUIRE_GPU=1 promises one."""
-    try:
-        return Cuda()
-    except Missing as reason:
-        if os.environ.get("SOLO_RT_REQUIRE_GPU") == "1":
-            pytest.fail(str(reason))
-        pytest.skip(str(reason))
+from devices import Cuda, Device, Emulated, open_gpu
 
 
 @pytest.fixture(scope="session", params=["emulated", pytest.param("cuda", marks=pytest.mark.cuda)])

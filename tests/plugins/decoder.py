@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -248,8 +247,3 @@ def region_of(mask: Array) -> list[int]:
         return [0, 0, 0, 0]
     h, w = mask.shape
     return [max(xs.min() - 1, 0), max(ys.min() - 1, 0), min(xs.max() + 2, w), min(ys.max() + 2, h)]
-
-
-def logit_threshold(mask_threshold: float) -> float:
-    """Return the logit of a mask threshold."""
-    return math.log(mask_threshold / (1 - mask_threshold)) if mask_threshold > 0 else -math.inf

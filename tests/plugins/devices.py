@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -153,6 +154,16 @@ class Cuda(Device):
 
     def address(self, memory: Any) -> int:
         return int(memory.data_ptr())
+
+
+def open_gpu() -> Cuda:
+    """Return the GPU; without one skip the test, or fail it where SOLO_RT_REQUIRE_GPU=1 promises one."""
+    try:
+        return Cuda()
+    except Missing as reason:
+        if os.environ.get("SOLO_RT_REQUIRE_GPU") == "1":
+            pytest.fail(str(reason))
+        pytest.skip(str(reason))
 
 
 def build_emulated() -> Path:

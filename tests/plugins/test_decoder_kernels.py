@@ -12,7 +12,6 @@ from decoder import (
     binarise_masks,
     find_candidates,
     find_candidates_reference,
-    logit_threshold,
     logits_of,
     matrix_nms,
     matrix_nms_steps,
@@ -23,7 +22,7 @@ from decoder import (
 )
 
 from solo_rt import _native
-from solo_rt.engine.kernels import ConvShape, NmsOptions
+from solo_rt.engine.kernels import ConvShape, NmsOptions, logit_threshold
 
 TYPES = ("float32", "float16", "bfloat16")
 

@@ -38,14 +38,7 @@ SPEC = ModelSpec(
     decoder=DetectionsDecoder(max_instances=SLOTS),
     classes=tuple(f"class {i}" for i in range(40)),
 )
-OUTPUTS = {
-    "num_dets": ("out", (1, 1), np.int32),
-    "det_scores": ("out", (1, SLOTS), np.float32),
-    "det_labels": ("out", (1, SLOTS), np.int32),
-    "det_regions": ("out", (1, SLOTS, 4), np.int32),
-    "det_masks": ("out", (1, SLOTS, GRID[0], GRID[1] // 4), np.int32),
-    "det_counts": ("out", (1, 2), np.int32),
-}
+LOGITS_SPEC = replace(STREET_SPEC, decoder=replace(STREET_SPEC.decoder, output="logits"))
 
 
 def detect(inputs: Mapping[str, np.ndarray]) -> dict[str, Output]:
@@ -66,8 +59,10 @@ def detect(inputs: Mapping[str, np.ndarray]) -> dict[str, Output]:
 
 
 def label(inputs: Mapping[str, np.ndarray]) -> dict[str, Output]:
-    """Return labels for STREET_SPEC that do not depend on the last bits."""
-    return {"labels": (np.abs(inputs["image"]).mean(1) > 0.7).astype(np.uint8) + 1}
+    """Return labels for a model like STREET_SPEC, as logits for LOGITS_SPEC; they do not depend on the last bits."""
+    level = np.digitize(np.abs(inputs["image"]).mean(1), [0.4, 0.7, 1.0])  # [B, H, W]
+    logits = np.stack([level == i for i in range(3)], 1).astype(np.float32)
+    return {"labels": np.array([0, 1, 2, 255], np.uint8)[level], "logits": logits}
 
 
 @dataclass
@@ -79,7 +74,8 @@ class CpuEngine:
     backend: str = "cpu"
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, Output]:
-        return label(inputs) if self.spec is STREET_SPEC else detect(inputs)
+        found = detect(inputs) if self.spec is SPEC else label(inputs)
+        return {name: found[name] for name in self.spec.output_shapes}
 
     def close(self) -> None: ...
 
@@ -101,9 +97,11 @@ class Opener:
     ) -> TensorRtEngine:
         self.gpu.has_graphs = has_graphs
         size = (1, 3, spec.input.height, spec.input.width)
-        outputs = {"labels": ("out", (1, *size[2:]), np.uint8)} if spec is STREET_SPEC else OUTPUTS
-        compute = label if spec is STREET_SPEC else detect
-        trt = fake_tensorrt(self.gpu, {"image": ("in", size, dtype), **outputs}, compute)
+        decoder = spec.decoder
+        outputs = {
+            name: ("out", shape, np.dtype(decoder.output_type(name))) for name, shape in spec.output_shapes.items()
+        }
+        trt = fake_tensorrt(self.gpu, {"image": ("in", size, dtype), **outputs}, CpuEngine(spec).infer)
         self.patch.setattr(tensorrt, "import_tensorrt", lambda: trt)
         plugins = file_sha256(self.folder / "libsolo_plugins.so")
         key = PlanKey(
@@ -208,7 +206,7 @@ def test_frames_on_the_gpu_are_painted_without_touching_the_memory_of_their_deco
 
 
 def test_frames_on_a_gpu_need_an_engine_there():
-    with pytest.raises(UsageError, match="expected a frame in host memory, got one on a GPU; it needs an engine there"):
+    with pytest.raises(UsageError, match="expected a frame in host memory, got one on a GPU; only an engine there"):
         results(CpuEngine(SPEC), [decoded_on_gpu(frame) for frame in some_frames((48, 80))])
 
 
@@ -224,9 +222,9 @@ def test_frame_costs_one_wait_and_no_copy_that_nobody_wants(open_engine, has_gra
     engine, gpu = open_engine(has_graphs=has_graphs), open_engine.gpu
     (stream,) = gpu.streams.values()
     frames = some_frames(*[(48, 80)] * 5)
-    outputs = [("down", int(np.prod(shape)) * 4) for _, shape, _ in OUTPUTS.values()]
+    outputs = [("down", 4 * int(np.prod(shape))) for shape in SPEC.output_shapes.values()]
     picture, table = 48 * 80 * 3 // 2, 4 * len(SPEC.classes)
-    for painting in (None, Painting(0.0, 100)):
+    for painting in (None, Painting()):
         wanted = [("up", picture), *outputs, *([("down", picture)] if painting else [])]
         for i, frame in enumerate(frames):
             gpu.copied.clear()
@@ -234,14 +232,15 @@ def test_frame_costs_one_wait_and_no_copy_that_nobody_wants(open_engine, has_gra
             _, painted = engine.infer_frame(frame, painting)
             assert (painted is None) == (painting is None)
             assert stream.waits == waits + 1
-            expected = [] if has_graphs and i > 1 else wanted  # a graph has its copies in itself
+            # A graph has its copies in itself, and is recorded after the second frame.
+            expected = wanted * ((2 if i == 1 else 0) if has_graphs and i else 1)
             assert gpu.copied == ([("up", table)] if painting and i == 0 else []) + expected
 
 
 def test_painted_frame_belongs_to_the_caller_and_the_input_stays_as_it_was(open_engine):
     engine, style = open_engine(), Style(alpha=0.3, outline=3, labels=False)
     frames = some_frames((48, 80), (48, 80), (20, 31))
-    painted = [engine.infer_frame(frame, Painting(0.0, 100, style=style)) for frame in frames]
+    painted = [engine.infer_frame(frame, Painting(style=style)) for frame in frames]
     for frame, again, (outputs, drawn) in zip(frames, some_frames((48, 80), (48, 80), (20, 31)), painted, strict=True):
         first = {name: value[0] for name, value in outputs.items()}
         _, box = prepare(frame, SPEC.input)
@@ -269,11 +268,27 @@ def test_nothing_is_painted_for_a_sink_that_shows_no_picture(open_engine):
     assert found.pictures == []
 
 
-def test_semantic_models_are_prepared_on_the_gpu_and_painted_on_the_cpu(open_engine):
-    frames = some_frames((48, 80), (48, 80), (31, 50))
-    engine = open_engine(STREET_SPEC)
+@pytest.mark.parametrize("options", [{}, {"classes": ("car", "sky")}])
+@pytest.mark.parametrize("pixel_format", ["rgb24", "yuv420p", "nv12"])
+def test_classes_of_pixels_are_painted_as_on_the_cpu(open_engine, pixel_format, options):
+    sizes = [(240, 320), (240, 320), (240, 320), (31, 50), (1, 1)]  # in the first ones there is room for a legend
+    on_host = some_frames(*sizes, pixel_format=pixel_format.replace("nv12", "yuv420p"))
+    frames = [decoded_on_gpu(frame) for frame in on_host] if pixel_format == "nv12" else on_host
+    found, expected = (results(engine, given, **options) for engine, given in (
+        (open_engine(STREET_SPEC), frames), (CpuEngine(STREET_SPEC), on_host)
+    ))  # fmt: skip
+    assert_same(found, expected)
+    assert all(on_host[i].planes[0].tobytes() not in found.pictures[i] for i in range(3))
+
+
+def test_what_needs_decoding_on_the_cpu_is_painted_there(open_engine):
+    frames = some_frames((240, 320), (31, 50))
+    engine = open_engine(LOGITS_SPEC)
     assert isinstance(engine, FrameEngine)
-    assert_same(results(engine, frames), results(CpuEngine(STREET_SPEC), frames))
+    assert_same(results(engine, frames), results(CpuEngine(LOGITS_SPEC), frames))
+    with pytest.raises(UsageError, match="expected a frame in host memory, got one on a GPU"):
+        results(engine, [decoded_on_gpu(frames[0])])
+    assert results(engine, [decoded_on_gpu(frames[0])], with_picture=False).records
 
 
 def test_stages_are_named_for_what_they_do(open_engine):

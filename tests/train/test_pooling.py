@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from gpus import HostTensors
 
 from solo_rt.train.models.pooling import adaptive_average
 
@@ -25,3 +26,13 @@ def test_gradients_are_those_of_the_framework() -> None:
         torch.autograd.grad((pool(x, 3) * weight).sum(), x)[0] for pool in (adaptive_average, F.adaptive_avg_pool2d)
     )
     torch.testing.assert_close(found, expected)
+
+
+def test_a_device_is_given_its_matrices_once() -> None:
+    """As a CUDA graph cannot hold copies from the host; with a device that only has shapes."""
+    x = torch.zeros(2, 3, 13, 17, device="meta")
+    with HostTensors() as first:
+        adaptive_average(x, 3)
+    with HostTensors() as then:
+        assert adaptive_average(x, 3).shape == (2, 3, 3, 3)
+    assert first.count > then.count == 0

@@ -9,6 +9,7 @@ for them alone. The bodies are written for clarity and exactness, not for speed:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from onnx import FunctionProto, ModelProto, NodeProto, TensorProto, helper, parser
 
@@ -402,11 +403,9 @@ def attach_decoder(model: ModelProto, spec: ModelSpec) -> None:
     opset = next(entry.version for entry in model.opset_import if entry.domain == "")
     graph = model.graph
     graph.node.extend(_nodes(spec, decoder))
-    b, h, w = spec.input.batch, spec.input.height // decoder.mask_stride, spec.input.width // decoder.mask_stride
-    n = decoder.max_instances
-    shapes = ([b, 1], [b, n], [b, n], [b, n, 4], [b, n, h, w // 4], [b, 2])
-    for (name, (kind, _)), shape in zip(DETECTIONS.items(), shapes, strict=True):
-        graph.output.append(helper.make_tensor_value_info(name, kind, shape))
+    shapes = replace(spec, decoder=decoder.detections()).output_shapes
+    for name, (kind, _) in DETECTIONS.items():
+        graph.output.append(helper.make_tensor_value_info(name, kind, shapes[name]))
     model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
     for text in (_DYNAMIC_CONV, _MATRIX_NMS, _MASK_OUT):
         model.functions.append(_function(text, opset))
@@ -436,7 +435,7 @@ def _nodes(spec: ModelSpec, decoder: SoloV2Decoder) -> list[NodeProto]:
                 "linear": int(decoder.nms_kernel == "linear"),
                 "sigma": float(decoder.nms_sigma),
                 "update_threshold": float(decoder.update_threshold),
-                "max_instances": min(decoder.max_instances, k),
+                "max_instances": decoder.detections().max_instances,
             },
         ),
         _node(

@@ -16,10 +16,12 @@ def points_nms(logits: Tensor) -> Tensor:
     """Return the scores `[B, C, S, S]` of `logits` after points NMS.
 
     A cell keeps its score iff neither its upper, left nor upper-left neighbour is larger, otherwise it gets 0. The
-    sigmoid being monotonic, the logits decide. Source: the released SOLOv2 code, a 2x2 max-pool with padding.
+    sigmoid being monotonic, the logits decide. Scores are float32 also of float16 logits: there are but 1024 float16
+    numbers in 0.5..1, and ties would decide which candidate is better. Source: the released SOLOv2 code, a 2x2 max-pool
+    with padding.
     """
     largest = F.max_pool2d(F.pad(logits, (1, 0, 1, 0), value=NEVER), 2, stride=1)
-    return torch.where(logits >= largest, logits.sigmoid(), 0.0)
+    return torch.where(logits >= largest, logits.float().sigmoid(), 0.0)
 
 
 def flatten_levels(levels: list[Tensor]) -> Tensor:

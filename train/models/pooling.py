@@ -25,8 +25,21 @@ def adaptive_average(x: Tensor, bins: int) -> Tensor:
     if bins == 1:
         return x.mean((2, 3), keepdim=True)
     h, w = x.shape[-2:]
-    rows, columns = (torch.from_numpy(_averaging(int(n), bins)).to(x) for n in (h, w))
+    rows, columns = (_matrix(int(n), bins, x) for n in (h, w))
     return rows @ x @ columns.T  # [B, C, bins, bins]
+
+
+def _matrix(size: int, bins: int, like: Tensor) -> Tensor:
+    if like.device.type == "cpu":
+        return torch.from_numpy(_averaging(size, bins)).to(like)
+    return _device_matrix(size, bins, like.device, like.dtype)
+
+
+@lru_cache(maxsize=256)
+def _device_matrix(size: int, bins: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return a matrix that stays on its device: copying it there would wait, which no CUDA graph can hold."""
+    with torch.inference_mode(False):
+        return torch.from_numpy(_averaging(size, bins)).to(device, dtype)
 
 
 @lru_cache(maxsize=256)

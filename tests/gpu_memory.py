@@ -1,0 +1,58 @@
+"""Pictures at addresses: in the memory of a pretended GPU, which is the host's, or of a real one."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+import numpy as np
+import pytest
+
+from solo_rt.engine.cuda import device_count
+from solo_rt.engine.primary_context import PrimaryContext
+from solo_rt.errors import EngineError
+from solo_rt.nvcodec import try_nvenc
+from solo_rt.types import DevicePicture, UInt8
+
+
+def planes_of(picture: DevicePicture) -> tuple[UInt8, UInt8, UInt8]:
+    """Return Y, U and V that lie at the picture's addresses, as views."""
+    half_height, wide = (picture.height + 1) // 2, (picture.width + 1) // 2 * 2
+    luma, chroma = (
+        np.ctypeslib.as_array((ctypes.c_uint8 * (stride * rows)).from_address(address)).reshape(rows, stride)
+        for address, stride, rows in zip(picture.planes, picture.strides, (picture.height, half_height), strict=True)
+    )
+    return luma[:, : picture.width], chroma[:, :wide:2], chroma[:, 1:wide:2]
+
+
+def downloaded(picture: DevicePicture, context: PrimaryContext) -> tuple[UInt8, UInt8, UInt8]:
+    """Return Y, U and V of a picture in the memory of a real GPU."""
+    rows = (picture.height, (picture.height + 1) // 2)
+    copies = [np.empty((count, stride), np.uint8) for count, stride in zip(rows, picture.strides, strict=True)]
+    for copy, address in zip(copies, picture.planes, strict=True):
+        used = copy.nbytes - copy.shape[1] + (picture.width + 1) // 2 * 2  # padding may end with the memory
+        context._driver.call("cuCtxPushCurrent_v2", context._context)
+        context._driver.call("cuMemcpyDtoH_v2", ctypes.c_void_p(copy.ctypes.data), ctypes.c_uint64(address),
+                             ctypes.c_size_t(used))  # fmt: skip
+        context._driver.call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
+    addresses = tuple(copy.ctypes.data for copy in copies)
+    return planes_of(DevicePicture(addresses, picture.strides, picture.height, picture.width, owner=copies))  # type: ignore[arg-type]
+
+
+def require_gpu() -> None:
+    """Skip the test without a GPU, or fail it where SOLO_RT_REQUIRE_GPU=1 promises one."""
+    if not device_count():
+        if os.environ.get("SOLO_RT_REQUIRE_GPU") == "1":
+            pytest.fail("there is no GPU")
+        pytest.skip("there is no GPU")
+
+
+def require_nvenc() -> None:
+    """Skip the test on a GPU that has no encoder, as those of data centres."""
+    require_gpu()
+    try:
+        try_nvenc(256, 256, options={})
+    except EngineError as error:
+        if "unsupported device" in str(error) or "No capable devices" in str(error):
+            pytest.skip(f"this GPU has no encoder: {error}")
+        raise
