@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -17,9 +18,10 @@ from solo_rt.decoders import SemanticDecoder, SoloV2Decoder
 from solo_rt.engine import Engine, find_model, open_engine
 from solo_rt.engine.agreement import agreement
 from solo_rt.engine.base import read_spec
-from solo_rt.engine.build import BuildOptions, OnPhase, build, plan_key, typed_model
+from solo_rt.engine.build import BuildOptions, OnPhase, build, plan_key
 from solo_rt.engine.cuda import open_gpu
-from solo_rt.engine.plan import SUFFIX, Plan, plan_path, read_plan, sidecar, write_plan
+from solo_rt.engine.network import typed_model
+from solo_rt.engine.plan import SUFFIX, Plan, PlanKey, plan_path, read_plan, sidecar, write_plan
 from solo_rt.engine.plan_cache import cache_folder, note_built
 from solo_rt.engine.quantise import CALIBRATION_PICTURES
 from solo_rt.errors import EngineError, UsageError
@@ -34,6 +36,8 @@ Float32 = NDArray[np.float32]
 LIMITS = {"fp32": (0.99, 0.995), "fp16": (0.97, 0.98), "int8": (0.90, 0.90)}
 FRAME_STEP = 5  # of a video, every fifth frame: neighbours say nothing new
 CONF = 0.25  # what a user gets to see by default
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +84,9 @@ def build_checked(
             calibration=_inputs(spec, calibration),
         )
         target = output or plan_path(cache_folder(), path, key)
-        if not rebuild and target.is_file() and sidecar(target).is_file():
-            found = read_plan(target)
-            if found.key == key:
-                return Built(found, False)
+        found = None if rebuild else _built_before(target, key)
+        if found is not None:
+            return Built(found, False)
         content = build(
             typed_model(path, spec, options.precision, _inputs(spec, calibration)), options, on_phase=on_phase
         )
@@ -93,6 +96,16 @@ def build_checked(
         if gpu is not None:
             plan = write_plan(target, content, key, plan.spec, _gate(path, plan, calibration))
         return Built(plan, True)
+
+
+def _built_before(path: Path, key: PlanKey) -> Plan | None:
+    """Return the plan at `path` if it has this key; whatever else is there will be replaced."""
+    try:
+        plan = read_plan(path)
+    except EngineError as error:
+        log.info("not taken: %s", error)
+        return None
+    return plan if plan.key == key else None
 
 
 def engine_spec(spec: ModelSpec) -> ModelSpec:

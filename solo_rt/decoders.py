@@ -64,7 +64,14 @@ class SoloV2Decoder:
 
     def detections(self) -> DetectionsDecoder:
         """Return what is left to do where the engine has decoded the heads."""
-        return DetectionsDecoder(min(self.max_instances, self.nms_pre), self.mask_stride)
+        return DetectionsDecoder(
+            max_instances=min(self.max_instances, self.nms_pre),
+            mask_stride=self.mask_stride,
+            score_threshold=self.score_threshold,
+            mask_threshold=self.mask_threshold,
+            nms_pre=self.nms_pre,
+            update_threshold=self.update_threshold,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +143,17 @@ def _check_limits(decoder: SoloV2Decoder | SoloDecoder) -> None:
         )
     if decoder.nms_kernel not in ("gaussian", "linear"):
         raise SpecError(f"decoder: expected nms_kernel gaussian or linear, got {decoder.nms_kernel!r}")
+    if decoder.nms_sigma <= 0:
+        raise SpecError(f"decoder: nms_sigma must be positive, got {decoder.nms_sigma}")
+    _check_thresholds(decoder)
+
+
+def _check_thresholds(decoder: SoloV2Decoder | SoloDecoder | DetectionsDecoder) -> None:
     for name in ("score_threshold", "mask_threshold", "update_threshold"):
         if not 0 <= getattr(decoder, name) < 1:
             raise SpecError(f"decoder: {name} must be in [0, 1), got {getattr(decoder, name)}")
-    if decoder.nms_pre < 1 or decoder.max_instances < 1 or decoder.mask_stride < 1 or decoder.nms_sigma <= 0:
-        raise SpecError("decoder: nms_pre, max_instances, mask_stride and nms_sigma must be positive")
+    if decoder.nms_pre < 1 or decoder.max_instances < 1 or decoder.mask_stride < 1:
+        raise SpecError("decoder: nms_pre, max_instances and mask_stride must be positive")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +202,9 @@ class SemanticDecoder:
 class DetectionsDecoder:
     """Instances as the engine itself found them, with our decoding operators behind the heads of SOLOv2.
 
+    The thresholds are built into the engine. They are here to be read: a higher score can be asked for, a lower one
+    cannot.
+
     Tensors, by name, N being `max_instances` and h x w the input size divided by `mask_stride`:
     `num_dets int32 [B, 1]`, at most N; `det_scores float32 [B, N]`, best first, 0 from num_dets on;
     `det_labels int32 [B, N]`; `det_regions int32 [B, N, 4]` and `det_masks int32 [B, N, h, w / 4]`, whose memory is
@@ -198,12 +214,15 @@ class DetectionsDecoder:
 
     max_instances: int = 100
     mask_stride: int = 4
+    score_threshold: float = 0.1
+    mask_threshold: float = 0.5
+    nms_pre: int = 500
+    update_threshold: float = 0.05
     kind: Literal["detections"] = "detections"
     task: ClassVar[Task] = "instances"
 
     def __post_init__(self) -> None:
-        if self.max_instances < 1 or self.mask_stride < 1:
-            raise SpecError("decoder: max_instances and mask_stride must be positive")
+        _check_thresholds(self)
 
     def output_type(self, name: str) -> OutputType:
         """Return the type of the values of an output tensor."""

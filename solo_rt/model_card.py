@@ -61,6 +61,7 @@ def _describe_plan(path: Path) -> dict[str, object]:
             "engine": plan.sha256,
             "model": key.model_sha256,
             "plugins": key.plugins_sha256,
+            "passes": key.passes_sha256,
             "calibration": key.calibration_sha256,
         },
         "agreement": dict(plan.agreement),

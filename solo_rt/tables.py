@@ -48,7 +48,7 @@ def print_report(report: RunReport, outputs: Sequence[str]) -> None:
 
 def print_scores(scores: InstanceScores) -> None:
     """Print the numbers of each protocol, then those of each class; AP is a share of 1."""
-    click.echo(f"{scores.images} pictures, {len(scores.per_class)} classes")
+    click.echo(f"{scores.images} pictures, {len(scores.per_class)} classes, {scores.protocol}")
     for names, where in ((scores.only_in_model, "data set"), (scores.only_in_data, "model")):
         if names:
             click.echo(f"not measured, unknown to the {where}: {', '.join(names)}")

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import onnx
 import pytest
 
+from solo_rt import build_engine
 from solo_rt.build_engine import build_checked, engine_spec
 from solo_rt.cli import main
-from solo_rt.decoders import DetectionsDecoder
+from solo_rt.decoders import DetectionsDecoder, SoloV2Decoder
+from solo_rt.engine import build as engine_build
 from solo_rt.engine import find_model
 from solo_rt.engine.base import open_engine, read_spec
-from solo_rt.engine.build import BuildOptions, typed_model
+from solo_rt.engine.build import BuildOptions, OnPhase
+from solo_rt.engine.network import typed_model
 from solo_rt.engine.operators import OPERATORS
+from solo_rt.engine.plan import sidecar
 from solo_rt.errors import EngineError, UsageError
 
 
@@ -69,6 +75,14 @@ def test_the_spec_of_an_engine_says_that_it_decodes() -> None:
     assert engine_spec(spec) == spec
 
 
+def test_the_spec_of_an_engine_tells_the_thresholds_that_were_built_in() -> None:
+    decoder = SoloV2Decoder(
+        (4,), (8,), score_threshold=0.2, mask_threshold=0.4, nms_pre=30, update_threshold=0.1, max_instances=50
+    )
+    found = engine_spec(replace(read_spec(find_model(None)), decoder=decoder)).decoder
+    assert found == DetectionsDecoder(30, 4, score_threshold=0.2, mask_threshold=0.4, nms_pre=30, update_threshold=0.1)
+
+
 @pytest.mark.parametrize(
     ("name", "backend", "message"),
     [
@@ -88,3 +102,46 @@ def test_tensorrt_without_a_device_is_an_engine_error(monkeypatch: pytest.Monkey
     monkeypatch.setattr("solo_rt.engine.cuda.device_count", lambda: 0)
     with pytest.raises(EngineError, match="no CUDA device"):
         open_engine(None, backend="tensorrt")
+
+
+class Builder:
+    """Stands in for TensorRT: plans are numbered, nothing is compared."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.built = 0
+        self.passes = "one"
+        (folder / "libsolo_plugins.so").write_bytes(b"elf")
+        monkeypatch.setenv("SOLO_RT_CACHE", str(folder / "cache"))
+        monkeypatch.setattr(engine_build, "find_plugins", lambda: folder / "libsolo_plugins.so")
+        monkeypatch.setattr(engine_build, "import_tensorrt", lambda: SimpleNamespace(__version__="10.16.1.11"))
+        monkeypatch.setattr(engine_build, "passes_sha256", lambda: self.passes)
+        monkeypatch.setattr(build_engine, "typed_model", lambda *arguments: onnx.ModelProto())
+        monkeypatch.setattr(build_engine, "build", self.build)
+
+    def build(self, *_arguments: object, on_phase: OnPhase) -> bytes:
+        self.built += 1
+        return b"plan %d" % self.built
+
+
+def test_a_plan_is_built_again_when_the_passes_change(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    builder = Builder(monkeypatch, tmp_path)
+    first, again = (build_checked(None, BuildOptions(), device=None) for _ in range(2))
+    assert (first.is_new, again.is_new, again.plan) == (True, False, first.plan)
+    builder.passes = "two"
+    other = build_checked(None, BuildOptions(), device=None)
+    assert other.is_new
+    assert other.plan.path != first.plan.path, "the old one stays for the solo-rt that built it"
+
+
+@pytest.mark.parametrize("description", ['{"solo_rt_plan": 1}', "", None])
+def test_what_cannot_be_taken_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, description: str | None
+) -> None:
+    builder = Builder(monkeypatch, tmp_path)
+    output = tmp_path / "a.engine"
+    output.write_bytes(b"old")
+    if description is not None:
+        sidecar(output).write_text(description)
+    assert build_checked(None, BuildOptions(), output=output, device=None).is_new
+    assert not build_checked(None, BuildOptions(), output=output, device=None).is_new
+    assert (builder.built, output.read_bytes()) == (1, b"plan 1")

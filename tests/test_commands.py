@@ -99,6 +99,8 @@ def test_shards_put_together_score_as_one_run(solo, pictures, tmp_path):
 
 
 def test_options_of_eval_that_do_not_go_together_are_refused(solo, tmp_path):
+    for name in ("x.pt", "x.engine"):
+        (tmp_path / name).write_bytes(b"")
     for arguments, expected in (
         ((), "expected --data URI"),
         (("a.json",), "expected --data URI"),
@@ -109,7 +111,9 @@ def test_options_of_eval_that_do_not_go_together_are_refused(solo, tmp_path):
         (("--data", "coco:x", "--shard", "3/2", "--results", tmp_path / "r.json"), "expected I/N with I in 1..N"),
         (("--data", "coco:x", "--pictures", tmp_path / "a.jpg"), "expected a file that ends in .png"),
         (("--data", "coco:x", "--results", tmp_path / "no/r.json"), "there is no folder"),
-        (("--data", "coco:x", "--model", "x.pt", "--record"), "export the checkpoint first"),
+        (("--data", "coco:x", "--model", tmp_path / "x.pt", "--record"), "export the checkpoint first"),
+        (("--data", "coco:x", "--model", tmp_path / "x.pt", "--backend", "tensorrt"), ".pt is for torch"),
+        (("--data", "coco:x", "--model", tmp_path / "x.engine", "--record"), "measure the .onnx file itself"),
     ):
         code, _, err = solo("eval", *arguments)
         assert (code, err.count("\n")) == (2, 1), err
@@ -132,7 +136,8 @@ def test_classes_the_data_set_lacks_are_named_and_the_others_measured(solo, pict
     (tmp_path / "instances.json").write_text(json.dumps(record))
     code, out, _ = solo("eval", "--data", f"coco:{tmp_path}", "--max-images", 2)
     assert code == 0
-    assert "2 pictures, 6 classes\nnot measured, unknown to the data set: ball\n" in out
+    assert out.startswith("2 pictures, 6 classes, network input 256x448, the best 500 candidates above 0.1, masks")
+    assert "\nnot measured, unknown to the data set: ball\n" in out
     assert "not measured, unknown to the model: bubble\nCOCO mask AP (pycocotools)\n" in out
     for category in record["categories"]:
         category["name"] += " x"

@@ -125,13 +125,14 @@ def test_truth_found_is_perfect_and_nothing_found_is_zero(tmp_path):
 def test_classes_are_matched_by_name_and_the_others_named(tmp_path):
     data, detections = write_squares(tmp_path)
     assert common_classes(("dog", "cat", "ant"), data) == {"ant": 1, "cat": 90}
-    scores = score_instances(data, detections, indices=range(4), classes=("dog", "cat"))
+    scores = score_instances(data, detections, indices=range(4), classes=("dog", "cat"), protocol="by hand")
+    assert scores.protocol == "by hand"
     assert (scores.only_in_model, scores.only_in_data) == (("dog",), ("ant", "bee"))
     assert (list(scores.per_class), scores.cityscapes, scores.images) == (["cat"], None, 4)
     expected = official_scores(tmp_path / "instances.json", detections, [90])
     np.testing.assert_array_equal(list(scores.metrics.values()), expected)
     with pytest.raises(DatasetError, match="no class in common: dog against ant, bee, cat"):
-        score_instances(data, detections, indices=range(4), classes=("dog",))
+        score_instances(data, detections, indices=range(4), classes=("dog",), protocol="")
 
 
 def test_native_path_scores_as_the_published_procedure(world):

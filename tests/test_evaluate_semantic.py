@@ -63,9 +63,12 @@ def models(tmp_path: Path) -> dict[str, Path]:
 
 def test_the_table_names_protocol_and_classes(solo: Run, street: Path, models: dict[str, Path], tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.png"
-    code, out, err = solo("--model", models["labels"], "--data", f"folder:{street}", "--pictures", sheet)
+    code, out, err = solo(
+        "--model", models["labels"], "--data", f"folder:{street}", "--pictures", sheet, "--backend", "onnxruntime"
+    )
     assert code == 0
-    assert out.splitlines()[0] == "5 pictures of folder, val, network input 24x40, labels resized to the pictures"
+    how = "network input 24x40, labels resized to the pictures, by onnxruntime cpu"
+    assert out.splitlines()[0] == f"5 pictures of folder, val, {how}"
     for word in ("mIoU", "pixel_accuracy", "road", "sky", "car"):
         assert word in out
     assert "warning: the model's labels were enlarged" in err
@@ -78,7 +81,7 @@ def test_several_views_are_asked_for_by_scales_and_flip(solo: Run, street: Path,
     code, out, _ = solo("--model", models["logits"], *options)
     scores = json.loads(out)
     assert (code, scores["images"]) == (0, 5)
-    assert scores["protocol"].endswith("scales 0.5, 1, 1.5, each also mirrored")
+    assert scores["protocol"].split(", by ")[0].endswith("scales 0.5, 1, 1.5, each also mirrored")
     assert scores["metrics"]["mIoU"] > 0.7
     assert "--output-kind logits" in solo("--model", models["labels"], *options)[2]
 

@@ -15,7 +15,9 @@ from solo_rt.cli import main
 from solo_rt.engine.plan import PlanKey, sidecar, write_plan
 from solo_rt.spec import ModelSpec
 
-KEY = PlanKey("aa", "bb", "", "fp16", "10.16.1.11", "12", "NVIDIA H200 9.0", "linux-x86_64", 64 << 20, 5, -1, False)
+KEY = PlanKey(
+    "aa", "bb", "pp", "", "fp16", "10.16.1.11", "12", "NVIDIA H200 9.0", "linux-x86_64", 64 << 20, 5, -1, False
+)
 AGREEMENT = {"found": 0.99612, "mask_iou": 0.998}
 
 
@@ -91,7 +93,7 @@ def change(path: Path, **parts: object) -> None:
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"solo_rt_plan": 7}, "expected format 1"),
+        ({"solo_rt_plan": 7}, "expected format 2, got 7"),
         ({"spec": {}}, "model spec has schema None"),
         ({"level": "5"}, "expected level of type int, got '5'"),
         ({"version_compatible": 1}, "expected version_compatible of type bool, got 1"),
@@ -119,8 +121,8 @@ def test_a_wrong_description_is_one_line(
         (None, "expected tiny.engine.json beside it; build it with solo-rt build-engine"),
         (b"", "cannot be read"),
         (b"\xff\xfe", "cannot be read"),
-        (b"[]", "expected format 1"),
-        (b'{"solo_rt_plan": 1}', "expected 'spec', there is none"),
+        (b"[]", "expected format 2"),
+        (b'{"solo_rt_plan": 2}', "expected 'spec', there is none"),
     ],
 )
 def test_a_missing_or_damaged_description_is_one_line(

@@ -12,7 +12,7 @@ from fakes import TINY_SPEC
 from solo_rt.engine.plan import PlanKey, check_plan, file_sha256, plan_path, read_plan, sidecar, write_plan
 from solo_rt.errors import EngineError
 
-KEY = PlanKey("aa", "bb", "", "fp16", "10.16.1.11", "12", "NVIDIA H200 9.0", "linux-x86_64", 0, -1, -1, False)
+KEY = PlanKey("aa", "bb", "pp", "", "fp16", "10.16.1.11", "12", "NVIDIA H200 9.0", "linux-x86_64", 0, -1, -1, False)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_missing_parts_are_named(path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "cannot be read"), ("[]", "expected format 1"), ('{"solo_rt_plan": 1}', "'spec'")],
+    [("{", "cannot be read"), ("[]", "expected format 2, got none"), ('{"solo_rt_plan": 2}', "'spec'")],
 )
 def test_a_damaged_description_is_refused(path: Path, text: str, message: str) -> None:
     sidecar(path).write_text(text)
@@ -57,6 +57,15 @@ def test_a_damaged_description_is_refused(path: Path, text: str, message: str) -
 def test_a_plan_that_was_cut_off_is_refused(path: Path) -> None:
     path.write_bytes(b"pl")
     with pytest.raises(EngineError, match="expected 4 bytes, got 2"):
+        read_plan(path)
+
+
+def test_a_description_from_before_the_hash_of_the_passes_says_that_it_is_old(path: Path) -> None:
+    record = json.loads(sidecar(path).read_text())
+    record["solo_rt_plan"] = 1
+    del record["key"]["passes_sha256"]
+    sidecar(path).write_text(json.dumps(record))
+    with pytest.raises(EngineError, match="got 1: the engine was built with another solo-rt; build the engine again"):
         read_plan(path)
 
 
@@ -76,6 +85,15 @@ def test_a_plan_of_another_machine_is_refused(path: Path) -> None:
         check_plan(plan, {**here, "gpu": "Orin 8.7"})
     with pytest.raises(EngineError, match=r"built for tensorrt 10\.16\.1\.11"):
         check_plan(plan, {**here, "tensorrt": "10.16.2.1"})
+
+
+def test_a_plan_of_another_solo_rt_is_refused_without_its_hashes(path: Path) -> None:
+    plan = read_plan(path)
+    check_plan(plan, {"plugins_sha256": "bb", "passes_sha256": "pp"})
+    with pytest.raises(EngineError, match=r"fp16\..*: it was built with another solo-rt; build the engine again"):
+        check_plan(plan, {"plugins_sha256": "bb", "passes_sha256": "qq"})
+    with pytest.raises(EngineError, match="it was built with another plugin library; build the engine again"):
+        check_plan(plan, {"plugins_sha256": "cc", "passes_sha256": "pp"})
 
 
 def test_a_version_compatible_plan_serves_its_major_version(path: Path) -> None:

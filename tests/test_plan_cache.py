@@ -12,7 +12,14 @@ from solo_rt.engine.plan import Plan, PlanKey, Precision, file_sha256, plan_path
 from solo_rt.engine.plan_cache import cache_folder, check_trust, find_plan, note_built
 from solo_rt.errors import EngineError
 
-MACHINE = {"gpu": "Fake 9.0", "tensorrt": "10.16.1.11", "cuda": "12", "platform": "linux-x86_64"}
+MACHINE = {
+    "gpu": "Fake 9.0",
+    "tensorrt": "10.16.1.11",
+    "cuda": "12",
+    "platform": "linux-x86_64",
+    "plugins_sha256": "bb",
+    "passes_sha256": "pp",
+}
 
 
 @pytest.fixture
@@ -26,7 +33,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write(model: Path, precision: Precision = "fp16", **changes: object) -> Plan:
     key = PlanKey(
-        file_sha256(model), "bb", "", precision, "10.16.1.11", "12", "Fake 9.0", "linux-x86_64", 0, -1, -1, False
+        file_sha256(model), "bb", "pp", "", precision, "10.16.1.11", "12", "Fake 9.0", "linux-x86_64", 0, -1, -1, False
     )
     key = replace(key, **changes)
     return write_plan(plan_path(cache_folder(), model, key), b"plan", key, TINY_SPEC, {})
@@ -46,6 +53,15 @@ def test_plans_of_other_machines_models_and_damaged_ones_are_passed_over(model: 
         find_plan(model, MACHINE)
     fitting = write(model, "int8")
     assert find_plan(model, MACHINE).path == fitting.path
+
+
+@pytest.mark.parametrize("ours", ["plugins_sha256", "passes_sha256"])
+def test_a_stale_plan_is_passed_over_for_one_that_is_not(model: Path, ours: str) -> None:
+    write(model, **{ours: "old"})
+    with pytest.raises(EngineError, match="fits this machine"):
+        find_plan(model, MACHINE)
+    fresh = write(model, "fp32")
+    assert find_plan(model, MACHINE).path == fresh.path
 
 
 def test_a_changed_model_needs_a_new_plan(model: Path) -> None:

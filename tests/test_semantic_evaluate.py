@@ -16,6 +16,7 @@ from fakes import STREET_SPEC, TINY_SPEC, FakeEngine, write_street_model
 from solo_rt.engine import Engine, open_engine
 from solo_rt.errors import DatasetError, UsageError
 from solo_rt.evaluate.label_sheet import MARGIN, TILE_WIDTH, LabelSheet
+from solo_rt.evaluate.protocol import computed_by
 from solo_rt.evaluate.semantic import count, evaluate, match_classes, score
 from solo_rt.evaluate.views import (
     Views,
@@ -184,9 +185,8 @@ def test_one_view_is_what_the_run_time_does(logits: Engine) -> None:
 def test_many_views_agree_with_a_model_that_sees_pixels(logits: Engine) -> None:
     scores = evaluate(logits, data(2), views=Views((0.75, 1.0, 1.5), mirrored=True))
     assert scores.metrics["pixel_accuracy"] > 0.9
-    assert scores.protocol == (
-        "network input 24x40, mean of the probabilities at scales 0.75, 1, 1.5, each also mirrored"
-    )
+    looks = "mean of the probabilities at scales 0.75, 1, 1.5, each also mirrored"
+    assert scores.protocol == f"network input 24x40, {looks}, {computed_by(logits)}"
     image, _ = picture(0)
     mirrored = Views((1.0,), mirrored=True).labeller(logits)
     np.testing.assert_array_equal(mirrored(image)[:, ::-1], mirrored(np.ascontiguousarray(image[:, ::-1])))
@@ -203,9 +203,10 @@ def test_many_views_need_logits(tmp_path: Path) -> None:
 
 def test_labels_that_are_enlarged_are_told(tmp_path: Path) -> None:
     labels, logits = next(opened(tmp_path, "labels")), next(opened(tmp_path, "logits"))
-    assert evaluate(labels, data(1)).protocol == "network input 24x40, labels resized to the pictures"
     large = data(1, size=(48, 80))
-    assert evaluate(logits, large).protocol == "network input 24x40, logits resized to the pictures"
+    for engine, pictures, kind in ((labels, data(1), "labels"), (logits, large, "logits")):
+        how = f"network input 24x40, {kind} resized to the pictures, by onnxruntime cpu"
+        assert evaluate(engine, pictures).protocol == how
     assert [count(e, large, [0], views=Views()).enlarged for e in (labels, logits)] == [True, False]
     assert not count(labels, data(1), [0], views=Views()).enlarged
 

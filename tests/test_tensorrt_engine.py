@@ -14,6 +14,7 @@ from trt_fakes import VERSION, FakeGpu, fake_tensorrt
 
 from solo_rt.engine import cuda, tensorrt
 from solo_rt.engine.build import machine_platform
+from solo_rt.engine.network import passes_sha256
 from solo_rt.engine.plan import PlanKey, file_sha256, plan_path, write_plan
 from solo_rt.engine.tensorrt import TensorRtEngine
 from solo_rt.errors import EngineError, SpecError
@@ -46,7 +47,9 @@ def plan(gpu: FakeGpu, tmp_path: Path) -> Path:
 
 def write(folder: Path, content: bytes, **changes: object) -> Path:
     plugins = file_sha256(folder / "libsolo_plugins.so")
-    key = PlanKey("aa", plugins, "", "fp16", VERSION, "12", "Fake 9.0", machine_platform(), 0, -1, -1, False)
+    key = PlanKey(
+        "aa", plugins, passes_sha256(), "", "fp16", VERSION, "12", "Fake 9.0", machine_platform(), 0, -1, -1, False
+    )
     key = replace(key, **changes)
     path = plan_path(folder, Path("tiny.onnx"), key)
     write_plan(path, content, key, TINY_SPEC, {})
@@ -109,7 +112,8 @@ def test_a_plan_that_tensorrt_refuses_gives_its_reason(gpu: FakeGpu, plan: Path)
         ({"gpu": "Orin 8.7"}, "built for gpu Orin 8.7, this machine has Fake 9.0"),
         ({"tensorrt": "10.3.0.26"}, "built for tensorrt 10.3.0.26"),
         ({"platform": "linux-riscv"}, "built for platform linux-riscv"),
-        ({"plugins_sha256": "00"}, "built with another libsolo_plugins.so"),
+        ({"plugins_sha256": "00"}, "built with another plugin library; build the engine again"),
+        ({"passes_sha256": "00"}, "built with another solo-rt; build the engine again"),
     ],
 )
 def test_a_plan_from_elsewhere_is_refused(gpu: FakeGpu, plan: Path, changes: dict[str, str], message: str) -> None:

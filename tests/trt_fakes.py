@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from solo_rt.engine.kernels import Kernels
+from solo_rt import _native
+from solo_rt.engine.kernels import Kernels, LetterboxTarget, Picture
 
 VERSION = "10.16.1.11"
 
@@ -115,6 +116,21 @@ class QueuedKernels(Kernels):
                 launch(name, *held)
 
         self._gpu.streams[arguments[-1]].work.append(run)  # type: ignore[index]
+
+
+class LetterboxKernels:
+    """The letterbox of the CPU as the kernel of a `FakeGpu`, for pictures of RGB; there is no other kernel."""
+
+    def __init__(self, gpu: FakeGpu) -> None:
+        self._gpu = gpu
+
+    def letterbox(self, picture: Picture, target: LetterboxTarget, tensor: int, *, stream: int) -> None:
+        shape, mean, std = (picture.height, picture.width, 3), tuple(target.mean), tuple(target.std)
+        assert picture.strides[0] == 3 * picture.width
+        rgb = self._gpu.memory[picture.planes[0]][: int(np.prod(shape))].reshape(shape)
+        resized = (target.resized_height, target.resized_width)
+        out = self._gpu.memory[tensor].view(np.float32).reshape(3, target.height, target.width)
+        self._gpu.streams[stream].work.append(lambda: _native.letterbox((rgb,), False, False, resized, mean, std, out))
 
 
 def fake_tensorrt(gpu: FakeGpu, ports: dict[str, tuple[str, tuple[int, ...], Any]], compute: Any) -> SimpleNamespace:

@@ -13,7 +13,8 @@ import click
 
 from solo_rt.cli_options import as_json, print_json, verbose
 from solo_rt.commands.evaluate_semantic import evaluate_semantic, is_semantic
-from solo_rt.commands.extras import record_metrics, require_torch, show_progress
+from solo_rt.commands.extras import record_metrics, show_progress
+from solo_rt.commands.measured import check_recordable, find_measured, measured_spec
 from solo_rt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
 
 RECORDED = ("AP", "AP50", "AP75")
 
+Resize = Callable[[tuple[int, int]], "Engine"]  # height, width of the network's input
+
 
 @click.command(name="eval")
-@click.option("--model", metavar="NAME|FILE", help="Shipped model, .onnx file or checkpoint.  [default: solov2-nano]")
+@click.option("--model", metavar="NAME|FILE", help="Shipped model, .onnx, .engine or .pt file.  [default: solov2-nano]")
 @click.option(
     "--data", metavar="URI", help="coco:, casia: or cityscapes:DIR; labels of pixels: also folder:, voc:, ade20k: ..."
 )
@@ -43,8 +46,9 @@ RECORDED = ("AP", "AP50", "AP75")
 @click.option("--flip", is_flag=True, help="Look at each picture mirrored too, for labels of pixels.")
 @click.option("--shard", metavar="I/N", help="Only write what part I of N finds to --results, for --merge.")
 @click.option("--merge", is_flag=True, help="Score FILES, the --results of all shards.")
-@click.option("--backend", default="auto", show_default=True, help="onnxruntime or openvino.")
+@click.option("--backend", default="auto", show_default=True, help="onnxruntime, openvino, tensorrt or torch.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option("--trust", is_flag=True, help="Open a TensorRT engine that was not built on this machine.")
 @click.option("--record", is_flag=True, help='Write AP or mIoU into the model file; needs the extra "train".')
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @as_json
@@ -64,6 +68,7 @@ def evaluate(
     merge: bool,
     backend: str,
     device: str,
+    trust: bool,
     record: bool,
     files: tuple[Path, ...],
     as_json: bool,
@@ -71,16 +76,18 @@ def evaluate(
     """Measure COCO mask AP through the run time, and Cityscapes' AP on Cityscapes; or the IoU of labels of pixels.
 
     The classes that the model and the data set have in common are measured, matched by name. Several processes share
-    the work with --shard; solo-rt eval --merge FILES puts their results together.
+    the work with --shard; solo-rt eval --merge FILES puts their results together. A TensorRT engine is measured with
+    the thresholds that were built into it, which are those of its .onnx file.
     """
     part = _check(data, model=model, shard=shard, results=results, pictures=pictures, merge=merge, files=files)
-    if record and model is not None and model.endswith(".pt"):
-        raise UsageError(f"--record {model}: the numbers are kept in .onnx files; export the checkpoint first")
-    if is_semantic(model, files):
+    path = None if merge else find_measured(model, backend=backend, device=device)
+    if record and path is not None:
+        check_recordable(path)
+    if is_semantic(path, files):
         if exact or conf:
             raise UsageError("--exact and --conf are for models that find instances; leave them out")
         return evaluate_semantic(
-            model,
+            path,
             data or "",
             split=split,
             max_images=max_images,
@@ -92,18 +99,20 @@ def evaluate(
             pictures=pictures,
             backend=backend,
             device=device,
+            trusted=trust,
             record=record,
             as_json=as_json,
         )
     if scales is not None or flip:
         raise UsageError("--scales and --flip are for models that give every pixel a class; leave them out")
-    if merge:
+    if path is None:
         from solo_rt.evaluate.shards import merge_parts
 
         findings = merge_parts(files)
     else:
+        opened = _open(path, backend=backend, device=device, trusted=trust, exact=exact)
         findings = _find(
-            model, data or "", split, max_images, part, exact=exact, conf=conf, backend=backend, device=device
+            path, *opened, uri=data or "", split=split, max_images=max_images, shard=part, exact=exact, conf=conf
         )
     if part is not None and results is not None:
         from solo_rt.evaluate.shards import write_part
@@ -148,36 +157,42 @@ def _check(
     return Shard(int(found[1]), int(found[2]))
 
 
+def _open(path: Path, *, backend: str, device: str, trusted: bool, exact: bool) -> tuple[Engine, Resize | None]:
+    """Return the engine of a model of instances, and what gives it another input size, if something does."""
+    if path.suffix == ".pt":
+        from solo_rt.train.checkpoint_engine import open_checkpoint
+
+        checkpoint = open_checkpoint(path, device=device)
+        return checkpoint, checkpoint.resized
+    from solo_rt.decoders import DetectionsDecoder
+    from solo_rt.engine import open_engine
+
+    if exact and isinstance(measured_spec(path).decoder, DetectionsDecoder):
+        raise UsageError(
+            f"--exact {path}: expected a model that gives its raw outputs, this engine decodes them itself; leave "
+            f"--exact out, or measure the .onnx file it was built of"
+        )
+    return open_engine(path, backend=backend, device=device, lanes=1 if exact else None, trusted=trusted), None
+
+
 def _find(
-    model: str | None,
+    path: Path,
+    engine: Engine,
+    resize: Resize | None,
+    *,
     uri: str,
     split: str,
     max_images: int | None,
     shard: Shard | None,
-    *,
     exact: bool,
     conf: float,
-    backend: str,
-    device: str,
 ) -> Findings:
-    """Return what the model finds in its shard of the pictures, or in all."""
-    from solo_rt.engine import find_model, open_engine
+    """Return what the model at `path` finds in its shard of the pictures, or in all; its engine is closed then."""
     from solo_rt.evaluate.detections import detect, detect_exactly
+    from solo_rt.evaluate.protocol import describe_instances
     from solo_rt.evaluate.shards import Findings
     from solo_rt.train.data.instances import open_instances
 
-    engine: Engine
-    resize: Callable[[tuple[int, int]], Engine] | None = None
-    if model is not None and model.endswith(".pt"):
-        require_torch("eval of a checkpoint")
-        from solo_rt.train.checkpoint_engine import open_checkpoint
-
-        path = Path(model)
-        checkpoint = open_checkpoint(path, device=device)
-        engine, resize = checkpoint, checkpoint.resized
-    else:
-        path = find_model(model)
-        engine = open_engine(path, backend=backend, device=device)
     with closing(engine), show_progress() as show:
         spec = engine.spec
         instances = open_instances(uri, split=split, images=max_images)
@@ -193,7 +208,8 @@ def _find(
             found = detect_exactly(engine, instances, indices, resize=resize, conf=conf, on_image=on_image)
         else:
             found = detect(engine, instances, indices, conf=conf, on_image=on_image)
-    return Findings(uri, split, max_images, str(path), spec.classes, tuple(found))
+    protocol = describe_instances(engine, conf=conf, exact=exact, resized=resize is not None)
+    return Findings(uri, split, max_images, str(path), protocol, spec.classes, tuple(found))
 
 
 def _score(findings: Findings, *, results: Path | None, pictures: Path | None) -> InstanceScores:
@@ -208,7 +224,9 @@ def _score(findings: Findings, *, results: Path | None, pictures: Path | None) -
         results.write_text(json.dumps(findings.detections))
     if pictures is not None:
         write_comparison(pictures, instances, findings.detections, indices=indices)
-    return score_instances(instances, findings.detections, indices=indices, classes=findings.classes)
+    return score_instances(
+        instances, findings.detections, indices=indices, classes=findings.classes, protocol=findings.protocol
+    )
 
 
 def _show(scores: InstanceScores, *, as_json: bool) -> None:

@@ -11,6 +11,7 @@ import click
 
 from solo_rt.cli_options import print_json
 from solo_rt.commands.extras import record_metrics, require_torch, show_progress
+from solo_rt.commands.measured import measured_spec
 from solo_rt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,26 +23,23 @@ if TYPE_CHECKING:
 RECORDED = ("mIoU", "pixel_accuracy")
 
 
-def is_semantic(model: str | None, files: Sequence[Path]) -> bool:
-    """Return whether the `files` of an evaluation in parts, or else the model, are semantic. Raises: UsageError."""
-    if files:
+def is_semantic(path: Path | None, files: Sequence[Path]) -> bool:
+    """Return whether the `files` of an evaluation in parts, or else the model at `path`, are semantic."""
+    if path is None:
         from solo_rt.evaluate.tallies import is_tally
 
         return is_tally(files[0])
-    if model is not None and model.endswith(".pt"):
+    if path.suffix == ".pt":
         require_torch("eval of a checkpoint")
         from solo_rt.train.checkpoint import load_checkpoint
         from solo_rt.train.task import is_semantic as labels_pixels
 
-        return labels_pixels(load_checkpoint(Path(model)).model)
-    from solo_rt.engine import find_model
-    from solo_rt.engine.base import read_spec
-
-    return read_spec(find_model(model)).decoder.task == "semantic"
+        return labels_pixels(load_checkpoint(path).model)
+    return measured_spec(path).decoder.task == "semantic"
 
 
 def evaluate_semantic(
-    model: str | None,
+    path: Path | None,
     data: str,
     *,
     split: str,
@@ -54,17 +52,18 @@ def evaluate_semantic(
     pictures: Path | None,
     backend: str,
     device: str,
+    trusted: bool,
     record: bool,
     as_json: bool,
 ) -> int:
-    """Measure a model, or add up `files`, and show, write or record the scores."""
-    if files:
+    """Measure the model at `path`, or add up `files` where it is None, and show, write or record the scores."""
+    if path is None:
         from solo_rt.evaluate.tallies import merge_tallies
 
         counted = merge_tallies(files)
     else:
         counted = _count(
-            model,
+            path,
             data,
             split,
             max_images,
@@ -74,6 +73,7 @@ def evaluate_semantic(
             pictures=pictures,
             backend=backend,
             device=device,
+            trusted=trusted,
         )
     if counted.tally.enlarged:
         click.echo(
@@ -99,7 +99,7 @@ def evaluate_semantic(
 
 
 def _count(
-    model: str | None,
+    path: Path,
     uri: str,
     split: str,
     max_images: int | None,
@@ -110,10 +110,12 @@ def _count(
     pictures: Path | None,
     backend: str,
     device: str,
+    trusted: bool,
 ) -> Counted:
     """Return what was counted on the shard of the pictures, or on all; `pictures` is a sheet to write."""
     from solo_rt.evaluate.label_sheet import LabelSheet
-    from solo_rt.evaluate.semantic import count, describe
+    from solo_rt.evaluate.protocol import describe_labels
+    from solo_rt.evaluate.semantic import count
     from solo_rt.evaluate.tallies import Counted
     from solo_rt.evaluate.views import Views
     from solo_rt.train.data.semantic import open_semantic
@@ -122,7 +124,8 @@ def _count(
     pixels = open_semantic(uri, split=split)
     order = range(len(pixels))[:max_images]
     sheet = LabelSheet(pixels.legend)
-    with closing(_open(model, backend=backend, device=device)) as engine, show_progress() as show:
+    engine = _open(path, backend=backend, device=device, trusted=trusted)
+    with closing(engine), show_progress() as show:
         tally = count(
             engine,
             pixels,
@@ -131,7 +134,7 @@ def _count(
             on_image=lambda done, total: show(done, total, "pictures"),
             on_picture=sheet.add,
         )
-        counted = Counted(uri, split, max_images, _path(model), describe(engine, views), tally)
+        counted = Counted(uri, split, max_images, str(path), describe_labels(engine, views), tally)
     if pictures is not None:
         sheet.write(pictures)
     return counted
@@ -145,21 +148,15 @@ def _score(counted: Counted) -> SemanticScores:
     return score(counted.tally, pixels, protocol=f"{counted.split}, {counted.protocol}")
 
 
-def _open(model: str | None, *, backend: str, device: str) -> Engine:
+def _open(path: Path, *, backend: str, device: str, trusted: bool) -> Engine:
     """Return the engine of a model file, or of a checkpoint, which then gives logits."""
-    if model is not None and model.endswith(".pt"):
+    if path.suffix == ".pt":
         from solo_rt.train.checkpoint_engine import open_checkpoint
 
-        return open_checkpoint(Path(model), device=device, output_kind="logits")
-    from solo_rt.engine import find_model, open_engine
+        return open_checkpoint(path, device=device, output_kind="logits")
+    from solo_rt.engine import open_engine
 
-    return open_engine(find_model(model), backend=backend, device=device)
-
-
-def _path(model: str | None) -> str:
-    from solo_rt.engine import find_model
-
-    return model if model is not None and model.endswith(".pt") else str(find_model(model))
+    return open_engine(path, backend=backend, device=device, trusted=trusted)
 
 
 def _factors(text: str) -> tuple[float, ...]:

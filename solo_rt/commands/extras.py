@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from solo_rt.commands.measured import check_recordable
 from solo_rt.errors import UsageError
 
 LOG_SECONDS = 10.0  # between two log lines where there is no terminal
@@ -28,7 +29,8 @@ def require_torch(command: str) -> None:
 
 
 def record_metrics(model: str, metrics: Mapping[str, float], *, names: Sequence[str]) -> None:
-    """Write the metrics `names` into the model file they were measured on."""
+    """Write the metrics `names` into the model file they were measured on. Raises: UsageError."""
+    check_recordable(Path(model))
     require_torch("eval --record")
     from solo_rt.engine.base import read_spec
     from solo_rt.train.export.onnx_file import record_metrics as write_metrics

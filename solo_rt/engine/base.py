@@ -123,7 +123,7 @@ def open_engine(
     if lanes is not None and threads is not None and threads < lanes:
         raise UsageError(f"expected at least one thread per lane, got {threads} for {lanes} lanes")
     path = find_model(model)
-    chosen = _backend_of(path, backend, device)
+    chosen = choose_backend(path, backend, device)
     threads = threads or max(default_threads(), lanes or 1)
     engine: Engine
     if chosen == "torch":
@@ -151,6 +151,24 @@ def open_engine(
         raise
     log.info("model %s on %s", engine.spec.name, engine.backend)
     return engine
+
+
+def choose_backend(path: Path, backend: str, device: str) -> str:
+    """Return the backend of a file, as `open_engine` chooses it.
+
+    Raises: UsageError where the one asked for cannot read the file or is not installed.
+    """
+    own = {".engine": "tensorrt", ".pt": "torch"}.get(path.suffix)
+    if own is None and backend == "auto":
+        return _preferred_backend(device)
+    if own is None and backend == "torch":
+        raise UsageError(f"{path}: expected a checkpoint (.pt) with the torch backend, got {path.suffix}")
+    if own is not None and backend not in ("auto", own):
+        raise UsageError(f"{path}: expected an .onnx file with the {backend} backend; {path.suffix} is for {own}")
+    chosen = own or backend
+    if chosen == "torch" and importlib.util.find_spec("torch") is None:
+        raise UsageError(f"{path}: a checkpoint needs torch; install it with pip install 'solo-rt[train]'")
+    return chosen
 
 
 def find_model(model: str | Path | None = None) -> Path:
@@ -192,21 +210,6 @@ def read_spec(path: Path) -> ModelSpec:
         return ModelSpec.from_json(text)
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from error
-
-
-def _backend_of(path: Path, backend: str, device: str) -> str:
-    """Return the backend for a file. Raises: UsageError where the one asked for cannot read it or is not installed."""
-    own = {".engine": "tensorrt", ".pt": "torch"}.get(path.suffix)
-    if own is None and backend == "auto":
-        return _preferred_backend(device)
-    if own is None and backend == "torch":
-        raise UsageError(f"{path}: expected a checkpoint (.pt) with the torch backend, got {path.suffix}")
-    if own is not None and backend not in ("auto", own):
-        raise UsageError(f"{path}: expected an .onnx file with the {backend} backend; {path.suffix} is for {own}")
-    chosen = own or backend
-    if chosen == "torch" and importlib.util.find_spec("torch") is None:
-        raise UsageError(f"{path}: a checkpoint needs torch; install it with pip install 'solo-rt[train]'")
-    return chosen
 
 
 def _preferred_backend(device: str) -> str:

@@ -1,4 +1,4 @@
-"""From an ONNX file to a TensorRT plan: precision pass, parser, builder, and nothing silent in between.
+"""From a network to a TensorRT plan: parser, builder, and nothing silent in between.
 
 The network is always strongly typed, so that what is built is what the file says and one code path serves TensorRT 10
 and 11. Our operators must become plugins: their bodies are taken out of the model in memory before it is parsed, so
@@ -18,13 +18,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from solo_rt.engine.network import passes_sha256, without_bodies
 from solo_rt.engine.operators import DOMAIN
 from solo_rt.engine.plan import PlanKey, Precision, file_sha256
-from solo_rt.engine.precision import half_name, to_half
-from solo_rt.engine.quantise import quantise
 from solo_rt.engine.tensorrt_library import Messages, find_plugins, import_tensorrt, load_plugins
 from solo_rt.errors import EngineError, UsageError
-from solo_rt.spec import ModelSpec
 
 Float32 = NDArray[np.float32]
 OnPhase = Callable[[str, int, int], None]  # phase of the builder, steps done and how many
@@ -49,35 +47,6 @@ class BuildOptions:
             )
 
 
-def typed_model(path: Path, spec: ModelSpec, precision: Precision, pictures: Iterable[Float32] = ()) -> onnx.ModelProto:
-    """Return the model in its precision, with the decoded outputs where the file has them and else its raw ones.
-
-    `pictures` are network inputs for the ranges of INT8. Raises: EngineError, UsageError.
-    """
-    model = onnx.load(path)
-    tail = [node for node in model.graph.node if node.domain == DOMAIN]
-    names = {name for node in tail for name in node.output} & {value.name for value in model.graph.output}
-    heads = [value for value in model.graph.output if value.name in spec.output_shapes]
-    decoded = [value for value in model.graph.output if value.name in names]
-    _drop(model.graph.node, tail)
-    _drop(model.graph.output, decoded)
-    functions = list(model.functions)
-    del model.functions[:]
-    if precision == "int8":
-        model = quantise(model, pictures)
-    elif precision == "fp16":
-        model = to_half(model)
-    if decoded:
-        made = {name for node in model.graph.node for name in node.output}
-        for node in tail:  # the plugins take heads in half precision as they are; the casts behind them fall away
-            node.input[:] = [half if (half := half_name(name)) in made else name for name in node.input]
-        _drop(model.graph.output, heads)
-        model.graph.output.extend(decoded)
-        model.graph.node.extend(tail)
-        model.functions.extend(functions)
-    return model
-
-
 def build(
     model: onnx.ModelProto, options: BuildOptions, *, on_phase: OnPhase = lambda phase, done, total: None
 ) -> bytes:
@@ -86,7 +55,7 @@ def build(
     operators = [node.op_type for node in model.graph.node if node.domain == DOMAIN]
     if operators:
         load_plugins(trt, find_plugins())
-        model = _without_bodies(model)
+        model = without_bodies(model)
     messages = Messages(trt)
     builder = trt.Builder(messages.logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
@@ -111,12 +80,14 @@ def build(
 def plan_key(path: Path, options: BuildOptions, *, gpu: str, cuda: str, calibration: Iterable[Float32] = ()) -> PlanKey:
     """Return the key of the plan of a model with these options on a machine with this card."""
     digest = hashlib.sha256()
-    for picture in calibration:
+    is_calibrated = options.precision == "int8"
+    for picture in calibration if is_calibrated else ():
         digest.update(picture.tobytes())
     return PlanKey(
         model_sha256=file_sha256(path),
         plugins_sha256=file_sha256(find_plugins()),
-        calibration_sha256=digest.hexdigest() if options.precision == "int8" else "",
+        passes_sha256=passes_sha256(),
+        calibration_sha256=digest.hexdigest() if is_calibrated else "",
         precision=options.precision,
         tensorrt=import_tensorrt().__version__,
         cuda=cuda,
@@ -132,20 +103,6 @@ def plan_key(path: Path, options: BuildOptions, *, gpu: str, cuda: str, calibrat
 def machine_platform() -> str:
     """Return the operating system and processor architecture, "linux-x86_64"."""
     return f"{platform.system().lower()}-{platform.machine()}"
-
-
-def _drop(items: Any, unwanted: Iterable[Any]) -> None:
-    for item in unwanted:
-        items.remove(item)
-
-
-def _without_bodies(model: onnx.ModelProto) -> onnx.ModelProto:
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    kept = [function for function in result.functions if function.domain != DOMAIN]
-    del result.functions[:]
-    result.functions.extend(kept)
-    return result
 
 
 def _configure(trt: Any, config: Any, options: BuildOptions) -> Any:

@@ -1,8 +1,8 @@
 """Built engines on disk: a plain TensorRT plan, and beside it a JSON file that says what it is and where it fits.
 
 The plan is exactly what TensorRT gave, so that trtexec and others load it. `model.<key>.engine` and
-`model.<key>.engine.json` share a key made of everything a plan depends on; another card, another TensorRT or another
-model gives another key, so that a stale plan is never taken by mistake.
+`model.<key>.engine.json` share a key made of everything a plan depends on; another card, another TensorRT, another
+model or another way of ours to hand it over gives another key, so that a stale plan is never taken by mistake.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from typing import Any, Literal, get_args
 from solo_rt.errors import EngineError
 from solo_rt.spec import ModelSpec
 
-FORMAT = 1
+FORMAT = 2
 SUFFIX = ".engine"
 
 Precision = Literal["fp32", "fp16", "int8"]
+
+OURS = {"plugins_sha256": "plugin library", "passes_sha256": "solo-rt"}  # what is told by name and not by its hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class PlanKey:
 
     model_sha256: str  # of the ONNX file
     plugins_sha256: str  # of our plugin library
+    passes_sha256: str  # of what makes TensorRT's network of the file; see network.py
     calibration_sha256: str  # of the INT8 ranges; empty for other precisions
     precision: Precision
     tensorrt: str  # full version
@@ -108,8 +111,12 @@ def read_plan(path: Path) -> Plan:
         ) from error
     except (OSError, ValueError) as error:
         raise EngineError(f"{sidecar(path)}: cannot be read ({error}); build the engine again") from error
-    if not isinstance(record, dict) or record.get("solo_rt_plan") != FORMAT:
-        raise EngineError(f"{sidecar(path)}: expected format {FORMAT}; build the engine again with this solo-rt")
+    found = record.get("solo_rt_plan") if isinstance(record, dict) else None
+    if found != FORMAT:
+        raise EngineError(
+            f"{sidecar(path)}: expected format {FORMAT}, got {found or 'none'}: the engine was built with another "
+            f"solo-rt; build the engine again"
+        )
     try:
         spec = ModelSpec.from_json(json.dumps(record["spec"]))
         key = PlanKey(**record["key"])
@@ -127,11 +134,13 @@ def read_plan(path: Path) -> Plan:
 
 
 def check_plan(plan: Plan, machine: Mapping[str, str]) -> None:
-    """Raise EngineError unless a plan was made for this machine: `machine` has fields of `PlanKey`."""
+    """Raise EngineError unless a plan was made for this machine, and solo-rt: `machine` has fields of `PlanKey`."""
     for name, found in machine.items():
         made_for = getattr(plan.key, name)
         if plan.key.version_compatible and name == "tensorrt" and made_for.split(".")[0] == found.split(".")[0]:
             continue
+        if made_for != found and name in OURS:
+            raise EngineError(f"{plan.path}: it was built with another {OURS[name]}; build the engine again")
         if made_for != found:
             raise EngineError(
                 f"{plan.path}: it was built for {name} {made_for or 'none'}, this machine has {found or 'none'}; build "

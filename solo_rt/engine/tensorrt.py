@@ -22,9 +22,10 @@ from solo_rt.engine.build import machine_platform
 from solo_rt.engine.cuda import Buffer, Gpu, Stream, open_gpu
 from solo_rt.engine.frame_path import FramePath
 from solo_rt.engine.kernels import Kernels, find_kernels
+from solo_rt.engine.network import passes_sha256
 from solo_rt.engine.outputs import copy_outputs
 from solo_rt.engine.painter import DeviceTensor
-from solo_rt.engine.plan import SUFFIX, Plan, check_plan, file_sha256, read_plan
+from solo_rt.engine.plan import SUFFIX, check_plan, file_sha256, read_plan
 from solo_rt.engine.plan_cache import check_trust, find_plan
 from solo_rt.engine.replay import Replay
 from solo_rt.engine.tensorrt_library import Messages, find_plugins, import_tensorrt, load_plugins
@@ -81,7 +82,7 @@ class TensorRtEngine:
         plan = read_plan(path)
         self._gpu = gpu or open_gpu(device)  # before TensorRT, whose runtime crashes where there is no device
         trt = import_tensorrt()
-        _check(plan, self._gpu, trt.__version__)
+        check_plan(plan, _machine(self._gpu, trt.__version__))
         load_plugins(trt, find_plugins())
         self._kernels = kernels or Kernels(find_kernels())
         self._messages = Messages(trt)
@@ -169,6 +170,14 @@ class TensorRtEngine:
         return _Lane(context, stream, tuple(inputs), tuple(outputs), Replay(gpu, stream, compute_tensors), frames)
 
 
+def find_engine(path: Path, *, device: str = "auto") -> Path:
+    """Return the plan in the cache that was built of the ONNX file `path` for this machine.
+
+    `device` is as in `open_tensorrt`. Raises: UsageError, EngineError.
+    """
+    return _find_engine(path, _open_device(device))
+
+
 def open_tensorrt(
     path: Path, *, device: str = "auto", lanes: int | None = LANES, trusted: bool = False
 ) -> TensorRtEngine:
@@ -177,23 +186,31 @@ def open_tensorrt(
     `device` is auto, cuda or cuda:N. `lanes`: None is `LANES`. `trusted`: also if the plan was not built here.
     Raises: UsageError, EngineError.
     """
-    match = re.fullmatch(r"(?:auto|cuda(?::(\d+))?)", device)
-    if match is None:
-        raise UsageError(f"device {device!r}: expected auto, cuda or cuda:N with the tensorrt backend")
-    gpu = open_gpu(int(match[1] or 0))
+    gpu = _open_device(device)
     if path.suffix != SUFFIX:
-        path = find_plan(path, _machine(gpu, import_tensorrt().__version__)).path
+        path = _find_engine(path, gpu)
     check_trust(read_plan(path), trusted=trusted)
     return TensorRtEngine(path, gpu=gpu, lanes=lanes or LANES)
 
 
+def _find_engine(path: Path, gpu: Gpu) -> Path:
+    return find_plan(path, _machine(gpu, import_tensorrt().__version__)).path
+
+
+def _open_device(device: str) -> Gpu:
+    match = re.fullmatch(r"(?:auto|cuda(?::(\d+))?)", device)
+    if match is None:
+        raise UsageError(f"device {device!r}: expected auto, cuda or cuda:N with the tensorrt backend")
+    return open_gpu(int(match[1] or 0))
+
+
 def _machine(gpu: Gpu, version: str) -> dict[str, str]:
     """Return what a plan must have been made for."""
-    return {"gpu": gpu.name, "cuda": gpu.cuda, "tensorrt": version, "platform": machine_platform()}
-
-
-def _check(plan: Plan, gpu: Gpu, version: str) -> None:
-    check_plan(plan, _machine(gpu, version))
-    plugins = file_sha256(find_plugins())
-    if plan.key.plugins_sha256 != plugins:
-        raise EngineError(f"{plan.path}: it was built with another {find_plugins().name}; build the engine again")
+    return {
+        "gpu": gpu.name,
+        "cuda": gpu.cuda,
+        "tensorrt": version,
+        "platform": machine_platform(),
+        "plugins_sha256": file_sha256(find_plugins()),
+        "passes_sha256": passes_sha256(),
+    }

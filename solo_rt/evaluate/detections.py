@@ -17,11 +17,11 @@ from pycocotools import mask as coco_mask
 
 from solo_rt import _native
 from solo_rt.decode import decode_reference
-from solo_rt.decoders import SemanticDecoder
 from solo_rt.engine import Engine
-from solo_rt.errors import DatasetError, UsageError
+from solo_rt.errors import DatasetError
+from solo_rt.evaluate.protocol import instance_decoder
 from solo_rt.preprocess import Letterbox
-from solo_rt.spec import InputSpec, ModelSpec
+from solo_rt.spec import InputSpec
 from solo_rt.stages import Counts, Job, Options, Stage, build_stages
 from solo_rt.train.data.instances import InstanceSet
 from solo_rt.types import Frame
@@ -72,7 +72,7 @@ def detect(
     """
     spec = engine.spec
     common = common_classes(spec.classes, data)
-    stages = build_stages(engine, Options(conf=conf, max_det=_most_instances(spec)), with_picture=False)
+    stages = build_stages(engine, Options(conf=conf, max_det=instance_decoder(spec).max_instances), with_picture=False)
     detections: list[Detection] = []
     with closing(_through(_read(data, indices), stages)) as jobs:
         for done, job in enumerate(jobs, 1):
@@ -150,12 +150,6 @@ def least_padding(size: Size, spec: InputSpec) -> Letterbox:
     height, width = (max(1, int(side * factor + 0.5)) for side in size)
     padded = (-(-height // spec.divisor) * spec.divisor, -(-width // spec.divisor) * spec.divisor)
     return Letterbox(size, padded, (height, width))
-
-
-def _most_instances(spec: ModelSpec) -> int:
-    if isinstance(spec.decoder, SemanticDecoder):
-        raise UsageError(f"expected a model that finds instances, {spec.name} labels pixels")
-    return spec.decoder.max_instances
 
 
 def _read(data: InstanceSet, indices: Sequence[int]) -> Iterator[Job]:

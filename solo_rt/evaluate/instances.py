@@ -20,6 +20,7 @@ class InstanceScores:
     """
 
     images: int
+    protocol: str  # how the instances were found
     metrics: dict[str, float]  # the twelve COCO numbers
     per_class: dict[str, dict[str, float]]  # AP, AP50, objects
     cityscapes: CityscapesScores | None
@@ -28,14 +29,23 @@ class InstanceScores:
 
 
 def score_instances(
-    data: InstanceSet, detections: Sequence[Detection], *, indices: Sequence[int], classes: Sequence[str]
+    data: InstanceSet,
+    detections: Sequence[Detection],
+    *,
+    indices: Sequence[int],
+    classes: Sequence[str],
+    protocol: str,
 ) -> InstanceScores:
-    """Return the scores of what a model with `classes` found in the pictures `indices`. Raises: DatasetError."""
+    """Return the scores of what a model with `classes` found in the pictures `indices`, and `protocol` as it is.
+
+    Raises: DatasetError.
+    """
     common = common_classes(classes, data)
     coco = score_masks(data, detections, indices=indices, categories=common)
     own = score_cityscapes(data, detections, indices=indices, categories=common) if data.kind == "cityscapes" else None
     return InstanceScores(
         images=len(indices),
+        protocol=protocol,
         metrics=coco.metrics,
         per_class=coco.per_class,
         cityscapes=own,

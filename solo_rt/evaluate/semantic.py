@@ -26,6 +26,7 @@ from solo_rt.evaluate.confusion import (
     intersection_over_union,
     summarise,
 )
+from solo_rt.evaluate.protocol import describe_labels
 from solo_rt.evaluate.views import Views, semantic_decoder
 from solo_rt.train.data.semantic import IGNORED, Picture, SemanticSet
 from solo_rt.train.data.semantic.cityscapes import instance_files, read_instance_ids
@@ -114,7 +115,7 @@ def evaluate(
     views = views or Views()
     indices = range(len(data))[:max_images]
     tally = count(engine, data, indices, views=views, on_image=on_image, on_picture=on_picture)
-    return score(tally, data, protocol=describe(engine, views))
+    return score(tally, data, protocol=describe_labels(engine, views))
 
 
 def count(
@@ -170,16 +171,6 @@ def score(tally: Tally, data: SemanticSet, *, protocol: str) -> SemanticScores:
         for name, iou, accuracy, pixels in rows
     }
     return SemanticScores(data.kind, tally.images, protocol, metrics, per_class, categories)
-
-
-def describe(engine: Engine, views: Views) -> str:
-    """Return in words how the labels came to the size of the pictures."""
-    size = f"network input {engine.spec.input.height}x{engine.spec.input.width}"
-    if not views.single:
-        looks = f"scales {', '.join(f'{scale:g}' for scale in views.scales)}{', each also mirrored' * views.mirrored}"
-        return f"{size}, mean of the probabilities at {looks}"
-    kind = "labels" if semantic_decoder(engine.spec).output == "labels" else "logits"
-    return f"{size}, {kind} resized to the pictures"
 
 
 def match_classes(model: tuple[str, ...], data: tuple[str, ...]) -> NDArray[np.uint8]:

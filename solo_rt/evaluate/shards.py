@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from solo_rt.errors import DatasetError, UsageError
 from solo_rt.evaluate.detections import Detection
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Findings:
     split: str
     max_images: int | None
     model: str
+    protocol: str  # how it was found
     classes: tuple[str, ...]  # of the model
     detections: tuple[Detection, ...]
 
@@ -65,7 +66,7 @@ def merge_parts(paths: Sequence[Path]) -> Findings:
         if part in found:
             raise DatasetError(f"{path}: part {part} of {count} is there twice")
         first = next(iter(found.values()), findings)
-        for name in ("data", "split", "max_images", "model", "classes"):
+        for name in ("data", "split", "max_images", "model", "protocol", "classes"):
             expected, got = getattr(first, name), getattr(findings, name)
             if expected != got:
                 raise DatasetError(f"{path}: expected {name} {expected} as in {paths[0]}, got {got}")
@@ -73,8 +74,7 @@ def merge_parts(paths: Sequence[Path]) -> Findings:
     if sorted(found) != list(range(1, count + 1)) or not found:
         raise DatasetError(f"expected the files of all {count or 'N'} parts, got {sorted(found)}")
     detections = tuple(detection for part in sorted(found) for detection in found[part].detections)
-    first = found[1]
-    return Findings(first.data, first.split, first.max_images, first.model, first.classes, detections)
+    return replace(found[1], detections=detections)
 
 
 def _read_part(path: Path) -> tuple[int, int, Findings]:

@@ -20,6 +20,7 @@ from solo_rt.decoders import DetectionsDecoder
 from solo_rt.engine import tensorrt
 from solo_rt.engine.base import FrameEngine, Painting
 from solo_rt.engine.build import machine_platform
+from solo_rt.engine.network import passes_sha256
 from solo_rt.engine.plan import PlanKey, file_sha256, plan_path, write_plan
 from solo_rt.engine.tensorrt import TensorRtEngine
 from solo_rt.errors import UsageError
@@ -103,7 +104,9 @@ class Opener:
         trt = fake_tensorrt(self.gpu, {"image": ("in", size, dtype), **outputs}, CpuEngine(spec).infer)
         self.patch.setattr(tensorrt, "import_tensorrt", lambda: trt)
         plugins = file_sha256(self.folder / "libsolo_plugins.so")
-        key = PlanKey("aa", plugins, "", "fp16", VERSION, "12", "Fake 9.0", machine_platform(), 0, -1, -1, False)
+        key = PlanKey(
+            "aa", plugins, passes_sha256(), "", "fp16", VERSION, "12", "Fake 9.0", machine_platform(), 0, -1, -1, False
+        )
         path = plan_path(self.folder, Path("tiny.onnx"), key)
         write_plan(path, b"plan", key, spec, {})
         kernels = QueuedKernels(self.kernels, self.gpu)

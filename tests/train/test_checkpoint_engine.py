@@ -67,5 +67,5 @@ def test_a_semantic_checkpoint_is_measured_by_its_logits(tmp_path, capsys):
         main(["eval", "--model", str(path), "--data", "world:", "--max-images", "1", "--device", "cpu", "--json"])
     scores = json.loads(capsys.readouterr().out)
     assert (left.value.code, scores["images"]) == (0, 1)
-    assert scores["protocol"] == "val, network input 512x1024, logits resized to the pictures"
+    assert scores["protocol"] == "val, network input 512x1024, logits resized to the pictures, by torch cpu"
     assert set(scores["per_class"]) == set(LEGEND.classes)

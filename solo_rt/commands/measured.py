@@ -1,0 +1,45 @@
+"""The model that `solo-rt eval` measures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from solo_rt.errors import UsageError
+
+if TYPE_CHECKING:
+    from solo_rt.spec import ModelSpec
+
+
+def find_measured(model: str | None, *, backend: str, device: str) -> Path:
+    """Return the file that is measured; of an ONNX file with the tensorrt backend, the engine that was built of it.
+
+    Raises: UsageError, EngineError where there is no such engine.
+    """
+    from solo_rt.engine import find_model
+    from solo_rt.engine.base import choose_backend
+
+    path = find_model(model)
+    if choose_backend(path, backend, device) != "tensorrt" or path.suffix == ".engine":
+        return path
+    from solo_rt.engine.tensorrt import find_engine
+
+    return find_engine(path, device=device)
+
+
+def measured_spec(path: Path) -> ModelSpec:
+    """Return the spec of an ONNX file or an engine. Raises: UsageError, SpecError, EngineError."""
+    from solo_rt.engine.base import read_spec
+    from solo_rt.engine.plan import read_plan
+
+    return read_plan(path).spec if path.suffix == ".engine" else read_spec(path)
+
+
+def check_recordable(path: Path) -> None:
+    """Raise UsageError unless what is measured is a file that keeps numbers."""
+    instead = {
+        ".pt": "export the checkpoint first",
+        ".engine": "measure the .onnx file itself, without --backend tensorrt",
+    }
+    if path.suffix in instead:
+        raise UsageError(f"--record {path}: the numbers are kept in .onnx files; {instead[path.suffix]}")
