@@ -43,7 +43,7 @@ def test_outputs_are_as_their_spec_says(place: Place) -> None:
     heads, spec = nothing()
     inputs = tensors(heads, place, torch.float16)
     decoder = DeviceDecoder(place.library, spec, inputs)
-    assert decoder.spec.decoder == DetectionsDecoder(12, 4)
+    assert decoder.spec.decoder == DetectionsDecoder(max_instances=12, mask_stride=4, nms_pre=40)
     for name, shape in decoder.spec.output_shapes.items():
         found = decoder.outputs[name]
         assert tuple(found.shape) == shape
