@@ -62,6 +62,14 @@ def test_without_a_driver_nothing_starts_and_nothing_is_written(clip: Path, tmp_
     assert sorted(tmp_path.iterdir()) == [clip]
 
 
+def test_a_file_that_is_not_there_is_told_before_a_model_is_loaded(
+    pretended: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "open_engine", lambda *args, **kwargs: pytest.fail("a model was loaded"))
+    with pytest.raises(SourceError, match="No such file"):
+        solo_rt.process(str(tmp_path / "none.mp4"), decoder="nvdec")
+
+
 @without_gpu
 def test_what_ffmpeg_has_to_say_is_passed_on(pretended: None, clip: Path, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"cannot use CUDA device 0 \(Cannot load libcuda.so.1; .*--decoder cpu"):

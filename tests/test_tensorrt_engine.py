@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from fakes import TINY_SPEC
-from trt_fakes import VERSION, FakeGpu, fake_tensorrt
+from trt_fakes import VERSION, FakeGpu, FakeStream, fake_tensorrt
 
 from solo_rt.engine import cuda, tensorrt
 from solo_rt.engine.build import machine_platform
@@ -90,6 +90,21 @@ def test_two_threads_share_the_lanes_without_mixing_frames(gpu: FakeGpu, plan: P
         thread.join()
     assert not wrong
     engine.close()
+
+
+def test_a_device_that_failed_is_closed_without_another_failure(
+    gpu: FakeGpu, plan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(stream: FakeStream) -> None:
+        raise EngineError("CUDA: an illegal memory access was encountered")
+
+    engine = TensorRtEngine(plan, gpu=gpu, lanes=2)
+    monkeypatch.setattr(FakeStream, "synchronize", fail)
+    with pytest.raises(EngineError, match="illegal memory access"):
+        engine.infer({"image": picture(0)})
+    engine.close()
+    with pytest.raises(EngineError, match="closed"):
+        engine.infer({"image": picture(0)})
 
 
 def test_a_closed_engine_says_so(gpu: FakeGpu, plan: Path) -> None:

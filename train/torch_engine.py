@@ -6,6 +6,7 @@ downloads, and one wait.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -31,6 +32,7 @@ from solo_rt.train.export.graph import StaticGraph
 from solo_rt.types import Frame, Output
 
 Float32 = NDArray[np.float32]
+log = logging.getLogger(__name__)
 
 
 class TorchEngine:
@@ -78,11 +80,15 @@ class TorchEngine:
 
     def close(self) -> None:
         """Release graphs, network and memory; the others raise EngineError afterwards."""
-        if self._model is not None:
+        if self._model is None:
+            return
+        try:
             with self._gpu.bound():
                 self._stream.synchronize()
-                self._model = None
-                del self._tensors, self._frames, self._input, self._outputs
+        except EngineError as error:  # the device failed before, and whoever used it was told so
+            log.debug("%s", error)
+        self._model = None
+        del self._tensors, self._frames, self._input, self._outputs
 
     def _queue_tensors(self) -> None:
         assert self._model is not None

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from solo_rt.errors import EngineError
+from solo_rt.errors import EngineError, SoloRTError
 
 BACKENDS = ("cuda", "pycuda", "torch")  # the module of each, in the order of preference
 Array = NDArray[Any]
@@ -46,7 +46,10 @@ class Gpu(Protocol):
     has_graphs: bool
 
     def bound(self) -> AbstractContextManager[None]:
-        """Return a context in which CUDA uses this device on the calling thread. Cheap enough for every frame."""
+        """Return a context in which CUDA uses this device on the calling thread. Cheap enough for every frame.
+
+        What the package raises for a failure of CUDA in it, such as a lack of memory, leaves it as EngineError.
+        """
 
     def allocate(self, nbytes: int) -> Buffer:
         """Return memory on the device. It is freed with the last reference to it. Raises: EngineError."""
@@ -99,6 +102,20 @@ def _is_installed(name: str) -> bool:
         return False
 
 
+_capturing = threading.Lock()  # held by whoever records a graph, of which a process may record one at a time
+
+
+@contextmanager
+def _translated(kind: type[Exception]) -> Iterator[None]:
+    """Turn the exceptions of a package into EngineError, in one line."""
+    try:
+        yield
+    except SoloRTError:
+        raise
+    except kind as error:
+        raise EngineError(f"CUDA: {' '.join(str(error).split())}") from error
+
+
 class _CudaPython:
     """NVIDIA's cuda-python: the runtime API as it is."""
 
@@ -146,19 +163,24 @@ class _CudaPython:
         self._call(self._rt.cudaMemcpyAsync(target.ctypes.data, source.ptr, target.nbytes, kind, stream.handle))
 
     def capture(self, stream: Stream, work: Callable[[], None]) -> Callable[[], None]:
-        rt = self._rt
-        self._call(rt.cudaStreamBeginCapture(stream.handle, rt.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal))
-        try:
-            work()
-        finally:
+        rt, mode = self._rt, self._rt.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        with _capturing:
+            self._call(rt.cudaStreamBeginCapture(stream.handle, mode))
+            try:
+                work()
+            except BaseException:
+                _, graph = rt.cudaStreamEndCapture(stream.handle)  # fails as well, and says less than the exception
+                if graph is not None:
+                    rt.cudaGraphDestroy(graph)
+                raise
             graph = self._call(rt.cudaStreamEndCapture(stream.handle))
-        ready = self._call(rt.cudaGraphInstantiate(graph, 0))
-        self._call(rt.cudaGraphDestroy(graph))
-
-        def launch() -> None:
-            self._call(rt.cudaGraphLaunch(ready, stream.handle))
-
-        return launch
+        try:
+            ready = self._call(rt.cudaGraphInstantiate(graph, 0))
+        finally:
+            rt.cudaGraphDestroy(graph)
+        return _Graph(
+            lambda: self._call(rt.cudaGraphLaunch(ready, stream.handle)), lambda: rt.cudaGraphExecDestroy(ready)
+        )
 
 
 class _PyCuda:
@@ -179,11 +201,12 @@ class _PyCuda:
 
     @contextmanager
     def bound(self) -> Iterator[None]:
-        self._context.push()
-        try:
-            yield
-        finally:
-            self._context.pop()  # pycuda aborts the process where a thread ends with a context
+        with _translated(self._driver.Error):
+            self._context.push()
+            try:
+                yield
+            finally:
+                self._context.pop()  # pycuda aborts the process where a thread ends with a context
 
     def allocate(self, nbytes: int) -> Buffer:
         memory = self._driver.mem_alloc(nbytes)
@@ -217,15 +240,15 @@ class _Torch:
 
         self._torch = torch
         self._device = torch.device("cuda", index)
-        self._capturing = threading.Lock()  # held by whoever records a graph
         major, minor = torch.cuda.get_device_capability(index)
         self.name = f"{torch.cuda.get_device_name(index)} {major}.{minor}"
         self.cuda = str(torch.version.cuda).split(".")[0]
 
     @contextmanager
     def bound(self) -> Iterator[None]:
-        self._torch.cuda.set_device(self._device)
-        yield
+        with _translated(RuntimeError):
+            self._torch.cuda.set_device(self._device)
+            yield
 
     def allocate(self, nbytes: int) -> Buffer:
         memory = self._torch.empty(nbytes, dtype=self._torch.uint8, device=self._device)
@@ -252,14 +275,15 @@ class _Torch:
             flat.copy_(source.owner[: target.nbytes], non_blocking=True)  # type: ignore[attr-defined]
 
     def capture(self, stream: Stream, work: Callable[[], None]) -> Callable[[], None]:
-        graph = self._torch.cuda.CUDAGraph()
-        owner = stream.owner  # type: ignore[attr-defined]
-        # PyTorch waits for the whole device before it records, which fails while another thread does.
-        with self._capturing, self._torch.cuda.graph(graph, stream=owner, capture_error_mode="thread_local"):
+        cuda, owner = self._torch.cuda, stream.owner  # type: ignore[attr-defined]
+        graph = cuda.CUDAGraph()
+        # PyTorch waits for the whole device before it records, which fails while another thread does; where it fails to
+        # end, it leaves its stream behind, which the outer context puts back.
+        with _capturing, cuda.stream(owner), cuda.graph(graph, stream=owner, capture_error_mode="thread_local"):
             work()
 
         def launch() -> None:
-            with self._torch.cuda.stream(owner):
+            with cuda.stream(owner):
                 graph.replay()
 
         return launch
@@ -282,6 +306,19 @@ class _Owned:
         self._free(self.ptr)
 
 
+class _Graph:
+    """Launches a recorded graph, and destroys it when it is forgotten, which is never before a launch is done."""
+
+    def __init__(self, launch: Callable[[], Any], destroy: Callable[[], Any]) -> None:
+        self._launch, self._destroy = launch, destroy
+
+    def __call__(self) -> None:
+        self._launch()
+
+    def __del__(self) -> None:
+        self._destroy()
+
+
 class _Handle:
     """A stream's handle and what waits for it."""
 
@@ -293,12 +330,8 @@ class _Handle:
 
     def synchronize(self) -> None:
         """See `Stream`."""
-        try:
+        with _translated(Exception):  # pycuda's and torch's own ones
             self._synchronize()
-        except EngineError:
-            raise
-        except Exception as error:  # pycuda's and torch's own exceptions
-            raise EngineError(f"CUDA: {' '.join(str(error).split())}") from error
 
     def __del__(self) -> None:
         self._destroy(self.handle)

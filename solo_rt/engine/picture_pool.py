@@ -9,12 +9,14 @@ _ALIGNMENT = 256  # bytes, of a row
 
 
 class PicturePool:
-    """Memory for pictures of one even size at a time. That of a picture which nobody holds any more is used again."""
+    """Memory for pictures of even sizes. That of a picture which nobody holds any more is used again.
+
+    Nothing is freed before the pool is: NVENC remembers the addresses of all pictures that it was given.
+    """
 
     def __init__(self, gpu: Gpu) -> None:
         self._gpu = gpu
-        self._free: list[Buffer] = []  # appended to by any thread, which takes no lock
-        self._nbytes = 0
+        self._free: dict[int, list[Buffer]] = {}  # by bytes; lists are appended to by any thread, which takes no lock
 
     def take(self, height: int, width: int) -> DevicePicture:
         """Return a picture in NV12 to write to, of an even size; U and V begin where Y ends, with the same stride.
@@ -23,9 +25,7 @@ class PicturePool:
         """
         stride = -(-width // _ALIGNMENT) * _ALIGNMENT
         nbytes = stride * height * 3 // 2
-        if nbytes != self._nbytes:
-            self._free, self._nbytes = [], nbytes
-        free = self._free
+        free = self._free.setdefault(nbytes, [])
         buffer = free.pop() if free else self._gpu.allocate(nbytes)
         return DevicePicture((buffer.ptr, buffer.ptr + stride * height), (stride, stride), height, width,
                              owner=_Loan(buffer, free))  # fmt: skip

@@ -6,6 +6,7 @@ threads may call it at once, one per lane. A frame costs one upload, one graph l
 
 from __future__ import annotations
 
+import logging
 import queue
 import re
 from collections.abc import Iterator, Mapping
@@ -33,6 +34,7 @@ from solo_rt.errors import EngineError, SpecError, UsageError
 from solo_rt.types import Frame
 
 Array = NDArray[Any]
+log = logging.getLogger(__name__)
 LANES = 2  # one copies while the other computes
 
 
@@ -116,11 +118,15 @@ class TensorRtEngine:
 
     def close(self) -> None:
         """Release the contexts, then the engine and the runtime; `infer` raises EngineError afterwards."""
-        with self._gpu.bound():
-            for lane in self._lanes:
-                lane.stream.synchronize()
-            self._lanes = []
-            self._idle = queue.SimpleQueue()
+        lanes, self._lanes, self._idle = self._lanes, [], queue.SimpleQueue()
+        try:
+            with self._gpu.bound():
+                while lanes:
+                    lanes.pop().stream.synchronize()
+                self._engine = self._runtime = None
+        except EngineError as error:  # the device failed before, and whoever used it was told so
+            log.debug("%s", error)
+            lanes.clear()
             self._engine = self._runtime = None
 
     @contextmanager

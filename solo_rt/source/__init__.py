@@ -10,6 +10,7 @@ import av
 from solo_rt.errors import SourceError, UsageError
 from solo_rt.nvcodec import CAN_STAY_ON_GPU, DECODERS, Decoder, require_gpu
 from solo_rt.source.base import MAX_PIXELS, Source, SourceInfo
+from solo_rt.source.demuxer import require_file
 from solo_rt.source.pictures import PictureSource, is_pattern, is_picture
 from solo_rt.source.video import VideoSource
 from solo_rt.source.world import WorldSource
@@ -50,7 +51,10 @@ def open_source(
 
 
 def check_decoder(decoder: Decoder, uri: str, *, gpu: int) -> None:
-    """Return if the decoder has a GPU, where it needs one, and can be of use. Raises: UsageError, EngineError."""
+    """Return if nvdec, where that is the decoder, has a video file to decode and a GPU.
+
+    Raises: UsageError, SourceError, EngineError.
+    """
     if decoder not in DECODERS:
         raise UsageError(f"unknown decoder {decoder!r}; expected {' or '.join(DECODERS)}")
     if decoder == "nvdec":
@@ -60,6 +64,7 @@ def check_decoder(decoder: Decoder, uri: str, *, gpu: int) -> None:
             raise UsageError(
                 f"source {uri}: expected a video file with the nvdec decoder, got {got}; use --decoder cpu"
             )
+        require_file(uri)
         require_gpu("nvdec", gpu)
 
 

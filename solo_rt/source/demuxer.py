@@ -18,8 +18,8 @@ DEMUXERS = (
 )
 
 
-def open_file(uri: str, max_pixels: int) -> tuple[av.container.InputContainer, bool]:
-    """Return the opened container and whether its index had to be ignored. Raises: SourceError."""
+def require_file(uri: str) -> Path:
+    """Return the path of a file that can be read and holds something. Raises: SourceError."""
     path = Path(uri)
     try:
         if not path.is_file():
@@ -32,6 +32,12 @@ def open_file(uri: str, max_pixels: int) -> tuple[av.container.InputContainer, b
         raise
     except OSError as error:
         raise SourceError(f"source {uri}: {error.strerror}; check the path and its permissions") from error
+    return path
+
+
+def open_file(uri: str, max_pixels: int) -> tuple[av.container.InputContainer, bool]:
+    """Return the opened container and whether its index had to be ignored. Raises: SourceError."""
+    path = require_file(uri)
     try:
         return demux(path, max_pixels=max_pixels), False
     except Exception:  # on bad bytes PyAV raises all kinds of exceptions, not only its own

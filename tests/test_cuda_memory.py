@@ -1,0 +1,95 @@
+"""What the packages behind `Gpu` are told, and how their failures are passed on; their CUDA is pretended."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from solo_rt.engine import cuda
+from solo_rt.errors import EngineError, UsageError
+
+
+class Runtime:
+    """The part of cuda-python that records graphs, and what was asked of it."""
+
+    cudaError_t = SimpleNamespace(cudaSuccess=0)
+    cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.broken = False
+
+    def __getattr__(self, name: str):
+        def call(*arguments: object) -> tuple[object, ...]:
+            self.asked.append(name.removeprefix("cuda"))
+            if name == "cudaStreamEndCapture" and self.broken:
+                return 901, None  # cudaErrorStreamCaptureInvalidated
+            return 0, name
+
+        return call
+
+    def cudaGetErrorString(self, status: int) -> tuple[int, bytes]:
+        return 0, b"operation failed due to a previous error during capture"
+
+
+@pytest.fixture
+def runtime() -> Runtime:
+    return Runtime()
+
+
+@pytest.fixture
+def gpu(runtime: Runtime) -> cuda._CudaPython:
+    made = object.__new__(cuda._CudaPython)
+    made._rt, made._index = runtime, 0
+    return made
+
+
+STREAM = SimpleNamespace(handle=7)
+RECORDED = ["StreamBeginCapture", "StreamEndCapture", "GraphInstantiate", "GraphDestroy"]
+
+
+def test_a_graph_is_destroyed_when_it_is_forgotten(gpu: cuda._CudaPython, runtime: Runtime) -> None:
+    launch = gpu.capture(STREAM, lambda: None)
+    launch()
+    launch()
+    assert runtime.asked == [*RECORDED, "GraphLaunch", "GraphLaunch"]
+    del launch
+    assert runtime.asked[-1] == "GraphExecDestroy"
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_capture_that_fails_says_what_failed(gpu: cuda._CudaPython, runtime: Runtime, broken: bool) -> None:
+    def work() -> None:
+        raise EngineError("TensorRT failed on a frame: no memory")
+
+    runtime.broken = broken
+    with pytest.raises(EngineError, match="TensorRT failed on a frame: no memory"):
+        gpu.capture(STREAM, work)
+    assert runtime.asked == ["StreamBeginCapture", "StreamEndCapture", *([] if broken else ["GraphDestroy"])]
+    runtime.broken = False
+    gpu.capture(STREAM, lambda: None)()  # nobody else holds the right to record
+
+
+def test_a_capture_that_cannot_end_is_an_error(gpu: cuda._CudaPython, runtime: Runtime) -> None:
+    runtime.broken = True
+    with pytest.raises(EngineError, match="CUDA: operation failed due to a previous error during capture"):
+        gpu.capture(STREAM, lambda: None)
+
+
+def pytorch() -> cuda._Torch:
+    made = object.__new__(cuda._Torch)
+    made._torch, made._device = SimpleNamespace(cuda=SimpleNamespace(set_device=lambda device: None)), None
+    return made
+
+
+def test_failures_of_pytorch_are_one_line() -> None:
+    with pytest.raises(EngineError, match=r"^CUDA: CUDA out of memory. Tried to allocate 2 GiB$"), pytorch().bound():
+        raise RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB")
+
+
+@pytest.mark.parametrize("error", [UsageError("expected a picture"), EngineError("closed"), KeyError("image")])
+def test_other_failures_stay_what_they_are(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, pytorch().bound():
+        raise error
+    assert caught.value is error
