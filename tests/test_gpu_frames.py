@@ -237,9 +237,16 @@ class FakeFrameEngine(FakeEngine):
     ],
 )
 def test_engine_says_where_frames_stay(
-    driver: Driver, monkeypatch: pytest.MonkeyPatch, engine: FakeEngine, decoder: str, asked: dict[str, object]
+    driver: Driver,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    engine: FakeEngine,
+    decoder: str,
+    asked: dict[str, object],
 ) -> None:
     opened: list[object] = []
+    video = tmp_path / "x.mp4"
+    video.write_bytes(b"not looked into")
 
     def open_fake_source(uri: str, **options: object) -> FakeSource:
         opened.append(options)
@@ -255,7 +262,7 @@ def test_engine_says_where_frames_stay(
     monkeypatch.setattr(pipeline, "open_engine", open_fake_engine)
     monkeypatch.setattr(pipeline, "find_model", lambda model: Path("x.onnx"))
     with pytest.raises(EngineError, match="enough seen"):
-        pipeline.process("x", decoder=decoder, device="cuda:1")  # type: ignore[arg-type]
+        pipeline.process(str(video), decoder=decoder, device="cuda:1")  # type: ignore[arg-type]
     assert opened == ([engine, asked] if decoder == "nvdec" else [asked])
 
 
