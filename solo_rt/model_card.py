@@ -17,7 +17,7 @@ from solo_rt.spec import ModelSpec
 
 
 def describe_model(model: str | Path | None) -> dict[str, object]:
-    """Return the facts about a model as JSON values; through an ONNX file one picture goes before.
+    """Return the facts about a model as JSON values; of an ONNX file after one picture has gone through it.
 
     Of a TensorRT engine these are the facts beside it, which need no GPU; nothing of the engine itself is run.
     Raises: UsageError, SpecError, EngineError, as `open_engine`.

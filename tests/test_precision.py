@@ -158,6 +158,7 @@ def test_distances_are_single_as_far_as_their_arithmetic_goes() -> None:
         ("s = Softmax<axis = 0>(b)  t = Transpose(s)  p = MatMul(t, a)", True),
         ("s = Softmax<axis = 1>(b)  t = Slice(s, one, three, one)  p = MatMul(a, t)", True),
         ("p = MatMul(a, weights)", True),
+        ("t = Transpose(weights)  p = MatMul(a, t)", False),
         ("p = MatMul(a, b)", False),
     ],
 )

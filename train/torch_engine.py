@@ -134,4 +134,9 @@ def open_torch(path: Path, *, device: str = "auto") -> Engine:
     if found.type == "cpu":
         return CheckpointEngine(checkpoint, imgsz=None, device=found)
     index = found.index or 0
-    return TorchEngine(static_graph(checkpoint), torch.device("cuda", index), gpu=open_gpu(index, backend="torch"))
+    try:
+        library = Kernels(find_kernels())
+    except EngineError as error:
+        raise EngineError(f"{path}: on a GPU a checkpoint needs our kernels ({error}); or use --device cpu") from error
+    gpu = open_gpu(index, backend="torch")
+    return TorchEngine(static_graph(checkpoint), torch.device("cuda", index), gpu=gpu, library=library)

@@ -172,6 +172,8 @@ def _is_mean(product: NodeProto, makers: Mapping[str, NodeProto], ranks: Mapping
         node = makers.get(name)
         while node is not None and node.op_type in ("Slice", "Transpose"):
             rank = ranks.get(node.input[0], 0)
+            if not rank:  # a weight's
+                return False
             if node.op_type == "Transpose":
                 axis = _attribute(node, "perm", range(rank)[::-1])[axis] - rank
             node = makers.get(node.input[0])

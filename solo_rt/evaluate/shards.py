@@ -88,4 +88,6 @@ def _read_part(path: Path) -> tuple[int, int, Findings]:
     except OSError as error:
         raise DatasetError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DatasetError(f"{path}: expected what solo-rt eval --shard writes ({type(error).__name__})") from error
+        raise DatasetError(
+            f"{path}: expected what solo-rt eval --shard writes ({type(error).__name__}); write it again"
+        ) from error

@@ -14,7 +14,7 @@ from solo_rt.evaluate.cityscapes import InstanceTally
 from solo_rt.evaluate.semantic import Tally
 from solo_rt.evaluate.shards import Shard, write_record
 
-FORMAT = 1
+FORMAT = 2
 KEY = "solo-rt tally"
 
 
@@ -94,4 +94,6 @@ def _read(path: Path) -> tuple[Shard, Counted]:
     except OSError as error:
         raise DatasetError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise DatasetError(f"{path}: expected what solo-rt eval --shard writes ({type(error).__name__})") from error
+        raise DatasetError(
+            f"{path}: expected what solo-rt eval --shard writes ({type(error).__name__}); write it again"
+        ) from error

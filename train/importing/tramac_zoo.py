@@ -198,7 +198,7 @@ def _square_factors(weights: Weights) -> None:
 def _swap_map_and_context(weights: Weights) -> None:
     """Reorder the channels that are mixed, of the base form alone: there the context comes before the map itself.
 
-    And as `_biases_into_means`.
+    Also takes biases off means, see `_biases_into_means`.
     """
     mixed = "head.1.mix.0.0.weight"
     if mixed in weights and "head.1.widen.0.weight" not in weights:
