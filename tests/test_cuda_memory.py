@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -93,3 +94,43 @@ def test_other_failures_stay_what_they_are(error: Exception) -> None:
     with pytest.raises(type(error)) as caught, pytorch().bound():
         raise error
     assert caught.value is error
+
+
+class PyTorch:
+    """The part of torch.cuda that records graphs, which in the end fails; `current` is the stream of the thread."""
+
+    def __init__(self) -> None:
+        self.cuda, self.current = self, "default"
+        self.CUDAGraph = lambda: SimpleNamespace(replay=lambda: None)
+
+    @contextmanager
+    def stream(self, stream: str):
+        before, self.current = self.current, stream
+        try:
+            yield
+        finally:
+            self.current = before
+
+    @contextmanager
+    def graph(self, graph: object, *, stream: str, capture_error_mode: str):
+        self.current = stream
+        try:
+            yield
+        finally:
+            raise RuntimeError("operation failed due to a previous error during capture")
+
+
+@pytest.mark.parametrize("said", ["no memory", None])
+def test_a_capture_of_pytorch_that_fails_says_what_failed(said: str | None) -> None:
+    def work() -> None:
+        assert made._torch.current == "side"
+        if said is not None:
+            raise EngineError(said)
+
+    made = object.__new__(cuda._Torch)
+    made._torch = PyTorch()
+    error, text = (RuntimeError, "operation failed") if said is None else (EngineError, said)
+    with pytest.raises(error, match=text):
+        made.capture(SimpleNamespace(owner="side"), work)
+    assert made._torch.current == "default"
+    assert not cuda._capturing.locked()

@@ -6,7 +6,9 @@ validations report is the network, neither a precision nor a card. `torch_engine
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,17 @@ from solo_rt.train.export.semantic import OutputKind
 from solo_rt.types import Output
 
 Float32 = NDArray[np.float32]
+_cudnn = threading.Lock()  # held by the engine whose settings cuDNN has, which are those of the process
+
+
+@contextmanager
+def cudnn_set(*, exact: bool) -> Iterator[None]:
+    """Let cuDNN give the same again in float32, or else be fast, for the body alone: other engines wait for its end."""
+    with (
+        _cudnn,
+        torch.backends.cudnn.flags(enabled=True, benchmark=not exact, deterministic=exact, allow_tf32=not exact),
+    ):
+        yield
 
 
 class CheckpointEngine:
@@ -49,8 +62,7 @@ class CheckpointEngine:
         """Return the outputs by name. Raises: EngineError."""
         if self._module is None:
             raise EngineError("the engine is closed; open another one")
-        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-        with torch.inference_mode(), exact:
+        with torch.inference_mode(), cudnn_set(exact=True):
             found = self._module(torch.from_numpy(inputs[self.spec.input.name]).to(self._device))
         tensors = found if isinstance(found, tuple) else (found,)
         return {name: tensor.cpu().numpy() for name, tensor in zip(self._outputs, tensors, strict=True)}

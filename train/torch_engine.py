@@ -25,7 +25,7 @@ from solo_rt.engine.painter import DeviceTensor
 from solo_rt.engine.replay import Replay
 from solo_rt.errors import EngineError
 from solo_rt.train.checkpoint import load_checkpoint
-from solo_rt.train.checkpoint_engine import CheckpointEngine, find_device
+from solo_rt.train.checkpoint_engine import CheckpointEngine, cudnn_set, find_device
 from solo_rt.train.device_model import DeviceModel
 from solo_rt.train.export import static_graph
 from solo_rt.train.export.graph import StaticGraph
@@ -99,7 +99,7 @@ class TorchEngine:
     def _queue(self) -> None:
         """Queue network, decoding and downloads."""
         assert self._model is not None
-        with on_stream(self._stream, self._device), torch.backends.cudnn.flags(enabled=True, benchmark=True):
+        with on_stream(self._stream, self._device), cudnn_set(exact=False):
             self._model.compute()
             for name, tensor in self._model.outputs.items():
                 self._outputs[name].copy_(tensor, non_blocking=True)

@@ -277,10 +277,20 @@ class _Torch:
     def capture(self, stream: Stream, work: Callable[[], None]) -> Callable[[], None]:
         cuda, owner = self._torch.cuda, stream.owner  # type: ignore[attr-defined]
         graph = cuda.CUDAGraph()
+        failure: BaseException | None = None
         # PyTorch waits for the whole device before it records, which fails while another thread does; where it fails to
-        # end, it leaves its stream behind, which the outer context puts back.
-        with _capturing, cuda.stream(owner), cuda.graph(graph, stream=owner, capture_error_mode="thread_local"):
-            work()
+        # end, it leaves its stream behind, which the outer context puts back, and says less than what failed before.
+        try:
+            with _capturing, cuda.stream(owner), cuda.graph(graph, stream=owner, capture_error_mode="thread_local"):
+                try:
+                    work()
+                except BaseException as error:
+                    failure = error
+                    raise
+        except RuntimeError:
+            if failure is None:
+                raise
+            raise failure from failure.__cause__
 
         def launch() -> None:
             with cuda.stream(owner):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from solo_rt.cli import main
 from solo_rt.errors import EngineError, SpecError
 from solo_rt.train.checkpoint import Checkpoint, save_checkpoint
-from solo_rt.train.checkpoint_engine import open_checkpoint
+from solo_rt.train.checkpoint_engine import cudnn_set, open_checkpoint
 from solo_rt.train.data.semantic.world import LEGEND
 from solo_rt.train.models import build_model
 
@@ -69,3 +70,28 @@ def test_a_semantic_checkpoint_is_measured_by_its_logits(tmp_path, capsys):
     assert (left.value.code, scores["images"]) == (0, 1)
     assert scores["protocol"] == "val, network input 512x1024, logits resized to the pictures, by torch cpu"
     assert set(scores["per_class"]) == set(LEGEND.classes)
+
+
+def test_an_engine_has_the_settings_of_cudnn_for_itself() -> None:
+    """They are those of the process: of two that overlap, one would compute by, and put back, those of the other."""
+    cudnn = torch.backends.cudnn
+    seen: list[tuple[bool, bool, bool]] = []
+    waiting = threading.Event()
+
+    def look() -> tuple[bool, bool, bool]:
+        return cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32
+
+    def be_fast() -> None:
+        waiting.set()
+        with cudnn_set(exact=False):
+            seen.append(look())
+
+    before, other = look(), threading.Thread(target=be_fast)
+    with cudnn_set(exact=True):
+        other.start()
+        waiting.wait()
+        other.join(0.1)
+        seen.append(look())
+    other.join()
+    assert seen == [(False, True, False), (True, False, True)]
+    assert look() == before
