@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from solo_rt import _native
+from solo_rt.decode import solov2
+from solo_rt.decode.limits import Limits
 from solo_rt.decoders import SoloV2Decoder
 from solo_rt.spec import InputSpec, ModelSpec
 
@@ -37,19 +38,10 @@ def assert_native(found: Heads, heads: Heads, spec: ModelSpec) -> None:
     """Compare what was found in every picture of the batch with the native decoder."""
     size = (spec.input.height, spec.input.width)
     decoder = spec.decoder
+    limits = Limits(decoder.score_threshold, decoder.update_threshold, decoder.max_instances)
     for b in range(spec.input.batch):
-        scores, labels, _, regions, offsets, data = _native.solov2_decode(
-            *(heads[name][b] for name in ("scores", "kernels", "features")),
-            np.repeat(decoder.level_strides, np.square(decoder.grids)).astype(np.int32),
-            decoder.score_threshold,
-            decoder.mask_threshold,
-            decoder.nms_pre,
-            decoder.nms_kernel == "linear",
-            decoder.nms_sigma,
-            decoder.update_threshold,
-            decoder.max_instances,
-            1,
-        )
+        picture = {name: heads[name][b] for name in ("scores", "kernels", "features")}
+        scores, labels, _, regions, offsets, data = solov2.find(picture, decoder, limits, threads=1)
         n = len(scores)
         assert found["num_dets"][b, 0] == n
         np.testing.assert_allclose(found["det_scores"][b, :n], scores, atol=2e-6)
