@@ -51,8 +51,7 @@ def open_sink(
     Raises: UsageError for an address of another kind or a place where nothing can be written, EngineError for nvenc
     without a GPU that can encode the source's pictures.
     """
-    if encoder not in ENCODERS:
-        raise UsageError(f"unknown encoder {encoder!r}; expected {' or '.join(ENCODERS)}")
+    _check_name(encoder)
     if uri == "null://":
         return NullSink(uri)
     if scheme(uri) or not uri:
@@ -88,13 +87,17 @@ _KNOWN = (
 
 def check_encoder(encoder: Encoder, outputs: Sequence[str], *, gpu: int) -> None:
     """Return if the encoder has a GPU, where it needs one, and something to do. Raises: UsageError, EngineError."""
-    if encoder not in ENCODERS:
-        raise UsageError(f"unknown encoder {encoder!r}; expected {' or '.join(ENCODERS)}")
+    _check_name(encoder)
     if encoder == "nvenc":
         if not any(Path(uri).suffix.lower() in video.H264 for uri in outputs):
             got = " ".join(outputs) or "none"
             raise UsageError(f"encoder nvenc: expected an .mp4, .mov or .mkv output, got {got}; leave --encoder out")
         require_gpu("nvenc", gpu)
+
+
+def _check_name(encoder: str) -> None:
+    if encoder not in ENCODERS:
+        raise UsageError(f"unknown encoder {encoder!r}; expected {' or '.join(ENCODERS)}")
 
 
 def take_gpu_pictures(sinks: Sequence[Sink]) -> bool:
