@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
@@ -46,21 +46,10 @@ class CMakeBuild(build_ext):
 setup(
     packages=[
         "solo_rt",
-        "solo_rt.commands",
-        "solo_rt.decode",
-        "solo_rt.engine",
         "solo_rt.engines",
-        "solo_rt.evaluate",
-        "solo_rt.sink",
-        "solo_rt.source",
         "solo_rt.train",
-        "solo_rt.train.data",
-        "solo_rt.train.data.download",
-        "solo_rt.train.data.instances",
-        "solo_rt.train.data.semantic",
-        "solo_rt.train.export",
-        "solo_rt.train.importing",
-        "solo_rt.train.models",
+        *(f"solo_rt.{name}" for name in find_packages("solo_rt")),
+        *(f"solo_rt.train.{name}" for name in find_packages("train")),
     ],
     package_dir={"solo_rt.train": "train", "solo_rt.engines": "engines"},
     package_data={"solo_rt": ["py.typed", "*.pyi"], "solo_rt.engines": ["*.onnx"]},

@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from solo_rt.engine import Engine, open_engine
     from solo_rt.errors import SoloRTError
     from solo_rt.pipeline import process, run, stream
-    from solo_rt.report import RunReport
+    from solo_rt.pipeline.report import RunReport
+    from solo_rt.pipeline.stages import Options
     from solo_rt.sink import open_sink
     from solo_rt.source import open_source
     from solo_rt.spec import ModelSpec
-    from solo_rt.stages import Options
     from solo_rt.types import Frame, Instances, Result, SemanticMap
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 _HOMES = {
     "Engine": "engine",
     "Frame": "types",
     "Instances": "types",
     "ModelSpec": "spec",
-    "Options": "stages",
+    "Options": "pipeline.stages",
     "Result": "types",
-    "RunReport": "report",
+    "RunReport": "pipeline.report",
     "SemanticMap": "types",
     "SoloRTError": "errors",
     "open_engine": "engine",

@@ -16,8 +16,8 @@ from typing import NoReturn
 import click
 
 from solo_rt import __version__
-from solo_rt.cli_options import log
 from solo_rt.commands import COMMANDS
+from solo_rt.commands.options import log
 from solo_rt.errors import SoloRTError
 
 SECRETS = re.compile(r"(\w+://)\S*@")  # user and password of an address; FFmpeg's messages repeat them

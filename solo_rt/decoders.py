@@ -248,3 +248,10 @@ DECODERS: dict[str, type[Decoder]] = {  # by `kind`, which is what the JSON says
     "detections": DetectionsDecoder,
     "semantic": SemanticDecoder,
 }
+
+
+def is_painted(decoder: Decoder) -> bool:
+    """Return whether a `FrameEngine` paints what this decoder is for: only what it need not decode further."""
+    return isinstance(decoder, DetectionsDecoder) or (
+        isinstance(decoder, SemanticDecoder) and decoder.output == "labels"
+    )

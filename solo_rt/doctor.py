@@ -102,14 +102,14 @@ def _encoder(name: str) -> str:
 
 
 def _nvdec() -> str:
-    from solo_rt.nvcodec import try_nvdec
+    from solo_rt.gpu.nvcodec import try_nvdec
 
     try_nvdec()
     return "NVDEC, --decoder nvdec"
 
 
 def _nvenc() -> str:
-    from solo_rt.nvcodec import try_nvenc
+    from solo_rt.gpu.nvcodec import try_nvenc
 
     try_nvenc(256, 256, options={})
     return "NVENC, --encoder nvenc"
@@ -136,7 +136,7 @@ def _cuda() -> str:
 
 
 def _cuda_kernels() -> str:
-    from solo_rt.engine.kernels import Kernels, find_kernels
+    from solo_rt.gpu.kernels import Kernels, find_kernels
 
     path = find_kernels()
     Kernels(path)
@@ -151,7 +151,7 @@ def _plugins() -> str:
 
 def _default_model() -> str:
     from solo_rt.engine import find_model
-    from solo_rt.engine.base import read_spec
+    from solo_rt.engine.model_file import read_spec
 
     path = find_model()
     spec = read_spec(path)

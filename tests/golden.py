@@ -17,13 +17,13 @@ import torch
 from solo_rt.decode import decode_reference
 from solo_rt.decoders import SoloV2Decoder
 from solo_rt.spec import InputSpec, ModelSpec
-from solo_rt.train.data.world import CLASSES, World
 from solo_rt.train.export.heads import flatten_levels, points_nms
 from solo_rt.train.export.onnx_file import write_graph
 from solo_rt.train.export.solov2 import solov2_graph
-from solo_rt.train.models.levels import LEVEL_STRIDES
-from solo_rt.train.models.resnet import ResNetConfig
+from solo_rt.train.models.parts.levels import LEVEL_STRIDES
+from solo_rt.train.models.parts.resnet import ResNetConfig
 from solo_rt.train.models.solov2 import SoloV2, SoloV2Config
+from solo_rt.world import CLASSES, World
 
 DATA = Path(__file__).parent / "data"
 CONFIG = SoloV2Config(

@@ -8,10 +8,10 @@ import os
 import numpy as np
 import pytest
 
-from solo_rt.engine.cuda import device_count
-from solo_rt.engine.primary_context import PrimaryContext
 from solo_rt.errors import EngineError
-from solo_rt.nvcodec import try_nvenc
+from solo_rt.gpu.cuda import device_count
+from solo_rt.gpu.nvcodec import try_nvenc
+from solo_rt.gpu.primary_context import PrimaryContext
 from solo_rt.types import DevicePicture, UInt8
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from solo_rt.engine.agreement import agreement
+from solo_rt.builder.agreement import agreement
 from solo_rt.types import Instances, Masks
 
 SIZE = (40, 60)

@@ -9,15 +9,14 @@ from types import SimpleNamespace
 import onnx
 import pytest
 
-from solo_rt import build_engine
-from solo_rt.build_engine import build_checked, engine_spec
+from solo_rt import builder as build_engine
+from solo_rt.builder import build_checked, compiler, engine_spec
+from solo_rt.builder.compiler import BuildOptions, OnPhase
+from solo_rt.builder.network import typed_model
 from solo_rt.cli import main
 from solo_rt.decoders import DetectionsDecoder, SoloV2Decoder
-from solo_rt.engine import build as engine_build
-from solo_rt.engine import find_model
-from solo_rt.engine.base import open_engine, read_spec
-from solo_rt.engine.build import BuildOptions, OnPhase
-from solo_rt.engine.network import typed_model
+from solo_rt.engine import find_model, open_engine
+from solo_rt.engine.model_file import read_spec
 from solo_rt.engine.operators import OPERATORS
 from solo_rt.engine.plan import sidecar
 from solo_rt.errors import EngineError, UsageError
@@ -30,14 +29,16 @@ def test_int8_needs_pictures(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--int8 needs --calib" in capsys.readouterr().err
 
 
-def test_a_fixed_input_cannot_be_changed_afterwards() -> None:
-    with pytest.raises(UsageError, match="fixed at 256x448, batch 1; give the checkpoint"):
-        build_checked(None, BuildOptions(), imgsz=(448, 768))
+def test_a_fixed_input_cannot_be_changed_afterwards(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["build-engine", "--shapes", "448x768"])
+    assert left.value.code == 2
+    assert "fixed at 256x448, batch 1; give the checkpoint" in capsys.readouterr().err
 
 
 def test_the_output_is_an_engine(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"ends in \.engine"):
-        build_checked(None, BuildOptions(), output=tmp_path / "a.plan")
+        build_checked(find_model(), BuildOptions(), output=tmp_path / "a.plan")
 
 
 def test_options_out_of_range_are_refused() -> None:
@@ -99,7 +100,7 @@ def test_a_backend_that_cannot_read_a_file_is_refused(tmp_path: Path, name: str,
 
 
 def test_tensorrt_without_a_device_is_an_engine_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("solo_rt.engine.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("solo_rt.gpu.cuda.device_count", lambda: 0)
     with pytest.raises(EngineError, match="no CUDA device"):
         open_engine(None, backend="tensorrt")
 
@@ -112,9 +113,9 @@ class Builder:
         self.passes = "one"
         (folder / "libsolo_plugins.so").write_bytes(b"elf")
         monkeypatch.setenv("SOLO_RT_CACHE", str(folder / "cache"))
-        monkeypatch.setattr(engine_build, "find_plugins", lambda: folder / "libsolo_plugins.so")
-        monkeypatch.setattr(engine_build, "import_tensorrt", lambda: SimpleNamespace(__version__="10.16.1.11"))
-        monkeypatch.setattr(engine_build, "passes_sha256", lambda: self.passes)
+        monkeypatch.setattr(compiler, "find_plugins", lambda: folder / "libsolo_plugins.so")
+        monkeypatch.setattr(compiler, "import_tensorrt", lambda: SimpleNamespace(__version__="10.16.1.11"))
+        monkeypatch.setattr(compiler, "passes_sha256", lambda: self.passes)
         monkeypatch.setattr(build_engine, "typed_model", lambda *arguments: onnx.ModelProto())
         monkeypatch.setattr(build_engine, "build", self.build)
 
@@ -125,10 +126,10 @@ class Builder:
 
 def test_a_plan_is_built_again_when_the_passes_change(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     builder = Builder(monkeypatch, tmp_path)
-    first, again = (build_checked(None, BuildOptions(), device=None) for _ in range(2))
+    first, again = (build_checked(find_model(), BuildOptions(), device=None) for _ in range(2))
     assert (first.is_new, again.is_new, again.plan) == (True, False, first.plan)
     builder.passes = "two"
-    other = build_checked(None, BuildOptions(), device=None)
+    other = build_checked(find_model(), BuildOptions(), device=None)
     assert other.is_new
     assert other.plan.path != first.plan.path, "the old one stays for the solo-rt that built it"
 
@@ -142,6 +143,6 @@ def test_what_cannot_be_taken_is_replaced(
     output.write_bytes(b"old")
     if description is not None:
         sidecar(output).write_text(description)
-    assert build_checked(None, BuildOptions(), output=output, device=None).is_new
-    assert not build_checked(None, BuildOptions(), output=output, device=None).is_new
+    assert build_checked(find_model(), BuildOptions(), output=output, device=None).is_new
+    assert not build_checked(find_model(), BuildOptions(), output=output, device=None).is_new
     assert (builder.built, output.read_bytes()) == (1, b"plan 1")

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from solo_rt.channel import Channel, Closed
+from solo_rt.pipeline.channel import Channel, Closed
 
 WAIT = 5.0  # seconds; only a failing test takes that long
 

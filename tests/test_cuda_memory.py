@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from solo_rt.engine import cuda
 from solo_rt.errors import EngineError, UsageError
+from solo_rt.gpu import cuda
 
 
 class Runtime:

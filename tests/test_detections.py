@@ -13,11 +13,11 @@ from solo_rt.decode import decode
 from solo_rt.decode.detections import decode_detections
 from solo_rt.decoders import DetectionsDecoder, SoloV2Decoder
 from solo_rt.engine import find_model
-from solo_rt.engine.base import read_spec
+from solo_rt.engine.model_file import read_spec
 from solo_rt.errors import UsageError
 from solo_rt.spec import ModelSpec
-from solo_rt.train.data.world import World
 from solo_rt.train.export.decode_ops import attach_decoder
+from solo_rt.world import World
 
 Outputs = dict[str, np.ndarray]
 FRAME, RESIZED = (180, 320), (252, 448)

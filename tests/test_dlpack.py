@@ -9,8 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from solo_rt.engine.cuda import device_count
-from solo_rt.nvcodec import CAN_STAY_ON_GPU
+from solo_rt.gpu.cuda import device_count
+from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU
 from solo_rt.sink import dlpack
 from solo_rt.sink.dlpack import open_context, to_video_frame
 from solo_rt.types import DevicePicture

@@ -12,8 +12,9 @@ import pytest
 from fakes import STREET_SPEC, TINY_SPEC, write_street_model, write_tiny_model
 from onnx import TensorProto, numpy_helper
 
+from solo_rt import engine
 from solo_rt.decoders import SoloV2Decoder
-from solo_rt.engine import base, find_model, open_engine, shipped_models, threads
+from solo_rt.engine import find_model, model_file, open_engine, shipped_models, threads
 from solo_rt.engine.onnx_file import read_onnx
 from solo_rt.errors import EngineError, SpecError, UsageError
 from solo_rt.spec import METADATA_KEY
@@ -137,7 +138,7 @@ def test_lanes_called_at_once_give_what_one_gives(backend, tiny):
 
 
 def test_checkpoint_has_one_lane(tmp_path, monkeypatch):
-    monkeypatch.setattr(base.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(engine.importlib.util, "find_spec", lambda name: object())
     (tmp_path / "last.pt").write_bytes(b"")
     with pytest.raises(UsageError, match="expected 1 lane with the torch backend, got 2; export the checkpoint for mo"):
         open_engine(tmp_path / "last.pt", lanes=2)
@@ -160,9 +161,9 @@ def test_auto_reports_its_choice_once(tiny, caplog):
     ],
 )
 def test_auto_takes_openvino_only_where_it_is_installed_on_intel(monkeypatch, installed, intel, device, backend):
-    monkeypatch.setattr(base.importlib.util, "find_spec", lambda name: object() if installed else None)
-    monkeypatch.setattr(base, "_has_intel_cpu", lambda: intel)
-    assert base._preferred_backend(device) == backend
+    monkeypatch.setattr(engine.importlib.util, "find_spec", lambda name: object() if installed else None)
+    monkeypatch.setattr(engine, "_has_intel_cpu", lambda: intel)
+    assert engine._preferred_backend(device) == backend
 
 
 def test_cuda_without_its_provider_is_an_error(tiny):
@@ -212,17 +213,17 @@ def test_arguments_that_cannot_work_are_refused(arguments, message, tiny):
 
 
 def test_model_is_found_by_path_or_by_shipped_name(tiny, monkeypatch):
-    monkeypatch.setattr(base, "shipped_models", lambda: {"solov2-nano": tiny})
+    monkeypatch.setattr(model_file, "shipped_models", lambda: {"solov2-nano": tiny})
     assert find_model() == find_model("solov2-nano") == find_model(tiny) == find_model(str(tiny)) == tiny
 
 
 def test_shipped_models_are_onnx_files_with_a_spec():
     for name, path in shipped_models().items():
-        assert base.read_spec(path).name == name
+        assert model_file.read_spec(path).name == name
 
 
 def test_unknown_name_lists_the_known_ones(tiny, monkeypatch):
-    monkeypatch.setattr(base, "shipped_models", lambda: {"solov2-nano": tiny, "a": tiny})
+    monkeypatch.setattr(model_file, "shipped_models", lambda: {"solov2-nano": tiny, "a": tiny})
     with pytest.raises(UsageError, match=r"no model named nano ships with solo-rt .there are: a, solov2-nano.; give"):
         find_model("nano")
 

@@ -13,12 +13,12 @@ from clips import THIRTY, read, write_clip
 from fakes import STREET_SPEC, TINY_SPEC, FakeSource
 from gpu_memory import downloaded, planes_of, require_gpu
 
-from solo_rt import nvcodec, pipeline
+from solo_rt import pipeline
 from solo_rt.decoders import DetectionsDecoder
-from solo_rt.engine import primary_context
-from solo_rt.engine.base import Painting
-from solo_rt.engine.primary_context import PrimaryContext, share_primary_context
 from solo_rt.errors import EngineError, UsageError
+from solo_rt.gpu import nvcodec, primary_context
+from solo_rt.gpu.primary_context import PrimaryContext, share_primary_context
+from solo_rt.render import Painting
 from solo_rt.source import open_source, planes
 from solo_rt.source import video as video_source
 from solo_rt.source.planes import to_frame

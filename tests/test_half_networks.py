@@ -10,12 +10,12 @@ import torch
 from half_twin import run_half
 from torch import Tensor, nn
 
-from solo_rt.engine import precision
+from solo_rt.builder import precision
 from solo_rt.spec import Provenance
 from solo_rt.train.export.onnx_file import write_graph
 from solo_rt.train.export.semantic import semantic_graph
 from solo_rt.train.models import build_model, danet, encnet
-from solo_rt.train.models.convolution import conv_norm
+from solo_rt.train.models.parts.convolution import conv_norm
 
 CLASSES = ("a", "b", "c")
 SIZE = (64, 96)

@@ -8,10 +8,10 @@ import subprocess
 
 import pytest
 
-from solo_rt.engine import kernels, native_library
-from solo_rt.engine.kernels import ConvShape, Kernels, find_kernels
 from solo_rt.engine.tensorrt_library import find_plugins
 from solo_rt.errors import EngineError
+from solo_rt.gpu import kernels, native_library
+from solo_rt.gpu.kernels import ConvShape, Kernels, find_kernels
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def checkout(tmp_path, monkeypatch):
     """Return an empty checkout from which the package seems to be imported."""
     monkeypatch.delenv("SOLO_RT_KERNELS", raising=False)
     monkeypatch.delenv("SOLO_RT_PLUGINS", raising=False)
-    monkeypatch.setattr(native_library, "__file__", str(tmp_path / "solo_rt" / "engine" / "native_library.py"))
+    monkeypatch.setattr(native_library, "__file__", str(tmp_path / "solo_rt" / "gpu" / "native_library.py"))
     (tmp_path / "solo_rt").mkdir()
     (tmp_path / "build" / "cuda").mkdir(parents=True)
     return tmp_path

@@ -14,7 +14,7 @@ from clips import info, no_instances, rgb_frame
 from label_twin import blobs
 
 from solo_rt.errors import SinkError, UsageError
-from solo_rt.paths import refuse_overwriting
+from solo_rt.pipeline.paths import refuse_overwriting
 from solo_rt.sink import open_sink, refuse_overwrite
 from solo_rt.sink.labels import encode_png
 from solo_rt.types import Frame, Result, SemanticMap

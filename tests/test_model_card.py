@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fakes import STREET_SPEC, TINY_SPEC
 
-from solo_rt.build_engine import engine_spec
+from solo_rt.builder import engine_spec
 from solo_rt.cli import main
 from solo_rt.engine.plan import PlanKey, sidecar, write_plan
 from solo_rt.spec import ModelSpec

@@ -11,22 +11,23 @@ from pathlib import Path
 import onnx
 import pytest
 
-from solo_rt.engine import find_model, network
-from solo_rt.engine.base import read_spec
-from solo_rt.engine.network import passes_sha256, typed_model, without_bodies
+from solo_rt.builder.network import typed_model, without_bodies
+from solo_rt.builder.precision import half_name, to_half
+from solo_rt.builder.quantise import quantise
+from solo_rt.engine import find_model, plan
+from solo_rt.engine.model_file import read_spec
 from solo_rt.engine.operators import OPERATORS
-from solo_rt.engine.precision import half_name, to_half
-from solo_rt.engine.quantise import quantise
+from solo_rt.engine.plan import passes_sha256
 
 
 @pytest.mark.parametrize("function", [typed_model, without_bodies, half_name, to_half, quantise])
 def test_the_hash_is_of_every_pass(
     function: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copies = {path: tmp_path / path.name for path in network.PASSES}
+    copies = {path: tmp_path / path.name for path in plan.PASSES}
     for path, copy in copies.items():
         shutil.copy(path, copy)
-    monkeypatch.setattr(network, "PASSES", tuple(copies.values()))
+    monkeypatch.setattr(plan, "PASSES", tuple(copies.values()))
     before = passes_sha256()
     assert (len(before), before) == (64, passes_sha256())
     with copies[Path(str(inspect.getsourcefile(function)))].open("a") as file:
@@ -36,13 +37,11 @@ def test_the_hash_is_of_every_pass(
 
 def test_the_passes_take_nothing_else_of_ours_but_values() -> None:
     """A pass in a new module must be in the hash, too."""
-    files = {path.stem for path in network.PASSES}
-    known = files | {"plan"}  # names of precisions
-    for stem in files:
-        module = sys.modules[f"solo_rt.engine.{stem}"]
-        sources = {value.__module__ for value in vars(module).values() if inspect.isfunction(value)}
-        ours = {name.removeprefix("solo_rt.engine.") for name in sources if name.startswith("solo_rt.engine.")}
-        assert ours <= known
+    names = {f"solo_rt.{path.parent.name}.{path.stem}" for path in plan.PASSES}
+    known = names | {"solo_rt.engine.plan"}  # names of precisions
+    for name in names:
+        sources = {value.__module__ for value in vars(sys.modules[name]).values() if inspect.isfunction(value)}
+        assert {source for source in sources if source.startswith(("solo_rt.engine.", "solo_rt.builder."))} <= known
 
 
 def test_operators_without_bodies_are_a_copy() -> None:

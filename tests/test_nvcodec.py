@@ -16,11 +16,12 @@ from clips import H264, THIRTY, info, planes, read, result_of, write_clip, yuv_f
 from gpu_memory import require_gpu, require_nvenc
 
 import solo_rt
-from solo_rt import nvcodec, pipeline
+from solo_rt import pipeline
 from solo_rt.doctor import examine
-from solo_rt.engine.cuda import device_count
 from solo_rt.errors import EngineError, SourceError, UsageError
-from solo_rt.nvcodec import collected_errors, gpu_of, knows_nvdec
+from solo_rt.gpu import nvcodec
+from solo_rt.gpu.cuda import device_count
+from solo_rt.gpu.nvcodec import collected_errors, gpu_of, knows_nvdec
 from solo_rt.sink import open_sink
 from solo_rt.sink import video as video_sink
 from solo_rt.source import open_source

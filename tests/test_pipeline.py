@@ -11,12 +11,12 @@ import pytest
 from fakes import TINY_SPEC, FakeEngine, FakeSink, FakeSource, ends_all_threads, pipeline_threads, write_tiny_model
 
 from solo_rt import pipeline
-from solo_rt import stages as stages_module
 from solo_rt.engine import open_engine
 from solo_rt.errors import EngineError, SinkError, SourceError, UsageError
 from solo_rt.pipeline import process, run, stream
-from solo_rt.stages import Options
-from solo_rt.workers import open_interruptibly
+from solo_rt.pipeline import stages as stages_module
+from solo_rt.pipeline.stages import Options
+from solo_rt.pipeline.workers import open_interruptibly
 
 WAIT = 10.0  # seconds; only a failing test takes that long
 
@@ -245,7 +245,7 @@ def test_failing_progress_callback_ends_the_run():
 
 
 def test_thread_that_does_not_come_back_is_left_behind(monkeypatch, caplog):
-    monkeypatch.setattr("solo_rt.workers.LEAVE_SECONDS", 0.2)
+    monkeypatch.setattr("solo_rt.pipeline.workers.LEAVE_SECONDS", 0.2)
     blocked, free = threading.Event(), threading.Event()
 
     def gate(index):

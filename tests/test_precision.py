@@ -9,10 +9,11 @@ import pytest
 from half_twin import run_half
 from onnx import TensorProto, helper, numpy_helper, parser
 
-from solo_rt.engine import find_model, precision
-from solo_rt.engine.base import read_spec
+from solo_rt.builder import precision
+from solo_rt.builder.precision import to_half
+from solo_rt.engine import find_model
+from solo_rt.engine.model_file import read_spec
 from solo_rt.engine.onnx_file import heads_alone
-from solo_rt.engine.precision import to_half
 from solo_rt.errors import EngineError
 
 

@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 from onnx import numpy_helper, parser
 
-from solo_rt.engine.quantise import last_convolutions, quantise
+from solo_rt.builder.quantise import last_convolutions, quantise
 from solo_rt.errors import UsageError
 
 RNG = np.random.default_rng(0)

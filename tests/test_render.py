@@ -12,8 +12,8 @@ from overlay_twin import blend_masks, drawn_apart, make_frame
 from soft_mask_twin import make_instances, make_masks, random_masks
 
 from solo_rt.errors import UsageError
-from solo_rt.lettering import plane_colours
 from solo_rt.render import PALETTE, Style, render
+from solo_rt.render.lettering import plane_colours
 from solo_rt.types import Frame, Instances
 
 CLASSES = tuple(f"class {i}" for i in range(40))

@@ -8,9 +8,9 @@ from label_twin import blend_labels, blobs
 from overlay_twin import drawn_apart, make_frame
 
 from solo_rt.errors import UsageError
-from solo_rt.legend import PAPER
-from solo_rt.lettering import label_height, plane_colours
 from solo_rt.render import Style, render_semantic
+from solo_rt.render.legend import PAPER
+from solo_rt.render.lettering import label_height, plane_colours
 from solo_rt.types import Frame, SemanticMap
 
 NAMES = ("road", "sky", "car", "a class with quite a long name")

@@ -15,9 +15,9 @@ from solo_rt.cli import main
 from solo_rt.engine import open_engine
 from solo_rt.errors import UsageError
 from solo_rt.pipeline import process, run, stream
+from solo_rt.pipeline.stages import DEFAULT_CONF, DEFAULT_MAX_DET, Options
 from solo_rt.preprocess import prepare
 from solo_rt.source import open_source
-from solo_rt.stages import DEFAULT_CONF, DEFAULT_MAX_DET, Options
 
 SOURCE = "test://?size=90x61&frames=5"
 

@@ -7,7 +7,7 @@ import pytest
 from fakes import colour_frame
 
 from solo_rt.errors import UsageError
-from solo_rt.stages import FrameRateLimit, Options
+from solo_rt.pipeline.stages import FrameRateLimit, Options
 
 
 def kept(times, max_fps, *, live=False):

@@ -12,12 +12,11 @@ import pytest
 from fakes import TINY_SPEC
 from trt_fakes import VERSION, FakeGpu, FakeStream, fake_tensorrt
 
-from solo_rt.engine import cuda, tensorrt
-from solo_rt.engine.build import machine_platform
-from solo_rt.engine.network import passes_sha256
-from solo_rt.engine.plan import PlanKey, file_sha256, plan_path, write_plan
+from solo_rt.engine import tensorrt
+from solo_rt.engine.plan import PlanKey, file_sha256, machine_platform, passes_sha256, plan_path, write_plan
 from solo_rt.engine.tensorrt import TensorRtEngine
 from solo_rt.errors import EngineError, SpecError
+from solo_rt.gpu import cuda
 
 SIZE = (1, 3, 32, 64)
 PORTS = {"image": ("in", SIZE, np.float32), "sum": ("out", (1, 3), np.float32), "double": ("out", SIZE, np.float32)}

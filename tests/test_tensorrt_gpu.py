@@ -9,8 +9,8 @@ import pytest
 from gpu_memory import require_gpu
 
 import solo_rt
+from solo_rt.builder.agreement import agreement
 from solo_rt.cli import main
-from solo_rt.engine.agreement import agreement
 
 pytestmark = pytest.mark.tensorrt
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from solo_rt.timing import BUCKETS, Histogram
+from solo_rt.pipeline.timing import BUCKETS, Histogram
 
 
 def test_percentiles_are_those_of_the_sorted_list():

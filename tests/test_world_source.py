@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from dataclasses import dataclass
 from fractions import Fraction
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -37,11 +35,7 @@ class World:
 
 @pytest.fixture
 def fake_world(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("solo_rt.train.data.world")
-    module.World = World  # type: ignore[attr-defined]
-    for name in ("solo_rt.train", "solo_rt.train.data"):
-        monkeypatch.setitem(sys.modules, name, ModuleType(name))
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr("solo_rt.source.world.World", World)
 
 
 @pytest.mark.usefixtures("fake_world")
@@ -84,12 +78,6 @@ def test_a_wrong_address_says_what_is_expected(query: str, word: str) -> None:
     with pytest.raises(UsageError) as caught:
         open_source(f"test://{query}")
     assert word in str(caught.value)
-
-
-def test_a_missing_train_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "solo_rt.train.data.world", None)
-    with pytest.raises(UsageError, match="needs the train extra"):
-        open_source("test://")
 
 
 @pytest.mark.usefixtures("fake_world")

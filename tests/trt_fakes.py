@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from solo_rt import _native
-from solo_rt.engine.kernels import Kernels, LetterboxTarget, Picture
+from solo_rt.gpu.kernels import Kernels, LetterboxTarget, Picture
 
 VERSION = "10.16.1.11"
 

@@ -23,11 +23,11 @@ from solo_rt.train.data.semantic import open_semantic
 from solo_rt.train.data.semantic.training import open_training_set
 from solo_rt.train.data.world_dataset import WorldDataset
 from solo_rt.train.distributed import Job
-from solo_rt.train.losses import instance_losses
+from solo_rt.train.losses.instances import instance_losses
+from solo_rt.train.losses.semantic import HardPixels, semantic_losses
 from solo_rt.train.models import build_model
 from solo_rt.train.models.semantic import SemanticNetwork
 from solo_rt.train.recipes import Recipe
-from solo_rt.train.semantic_losses import HardPixels, semantic_losses
 from solo_rt.train.validation import measure_instances, measure_semantic
 
 WORLD = "world:"  # the procedural world, drawn while training

@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from solo_rt.evaluate.confusion import count_pixels, summarise
-from solo_rt.evaluate.detections import common_classes, detect
-from solo_rt.evaluate.masks import score_masks
 from solo_rt.train.checkpoint import Checkpoint
-from solo_rt.train.checkpoint_engine import CheckpointEngine
 from solo_rt.train.data.instances import InstanceSet
 from solo_rt.train.data.semantic.augment import Augmentation
 from solo_rt.train.data.semantic.base import SemanticSet
 from solo_rt.train.data.semantic.training import SemanticSample, SemanticTrainingSet
 from solo_rt.train.distributed import Job
+from solo_rt.train.engine.exact import CheckpointEngine
+from solo_rt.train.evaluate.confusion import count_pixels, summarise
+from solo_rt.train.evaluate.detections import common_classes, detect
+from solo_rt.train.evaluate.masks import score_masks
 
 
 def measure_semantic(model: nn.Module, data: SemanticSet, *, pictures: int, job: Job) -> dict[str, float]:

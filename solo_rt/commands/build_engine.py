@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
-from solo_rt.cli_options import Size, as_json, print_json, verbose
-from solo_rt.commands.extras import show_progress
+from solo_rt.commands.options import Size, as_json, print_json, verbose
+from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
 
 
@@ -57,8 +60,8 @@ def build_engine(
 
     The engine is a plain TensorRT plan with a description beside it; solo-rt run --backend tensorrt finds it.
     """
-    from solo_rt.build_engine import build_checked
-    from solo_rt.engine.build import BuildOptions
+    from solo_rt.builder import build_checked
+    from solo_rt.builder.compiler import BuildOptions
 
     chosen = precision or "fp16"
     if chosen == "int8" and calib is None:
@@ -71,14 +74,12 @@ def build_engine(
         version_compatible=version_compatible,
         timing_cache=timing_cache,
     )
-    with show_progress() as show:
+    with show_progress() as show, _onnx_file(model, shapes, batch) as path:
         built = build_checked(
-            model,
+            path,
             options,
             output=output,
             calibration=calib,
-            imgsz=shapes,
-            batch=batch,
             device=None if no_check else device,
             rebuild=rebuild,
             on_phase=lambda phase, done, total: show(done, total, phase.lower()),
@@ -97,3 +98,29 @@ def build_engine(
     else:
         click.echo("not compared with the FP32 model; run the comparison on the machine that will use it", err=True)
     return 0
+
+
+@contextmanager
+def _onnx_file(model: str | None, imgsz: tuple[int, int] | None, batch: int | None) -> Iterator[Path]:
+    """Give the ONNX file of a model; a checkpoint is exported into a folder that is removed afterwards.
+
+    Raises: UsageError, also for a size or a batch that an ONNX file does not have: its shapes are fixed.
+    """
+    if model is not None and Path(model).suffix == ".pt":
+        from solo_rt.train.export import export
+
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / f"{Path(model).stem}.onnx"
+            export(Path(model), path, imgsz=imgsz, batch=batch or 1)
+            yield path
+        return
+    from solo_rt.engine.model_file import find_model, read_spec
+
+    path = find_model(model)
+    size = read_spec(path).input
+    if (imgsz or (size.height, size.width), batch or size.batch) != ((size.height, size.width), size.batch):
+        raise UsageError(
+            f"{path}: its input is fixed at {size.height}x{size.width}, batch {size.batch}; give the checkpoint (.pt), "
+            f"or export it with --imgsz"
+        )
+    yield path

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from solo_rt.cli_options import as_json, print_json, verbose
-from solo_rt.commands.extras import show_progress
+from solo_rt.commands.options import as_json, print_json, verbose
+from solo_rt.commands.progress import show_progress
 
 
 @click.command(name="check-labels")
@@ -21,7 +21,7 @@ def check_labels(data: str, split: str, max_images: int | None, as_json: bool) -
     """
     from dataclasses import asdict
 
-    from solo_rt.tables import print_label_report
+    from solo_rt.commands.tables import print_label_report
     from solo_rt.train.data.semantic import open_semantic
     from solo_rt.train.data.semantic.check import check_labels as check
     from solo_rt.train.data.semantic.check import shared_pictures

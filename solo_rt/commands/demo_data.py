@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from solo_rt.cli_options import Size, verbose
-from solo_rt.commands.extras import show_progress
+from solo_rt.commands.options import Size, verbose
+from solo_rt.commands.progress import show_progress
 
 
 @click.command(name="demo-data")

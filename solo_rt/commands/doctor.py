@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from solo_rt.cli_options import as_json, print_json, verbose
+from solo_rt.commands.options import as_json, print_json, verbose
 
 
 @click.command()
@@ -14,8 +14,8 @@ def doctor(as_json: bool) -> int:
     """Show what this machine and installation can do. Exits with 1 if something needed is missing."""
     from dataclasses import asdict
 
+    from solo_rt.commands.tables import print_findings
     from solo_rt.doctor import examine
-    from solo_rt.tables import print_findings
 
     findings = examine()
     print_json([asdict(finding) for finding in findings]) if as_json else print_findings(findings)

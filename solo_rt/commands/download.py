@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from solo_rt.cli_options import as_json, print_json, verbose
-from solo_rt.commands.extras import show_progress
+from solo_rt.commands.options import as_json, print_json, verbose
+from solo_rt.commands.progress import show_progress
 
 
 @click.command()
@@ -35,7 +35,7 @@ def download(name: str | None, root: Path | None, verify: bool, keep: bool, as_j
         print_json(listed) if as_json else click.echo("\n".join(f"{key}  {v['folder']}" for key, v in listed.items()))
         return 0
     if verify:
-        from solo_rt.tables import print_counts
+        from solo_rt.commands.tables import print_counts
 
         counts = count_files(name, folder)
         print_json([asdict(count) for count in counts]) if as_json else print_counts(

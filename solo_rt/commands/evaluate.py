@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from solo_rt.cli_options import as_json, print_json, verbose
 from solo_rt.commands.evaluate_semantic import evaluate_semantic, is_semantic
-from solo_rt.commands.extras import record_metrics, show_progress
-from solo_rt.commands.measured import check_recordable, find_measured, measured_spec
+from solo_rt.commands.measured import check_recordable, find_measured, measured_spec, record_metrics
+from solo_rt.commands.options import as_json, print_json, verbose
+from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
 
 if TYPE_CHECKING:
     from solo_rt.engine import Engine
-    from solo_rt.evaluate.instances import InstanceScores
-    from solo_rt.evaluate.shards import Findings, Shard
+    from solo_rt.train.evaluate.instances import InstanceScores
+    from solo_rt.train.evaluate.shards import Findings, Shard
 
 RECORDED = ("AP", "AP50", "AP75")
 
@@ -106,7 +106,7 @@ def evaluate(
     if scales is not None or flip:
         raise UsageError("--scales and --flip are for models that give every pixel a class; leave them out")
     if path is None:
-        from solo_rt.evaluate.shards import merge_parts
+        from solo_rt.train.evaluate.shards import merge_parts
 
         findings = merge_parts(files)
     else:
@@ -115,7 +115,7 @@ def evaluate(
             path, *opened, uri=data or "", split=split, max_images=max_images, shard=part, exact=exact, conf=conf
         )
     if part is not None and results is not None:
-        from solo_rt.evaluate.shards import write_part
+        from solo_rt.train.evaluate.shards import write_part
 
         write_part(results, part, findings)
         click.echo(results)
@@ -152,7 +152,7 @@ def _check(
     found = re.fullmatch(r"(\d+)/(\d+)", shard)
     if found is None or results is None or pictures is not None:
         raise UsageError(f"--shard {shard}: expected I/N with --results FILE to write, and without --pictures")
-    from solo_rt.evaluate.shards import Shard
+    from solo_rt.train.evaluate.shards import Shard
 
     return Shard(int(found[1]), int(found[2]))
 
@@ -160,7 +160,7 @@ def _check(
 def _open(path: Path, *, backend: str, device: str, trusted: bool, exact: bool) -> tuple[Engine, Resize | None]:
     """Return the engine of a model of instances, and what gives it another input size, if something does."""
     if path.suffix == ".pt":
-        from solo_rt.train.checkpoint_engine import open_checkpoint
+        from solo_rt.train.engine.exact import open_checkpoint
 
         checkpoint = open_checkpoint(path, device=device)
         return checkpoint, checkpoint.resized
@@ -188,10 +188,10 @@ def _find(
     conf: float,
 ) -> Findings:
     """Return what the model at `path` finds in its shard of the pictures, or in all; its engine is closed then."""
-    from solo_rt.evaluate.detections import detect, detect_exactly
-    from solo_rt.evaluate.protocol import describe_instances
-    from solo_rt.evaluate.shards import Findings
     from solo_rt.train.data.instances import open_instances
+    from solo_rt.train.evaluate.detections import detect, detect_exactly
+    from solo_rt.train.evaluate.protocol import describe_instances
+    from solo_rt.train.evaluate.shards import Findings
 
     with closing(engine), show_progress() as show:
         spec = engine.spec
@@ -214,9 +214,9 @@ def _find(
 
 def _score(findings: Findings, *, results: Path | None, pictures: Path | None) -> InstanceScores:
     """Return the scores, after writing the files asked for."""
-    from solo_rt.evaluate.comparison import write_comparison
-    from solo_rt.evaluate.instances import score_instances
     from solo_rt.train.data.instances import open_instances
+    from solo_rt.train.evaluate.comparison import write_comparison
+    from solo_rt.train.evaluate.instances import score_instances
 
     instances = open_instances(findings.data, split=findings.split, images=findings.max_images)
     indices = range(len(instances))
@@ -232,6 +232,6 @@ def _score(findings: Findings, *, results: Path | None, pictures: Path | None) -
 def _show(scores: InstanceScores, *, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from solo_rt.tables import print_scores
+    from solo_rt.commands.tables import print_scores
 
     print_json(asdict(scores)) if as_json else print_scores(scores)

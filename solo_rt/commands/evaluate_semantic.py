@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from solo_rt.cli_options import print_json
-from solo_rt.commands.extras import record_metrics, require_torch, show_progress
-from solo_rt.commands.measured import measured_spec
+from solo_rt.commands.measured import measured_spec, record_metrics
+from solo_rt.commands.options import print_json, require_torch
+from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
 
 if TYPE_CHECKING:
     from solo_rt.engine import Engine
-    from solo_rt.evaluate.semantic import SemanticScores
-    from solo_rt.evaluate.shards import Shard
-    from solo_rt.evaluate.tallies import Counted
+    from solo_rt.train.evaluate.semantic import SemanticScores
+    from solo_rt.train.evaluate.shards import Shard
+    from solo_rt.train.evaluate.tallies import Counted
 
 RECORDED = ("mIoU", "pixel_accuracy")
 
@@ -26,7 +26,7 @@ RECORDED = ("mIoU", "pixel_accuracy")
 def is_semantic(path: Path | None, files: Sequence[Path]) -> bool:
     """Return whether the `files` of an evaluation in parts, or else the model at `path`, are semantic."""
     if path is None:
-        from solo_rt.evaluate.tallies import is_tally
+        from solo_rt.train.evaluate.tallies import is_tally
 
         return is_tally(files[0])
     if path.suffix == ".pt":
@@ -58,7 +58,7 @@ def evaluate_semantic(
 ) -> int:
     """Measure the model at `path`, or add up `files` where it is None, and show, write or record the scores."""
     if path is None:
-        from solo_rt.evaluate.tallies import merge_tallies
+        from solo_rt.train.evaluate.tallies import merge_tallies
 
         counted = merge_tallies(files)
     else:
@@ -82,8 +82,8 @@ def evaluate_semantic(
             err=True,
         )
     if results is not None:
-        from solo_rt.evaluate.shards import Shard
-        from solo_rt.evaluate.tallies import write_tally
+        from solo_rt.train.evaluate.shards import Shard
+        from solo_rt.train.evaluate.tallies import write_tally
 
         write_tally(results, shard or Shard(1, 1), counted)
     if shard is not None:
@@ -92,7 +92,7 @@ def evaluate_semantic(
     scores = _score(counted)
     if record:
         record_metrics(counted.model, scores.metrics, names=RECORDED)
-    from solo_rt.tables import print_semantic_scores
+    from solo_rt.commands.tables import print_semantic_scores
 
     print_json(scores.to_record()) if as_json else print_semantic_scores(scores)
     return 0
@@ -113,12 +113,12 @@ def _count(
     trusted: bool,
 ) -> Counted:
     """Return what was counted on the shard of the pictures, or on all; `pictures` is a sheet to write."""
-    from solo_rt.evaluate.label_sheet import LabelSheet
-    from solo_rt.evaluate.protocol import describe_labels
-    from solo_rt.evaluate.semantic import count
-    from solo_rt.evaluate.tallies import Counted
-    from solo_rt.evaluate.views import Views
     from solo_rt.train.data.semantic import open_semantic
+    from solo_rt.train.evaluate.label_sheet import LabelSheet
+    from solo_rt.train.evaluate.protocol import describe_labels
+    from solo_rt.train.evaluate.semantic import count
+    from solo_rt.train.evaluate.tallies import Counted
+    from solo_rt.train.evaluate.views import Views
 
     views = Views(_factors(scales) if scales is not None else (1.0,), mirrored=flip)
     pixels = open_semantic(uri, split=split)
@@ -141,8 +141,8 @@ def _count(
 
 
 def _score(counted: Counted) -> SemanticScores:
-    from solo_rt.evaluate.semantic import score
     from solo_rt.train.data.semantic import open_semantic
+    from solo_rt.train.evaluate.semantic import score
 
     pixels = open_semantic(counted.data, split=counted.split)
     return score(counted.tally, pixels, protocol=f"{counted.split}, {counted.protocol}")
@@ -151,7 +151,7 @@ def _score(counted: Counted) -> SemanticScores:
 def _open(path: Path, *, backend: str, device: str, trusted: bool) -> Engine:
     """Return the engine of a model file, or of a checkpoint, which then gives logits."""
     if path.suffix == ".pt":
-        from solo_rt.train.checkpoint_engine import open_checkpoint
+        from solo_rt.train.engine.exact import open_checkpoint
 
         return open_checkpoint(path, device=device, output_kind="logits")
     from solo_rt.engine import open_engine

@@ -7,8 +7,7 @@ from typing import Literal
 
 import click
 
-from solo_rt.cli_options import Size, as_json, print_json, verbose
-from solo_rt.commands.extras import require_torch
+from solo_rt.commands.options import Size, as_json, print_json, require_torch, verbose
 
 
 @click.command()

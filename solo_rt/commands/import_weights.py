@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from solo_rt.cli_options import as_json, print_json, verbose
-from solo_rt.commands.extras import require_torch
+from solo_rt.commands.options import as_json, print_json, require_torch, verbose
 from solo_rt.errors import UsageError
 
 # Those of train.importing, which --help does not load.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from solo_rt.cli_options import as_json, print_json, verbose
+from solo_rt.commands.options import as_json, print_json, verbose
 
 
 @click.command()
@@ -13,8 +13,8 @@ from solo_rt.cli_options import as_json, print_json, verbose
 @verbose
 def inspect(model: str | None, as_json: bool) -> int:
     """Show what a model is: a shipped name, an .onnx file, or an .engine with the file beside it."""
-    from solo_rt.model_card import describe_model
-    from solo_rt.tables import print_model
+    from solo_rt.commands.tables import print_model
+    from solo_rt.engine.model_card import describe_model
 
     card = describe_model(model)
     print_json(card) if as_json else print_model(card)

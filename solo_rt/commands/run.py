@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from solo_rt.cli_options import as_json, print_json, verbose
+from solo_rt.commands.options import as_json, print_json, verbose
 from solo_rt.errors import UsageError
 
 if TYPE_CHECKING:
-    from solo_rt.nvcodec import Decoder, Encoder
+    from solo_rt.gpu.nvcodec import Decoder, Encoder
 
 
 @click.command()
@@ -81,11 +81,11 @@ def run(
 
     Ctrl-C finishes the outputs and ends; a second one ends at once.
     """
-    from solo_rt.interrupts import Interrupts
+    from solo_rt.commands.interrupts import Interrupts
+    from solo_rt.commands.progress import Reporter
+    from solo_rt.commands.tables import print_report
     from solo_rt.pipeline import process
-    from solo_rt.progress import Reporter
-    from solo_rt.stages import Options
-    from solo_rt.tables import print_report
+    from solo_rt.pipeline.stages import Options
     from solo_rt.uri import redact
 
     options = Options(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from solo_rt.cli_options import Size, verbose
-from solo_rt.commands.extras import require_torch, show_progress
+from solo_rt.commands.options import Size, require_torch, verbose
+from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def train(
 
 def _run(recipe: Recipe, folder: Path, settings: Settings) -> int:
     """Train until the end or an interrupt, with progress on stderr, and return the exit code."""
-    from solo_rt.interrupts import Interrupts
+    from solo_rt.commands.interrupts import Interrupts
     from solo_rt.train.loop import train as run_training
 
     with Interrupts() as interrupts, show_progress() as show:

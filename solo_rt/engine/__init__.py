@@ -1,5 +1,109 @@
-"""Inference engines: anything that computes the raw outputs of a model for named input arrays."""
+"""Inference engines: anything that computes the raw outputs of a model; `open_engine` picks the backend of a file."""
 
-from solo_rt.engine.base import BACKENDS, Engine, find_model, open_engine, shipped_models
+from __future__ import annotations
 
-__all__ = ["BACKENDS", "Engine", "find_model", "open_engine", "shipped_models"]
+import importlib.util
+import logging
+import platform
+from pathlib import Path
+
+from solo_rt.engine.base import Engine, FrameEngine
+from solo_rt.engine.contract import try_out
+from solo_rt.engine.model_file import find_model, read_spec, shipped_models
+from solo_rt.engine.threads import default_threads
+from solo_rt.errors import UsageError
+
+__all__ = ["BACKENDS", "Engine", "FrameEngine", "choose_backend", "find_model", "open_engine", "shipped_models"]
+
+BACKENDS = ("auto", "onnxruntime", "openvino", "tensorrt", "torch")
+
+log = logging.getLogger(__name__)
+
+
+def open_engine(
+    model: str | Path | None = None,
+    *,
+    backend: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+    lanes: int | None = 1,
+    trusted: bool = False,
+) -> Engine:
+    """Return an engine for a model file or the name of a model that ships with solo-rt; None is the default one.
+
+    The file is an ONNX file, a TensorRT engine of `solo-rt build-engine`, or a checkpoint, which PyTorch computes.
+    `backend` is one of `BACKENDS`; auto goes by the file, and for ONNX takes OpenVINO where it is installed and the CPU
+    is Intel's, else ONNX Runtime, and logs its choice; tensorrt takes the engine that was built of an ONNX file.
+    `device` is auto, cpu, cuda or cuda:N. `threads` defaults to `default_threads()`; the `lanes` share them, None is
+    what suits files: 2 with tensorrt, else 1. `trusted`: open a TensorRT engine that was not built here.
+    The engine has computed one empty picture, so the first frame is not slower than the others.
+    Raises: UsageError, SpecError if the file and its spec do not fit together, EngineError.
+    """
+    if backend not in BACKENDS:
+        raise UsageError(f"unknown backend {backend!r}; expected one of {', '.join(BACKENDS)}")
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads must be at least 1, got {threads}")
+    if lanes is not None and lanes < 1:
+        raise UsageError(f"lanes must be at least 1, got {lanes}")
+    if lanes is not None and threads is not None and threads < lanes:
+        raise UsageError(f"expected at least one thread per lane, got {threads} for {lanes} lanes")
+    path = find_model(model)
+    chosen = choose_backend(path, backend, device)
+    threads = threads or max(default_threads(), lanes or 1)
+    engine: Engine
+    if chosen == "torch":
+        if lanes not in (None, 1):
+            raise UsageError(f"expected 1 lane with the torch backend, got {lanes}; export the checkpoint for more")
+        from solo_rt.train.engine.fast import open_torch
+
+        engine = open_torch(path, device=device)
+    elif chosen == "tensorrt":
+        from solo_rt.engine.tensorrt import open_tensorrt
+
+        engine = open_tensorrt(path, device=device, lanes=lanes, trusted=trusted)
+    elif chosen == "openvino":
+        from solo_rt.engine.openvino import OpenVinoEngine
+
+        engine = OpenVinoEngine(path, read_spec(path), device=device, threads=threads, lanes=lanes)
+    else:
+        from solo_rt.engine.onnxruntime import OnnxRuntimeEngine
+
+        engine = OnnxRuntimeEngine(path, read_spec(path), device=device, threads=threads, lanes=lanes)
+    try:
+        try_out(engine, path)
+    except BaseException:
+        engine.close()
+        raise
+    log.info("model %s on %s", engine.spec.name, engine.backend)
+    return engine
+
+
+def choose_backend(path: Path, backend: str, device: str) -> str:
+    """Return the backend of a file, as `open_engine` chooses it.
+
+    Raises: UsageError where the one asked for cannot read the file or is not installed.
+    """
+    own = {".engine": "tensorrt", ".pt": "torch"}.get(path.suffix)
+    if own is None and backend == "auto":
+        return _preferred_backend(device)
+    if own is None and backend == "torch":
+        raise UsageError(f"{path}: expected a checkpoint (.pt) with the torch backend, got {path.suffix}")
+    if own is not None and backend not in ("auto", own):
+        raise UsageError(f"{path}: expected an .onnx file with the {backend} backend; {path.suffix} is for {own}")
+    chosen = own or backend
+    if chosen == "torch" and importlib.util.find_spec("torch") is None:
+        raise UsageError(f"{path}: a checkpoint needs torch; install it with pip install 'solo-rt[train]'")
+    return chosen
+
+
+def _preferred_backend(device: str) -> str:
+    if device in ("auto", "cpu") and importlib.util.find_spec("openvino") is not None and _has_intel_cpu():
+        return "openvino"
+    return "onnxruntime"
+
+
+def _has_intel_cpu() -> bool:
+    try:
+        return "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "GenuineIntel" in platform.processor()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -25,6 +26,11 @@ Precision = Literal["fp32", "fp16", "int8"]
 
 OURS = {"plugins_sha256": "plugin library", "passes_sha256": "solo-rt"}  # what is told by name and not by its hash
 
+PASSES = tuple(
+    Path(__file__).parent.parent / name
+    for name in ("builder/network.py", "builder/precision.py", "builder/quantise.py", "engine/operators.py")
+)
+
 
 @dataclass(frozen=True, slots=True)
 class PlanKey:
@@ -32,7 +38,7 @@ class PlanKey:
 
     model_sha256: str  # of the ONNX file
     plugins_sha256: str  # of our plugin library
-    passes_sha256: str  # of what makes TensorRT's network of the file; see network.py
+    passes_sha256: str  # of what makes TensorRT's network of the file; see PASSES
     calibration_sha256: str  # of the INT8 ranges; empty for other precisions
     precision: Precision
     tensorrt: str  # full version
@@ -155,6 +161,23 @@ def file_sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def passes_sha256() -> str:
+    """Return the SHA-256 of the code that makes the network of a file, in hexadecimal.
+
+    The network itself cannot be hashed where a plan is looked up: the ranges of INT8 need pictures, and half precision
+    seconds. A changed comment asks for a new plan, too, which costs a build; a stale plan would cost a wrong result.
+    """
+    digest = hashlib.sha256()
+    for path in PASSES:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def machine_platform() -> str:
+    """Return the operating system and processor architecture, "linux-x86_64"."""
+    return f"{platform.system().lower()}-{platform.machine()}"
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -18,19 +18,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from solo_rt.engine.base import Painting
-from solo_rt.engine.build import machine_platform
-from solo_rt.engine.cuda import Buffer, Gpu, Stream, open_gpu
-from solo_rt.engine.frame_path import FramePath
-from solo_rt.engine.kernels import Kernels, find_kernels
-from solo_rt.engine.network import passes_sha256
 from solo_rt.engine.outputs import copy_outputs
-from solo_rt.engine.painter import DeviceTensor
-from solo_rt.engine.plan import SUFFIX, check_plan, file_sha256, read_plan
+from solo_rt.engine.plan import SUFFIX, check_plan, file_sha256, machine_platform, passes_sha256, read_plan
 from solo_rt.engine.plan_cache import check_trust, find_plan
-from solo_rt.engine.replay import Replay
 from solo_rt.engine.tensorrt_library import Messages, find_plugins, import_tensorrt, load_plugins
 from solo_rt.errors import EngineError, SpecError, UsageError
+from solo_rt.gpu.cuda import Buffer, Gpu, Stream, open_gpu
+from solo_rt.gpu.frame_path import FramePath
+from solo_rt.gpu.kernels import Kernels, find_kernels
+from solo_rt.gpu.painter import DeviceTensor
+from solo_rt.gpu.replay import Replay
+from solo_rt.render import Painting
 from solo_rt.types import Frame
 
 Array = NDArray[Any]

@@ -10,9 +10,9 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from solo_rt.engine.native_library import find_library
 from solo_rt.engine.operators import OPERATORS, VERSION
 from solo_rt.errors import EngineError
+from solo_rt.gpu.native_library import find_library
 
 PLUGIN_PATH = "SOLO_RT_PLUGINS"  # environment variable: the library, where it is not found by itself
 MODULES = ("tensorrt", "tensorrt_bindings")  # the package, and what it wraps, which is enough

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from solo_rt.decoders import Rgb
 from solo_rt.errors import SoloRTError, UsageError
-from solo_rt.nvcodec import ENCODERS, Encoder, require_gpu
+from solo_rt.gpu.nvcodec import ENCODERS, Encoder, require_gpu
 from solo_rt.sink import labels, pictures, records, video
 from solo_rt.sink.base import Sink
 from solo_rt.sink.contact_sheet import ContactSheet

@@ -11,7 +11,7 @@ import av
 
 from solo_rt.colour import FULL, LIMITED, TAG_OF_MATRIX
 from solo_rt.errors import EngineError, UsageError
-from solo_rt.nvcodec import CAN_STAY_ON_GPU, Encoder, require_gpu, try_nvenc
+from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU, Encoder, require_gpu, try_nvenc
 from solo_rt.sink.base import OutputFile, picture_of
 from solo_rt.sink.canvas import Canvas, even
 from solo_rt.sink.clock import OutputClock

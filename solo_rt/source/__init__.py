@@ -8,7 +8,7 @@ from typing import Literal
 import av
 
 from solo_rt.errors import SourceError, UsageError
-from solo_rt.nvcodec import CAN_STAY_ON_GPU, DECODERS, Decoder, require_gpu
+from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU, DECODERS, Decoder, require_gpu
 from solo_rt.source.base import MAX_PIXELS, Source, SourceInfo
 from solo_rt.source.demuxer import require_file
 from solo_rt.source.pictures import PictureSource, is_pattern, is_picture

@@ -13,9 +13,9 @@ from types import TracebackType
 
 import av
 
-from solo_rt.engine.primary_context import PrimaryContext
 from solo_rt.errors import EngineError, SourceError
-from solo_rt.nvcodec import Decoder, collected_errors, knows_nvdec, nvdec, reason
+from solo_rt.gpu.nvcodec import Decoder, collected_errors, knows_nvdec, nvdec, reason
+from solo_rt.gpu.primary_context import PrimaryContext
 from solo_rt.source.base import SourceInfo
 from solo_rt.source.demuxer import choose_stream, demux, open_file
 from solo_rt.source.planes import to_frame

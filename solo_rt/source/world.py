@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import threading
 import time
@@ -14,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 from solo_rt.errors import UsageError
 from solo_rt.source.base import SourceInfo
 from solo_rt.types import Frame
+from solo_rt.world import World
 
 DEFAULTS = {"seed": "0", "size": "1280x720", "frames": "300", "fps": "30", "objects": "8", "live": "0"}
 
@@ -21,8 +21,7 @@ DEFAULTS = {"seed": "0", "size": "1280x720", "frames": "300", "fps": "30", "obje
 class WorldSource:
     """`frames` frames of the world as rgb24. `__iter__`, `damage`, `close`: see `Source`.
 
-    `live=1` delivers each frame when its time has come, as a camera would, and never before. The world belongs to
-    training, which the run time does not depend on: it is imported here and only when it is asked for.
+    `live=1` delivers each frame when its time has come, as a camera would, and never before.
     """
 
     damage: str | None = None
@@ -38,10 +37,7 @@ class WorldSource:
             raise UsageError(f"{uri}: expected live=0 or live=1, got live={options['live']}")
         width, height = int(size[1]), int(size[2])
         try:
-            world = importlib.import_module("solo_rt.train.data.world").World
-            self._world = world(seed, height=height, width=width, frame_rate=float(rate), objects=objects)
-        except ImportError as error:
-            raise UsageError(f"{uri}: test:// needs the train extra ({error}); pip install 'solo-rt[train]'") from error
+            self._world = World(seed, height=height, width=width, frame_rate=float(rate), objects=objects)
         except ValueError as error:
             raise UsageError(f"{uri}: {error}") from error
         self._closed = threading.Event()

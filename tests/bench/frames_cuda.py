@@ -31,13 +31,13 @@ from stopwatch import least_ms, least_ms_each
 from solo_rt.decode import decode
 from solo_rt.decoders import DetectionsDecoder
 from solo_rt.engine import open_engine
-from solo_rt.engine.base import FrameEngine, Painting
-from solo_rt.engine.cuda import Buffer, Gpu, open_gpu
-from solo_rt.engine.frame_path import FramePath
-from solo_rt.engine.kernels import Kernels, find_kernels
-from solo_rt.engine.painter import DeviceTensor
+from solo_rt.engine.base import FrameEngine
+from solo_rt.gpu.cuda import Buffer, Gpu, open_gpu
+from solo_rt.gpu.frame_path import FramePath
+from solo_rt.gpu.kernels import Kernels, find_kernels
+from solo_rt.gpu.painter import DeviceTensor
 from solo_rt.preprocess import prepare
-from solo_rt.render import Style, render
+from solo_rt.render import Painting, Style, render
 from solo_rt.spec import ModelSpec
 from solo_rt.types import DevicePicture, Frame, Instances
 

@@ -25,15 +25,7 @@ from overlay_twin import make_planes
 from pictures import DeviceMasks, DevicePicture
 from soft_mask_twin import random_masks
 
-from solo_rt.engine.kernels import (
-    ConvShape,
-    GroupNorm,
-    LabelMap,
-    LabelStyle,
-    LetterboxTarget,
-    NmsOptions,
-    OverlayStyle,
-)
+from solo_rt.gpu.kernels import ConvShape, GroupNorm, LabelMap, LabelStyle, LetterboxTarget, NmsOptions, OverlayStyle
 
 CALLS, ROUNDS = 50, 5
 

@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 
 from solo_rt.pipeline import process
-from solo_rt.report import RunReport
-from solo_rt.stages import Options
+from solo_rt.pipeline.report import RunReport
+from solo_rt.pipeline.stages import Options
 from solo_rt.train.data.world_files import write_videos
 
 

@@ -28,10 +28,10 @@ from solo_rt.decode import decode_semantic
 from solo_rt.decoders import SemanticDecoder
 from solo_rt.engine import Engine, open_engine
 from solo_rt.pipeline import process
+from solo_rt.pipeline.stages import Options
 from solo_rt.preprocess import prepare
 from solo_rt.render import Style, render_semantic
 from solo_rt.spec import Provenance
-from solo_rt.stages import Options
 from solo_rt.train.data.world_files import write_videos
 from solo_rt.train.export.coarse import leave_coarse
 from solo_rt.train.export.onnx_file import write_graph

@@ -28,10 +28,10 @@ from solo_rt.train.data.instances.masks import RunLengths
 from solo_rt.train.data.instances.placement import Axis
 from solo_rt.train.data.instances.training import make_sample
 from solo_rt.train.data.samples import Batch, collate
-from solo_rt.train.losses import solo_losses
-from solo_rt.train.models.levels import GRIDS, LIGHT_448_RANGES
+from solo_rt.train.losses.instances import solo_losses
+from solo_rt.train.losses.targets import assign
+from solo_rt.train.models.parts.levels import GRIDS, LIGHT_448_RANGES
 from solo_rt.train.models.solov2 import KernelHeads
-from solo_rt.train.targets import assign
 
 SIZE, CLASSES, CHANNELS = (448, 768), 80, 128
 TARGET = (SIZE[0] // 4, SIZE[1] // 4)

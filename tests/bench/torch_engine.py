@@ -24,22 +24,21 @@ from stopwatch import least_ms_each
 from torch import Tensor
 
 from solo_rt.decoders import SoloV2Decoder
-from solo_rt.engine.base import Painting
-from solo_rt.engine.cuda import Gpu, open_gpu
-from solo_rt.engine.kernels import Kernels, find_kernels, logit_threshold
-from solo_rt.engine.replay import Replay
+from solo_rt.gpu.cuda import Gpu, open_gpu
+from solo_rt.gpu.kernels import Kernels, find_kernels, logit_threshold
+from solo_rt.gpu.replay import Replay
 from solo_rt.preprocess import prepare
-from solo_rt.render import Style
+from solo_rt.render import Painting, Style
 from solo_rt.spec import InputSpec, ModelSpec, Provenance
-from solo_rt.train.data.world import World
-from solo_rt.train.device_decoder import DeviceDecoder
+from solo_rt.train.engine.decoder import DeviceDecoder
+from solo_rt.train.engine.fast import TorchEngine, on_stream
 from solo_rt.train.export.graph import StaticGraph
 from solo_rt.train.export.heads import flatten_levels, points_nms
 from solo_rt.train.export.solov2 import solov2_graph
 from solo_rt.train.models import build_model
 from solo_rt.train.models.solov2 import SoloV2
-from solo_rt.train.torch_engine import TorchEngine, on_stream
 from solo_rt.types import Frame
+from solo_rt.world import World
 
 MODELS = {"solov2-light-r18": ((448, 768), 128), "solov2-r50": ((768, 1344), 256)}  # input, kernel channels
 CLASSES = tuple(f"class {i}" for i in range(80))

@@ -8,8 +8,8 @@ import numpy as np
 from devices import Array, Device
 
 from solo_rt.decode.matrix_nms import matrix_nms_reference
-from solo_rt.engine import kernels as abi
-from solo_rt.engine.kernels import TYPES, ConvShape, NmsOptions
+from solo_rt.gpu import kernels as abi
+from solo_rt.gpu.kernels import TYPES, ConvShape, NmsOptions
 
 
 def encode(values: Array, type_name: str) -> Array:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from solo_rt.engine.kernels import Kernels, Workspace
+from solo_rt.gpu.kernels import Kernels, Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "plugins" / "kernels"

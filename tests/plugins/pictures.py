@@ -8,7 +8,7 @@ import numpy as np
 from decoder import encode
 from devices import Array, Device
 
-from solo_rt.engine.kernels import (
+from solo_rt.gpu.kernels import (
     FORMATS,
     TYPES,
     GroupNorm,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from solo_rt.decode.limits import choose
-from solo_rt.engine.kernels import Choice, Detections
 from solo_rt.errors import EngineError
+from solo_rt.gpu.kernels import Choice, Detections
 
 CLASSES = 7
 

@@ -22,7 +22,7 @@ from decoder import (
 )
 
 from solo_rt import _native
-from solo_rt.engine.kernels import ConvShape, NmsOptions, logit_threshold
+from solo_rt.gpu.kernels import ConvShape, NmsOptions, logit_threshold
 
 TYPES = ("float32", "float16", "bfloat16")
 

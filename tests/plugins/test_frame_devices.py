@@ -14,14 +14,13 @@ from trt_fakes import FakeGpu, QueuedKernels
 
 from solo_rt.decode import decode
 from solo_rt.decoders import DetectionsDecoder
-from solo_rt.engine.base import Painting
-from solo_rt.engine.cuda import BACKENDS, Gpu, open_gpu
-from solo_rt.engine.frame_path import FramePath
-from solo_rt.engine.kernels import Kernels
-from solo_rt.engine.painter import DeviceTensor
 from solo_rt.errors import EngineError
+from solo_rt.gpu.cuda import BACKENDS, Gpu, open_gpu
+from solo_rt.gpu.frame_path import FramePath
+from solo_rt.gpu.kernels import Kernels
+from solo_rt.gpu.painter import DeviceTensor
 from solo_rt.preprocess import prepare
-from solo_rt.render import Style, render
+from solo_rt.render import Painting, Style, render
 from solo_rt.spec import InputSpec, ModelSpec
 from solo_rt.types import DevicePicture, Frame
 

@@ -18,17 +18,15 @@ from trt_fakes import VERSION, FakeGpu, QueuedKernels, fake_tensorrt
 from solo_rt.decode import decode
 from solo_rt.decoders import DetectionsDecoder
 from solo_rt.engine import tensorrt
-from solo_rt.engine.base import FrameEngine, Painting
-from solo_rt.engine.build import machine_platform
-from solo_rt.engine.network import passes_sha256
-from solo_rt.engine.plan import PlanKey, file_sha256, plan_path, write_plan
+from solo_rt.engine.base import FrameEngine
+from solo_rt.engine.plan import PlanKey, file_sha256, machine_platform, passes_sha256, plan_path, write_plan
 from solo_rt.engine.tensorrt import TensorRtEngine
 from solo_rt.errors import UsageError
 from solo_rt.pipeline import run
+from solo_rt.pipeline.stages import Options
 from solo_rt.preprocess import prepare
-from solo_rt.render import Style, render
+from solo_rt.render import Painting, Style, render
 from solo_rt.spec import InputSpec, ModelSpec
-from solo_rt.stages import Options
 from solo_rt.types import DevicePicture, Frame, Output
 
 SLOTS, GRID = 12, (8, 16)

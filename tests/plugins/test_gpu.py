@@ -16,7 +16,7 @@ from decoder import (
 )
 from devices import Cuda
 
-from solo_rt.engine.kernels import ConvShape
+from solo_rt.gpu.kernels import ConvShape
 
 pytestmark = pytest.mark.cuda
 

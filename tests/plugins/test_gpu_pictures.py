@@ -26,20 +26,20 @@ from test_frame_path import (  # noqa: F401
 )
 from trt_fakes import FakeGpu, QueuedKernels
 
-from solo_rt.engine.cuda import open_gpu
-from solo_rt.engine.gpu_labels import GpuLabels
-from solo_rt.engine.kernels import Kernels
-from solo_rt.engine.picture_memory import describe
-from solo_rt.engine.picture_pool import PicturePool
-from solo_rt.engine.primary_context import share_primary_context
-from solo_rt.lettering import Label, draw_label, text_coverage
-from solo_rt.nvcodec import CAN_STAY_ON_GPU
+from solo_rt.gpu.cuda import open_gpu
+from solo_rt.gpu.kernels import Kernels
+from solo_rt.gpu.labels import GpuLabels
+from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU
+from solo_rt.gpu.picture_memory import describe
+from solo_rt.gpu.picture_pool import PicturePool
+from solo_rt.gpu.primary_context import share_primary_context
 from solo_rt.pipeline import run
+from solo_rt.pipeline.stages import Options
+from solo_rt.render.lettering import Label, draw_label, text_coverage
 from solo_rt.sink import open_sink, take_gpu_pictures
 from solo_rt.sink import video as video_sink
 from solo_rt.source import open_source
 from solo_rt.spec import ModelSpec
-from solo_rt.stages import Options
 from solo_rt.types import Frame, Result
 
 

@@ -9,9 +9,9 @@ import pytest
 from overlay_twin import make_planes
 from pictures import DevicePicture
 
-from solo_rt.engine.kernels import LABEL, Picture
 from solo_rt.errors import EngineError
-from solo_rt.lettering import Label, draw_label, label_colours, text_coverage
+from solo_rt.gpu.kernels import LABEL, Picture
+from solo_rt.render.lettering import Label, draw_label, label_colours, text_coverage
 from solo_rt.types import Frame
 
 

@@ -12,8 +12,8 @@ from pictures import DeviceMasks, DevicePicture, fill_masks, group_norm, letterb
 from soft_mask_twin import dense_mask, make_masks, random_masks
 
 from solo_rt import _native
-from solo_rt.engine.kernels import LabelMap, LabelStyle, OverlayStyle
 from solo_rt.errors import EngineError
+from solo_rt.gpu.kernels import LabelMap, LabelStyle, OverlayStyle
 
 TYPES = ("float32", "float16", "bfloat16")
 PRECISION = {"float32": 1e-6, "float16": 2.0**-11, "bfloat16": 2.0**-8}

@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "plugins"))
 
 from devices import Emulated, open_gpu
 
-from solo_rt.engine import cuda
-from solo_rt.engine.kernels import Kernels
+from solo_rt.gpu import cuda
+from solo_rt.gpu.kernels import Kernels
 
 
 @dataclass(frozen=True)

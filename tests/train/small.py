@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from solo_rt.train.models.resnet import ResNetConfig
+from solo_rt.train.models.parts.resnet import ResNetConfig
 from solo_rt.train.models.solo import Solo, SoloConfig
 from solo_rt.train.models.solov2 import SoloV2, SoloV2Config
 

@@ -13,8 +13,8 @@ import torch
 from solo_rt.cli import main
 from solo_rt.errors import EngineError, SpecError
 from solo_rt.train.checkpoint import Checkpoint, save_checkpoint
-from solo_rt.train.checkpoint_engine import cudnn_set, open_checkpoint
 from solo_rt.train.data.semantic.world import LEGEND
+from solo_rt.train.engine.exact import cudnn_set, open_checkpoint
 from solo_rt.train.models import build_model
 
 

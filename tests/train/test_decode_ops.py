@@ -25,7 +25,7 @@ from onnx import TensorProto, helper
 from solo_rt.decode import decode
 from solo_rt.decoders import SoloV2Decoder
 from solo_rt.engine import find_model
-from solo_rt.engine.base import read_spec
+from solo_rt.engine.model_file import read_spec
 from solo_rt.engine.onnx_file import heads_alone
 from solo_rt.spec import InputSpec, ModelSpec
 from solo_rt.train.export.decode_ops import DETECTIONS, DOMAIN, attach_decoder

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from solo_rt.train.models.deform_conv import DeformConv2d, deform_conv2d
+from solo_rt.train.models.parts.deform_conv import DeformConv2d, deform_conv2d
 
 
 def bilinear(plane: Tensor, y: Tensor, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from solo_rt.train.models.densenet import BACKBONES, DenseLayer, DenseNet, DenseNetConfig
+from solo_rt.train.models.parts.densenet import BACKBONES, DenseLayer, DenseNet, DenseNetConfig
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("d121", 6_953_856), ("d161", 26_472_000)])

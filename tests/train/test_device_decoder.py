@@ -14,7 +14,7 @@ from solo_rt.decode import decode
 from solo_rt.decoders import DetectionsDecoder
 from solo_rt.errors import EngineError
 from solo_rt.spec import ModelSpec
-from solo_rt.train.device_decoder import DeviceDecoder
+from solo_rt.train.engine.decoder import DeviceDecoder
 
 __all__ = ["place"]
 

@@ -7,7 +7,7 @@ import torch
 from gpus import Place, place
 from torch import nn
 
-from solo_rt.train.device_norm import DeviceGroupNorm, fuse_group_norms
+from solo_rt.train.engine.group_norm import DeviceGroupNorm, fuse_group_norms
 
 __all__ = ["place"]
 

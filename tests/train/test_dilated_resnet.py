@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from solo_rt.train.models.dilated_resnet import dilate, dilated_resnet
-from solo_rt.train.models.resnet import ResNet, ResNetConfig
+from solo_rt.train.models.parts.dilated_resnet import dilate, dilated_resnet
+from solo_rt.train.models.parts.resnet import ResNet, ResNetConfig
 
 
 @pytest.mark.parametrize("block", ["basic", "bottleneck"])

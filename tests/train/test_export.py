@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 
-from solo_rt.build_engine import engine_spec
+from solo_rt.builder import engine_spec
 from solo_rt.errors import ExportError, SpecError, UsageError
 from solo_rt.spec import METADATA_KEY, ModelSpec
 from solo_rt.train import export as export_module

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from solo_rt.train.data.samples import Batch, collate
 from solo_rt.train.data.world_dataset import WorldDataset
-from solo_rt.train.losses import Losses, dice_loss, focal_loss, instance_losses, solo_losses
+from solo_rt.train.losses.instances import Losses, dice_loss, focal_loss, instance_losses, solo_losses
+from solo_rt.train.losses.predictions import Heads, raw_tensors
+from solo_rt.train.losses.targets import assign
 from solo_rt.train.models.solo import AxisHeads, CellHeads
 from solo_rt.train.models.solov2 import KernelHeads
-from solo_rt.train.predictions import Heads, raw_tensors
-from solo_rt.train.targets import assign
 
 SIZE = (64, 96)
 KINDS = ("solov2", "solo", "decoupled-solo", "decoupled-solo-light")

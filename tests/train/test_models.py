@@ -9,8 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from solo_rt.errors import UsageError
 from solo_rt.train.export.heads import flatten_levels, points_nms
 from solo_rt.train.models import BUILDERS, build_model, solo, solov2
-from solo_rt.train.models.levels import coordinates
-from solo_rt.train.models.resnet import BACKBONES
+from solo_rt.train.models.parts.levels import coordinates
+from solo_rt.train.models.parts.resnet import BACKBONES
 from solo_rt.train.models.solo import CellHeads
 from solo_rt.train.models.solov2 import VARIANTS
 

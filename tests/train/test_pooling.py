@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from gpus import HostTensors
 
-from solo_rt.train.models.pooling import adaptive_average
+from solo_rt.train.models.parts.pooling import adaptive_average
 
 
 @pytest.mark.parametrize("bins", [1, 2, 3, 6])

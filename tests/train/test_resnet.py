@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from solo_rt.train.models.deform_conv import DeformConv2d
-from solo_rt.train.models.resnet import BACKBONES, ResNet, ResNetConfig
+from solo_rt.train.models.parts.deform_conv import DeformConv2d
+from solo_rt.train.models.parts.resnet import BACKBONES, ResNet, ResNetConfig
 
 
 def on_meta(config: ResNetConfig) -> ResNet:

@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from solo_rt.errors import UsageError
-from solo_rt.train.models.semantic import SemanticOutput
-from solo_rt.train.semantic_losses import (
+from solo_rt.train.losses.semantic import (
     HardPixels,
     hardest,
     match_sizes,
@@ -20,6 +19,7 @@ from solo_rt.train.semantic_losses import (
     present_classes,
     semantic_losses,
 )
+from solo_rt.train.models.semantic import SemanticOutput
 
 
 def random_batch(seed: int = 0, *, ignored: float = 0.2, b: int = 2, c: int = 5) -> tuple[Tensor, Tensor]:

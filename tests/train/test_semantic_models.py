@@ -19,10 +19,10 @@ from solo_rt.spec import Provenance
 from solo_rt.train.export.graph import parity, probe
 from solo_rt.train.export.onnx_file import write_graph
 from solo_rt.train.export.semantic import semantic_graph
+from solo_rt.train.losses.semantic import semantic_losses
 from solo_rt.train.models import BUILDERS, build_model, solo, solov2
 from solo_rt.train.models.semantic import SemanticNetwork, require_divisible
 from solo_rt.train.recipes import RECIPES, find_recipe
-from solo_rt.train.semantic_losses import semantic_losses
 
 
 class Size(NamedTuple):

@@ -14,7 +14,7 @@ from solo_rt.train.data.semantic.augment import BALANCED_SHARE, Augmentation, au
 from solo_rt.train.data.semantic.base import Legend, SemanticSet
 from solo_rt.train.data.semantic.training import SemanticTrainingSet, open_training_set
 from solo_rt.train.data.semantic.world import LEGEND, class_map, held_out_world, training_world
-from solo_rt.train.data.world import World
+from solo_rt.world import World
 
 TWO = Legend(("left", "right"), ((0, 0, 0), (255, 255, 255)), mirrored=((0, 1),))
 STILL = {"mirror": 0.0, "blur": 0.0, "jitter": 0.0}

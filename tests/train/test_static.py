@@ -21,8 +21,8 @@ from solo_rt.train.export.graph import StaticGraph, parity
 from solo_rt.train.export.onnx_file import write_graph
 from solo_rt.train.export.solo import solo_graph
 from solo_rt.train.export.solov2 import solov2_graph
-from solo_rt.train.models.deform_conv import DeformConv2d
-from solo_rt.train.models.levels import resize
+from solo_rt.train.models.parts.deform_conv import DeformConv2d
+from solo_rt.train.models.parts.levels import resize
 from solo_rt.train.models.solo import CellHeads
 from solo_rt.train.models.solov2 import SoloV2
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from solo_rt.train.data.samples import Batch
-from solo_rt.train.targets import assign
+from solo_rt.train.losses.targets import assign
 
 GRIDS = (5, 4, 2)
 RANGES = ((1, 32), (16, 64), (48, 512))

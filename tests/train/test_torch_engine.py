@@ -15,29 +15,29 @@ from gpus import HostGpu, HostTensors, Place, emulated_kernels, open_gpu, place
 from small import make_small
 from torch import Tensor, nn
 
+from solo_rt.builder.agreement import agreement
 from solo_rt.decode import decode, decode_semantic
 from solo_rt.decoders import DetectionsDecoder, SemanticDecoder, SoloDecoder
 from solo_rt.engine import open_engine
-from solo_rt.engine.agreement import agreement
-from solo_rt.engine.base import FrameEngine, Painting
+from solo_rt.engine.base import FrameEngine
 from solo_rt.engine.contract import try_out
 from solo_rt.errors import EngineError
 from solo_rt.preprocess import Letterbox, prepare
-from solo_rt.render import Style, render, render_semantic
+from solo_rt.render import Painting, Style, render, render_semantic
 from solo_rt.spec import Provenance
 from solo_rt.train.checkpoint import Checkpoint, save_checkpoint
-from solo_rt.train.checkpoint_engine import CheckpointEngine
-from solo_rt.train.data.world import World
-from solo_rt.train.device_decoder import DeviceDecoder
-from solo_rt.train.device_model import half_precision, to_half
+from solo_rt.train.engine.decoder import DeviceDecoder
+from solo_rt.train.engine.exact import CheckpointEngine
+from solo_rt.train.engine.fast import TorchEngine, open_torch
+from solo_rt.train.engine.half_network import half_precision, to_half
 from solo_rt.train.export import static_graph
 from solo_rt.train.export.graph import StaticGraph, probe
 from solo_rt.train.export.semantic import semantic_graph
 from solo_rt.train.export.solo import solo_graph
 from solo_rt.train.export.solov2 import solov2_graph
 from solo_rt.train.models import BUILDERS, build_model
-from solo_rt.train.torch_engine import TorchEngine, open_torch
 from solo_rt.types import Frame
+from solo_rt.world import World
 
 __all__ = ["place"]
 CLASSES = ("a", "b", "c")

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from solo_rt.train.models.unpooling import max_pool_taps, max_unpool
+from solo_rt.train.models.parts.unpooling import max_pool_taps, max_unpool
 
 
 @pytest.mark.parametrize("values", ["noise", "ties", "constant"])

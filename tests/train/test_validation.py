@@ -13,20 +13,20 @@ from torch import Tensor, nn
 
 from solo_rt.cli import main
 from solo_rt.engine import Engine
-from solo_rt.evaluate.confusion import count_pixels, summarise
-from solo_rt.evaluate.detections import Detection, detect
 from solo_rt.train import validation
 from solo_rt.train.checkpoint import Checkpoint, save_checkpoint
 from solo_rt.train.data.instances import InstanceSet, open_instances
 from solo_rt.train.data.instances.world import held_out_world as held_out_instances
 from solo_rt.train.data.samples import MEAN, STD
 from solo_rt.train.data.semantic.world import held_out_world
-from solo_rt.train.data.world import CLASSES
 from solo_rt.train.data.world_files import write_coco
 from solo_rt.train.distributed import Job
+from solo_rt.train.evaluate.confusion import count_pixels, summarise
+from solo_rt.train.evaluate.detections import Detection, detect
 from solo_rt.train.models import build_model
 from solo_rt.train.models.semantic import SemanticOutput
 from solo_rt.train.validation import measure_instances, measure_semantic
+from solo_rt.world import CLASSES
 
 ALONE = Job(0, 1, torch.device("cpu"))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from solo_rt.train.data.shapes import REACH, SHAPES
-from solo_rt.train.data.world import CLASSES, World
+from solo_rt.world import CLASSES, World
+from solo_rt.world.shapes import REACH, SHAPES
 
 
 def test_a_frame_depends_on_seed_and_index_alone() -> None:

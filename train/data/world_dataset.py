@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from solo_rt.train.data.samples import Batch, Sample, collate, sample_from_ids
-from solo_rt.train.data.world import CLASSES, MIN_VISIBLE, TRAINING_SEEDS, World
+from solo_rt.world import CLASSES, MIN_VISIBLE, TRAINING_SEEDS, World
 
 FRAMES_PER_WORLD = 4
 LENGTH = 100_000

@@ -12,8 +12,8 @@ from solo_rt.sink import open_sink
 from solo_rt.source import open_source
 from solo_rt.train.data.instances.world import annotate
 from solo_rt.train.data.semantic.pictures import write_picture
-from solo_rt.train.data.world import CLASSES, Scene, World
 from solo_rt.types import Instances, Result
+from solo_rt.world import CLASSES, Scene, World
 
 OnImage = Callable[[int, int], None]
 

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from solo_rt.train.models.deform_conv import DeformConv2d
+from solo_rt.train.models.parts.deform_conv import DeformConv2d
 
 OPSET = 19  # the first with DeformConv
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from solo_rt.train.models.deform_conv import DeformConv2d
+from solo_rt.train.models.parts.deform_conv import DeformConv2d
 
 Network = TypeVar("Network", bound=nn.Module)
 

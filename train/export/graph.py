@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from solo_rt.engine.base import read_spec
+from solo_rt.engine.model_file import read_spec
 from solo_rt.engine.onnx_file import heads_alone
 from solo_rt.spec import ModelSpec
-from solo_rt.train.data.world import World
+from solo_rt.world import World
 
 TOLERANCE = 1e-4  # of the largest value of a tensor
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from solo_rt.train.models.deform_conv import DeformConv2d
-from solo_rt.train.models.levels import with_coordinates
+from solo_rt.train.models.parts.deform_conv import DeformConv2d
+from solo_rt.train.models.parts.levels import with_coordinates
 
 NEVER = -1e4  # a logit that loses against everything
 

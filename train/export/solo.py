@@ -16,7 +16,7 @@ from solo_rt.train.data.samples import MASK_STRIDE
 from solo_rt.train.export.fold import fold_batch_norms
 from solo_rt.train.export.graph import TOLERANCE, StaticGraph
 from solo_rt.train.export.heads import fix_coordinates, flatten_levels, nms_margin, points_nms
-from solo_rt.train.models.levels import LEVEL_STRIDES, coordinates, prepare_levels
+from solo_rt.train.models.parts.levels import LEVEL_STRIDES, coordinates, prepare_levels
 from solo_rt.train.models.solo import AxisHead, AxisHeads, CellHead, CellHeads, Solo, class_logits
 
 

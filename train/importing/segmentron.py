@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from solo_rt.train.importing.base import Rules, layer, module
 from solo_rt.train.importing.semantic import FULL_SIZE, Network, Weights, conv_bn, fcn_head, semantic_source, separable
-from solo_rt.train.models.aspp import WIDTH
+from solo_rt.train.models.parts.aspp import WIDTH
 
 HALF = (127.5, 127.5, 127.5)  # mean and standard deviation with Xception
 LARGE = {19: (1025, 2049), 21: (480, 480)}  # of Cityscapes and VOC

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from solo_rt.train.models.convolution import conv_norm
-from solo_rt.train.models.resnet import BACKBONES, ResNet
+from solo_rt.train.models.parts.convolution import conv_norm
+from solo_rt.train.models.parts.resnet import BACKBONES, ResNet
 from solo_rt.train.models.semantic import SemanticOutput, resize
 
 WIDTH = 128  # of either path

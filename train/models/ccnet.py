@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from solo_rt.train.models.convolution import conv_norm
 from solo_rt.train.models.dilated_network import variants
+from solo_rt.train.models.parts.convolution import conv_norm
 
 WIDTH = 512
 KEY_WIDTH = 64

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from solo_rt.train.models.aspp import WIDTH, Aspp
-from solo_rt.train.models.convolution import pixel_classifier
 from solo_rt.train.models.dilated_network import torchvision_variants, variants
+from solo_rt.train.models.parts.aspp import WIDTH, Aspp
+from solo_rt.train.models.parts.convolution import pixel_classifier
 
 DILATIONS = (12, 24, 36)  # at stride 8
 

@@ -9,10 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from solo_rt.train.models.aspp import WIDTH, Aspp
-from solo_rt.train.models.convolution import conv_norm, pixel_classifier, separable
+from solo_rt.train.models.parts.aspp import WIDTH, Aspp
+from solo_rt.train.models.parts.convolution import conv_norm, pixel_classifier, separable
+from solo_rt.train.models.parts.xception import Xception65
 from solo_rt.train.models.semantic import SemanticOutput, resize
-from solo_rt.train.models.xception import Xception65
 
 LOW_WIDTH = 48  # so that the fine map does not outweigh the deep one
 DILATIONS: dict[Literal[8, 16], tuple[int, ...]] = {8: (12, 24, 36), 16: (6, 12, 18)}

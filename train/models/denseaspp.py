@@ -8,8 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from solo_rt.train.models.convolution import conv_norm, pixel_classifier
-from solo_rt.train.models.densenet import BACKBONES, DenseNet
+from solo_rt.train.models.parts.convolution import conv_norm, pixel_classifier
+from solo_rt.train.models.parts.densenet import BACKBONES, DenseNet
 from solo_rt.train.models.semantic import SemanticOutput, resize
 
 DILATIONS = (3, 6, 12, 18, 24)

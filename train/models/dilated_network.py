@@ -7,8 +7,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from solo_rt.train.models.convolution import pixel_classifier
-from solo_rt.train.models.dilated_resnet import dilated_resnet
+from solo_rt.train.models.parts.convolution import pixel_classifier
+from solo_rt.train.models.parts.dilated_resnet import dilated_resnet
 from solo_rt.train.models.semantic import SemanticOutput, resize
 
 BACKBONES = ("r50", "r101", "r50s", "r101s")  # ResNets, those with an "s" have the deep stem

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from solo_rt.train.models.convolution import conv_norm
-from solo_rt.train.models.dilated_resnet import dilated_resnet
+from solo_rt.train.models.parts.convolution import conv_norm
+from solo_rt.train.models.parts.dilated_resnet import dilated_resnet
 from solo_rt.train.models.semantic import SemanticOutput
 
 WIDTH = 256

@@ -7,9 +7,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from solo_rt.train.models.convolution import conv_norm, pixel_classifier
 from solo_rt.train.models.dilated_network import BACKBONES
-from solo_rt.train.models.dilated_resnet import dilated_resnet
+from solo_rt.train.models.parts.convolution import conv_norm, pixel_classifier
+from solo_rt.train.models.parts.dilated_resnet import dilated_resnet
 from solo_rt.train.models.semantic import SemanticOutput, resize
 
 WIDTH = 512

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from solo_rt.train.models.convolution import conv_norm
+from solo_rt.train.models.parts.convolution import conv_norm
+from solo_rt.train.models.parts.unpooling import max_pool_taps, max_unpool
 from solo_rt.train.models.semantic import SemanticOutput, require_divisible
-from solo_rt.train.models.unpooling import max_pool_taps, max_unpool
 
 STAGE = ("plain", "dilated 2", "asymmetric", "dilated 4", "plain", "dilated 8", "asymmetric", "dilated 16")
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from solo_rt.train.models.convolution import conv_norm, conv_prelu, norm_prelu
+from solo_rt.train.models.parts.convolution import conv_norm, conv_prelu, norm_prelu
 from solo_rt.train.models.semantic import SemanticOutput, resize
 
 FAR = (1, 2, 3, 4)  # dilations of the four branches

@@ -13,8 +13,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from solo_rt.train.models.convolution import conv_norm, pixel_classifier, separable
-from solo_rt.train.models.pooling import PyramidPooling
+from solo_rt.train.models.parts.convolution import conv_norm, pixel_classifier, separable
+from solo_rt.train.models.parts.pooling import PyramidPooling
 from solo_rt.train.models.semantic import SemanticOutput, resize
 
 STAGES = ((64, 2), (96, 2), (128, 1))  # width and stride of the three stages of the deep branch

@@ -7,10 +7,10 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from solo_rt.train.models.convolution import pixel_classifier
 from solo_rt.train.models.dilated_network import torchvision_variants, variants
+from solo_rt.train.models.parts.convolution import pixel_classifier
+from solo_rt.train.models.parts.vgg import Vgg16
 from solo_rt.train.models.semantic import SemanticOutput, resize
-from solo_rt.train.models.vgg import Vgg16
 
 SKIPS = {
     32: (),

@@ -7,9 +7,9 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from solo_rt.train.models.convolution import conv_norm
-from solo_rt.train.models.dilated_resnet import dilated_resnet
-from solo_rt.train.models.pooling import BINS, adaptive_average
+from solo_rt.train.models.parts.convolution import conv_norm
+from solo_rt.train.models.parts.dilated_resnet import dilated_resnet
+from solo_rt.train.models.parts.pooling import BINS, adaptive_average
 from solo_rt.train.models.semantic import SemanticOutput, resize
 
 WIDTH = 128

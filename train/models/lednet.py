@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from solo_rt.train.models.convolution import conv_norm
+from solo_rt.train.models.parts.convolution import conv_norm
 from solo_rt.train.models.semantic import SemanticOutput, resize
 
 NORM_EPS = 1e-3  # of batch normalisation

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from solo_rt.train.models.convolution import conv_norm
 from solo_rt.train.models.dilated_network import variants
+from solo_rt.train.models.parts.convolution import conv_norm
 from solo_rt.train.models.semantic import resize
 
 WIDTH = 512

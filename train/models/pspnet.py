@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from solo_rt.train.models.dilated_network import variants
-from solo_rt.train.models.pooling import PyramidPooling
+from solo_rt.train.models.parts.pooling import PyramidPooling
 
 
 def head(channels: int, num_classes: int) -> nn.Sequential:

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from solo_rt.train.models.fpn import FPN
-from solo_rt.train.models.levels import (
+from solo_rt.train.models.parts.fpn import FPN
+from solo_rt.train.models.parts.levels import (
     FULL_RANGES,
     GRIDS,
     LIGHT_512_RANGES,
@@ -25,8 +25,8 @@ from solo_rt.train.models.levels import (
     resize,
     with_coordinates,
 )
-from solo_rt.train.models.resnet import BACKBONES, DeformVersion, ResNet, ResNetConfig
-from solo_rt.train.models.towers import make_prior_conv, make_tower
+from solo_rt.train.models.parts.resnet import BACKBONES, DeformVersion, ResNet, ResNetConfig
+from solo_rt.train.models.parts.towers import make_prior_conv, make_tower
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from solo_rt.train.models.fpn import FPN
-from solo_rt.train.models.levels import (
+from solo_rt.train.models.parts.fpn import FPN
+from solo_rt.train.models.parts.levels import (
     FULL_RANGES,
     GRIDS,
     LIGHT_448_RANGES,
@@ -24,8 +24,8 @@ from solo_rt.train.models.levels import (
     resize,
     with_coordinates,
 )
-from solo_rt.train.models.resnet import BACKBONES, DeformVersion, ResNet, ResNetConfig
-from solo_rt.train.models.towers import ConvNorm, make_prior_conv, make_tower
+from solo_rt.train.models.parts.resnet import BACKBONES, DeformVersion, ResNet, ResNetConfig
+from solo_rt.train.models.parts.towers import ConvNorm, make_prior_conv, make_tower
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 
 from solo_rt.train.data.instances.base import Annotation, InstanceSet, Size
 from solo_rt.train.data.instances.masks import RunLengths
-from solo_rt.train.data.world import CLASSES, MIN_VISIBLE, Scene, World
+from solo_rt.world import CLASSES, MIN_VISIBLE, Scene, World
 
 
 @dataclass(frozen=True, slots=True)

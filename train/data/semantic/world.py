@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from solo_rt.train.data.semantic.base import Image, Labels, Legend, SemanticSet
-from solo_rt.train.data.world import CLASSES, TRAINING_SEEDS, Scene, World
+from solo_rt.world import CLASSES, TRAINING_SEEDS, Scene, World
 
 LEGEND = Legend(
     classes=("background", *CLASSES),

@@ -1,0 +1,176 @@
+"""What `solo-rt build-engine` does: model in, plan out, with the accuracy gate between."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solo_rt.builder.agreement import agreement
+from solo_rt.builder.compiler import BuildOptions, OnPhase, build, plan_key
+from solo_rt.builder.network import typed_model
+from solo_rt.builder.quantise import CALIBRATION_PICTURES
+from solo_rt.decode import decode
+from solo_rt.decoders import SemanticDecoder, SoloV2Decoder
+from solo_rt.engine import Engine, open_engine
+from solo_rt.engine.model_file import read_spec
+from solo_rt.engine.plan import SUFFIX, Plan, PlanKey, plan_path, read_plan, sidecar, write_plan
+from solo_rt.engine.plan_cache import cache_folder, note_built
+from solo_rt.errors import EngineError, UsageError
+from solo_rt.gpu.cuda import open_gpu
+from solo_rt.preprocess import prepare
+from solo_rt.source import open_source
+from solo_rt.spec import ModelSpec
+from solo_rt.types import Frame, Instances
+
+Float32 = NDArray[np.float32]
+
+# Lowest share of instances found again and lowest mean mask IoU of them, by precision.
+LIMITS = {"fp32": (0.99, 0.995), "fp16": (0.97, 0.98), "int8": (0.90, 0.90)}
+FRAME_STEP = 5  # of a video, every fifth frame: neighbours say nothing new
+CONF = 0.25  # what a user gets to see by default
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A plan, and whether it was made just now or found in the cache."""
+
+    plan: Plan
+    is_new: bool
+
+
+def build_checked(
+    path: Path,
+    options: BuildOptions,
+    *,
+    output: Path | None = None,
+    calibration: str | None = None,
+    device: int | None = 0,
+    rebuild: bool = False,
+    on_phase: OnPhase = lambda phase, done, total: None,
+) -> Built:
+    """Build the plan of an ONNX file, compare it with the FP32 model on the calibration pictures, and return it.
+
+    A fitting plan in the cache is returned as it is unless `rebuild`. Without a `device` nothing is run: no comparison,
+    and a plan for no card in particular, as TensorRT for RTX makes them.
+    Raises: UsageError; EngineError, also when the plan sees too little.
+    """
+    if output is not None and output.suffix != SUFFIX:
+        raise UsageError(f"--output {output}: expected a file that ends in {SUFFIX}")
+    with ExitStack() as stack:
+        spec = read_spec(path)
+        if isinstance(spec.decoder, SoloV2Decoder) and not _decodes(path):
+            raise UsageError(f"{path}: it holds no decoding operators; export it again with this solo-rt")
+        gpu = None if device is None else open_gpu(device)  # before TensorRT, which crashes without one
+        if gpu is not None:
+            stack.enter_context(gpu.bound())
+        key = plan_key(
+            path,
+            options,
+            gpu="" if gpu is None else gpu.name,
+            cuda="" if gpu is None else gpu.cuda,
+            calibration=_inputs(spec, calibration),
+        )
+        target = output or plan_path(cache_folder(), path, key)
+        found = None if rebuild else _built_before(target, key)
+        if found is not None:
+            return Built(found, False)
+        content = build(
+            typed_model(path, spec, options.precision, _inputs(spec, calibration)), options, on_phase=on_phase
+        )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        plan = write_plan(target, content, key, engine_spec(spec), {})
+        note_built(plan)
+        if gpu is not None:
+            plan = write_plan(target, content, key, plan.spec, _gate(path, plan, calibration))
+        return Built(plan, True)
+
+
+def _built_before(path: Path, key: PlanKey) -> Plan | None:
+    """Return the plan at `path` if it has this key; whatever else is there will be replaced."""
+    try:
+        plan = read_plan(path)
+    except EngineError as error:
+        log.info("not taken: %s", error)
+        return None
+    return plan if plan.key == key else None
+
+
+def engine_spec(spec: ModelSpec) -> ModelSpec:
+    """Return the spec of a plan: what SOLOv2's operators leave is decoded already."""
+    if not isinstance(spec.decoder, SoloV2Decoder):
+        return spec
+    return replace(spec, decoder=spec.decoder.detections())
+
+
+def _decodes(path: Path) -> bool:
+    from solo_rt.engine.onnx_file import read_onnx
+    from solo_rt.engine.operators import OPERATORS
+
+    return set(OPERATORS) <= set(read_onnx(path).operators)
+
+
+def _frames(uri: str | None) -> Iterator[Frame]:
+    if uri is None:
+        uri = "test://?frames=80"
+    with open_source(uri) as source:
+        step = FRAME_STEP if source.info.frame_rate is not None else 1
+        yield from islice(source, 0, CALIBRATION_PICTURES * step, step)
+
+
+def _inputs(spec: ModelSpec, uri: str | None) -> Iterator[Float32]:
+    for frame in _frames(uri):
+        tensor, _ = prepare(frame, spec.input)
+        yield np.repeat(tensor, spec.input.batch, axis=0)
+
+
+def _gate(model: Path, plan: Plan, uri: str | None) -> dict[str, float]:
+    """Return how well the plan agrees with the FP32 model. Raises: EngineError, after removing the plan, if badly."""
+    from solo_rt.engine.tensorrt import TensorRtEngine
+
+    with (
+        closing(open_engine(model, backend="onnxruntime", device="cpu")) as reference,
+        closing(TensorRtEngine(plan.path)) as candidate,
+    ):
+        if isinstance(plan.spec.decoder, SemanticDecoder):
+            measured = {"labels": _label_agreement(reference, candidate, uri)}
+            bad = measured["labels"] < (0.999 if plan.key.precision != "int8" else 0.99)
+        else:
+            measured = agreement((_instances(reference, frame), _instances(candidate, frame)) for frame in _frames(uri))
+            found, iou = LIMITS[plan.key.precision]
+            bad = measured["found"] < found or measured["mask_iou"] < iou
+    if bad:
+        plan.path.unlink()
+        sidecar(plan.path).unlink()
+        said = ", ".join(f"{name} {value:.4f}" for name, value in measured.items())
+        raise EngineError(f"the {plan.key.precision} engine differs too much from the FP32 model ({said}); use --fp32")
+    return measured
+
+
+def _label_agreement(reference: Engine, candidate: Engine, uri: str | None) -> float:
+    """Return the share of pixels that both give the same class."""
+    same = total = 0
+    for tensor in _inputs(reference.spec, uri):
+        a, b = (engine.infer({engine.spec.input.name: tensor}) for engine in (reference, candidate))
+        for name, values in a.items():
+            labels = [values, b[name]] if name == "labels" else [values.argmax(1), b[name].argmax(1)]
+            same += int((labels[0] == labels[1]).sum())
+            total += labels[0].size
+    return same / total if total else 1.0
+
+
+def _instances(engine: Engine, frame: Frame) -> Instances:
+    spec = engine.spec
+    tensor, letterbox = prepare(frame, spec.input)
+    outputs = engine.infer({spec.input.name: np.repeat(tensor, spec.input.batch, axis=0)})
+    first = {name: values[0] for name, values in outputs.items()}
+    size, resized = (frame.height, frame.width), letterbox.resized
+    return decode(first, spec, frame_size=size, resized=resized, conf=CONF)

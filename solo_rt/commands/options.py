@@ -1,0 +1,59 @@
+"""What several commands of the command line share."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from solo_rt.errors import UsageError
+
+log = logging.getLogger("solo_rt")
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+
+
+def verbose(function: Callable[..., int]) -> Callable[..., int]:
+    """Add -v: what the library logs, and tracebacks."""
+
+    def set_level(_context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+        log.setLevel(logging.DEBUG if value else logging.WARNING)
+
+    option = click.option(
+        "-v", "--verbose", is_flag=True, expose_value=False, callback=set_level, help="Log details; show tracebacks."
+    )
+    return option(function)
+
+
+class Size(click.ParamType):  # type: ignore[type-arg]
+    """Two lengths in pixels, written 256x448; `name` says in which order."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Return both lengths in the order given."""
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", str(value))
+        if found is None:
+            self.fail(f"expected {self.name} like 256x448, got {value!r}", param, ctx)
+        return int(found[1]), int(found[2])
+
+
+def print_json(record: object) -> None:
+    """Print a result on stdout."""
+    click.echo(json.dumps(record, ensure_ascii=False))
+
+
+def require_torch(command: str) -> None:
+    """Raise UsageError where the training extra is not installed."""
+    from importlib.util import find_spec
+
+    missing = [name for name in ("torch", "onnx", "onnxscript") if find_spec(name) is None]
+    if missing:
+        raise UsageError(f"{command} needs {', '.join(missing)}; install them with pip install 'solo-rt[train]'")

@@ -1,0 +1,154 @@
+"""Shows how far a run is: one line that renews itself on a terminal, a log line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from solo_rt.commands.interrupts import Interrupts
+    from solo_rt.engine import Engine
+    from solo_rt.pipeline.report import Progress
+    from solo_rt.source import SourceInfo
+
+LINE_SECONDS = 0.1  # between two refreshes of the line
+LOG_SECONDS = 5.0  # between two log lines of a run
+JOB_LOG_SECONDS = 10.0  # between two log lines of a training, a measurement or a build
+RATE_SECONDS = 3.0  # the frame rate shown is that of the last seconds
+
+Show = Callable[[int, int, str], None]  # steps done, of how many, and what to say, in lines that are joined in a log
+
+
+class Reporter:
+    """Takes `Progress` values and shows them on stderr; `quiet` shows nothing."""
+
+    def __init__(self, interrupts: Interrupts, *, quiet: bool = False) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        self._interrupts = interrupts
+        self._begun = self._told_interrupted = False
+        self._quiet = quiet
+        self._on_terminal = sys.stderr.isatty()
+        self._total: int | None = None
+        self._shown_at = time.monotonic()
+        self._recent: deque[tuple[float, int]] = deque()  # seconds, processed
+        self._bar = Bar(
+            TextColumn("{task.fields[done]}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[losses]}"),
+            console=Console(stderr=True),
+            auto_refresh=False,
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=None, done="", rate="", losses="")
+
+    def begin(self, info: SourceInfo, engine: Engine, *, max_frames: int | None) -> None:
+        """Say what runs on what, and start the line."""
+        self._begun = True
+        counts = [count for count in (info.frame_count, max_frames) if count]
+        self._total = min(counts) if counts and not info.live else max_frames
+        if self._quiet:
+            return
+        rate = f", {float(info.frame_rate):.4g} fps" if info.frame_rate else ""
+        live = ", live" if info.live else ""
+        click.echo(f"{info.uri}: {info.width}x{info.height}{rate}{live}", err=True)
+        click.echo(f"{engine.spec.name} on {engine.backend}", err=True)
+        if self._on_terminal:
+            self._bar.start()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show the counts if it is time to."""
+        now = time.monotonic()
+        self._tell_interrupted()
+        if self._quiet or now - self._shown_at < (LINE_SECONDS if self._on_terminal else LOG_SECONDS):
+            return
+        self._shown_at = now
+        done = f"{progress.processed}{f'/{self._total}' if self._total else ''} frames"
+        rate = f"{self._rate(progress):.1f} fps"
+        losses = f"{progress.dropped} dropped" if progress.dropped else ""
+        if self._on_terminal:
+            completed = progress.processed + progress.skipped
+            self._bar.update(
+                self._task, completed=completed, total=self._total, done=done, rate=rate, losses=losses, refresh=True
+            )
+        else:
+            found = f"{progress.instances} instances" if progress.instances is not None else ""
+            click.echo(", ".join(filter(None, [done, rate, found, losses])), err=True)
+
+    def __enter__(self) -> Reporter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._tell_interrupted()
+        if self._bar.live.is_started:
+            self._bar.stop()
+
+    def _tell_interrupted(self) -> None:
+        if self._begun and self._interrupts.stop.is_set() and not self._told_interrupted:
+            self._told_interrupted = True
+            self._say("finishing the outputs; once more to leave at once")
+
+    def _say(self, text: str) -> None:
+        if self._quiet:
+            return
+        if self._bar.live.is_started:
+            self._bar.console.print(text, markup=False, highlight=False)  # above the line
+        else:
+            click.echo(text, err=True)
+
+    def _rate(self, progress: Progress) -> float:
+        self._recent.append((progress.seconds, progress.processed))
+        while len(self._recent) > 2 and self._recent[0][0] < progress.seconds - RATE_SECONDS:
+            self._recent.popleft()
+        seconds, frames = self._recent[0] if len(self._recent) > 1 else (0.0, 0)
+        return (progress.processed - frames) / max(progress.seconds - seconds, 1e-9)
+
+
+@contextmanager
+def show_progress() -> Iterator[Show]:
+    """Give a function that shows progress on stderr: a bar on a terminal, a line now and then elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
+
+    if not sys.stderr.isatty():
+        shown_at = time.monotonic()
+        first: tuple[float, int] | None = None  # when we were first told, and how much was done by then
+
+        def log(done: int, total: int, text: str) -> None:
+            nonlocal shown_at, first
+            now = time.monotonic()
+            first = first or (now, done)
+            if now - shown_at >= JOB_LOG_SECONDS:
+                shown_at = now
+                text = text.replace("\n", ", ")
+                if done > first[1]:
+                    left = (now - first[0]) / (done - first[1]) * (total - done)
+                    text += f", {timedelta(seconds=round(left))} left"
+                click.echo(f"{done}/{total} {text}", err=True)
+
+        yield log
+        return
+    columns = (
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=20),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as bar:
+        task = bar.add_task("")
+        yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)

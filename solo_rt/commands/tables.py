@@ -1,0 +1,200 @@
+"""Results for people, as rich tables."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from solo_rt.doctor import Finding
+from solo_rt.pipeline.report import RunReport
+from solo_rt.train.evaluate.instances import InstanceScores
+from solo_rt.train.evaluate.semantic import SemanticScores
+
+
+def print_report(report: RunReport, outputs: Sequence[str]) -> None:
+    """Print what a run did: counts, time per stage in milliseconds, outputs."""
+    losses = [(report.dropped, "dropped"), (report.skipped, "skipped by --max-fps")]
+    counts = ", ".join(
+        [
+            f"{report.processed} frame{'s' if report.processed != 1 else ''} in {report.seconds:.2f} s",
+            f"{report.fps:.1f} fps",
+            *(
+                []
+                if report.instances is None
+                else [f"{report.instances} instance{'s' if report.instances != 1 else ''}"]
+            ),
+            *(f"{count} {what}" for count, what in losses if count),
+        ]
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("stage, ms")
+    for heading in ("mean", "p50", "p95", "p99", "busy"):
+        table.add_column(heading, justify="right")
+    for name, stats in {**report.stages, "latency": report.latency}.items():
+        times = [f"{1e3 * value:.1f}" for value in (stats.mean, stats.p50, stats.p95, stats.p99)]
+        table.add_row(name, *times, f"{stats.busy:.0%}" if name != "latency" else "")
+    click.echo(counts)
+    _print(table)
+    for output in outputs:
+        click.echo(output)
+
+
+def print_scores(scores: InstanceScores) -> None:
+    """Print the numbers of each protocol, then those of each class; AP is a share of 1."""
+    click.echo(f"{scores.images} pictures, {len(scores.per_class)} classes, {scores.protocol}")
+    for names, where in ((scores.only_in_model, "data set"), (scores.only_in_data, "model")):
+        if names:
+            click.echo(f"not measured, unknown to the {where}: {', '.join(names)}")
+    click.echo("COCO mask AP (pycocotools)")
+    numbers = list(scores.metrics.items())
+    for part in (numbers[:6], numbers[6:]):
+        _print_numbers([name for name, _ in part], [["", *(value for _, value in part)]])
+    city = scores.cityscapes
+    if city is not None:
+        click.echo("Cityscapes instance AP (the benchmark's own protocol)")
+        _print_numbers(list(city.metrics), [["", *city.metrics.values()]])
+    headings = ["AP", "AP50", "objects", *(["Cityscapes AP", "Cityscapes AP50"] if city else [])]
+    rows = [
+        [name, *numbers.values(), *(city.per_class[name].values() if city else ())]
+        for name, numbers in scores.per_class.items()
+    ]
+    _print_numbers(headings, rows)
+
+
+def _print_numbers(headings: Sequence[str], rows: Iterable[Sequence[str | float | int]]) -> None:
+    """Print rows of a name and numbers; a negative one, or NaN, was not measured."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for name, *values in rows:
+        cells = (str(v) if not isinstance(v, float) else f"{v:.3f}" if v >= 0 else "-" for v in values)
+        table.add_row(str(name), *cells)
+    _print(table)
+
+
+def print_semantic_scores(scores: SemanticScores) -> None:
+    """Print the numbers over all classes, then those of each class and category, all shares of 1."""
+    click.echo(f"{scores.images} pictures of {scores.data}, {scores.protocol}")
+    _print_numbers(list(scores.metrics), [["", *scores.metrics.values()]])
+    weighted = any(not math.isnan(score.iIoU) for score in scores.per_class.values())
+    rows: list[list[str | float | int]] = [
+        [name, score.IoU, score.accuracy, *([score.iIoU] if weighted else []), score.pixels]
+        for name, score in scores.per_class.items()
+    ]
+    _print_numbers(["IoU", "accuracy", *(["iIoU"] if weighted else []), "pixels"], rows)
+    if scores.per_category:
+        _print_numbers(["IoU"], list(scores.per_category.items()))
+
+
+def print_label_report(
+    title: str, classes: Iterable[tuple[str, int, int]], findings: Iterable[tuple[str, str]]
+) -> None:
+    """Print which classes a data set has, with their pixels and pictures, and what is wrong, with its level."""
+    rows = list(classes)
+    total = max(1, sum(pixels for _, pixels, _ in rows))
+    click.echo(title)
+    _print_numbers(
+        ["share of pixels", "pixels", "pictures"],
+        [[name, pixels / total, pixels, pictures] for name, pixels, pictures in rows],
+    )
+    for level, text in findings:
+        click.echo(f"{level}: {text}")
+
+
+def print_counts(counts: Iterable[tuple[str, int, int]]) -> None:
+    """Print of each kind of file how many there are, the second number, of how many there should be."""
+    signs = {True: "[green]+[/]", False: "[red]![/]"}
+    _print_columns(
+        (signs[found >= expected], pattern, f"{found:,} of {expected:,} files") for pattern, expected, found in counts
+    )
+
+
+def print_model(card: Mapping[str, Any]) -> None:
+    """Print what `describe_model` returns."""
+    taken, decoder = card["input"], dict(card["decoder"])
+    if "palette" in decoder:
+        decoder["palette"] = f"of {len(decoder['palette'])} colours"
+    is_engine = "built_for" in card
+    kind = f"{card['precision']} engine" if is_engine else f"{card['parameters']:,} parameters"
+    facts = {
+        "model": f"{card['name']}, {kind}, {card['bytes'] / 1e6:.1f} MB",
+        "file": card["path"],
+        "input": f"{taken['name']} float32 {taken['shape']}",
+        "outputs": "\n".join(f"{name} {port['type']} {port['shape']}" for name, port in card["outputs"].items()),
+        "classes": f"{len(card['classes'])}: {', '.join(card['classes'])}",
+        "decoder": _list(decoder),
+        **(_engine_facts(card) if is_engine else _onnx_facts(card)),
+    }
+    provenance = dict(card["provenance"])
+    metrics = provenance.pop("metrics")
+    facts |= {name.replace("_", " "): str(value) for name, value in provenance.items() if value}
+    facts |= {"metrics": ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())} if metrics else {}
+    _print_columns(facts.items())
+
+
+def _onnx_facts(card: Mapping[str, Any]) -> dict[str, str]:
+    return {"made by": f"{card['producer']}, opset {card['opset']}", "operators": _list(card["operators"])}
+
+
+def _engine_facts(card: Mapping[str, Any]) -> dict[str, str]:
+    machine, options, agreement = card["built_for"], card["options"], card["agreement"]
+    later = " or later of its major version" if options["version_compatible"] else ""
+    places = [
+        machine["gpu"] or "no card in particular",
+        *([f"CUDA {machine['cuda']}"] if machine["cuda"] else []),
+        f"TensorRT {machine['tensorrt']}{later}",
+        machine["platform"],
+    ]
+    chosen = [
+        *([f"workspace {options['workspace'] >> 20} MB"] if options["workspace"] else []),
+        *(f"{name} {options[name]}" for name in ("level", "dla") if options[name] >= 0),
+    ]
+    return {
+        "built for": ", ".join(places),
+        "options": ", ".join(chosen) or "TensorRT's defaults",
+        "agreement with FP32": ", ".join(f"{name} {value:.4f}" for name, value in agreement.items()) or "not measured",
+        **{f"SHA-256 of {name}": digest for name, digest in card["sha256"].items() if digest},
+    }
+
+
+def _list(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print what `examine` returns: a sign for there, missing and needed-but-missing, name and detail."""
+    signs = {True: "[green]+[/]", False: "[dim]-[/]"}
+    _print_columns(
+        (
+            signs[finding.found] if finding.found or not finding.required else "[red]![/]",
+            finding.subject,
+            finding.detail,
+        )
+        for finding in findings
+    )
+
+
+def _print_columns(rows: Iterable[tuple[str, ...]]) -> None:
+    """Print rows whose last column takes the rest of the line."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for row in rows:
+        *signs, name, value = row
+        table.add_row(*signs, Text(name, "bold", no_wrap=True), Text(value, overflow="fold"))
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    """Print a table as wide as the terminal; elsewhere as wide as it is, so that grep finds whole lines."""
+    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=10_000)
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())

@@ -1,0 +1,54 @@
+"""Model files: shipped ones by name, others by path, and the spec that an ONNX file holds."""
+
+from __future__ import annotations
+
+import importlib.util
+from importlib.resources import files
+from pathlib import Path
+
+from solo_rt.engine.onnx_file import read_onnx
+from solo_rt.errors import SpecError, UsageError
+from solo_rt.spec import METADATA_KEY, ModelSpec
+
+DEFAULT_MODEL = "solov2-nano"
+
+
+def find_model(model: str | Path | None = None) -> Path:
+    """Return the path of a model file, given as such or by the name of a shipped one. Raises: UsageError."""
+    shipped = shipped_models()
+    if model is None or (isinstance(model, str) and not {"/", "\\", "."} & set(model) and not Path(model).exists()):
+        name = model or DEFAULT_MODEL
+        if name not in shipped:
+            known = ", ".join(sorted(shipped)) or "none"
+            raise UsageError(
+                f"no model named {name} ships with solo-rt (there are: {known}); give a path to an .onnx file"
+            )
+        return shipped[name]
+    path = Path(model)
+    if not path.is_file():
+        raise UsageError(f"{path}: no such model file")
+    if path.suffix not in (".onnx", ".engine", ".pt"):
+        raise UsageError(
+            f"{path}: expected an .onnx file written by solo-rt export, an .engine or a .pt, got "
+            f"{path.suffix or 'no extension'}"
+        )
+    return path
+
+
+def shipped_models() -> dict[str, Path]:
+    """Return the models of the package `solo_rt.engines`, path by name; empty in a checkout that is not installed."""
+    if importlib.util.find_spec("solo_rt.engines") is None:
+        return {}
+    paths = (Path(str(entry)) for entry in files("solo_rt.engines").iterdir())
+    return {path.stem: path for path in paths if path.suffix == ".onnx"}
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """Return the spec inside an ONNX file. Raises: UsageError, SpecError."""
+    text = read_onnx(path).metadata.get(METADATA_KEY)
+    if text is None:
+        raise SpecError(f"{path}: expected metadata {METADATA_KEY!r}, found none; make the file with solo-rt export")
+    try:
+        return ModelSpec.from_json(text)
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from error

@@ -1,0 +1,275 @@
+"""Runs a source through a model: `stream` gives the results to Python, `run` to sinks, `process` does it all by name.
+
+    source -> read -> prepare -> infer -> decode -> render -> sink
+             thread   thread    threads  thread    thread    caller's thread
+
+Every arrow between two threads is a `Channel`. Inference has a thread per lane of the engine and gives frames on in
+their order; a `FrameEngine` does what prepare does as well, and paints all of the picture but its labels. A stage takes
+a frame only when there is room for its result, so that the frames of a live source wait where newer ones can still
+replace them. A stage that fails ends the run: the frames before that one are still handed out, then the exception is
+raised on the caller's thread with the stage's name.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+from solo_rt.decoders import SemanticDecoder, is_painted
+from solo_rt.engine import Engine, find_model, open_engine
+from solo_rt.engine.base import FrameEngine
+from solo_rt.errors import SoloRTError, SourceError, UsageError
+from solo_rt.gpu.labels import GpuLabels, open_gpu_labels
+from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU, Decoder, Encoder, gpu_of
+from solo_rt.gpu.primary_context import share_primary_context
+from solo_rt.pipeline.paths import refuse_overwriting
+from solo_rt.pipeline.report import Progress, RunReport
+from solo_rt.pipeline.stages import Counts, Job, Options, Stage, build_stages, check_options, read_jobs
+from solo_rt.pipeline.timing import Histogram
+from solo_rt.pipeline.workers import open_interruptibly, run_in_turn, run_threaded
+from solo_rt.sink import Sink, check_encoder, open_sink, take_gpu_pictures
+from solo_rt.source import Source, SourceInfo, check_decoder, open_source
+from solo_rt.types import Result
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    source: Source,
+    engine: Engine,
+    sinks: Sequence[Sink],
+    *,
+    options: Options | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
+    gpu_labels: GpuLabels | None = None,
+) -> RunReport:
+    """Write the results of a source to sinks and return what happened. Opens and closes none of them.
+
+    With `gpu_labels`, frames that the source leaves on a GPU are painted, labelled and given to the sinks there.
+    `on_progress` is called on this thread after every frame and at least every 0.1 s while none is ready. Setting
+    `stop` ends the run early: frames under way still reach the sinks. Raises: what a stage, the source or a sink
+    raises, after all threads have ended; SourceError if there was no frame at all.
+    """
+    options = options or Options()
+    stop = stop or threading.Event()
+    counts, read_times, latency = Counts(), Histogram(), Histogram()
+    stages = build_stages(
+        engine, options, with_picture=any(sink.needs_picture for sink in sinks), gpu_labels=gpu_labels
+    )
+    sink_stage = Stage("sink", lambda job: _write(job.result(engine.spec.classes), sinks))
+    processed = 0
+    instances = 0 if engine.spec.decoder.task == "instances" else None
+    started = time.perf_counter()
+
+    def progress() -> Progress:
+        seconds = time.perf_counter() - started
+        return Progress(counts.read, processed, counts.dropped, counts.skipped, instances, seconds)
+
+    def tick() -> None:
+        if on_progress is not None:
+            on_progress(progress())
+
+    feed = read_jobs(source, options, counts, read_times, stop)
+    with closing(_through(feed, stages, source, options, counts, stop, on_wait=tick)) as jobs:
+        for job in jobs:
+            sink_stage(job)
+            latency.add(time.monotonic() - job.frame.captured_at)
+            processed += 1
+            if instances is not None:
+                instances += len(job.instances or ())
+            tick()
+    if not counts.read and not stop.is_set():
+        raise SourceError(f"{source.info.uri}: expected frames, got none ({source.damage or 'it is empty'})")
+    end = progress()
+    timed = {"read": read_times, **{stage.name: stage.times for stage in [*stages, sink_stage]}}
+    return RunReport(
+        read=end.read,
+        processed=end.processed,
+        dropped=end.dropped,
+        skipped=end.skipped,
+        instances=end.instances,
+        seconds=end.seconds,
+        stages={name: times.stats(end.seconds) for name, times in timed.items()},
+        latency=latency.stats(end.seconds),
+        damage=source.damage,
+        interrupted=stop.is_set(),
+    )
+
+
+def stream(
+    source: str | Source,
+    *,
+    model: str | Path | Engine | None = None,
+    backend: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+    lanes: int | None = None,
+    conf: float | None = None,
+    max_det: int | None = None,
+    classes: tuple[str, ...] = (),
+    max_frames: int | None = None,
+    max_fps: float | None = None,
+    decoder: Decoder = "cpu",
+    render: bool = False,
+    sync: bool = False,
+) -> Generator[Result, None, None]:
+    """Yield the result of every frame of a source, in order; `render=True` adds the annotated picture.
+
+    Opens the source and the model on the first step and closes them when the generator ends, is closed or is
+    forgotten; a `Source` or an `Engine` given opened stays open. Stages run ahead on threads of their own while the
+    caller looks at a result; a live source drops what the caller is too slow for. `lanes` is how many frames the model
+    computes at once; more may give more per second, each later. None: 2 for files with TensorRT, else 1. `decoder`
+    nvdec lets the GPU of `device`, the first one by default, decode video files.
+    Raises: UsageError, SpecError, EngineError, SourceError.
+    """
+    options = Options(conf=conf, max_det=max_det, classes=classes, max_frames=max_frames, max_fps=max_fps, sync=sync)
+    with ExitStack() as stack:
+        if isinstance(source, str):
+            opened = stack.enter_context(closing(open_source(source, decoder=decoder, gpu=gpu_of(device))))
+        elif decoder == "cpu":
+            opened = source
+        else:
+            raise UsageError(f"expected the address of a video file with decoder={decoder!r}, got an opened source")
+        if model is None or isinstance(model, (str, Path)):
+            lanes = _lanes(lanes, options, live=opened.info.live)
+            engine = open_engine(model, backend=backend, device=device, threads=threads, lanes=lanes)
+            stack.enter_context(closing(engine))
+        else:
+            engine = model
+        counts, stop = Counts(), threading.Event()
+        feed = read_jobs(opened, options, counts, Histogram(), stop)
+        stages = build_stages(engine, options, with_picture=render)
+        jobs = stack.enter_context(closing(_through(feed, stages, opened, options, counts, stop)))
+        for job in jobs:
+            yield job.result(engine.spec.classes)
+
+
+def process(
+    source: str,
+    outputs: Sequence[str] = (),
+    *,
+    model: str | Path | None = None,
+    backend: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+    lanes: int | None = None,
+    decoder: Decoder = "cpu",
+    encoder: Encoder = "x264",
+    options: Options | None = None,
+    trusted: bool = False,
+    on_start: Callable[[SourceInfo, Engine], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
+) -> RunReport:
+    """Open everything by name, `run`, close everything and return what happened.
+
+    No output is touched before the model and the source are open and the options are known to fit them; `on_start` is
+    called when all is open. The outputs are finished files however the run ends. `lanes` and `decoder` are as in
+    `stream`; `encoder` makes the H.264 of video outputs, nvenc on the same GPU as `decoder`.
+    Raises: as `run`; UsageError if an output would overwrite the source, the model or another output;
+    KeyboardInterrupt if `stop` is set while opening.
+    """
+    options = options or Options()
+    stop = stop or threading.Event()
+    path = find_model(model)
+    gpu = gpu_of(device)
+    refuse_overwriting(source, path, outputs)
+    check_decoder(decoder, source, gpu=gpu)
+    check_encoder(encoder, outputs, gpu=gpu)
+    if decoder == "nvdec":
+        share_primary_context(gpu)
+    with ExitStack() as stack:
+
+        def start_engine(*, live: bool) -> Engine:
+            n = _lanes(lanes, options, live=live)
+            engine = open_interruptibly(
+                lambda: open_engine(path, backend=backend, device=device, threads=threads, lanes=n, trusted=trusted),
+                stop,
+            )
+            return stack.enter_context(closing(engine))
+
+        def start_source(*, on_gpu: bool = False) -> Source:
+            opened = open_interruptibly(
+                lambda: open_source(source, decoder=decoder, gpu=gpu, on_gpu=on_gpu),
+                stop,
+            )
+            return stack.enter_context(closing(opened))
+
+        if decoder == "nvdec":  # the engine decides where frames stay
+            engine = start_engine(live=False)
+            on_gpu = _takes_frames_of_gpu(engine)
+            opened = start_source(on_gpu=on_gpu)
+        else:
+            on_gpu = False
+            opened = start_source()
+            engine = start_engine(live=opened.info.live)
+        spec = engine.spec
+        check_options(spec, options)
+        palette = spec.decoder.palette if isinstance(spec.decoder, SemanticDecoder) else ()
+        sinks = []
+        for uri in outputs:
+            sink = open_sink(
+                uri,
+                info=opened.info,
+                model=spec.name,
+                classes=spec.classes,
+                palette=palette,
+                encoder=encoder,
+                gpu=gpu,
+            )
+            sinks.append(stack.enter_context(_finished(sink)))
+        if on_start is not None:
+            on_start(opened.info, engine)
+        labels = open_gpu_labels(gpu) if on_gpu and take_gpu_pictures(sinks) else None
+        return run(opened, engine, sinks, options=options, on_progress=on_progress, stop=stop, gpu_labels=labels)
+
+
+def _takes_frames_of_gpu(engine: Engine) -> bool:
+    """Return whether frames on a GPU can go all the way: what `render` paints itself has to be in host memory."""
+    return CAN_STAY_ON_GPU and isinstance(engine, FrameEngine) and is_painted(engine.spec.decoder)
+
+
+def _lanes(lanes: int | None, options: Options, *, live: bool) -> int | None:
+    """Return how many frames to compute at once, None to leave that to the engine. Raises: UsageError."""
+    if options.sync and lanes not in (None, 1):
+        raise UsageError(f"expected 1 lane with sync, which computes one frame at a time, got {lanes}")
+    return 1 if lanes is None and (options.sync or live) else lanes
+
+
+def _through(
+    feed: Iterator[Job],
+    stages: Sequence[Stage],
+    source: Source,
+    options: Options,
+    counts: Counts,
+    stop: threading.Event,
+    on_wait: Callable[[], None] = lambda: None,
+) -> Generator[Job, None, None]:
+    """Return the jobs after all stages, on threads or not."""
+    if options.sync:
+        return run_in_turn(feed, stages)
+    return run_threaded(feed, stages, counts, live=source.info.live, stop=stop, on_wait=on_wait)
+
+
+def _write(result: Result, sinks: Sequence[Sink]) -> None:
+    for sink in sinks:
+        sink.write(result)
+
+
+@contextmanager
+def _finished(sink: Sink) -> Iterator[Sink]:
+    """Close the sink in the end; if it cannot be finished after something else went wrong, only log that."""
+    try:
+        yield sink
+    except BaseException:
+        try:
+            sink.close()
+        except SoloRTError as error:
+            log.warning("%s", error)
+        raise
+    sink.close()

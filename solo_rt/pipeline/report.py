@@ -1,0 +1,64 @@
+"""What a run tells about itself: `Progress` while it lasts, `RunReport` afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from solo_rt.pipeline.timing import Stats
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Counts so far; frames still under way are read but not yet processed."""
+
+    read: int
+    processed: int
+    dropped: int
+    skipped: int
+    instances: int | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What happened; `read == processed + dropped + skipped`."""
+
+    read: int  # frames the source gave
+    processed: int  # results the sinks got
+    dropped: int  # frames of a live source that newer ones replaced
+    skipped: int  # frames left out because of max_fps
+    instances: int | None  # of all results together; None with a model that looks for none
+    seconds: float  # wall time from the first read to the last write
+    stages: Mapping[str, Stats]  # by stage in the order a frame meets them; "read" includes waiting for a live source
+    latency: Stats  # from the decoder having the frame to the sinks having its result
+    damage: str | None  # what was wrong with the source, one line
+    interrupted: bool  # the stop event ended the run
+
+    @property
+    def fps(self) -> float:
+        """Results per second of wall time."""
+        return self.processed / self.seconds if self.seconds > 0 else 0.0
+
+    def to_record(self) -> dict[str, object]:
+        """Return the report as plain JSON values; times in milliseconds."""
+        return {
+            "frames": {
+                "read": self.read,
+                "processed": self.processed,
+                "dropped": self.dropped,
+                "skipped": self.skipped,
+            },
+            "instances": self.instances,
+            "seconds": round(self.seconds, 3),
+            "fps": round(self.fps, 2),
+            "stages": {name: _in_ms(stats) for name, stats in self.stages.items()},
+            "latency": _in_ms(self.latency),
+            "damage": self.damage,
+            "interrupted": self.interrupted,
+        }
+
+
+def _in_ms(stats: Stats) -> dict[str, float]:
+    times = {"mean_ms": stats.mean, "p50_ms": stats.p50, "p95_ms": stats.p95, "p99_ms": stats.p99}
+    return {**{name: round(1e3 * value, 3) for name, value in times.items()}, "busy": round(stats.busy, 4)}

@@ -1,0 +1,252 @@
+"""What happens to a frame between source and sink, one function per stage; who runs them is `pipeline`'s business."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solo_rt.decode import decode, decode_semantic
+from solo_rt.decoders import SemanticDecoder, is_painted
+from solo_rt.engine.base import Engine, FrameEngine
+from solo_rt.errors import UsageError
+from solo_rt.gpu.labels import GpuLabels
+from solo_rt.pipeline.timing import Histogram
+from solo_rt.preprocess import Letterbox, prepare
+from solo_rt.render import Painting, draw_labels, instance_labels, legend_labels, render, render_semantic
+from solo_rt.render.lettering import Label
+from solo_rt.source import Source
+from solo_rt.spec import ModelSpec
+from solo_rt.types import Frame, Instances, Output, Result, SemanticMap
+
+DEFAULT_CONF = 0.25
+DEFAULT_MAX_DET = 100
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to do with the frames of a source."""
+
+    conf: float | None = None  # lowest score of an instance; None is DEFAULT_CONF
+    max_det: int | None = None  # most instances per frame, best first; None is DEFAULT_MAX_DET
+    classes: tuple[str, ...] = ()  # names to keep; empty keeps all
+    max_frames: int | None = None  # end after this many results
+    max_fps: float | None = None  # most results per second, of video time for files and of wall time for live sources
+    sync: bool = False  # one frame at a time on the caller's thread: the reference, and easy to debug
+
+    def __post_init__(self) -> None:
+        if self.conf is not None and not 0 <= self.conf <= 1:
+            raise UsageError(f"conf must be in 0..1, got {self.conf}")
+        if self.max_det is not None and self.max_det < 1:
+            raise UsageError(f"max_det must be at least 1, got {self.max_det}")
+        if self.max_frames is not None and self.max_frames < 1:
+            raise UsageError(f"max_frames must be at least 1, got {self.max_frames}")
+        if self.max_fps is not None and not self.max_fps > 0:
+            raise UsageError(f"max_fps must be above 0, got {self.max_fps}")
+
+
+@dataclass(slots=True)
+class Counts:
+    """Frames so far; `read == dropped + skipped + processed` once a run is over. Written by the reading side only."""
+
+    read: int = 0  # given by the source
+    dropped: int = 0  # replaced by newer ones of a live source, or given after the run was stopped
+    skipped: int = 0  # left out because of max_fps
+
+
+@dataclass(slots=True)
+class Job:
+    """One frame and what is known about it so far. It belongs to one stage at a time, so nothing in it is locked."""
+
+    frame: Frame
+    seconds: dict[str, float] = field(default_factory=dict)  # by stage
+    tensor: Float32 | None = None  # [1, 3, H, W], dropped after inference
+    letterbox: Letterbox | None = None
+    outputs: Mapping[str, Output] = field(default_factory=dict)
+    instances: Instances | None = None
+    semantic: SemanticMap | None = None
+    rendered: Frame | None = None  # by a FrameEngine without labels at first
+
+    def result(self, classes: tuple[str, ...]) -> Result:
+        """Return what the caller gets to see."""
+        assert self.instances is not None
+        return Result(self.frame, self.instances, classes, self.rendered, self.seconds, self.semantic)
+
+
+class Stage:
+    """A named function of a job that keeps its times. Up to `lanes` threads call it at once, each with its own job."""
+
+    def __init__(self, name: str, function: Callable[[Job], None], *, lanes: int = 1) -> None:
+        self.name = name
+        self.lanes = lanes
+        self.times = Histogram()
+        self._function = function
+        self._lock = threading.Lock()  # guards `times` while the stage runs
+
+    def __call__(self, job: Job) -> None:
+        started = time.perf_counter()
+        try:
+            self._function(job)
+        except Exception as error:
+            name_stage(error, self.name)
+            raise
+        seconds = time.perf_counter() - started
+        job.seconds[self.name] = seconds
+        with self._lock:
+            self.times.add(seconds)
+
+
+def name_stage(error: BaseException, stage: str) -> None:
+    """Note on an exception where it came from; Python 3.11 and later print it with the traceback (PEP 678)."""
+    error.__notes__ = [*getattr(error, "__notes__", []), f"in the {stage} stage"]  # type: ignore[attr-defined]
+
+
+def build_stages(
+    engine: Engine, options: Options, *, with_picture: bool, gpu_labels: GpuLabels | None = None
+) -> list[Stage]:
+    """Return the stages after reading, in order; a `FrameEngine` prepares, infers and paints in one of them.
+
+    With `gpu_labels` frames that are on a GPU stay there, painted and labelled.
+    Raises: UsageError for options that do not fit the model.
+    """
+    spec = engine.spec
+    wanted = check_options(spec, options)
+    conf = DEFAULT_CONF if options.conf is None else options.conf
+    max_det = options.max_det or DEFAULT_MAX_DET
+    painting = None
+    if with_picture and is_painted(spec.decoder):
+        painting = Painting(classes=wanted, conf=conf, max_det=max_det, on_gpu=gpu_labels is not None)
+
+    def prepare_job(job: Job) -> None:
+        job.tensor, job.letterbox = prepare(job.frame, spec.input)
+
+    def infer_job(job: Job) -> None:
+        assert job.tensor is not None
+        job.outputs = engine.infer({spec.input.name: job.tensor})
+        job.tensor = None
+
+    def infer_frame_job(job: Job) -> None:
+        assert isinstance(engine, FrameEngine)
+        job.letterbox = Letterbox.fit((job.frame.height, job.frame.width), (spec.input.height, spec.input.width))
+        job.outputs, job.rendered = engine.infer_frame(job.frame, painting)
+
+    def decode_job(job: Job) -> None:
+        assert job.letterbox is not None
+        outputs = {name: values[0] for name, values in job.outputs.items()}
+        size, resized = job.letterbox.frame_size, job.letterbox.resized
+        if isinstance(spec.decoder, SemanticDecoder):
+            job.semantic = decode_semantic(outputs, spec, frame_size=size, resized=resized, classes=wanted)
+            job.instances = Instances.none(size)
+        else:
+            job.instances = decode(
+                outputs, spec, frame_size=size, resized=resized, conf=conf, max_det=max_det, classes=wanted
+            )
+        job.outputs = {}
+
+    def letter(painted: Frame, labels: list[Label]) -> None:
+        if painted.device is None or gpu_labels is None:
+            draw_labels(painted, labels)
+        else:
+            gpu_labels.write(painted, labels)
+
+    def render_job(job: Job) -> None:
+        found, painted, classes = job.instances, job.rendered, spec.classes
+        if isinstance(spec.decoder, SemanticDecoder):
+            assert job.semantic is not None
+            palette, unpainted = spec.decoder.palette, spec.decoder.unpainted
+            if painted is not None:
+                letter(painted, legend_labels(painted, job.semantic, classes, palette=palette, unpainted=unpainted))
+            else:
+                job.rendered = render_semantic(job.frame, job.semantic, classes, palette=palette, unpainted=unpainted)
+        else:
+            assert found is not None
+            if painted is not None:
+                letter(painted, instance_labels(painted, found, classes))
+            else:
+                job.rendered = render(job.frame, found, classes)
+
+    if isinstance(engine, FrameEngine):
+        stages = [Stage("infer", infer_frame_job, lanes=engine.lanes)]
+    else:
+        stages = [Stage("prepare", prepare_job), Stage("infer", infer_job, lanes=engine.lanes)]
+    stages.append(Stage("decode", decode_job))
+    return [*stages, Stage("render", render_job)] if with_picture else stages
+
+
+def check_options(spec: ModelSpec, options: Options) -> tuple[int, ...] | None:
+    """Return the ids of the classes to keep, None for all. Raises: UsageError for options that do not fit the model."""
+    known = spec.classes
+    unknown = [name for name in options.classes if name not in known]
+    if unknown:
+        raise UsageError(f"unknown class {', '.join(unknown)}; the model knows {', '.join(known)}")
+    if spec.decoder.task == "semantic" and (options.conf, options.max_det) != (None, None):
+        raise UsageError(
+            f"conf and max_det are about instances, and {spec.name} finds none: it is a semantic model; leave them out"
+        )
+    return tuple(known.index(name) for name in options.classes) or None
+
+
+def read_jobs(
+    source: Source, options: Options, counts: Counts, times: Histogram, stop: threading.Event
+) -> Iterator[Job]:
+    """Yield a job per admitted frame until the source ends, `max_frames` are on their way or `stop` is set.
+
+    The consumer adds the frames it drops to `counts.dropped`, so that `max_frames` counts results.
+    Raises: what the source raises, with the stage's name noted.
+    """
+    admits = FrameRateLimit(options.max_fps, live=source.info.live)
+    frames = iter(source)
+    while not stop.is_set():
+        if options.max_frames is not None and counts.read - counts.skipped - counts.dropped >= options.max_frames:
+            return
+        started = time.perf_counter()
+        try:
+            frame = next(frames, None)
+        except Exception as error:
+            name_stage(error, "read")
+            raise
+        if frame is None:
+            return
+        seconds = time.perf_counter() - started
+        times.add(seconds)
+        counts.read += 1
+        if admits(frame):
+            yield Job(frame, {"read": seconds})
+        else:
+            counts.skipped += 1
+
+
+class FrameRateLimit:
+    """Says which frames to keep so that at most `max_fps` per second remain, without drift.
+
+    Time is cut into slots of 1 / max_fps seconds and the first frame of each is kept. A frame may come a little before
+    its slot: half a millisecond in files, because Matroska rounds time stamps to one, a quarter of a slot in live
+    sources, because they jitter. Time that runs backwards starts a new slot.
+    """
+
+    def __init__(self, max_fps: float | None, *, live: bool) -> None:
+        self._max_fps = max_fps
+        self._live = live
+        self._first: float | None = None
+        self._slot: int | None = None
+
+    def __call__(self, frame: Frame) -> bool:
+        """Return whether to keep this frame; each frame is asked about once, in order."""
+        if self._max_fps is None:
+            return True
+        now = frame.captured_at if self._live else frame.time_s
+        if self._first is None:
+            self._first = now
+        early = 0.25 if self._live else 0.0005 * self._max_fps
+        slot = math.floor((now - self._first) * self._max_fps + early)
+        if slot == self._slot:
+            return False
+        self._slot = slot
+        return True

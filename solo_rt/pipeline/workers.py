@@ -1,0 +1,182 @@
+"""Threads: one per lane of a stage, joined by channels. No other module starts any.
+
+Lanes of a stage work on several frames at once. They take turns in reserving a place in the next channel and taking a
+frame for it, so that results leave in the order of the frames, and failures too: what is raised is the failure of the
+earliest frame, after all frames before it, whichever lane or stage was first to fail.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, wait
+from contextlib import closing
+from typing import Protocol, TypeVar
+
+from solo_rt.pipeline.channel import Channel, Closed
+from solo_rt.pipeline.stages import Counts, Job, Stage
+
+POLL_SECONDS = 0.1  # how often a waiting caller looks at its stop event and reports progress
+LEAVE_SECONDS = 5.0  # how long to wait for a thread that sits in a native call before it is left behind
+
+T = TypeVar("T", bound="Closable")
+log = logging.getLogger(__name__)
+
+
+class Closable(Protocol):
+    """Whatever must be closed once it is open."""
+
+    def close(self) -> None: ...
+
+
+def run_in_turn(jobs: Iterator[Job], stages: Sequence[Stage]) -> Generator[Job, None, None]:
+    """Yield the jobs after all stages, on the caller's thread: the reference for `run_threaded`."""
+    for job in jobs:
+        for stage in stages:
+            stage(job)
+        yield job
+
+
+def run_threaded(
+    jobs: Iterator[Job],
+    stages: Sequence[Stage],
+    counts: Counts,
+    *,
+    live: bool,
+    stop: threading.Event,
+    on_wait: Callable[[], None],
+) -> Generator[Job, None, None]:
+    """Yield the jobs after all stages, in order, while each stage works on threads of its own.
+
+    With `live`, the newest job replaces those that wait for the first stage and `counts.dropped` says how many.
+    `on_wait` is called on the caller's thread while no job is ready. Raises: what was raised for the first job that
+    failed, after the jobs before that one have been handed out. Leaving the generator ends all threads.
+    """
+    with closing(_Workers(jobs, stages, counts, live=live)) as workers:
+        while True:
+            try:
+                job = workers.receive(POLL_SECONDS)
+            except TimeoutError:
+                if stop.is_set():  # and the source keeps the thread that would notice
+                    workers.drain()
+                on_wait()
+            except Closed:
+                return
+            else:
+                yield job
+                del job  # or the picture would live until the next one arrives
+
+
+def open_interruptibly(open_it: Callable[[], T], stop: threading.Event) -> T:
+    """Return `open_it()`, run on a thread of its own so that the calling thread stays able to handle signals.
+
+    Python runs signal handlers on the main thread only, and not while that sits in a native call such as reading a
+    file from a server that does not answer. Raises: what `open_it` raises; KeyboardInterrupt once `stop` is set, and
+    what opens after that is closed again.
+    """
+    future: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(open_it())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="solo-rt open", daemon=True).start()
+    while not wait([future], POLL_SECONDS).done:
+        if stop.is_set():
+            future.add_done_callback(lambda late: None if late.exception() else late.result().close())
+            raise KeyboardInterrupt
+    return future.result()
+
+
+class _Workers:
+    """The threads of one run: one that reads, one per lane of a stage. `receive` returns their jobs in order."""
+
+    def __init__(self, jobs: Iterator[Job], stages: Sequence[Stage], counts: Counts, *, live: bool) -> None:
+        depth = 1 if live else 2
+        # A place is taken while a frame is worked on: each further lane needs one of its own.
+        outboxes = [Channel[Job](depth + stage.lanes - 1) for stage in stages]
+        self._channels = [Channel[Job](depth, freshest=live), *outboxes]
+        self._threads = [self._thread("read", self._read, jobs, self._channels[0], counts)]
+        for stage, inbox, outbox in zip(stages, self._channels, outboxes, strict=False):
+            turn = threading.Lock()
+            self._threads += [
+                self._thread(stage.name, self._work, stage, inbox, outbox, turn) for _ in range(stage.lanes)
+            ]
+        # Daemon threads that still run while the interpreter takes itself down can crash it: end them before that.
+        atexit.register(self.close)
+        for thread in self._threads:
+            thread.start()
+
+    def receive(self, timeout: float) -> Job:
+        """Return the next finished job. Raises: TimeoutError; Closed after the last; what a stage raised."""
+        try:
+            return self._channels[-1].get(timeout)
+        except Closed as end:
+            if end.reason is None:
+                raise
+            error = end.reason
+        raise error
+
+    def drain(self) -> None:
+        """Take no further frames; those under way still arrive."""
+        self._channels[0].close()
+
+    def close(self) -> None:
+        """End all threads and wait for them. Calling it again does nothing."""
+        atexit.unregister(self.close)
+        for channel in self._channels:
+            channel.cancel()
+        deadline = time.monotonic() + LEAVE_SECONDS
+        for thread in self._threads:
+            if thread is threading.current_thread():  # the garbage collector found a forgotten stream here
+                continue
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                log.warning("thread %s did not end within %g s and was left behind", thread.name, LEAVE_SECONDS)
+
+    @staticmethod
+    def _thread(stage: str, target: Callable[..., None], *args: object) -> threading.Thread:
+        return threading.Thread(target=target, args=args, name=f"solo-rt {stage}", daemon=True)
+
+    @staticmethod
+    def _read(jobs: Iterator[Job], outbox: Channel[Job], counts: Counts) -> None:
+        try:
+            for job in jobs:
+                try:
+                    counts.dropped += outbox.put(job)
+                except Closed:
+                    counts.dropped += 1
+                    return
+                del job  # or this thread would keep a picture alive while it waits
+        except BaseException as error:
+            outbox.close(reason=error)
+        else:
+            outbox.close()
+
+    @staticmethod
+    def _work(stage: Stage, inbox: Channel[Job], outbox: Channel[Job], turn: threading.Lock) -> None:
+        """Work as one lane; `turn` is held while a place and the job for it are taken, so that they stay in order."""
+        while True:
+            with turn:
+                try:
+                    # Room first: until there is, a live frame stays where a newer one can replace it.
+                    place = outbox.reserve()
+                except Closed:
+                    return
+                try:
+                    job = inbox.get()
+                except Closed as end:
+                    outbox.close(at=place, reason=end.reason)
+                    return
+            try:
+                stage(job)
+            except BaseException as error:
+                outbox.close(at=place, reason=error)
+                return
+            outbox.fill(place, job)
+            del job

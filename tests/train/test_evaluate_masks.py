@@ -1,0 +1,220 @@
+"""COCO mask AP: the numbers of pycocotools, over the right classes, pictures and annotations."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from fakes import TINY_SPEC, FakeEngine
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from solo_rt.engine import open_engine
+from solo_rt.errors import DatasetError
+from solo_rt.spec import InputSpec
+from solo_rt.train.data.instances import InstanceSet, open_instances
+from solo_rt.train.data.world_files import write_coco
+from solo_rt.train.evaluate.comparison import annotated_instances, write_comparison
+from solo_rt.train.evaluate.detections import Detection, common_classes, detect, detect_exactly, least_padding
+from solo_rt.train.evaluate.instances import score_instances
+from solo_rt.train.evaluate.masks import METRICS, score_masks
+
+CATEGORIES = {"ant": 1, "cat": 90}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> InstanceSet:
+    folder = tmp_path_factory.mktemp("world") / "coco"
+    write_coco(folder, images=6, size=(180, 320))
+    return open_instances(f"coco:{folder}")
+
+
+def write_squares(folder: Path) -> tuple[InstanceSet, list[Detection]]:
+    """Write 4 pictures with squares of two classes, and return detections that are shifted squares with noise."""
+    rng = np.random.default_rng(0)
+    (folder / "images").mkdir()
+    annotations, detections = [], []
+    for picture in range(4):
+        cv2.imwrite(str(folder / f"images/{picture}.png"), np.zeros((100, 120, 3), np.uint8))
+        for _ in range(5):
+            x, y, side = (int(v) for v in rng.integers((0, 0, 10), (60, 40, 50)))
+            mask = np.zeros((100, 120), np.uint8, order="F")
+            mask[y : y + side, x : x + side] = 1
+            category = int(rng.choice([1, 90]))
+            record = {"id": len(annotations), "image_id": picture, "category_id": category, "area": side * side}
+            annotations.append(
+                record
+                | {
+                    "bbox": [x, y, side, side],
+                    "iscrowd": int(rng.random() < 0.1),
+                    "segmentation": [[x, y, x + side, y, x + side, y + side, x, y + side]],
+                }
+            )
+            shifted = np.roll(mask, rng.integers(-4, 5, 2), (0, 1))
+            code = coco_mask.encode(np.asfortranarray(shifted))
+            found = {"size": [100, 120], "counts": code["counts"].decode()}
+            detections.append(
+                Detection(image_id=picture, category_id=category, segmentation=found, score=float(rng.random()))
+            )
+    record = {
+        "images": [{"id": n, "file_name": f"{n}.png", "height": 100, "width": 120} for n in range(4)],
+        "categories": [{"id": 90, "name": "cat"}, {"id": 1, "name": "ant"}, {"id": 2, "name": "bee"}],
+        "annotations": annotations,
+    }
+    (folder / "instances.json").write_text(json.dumps(record))
+    return open_instances(f"coco:{folder}"), detections
+
+
+def official_scores(path: Path, detections: list[Detection], categories: list[int]) -> np.ndarray:
+    """Return what pycocotools says about the file itself, its annotations numbered from 1."""
+    record = json.loads(path.read_text())
+    record["annotations"] = [a | {"id": n} for n, a in enumerate(record["annotations"], 1)]
+    (path.parent / "from1.json").write_text(json.dumps(record))
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(path.parent / "from1.json"))
+        run = COCOeval(truth, truth.loadRes([dict(d) for d in detections]), "segm")
+        run.params.catIds = categories
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+    return np.array(run.stats)
+
+
+def test_numbers_are_those_of_pycocotools_although_ids_begin_at_0(tmp_path):
+    data, detections = write_squares(tmp_path)
+    for categories in (CATEGORIES, {"cat": 90}):
+        scores = score_masks(data, detections, indices=range(4), categories=categories)
+        expected = official_scores(tmp_path / "instances.json", detections, list(categories.values()))
+        np.testing.assert_array_equal(list(scores.metrics.values()), expected)
+        assert tuple(scores.metrics) == METRICS
+        assert 0.1 < scores.metrics["AP"] < 0.9
+        measured = [score["AP"] for score in scores.per_class.values()]
+        assert np.mean(measured) == pytest.approx(scores.metrics["AP"])
+        assert np.mean([score["AP50"] for score in scores.per_class.values()]) == pytest.approx(scores.metrics["AP50"])
+
+
+def test_truth_found_is_perfect_and_nothing_found_is_zero(tmp_path):
+    data, detections = write_squares(tmp_path)
+    truth = [
+        Detection(
+            image_id=data[i].id,
+            category_id=data.category_ids[item.label],
+            segmentation={"size": [100, 120], "counts": item.segmentation.rle((100, 120))["counts"].decode()},
+            score=1.0,
+        )
+        for i in range(4)
+        for item in data[i].annotations
+        if not item.crowd
+    ]
+    assert score_masks(data, truth, indices=range(4), categories=CATEGORIES).metrics["AP"] == pytest.approx(1)
+    nothing = score_masks(data, [], indices=range(4), categories=CATEGORIES | {"bee": 2})
+    assert nothing.metrics["AP"] == 0
+    assert nothing.per_class["bee"] == {"AP": -1.0, "AP50": -1.0, "objects": 0}
+    assert sum(score["objects"] for score in nothing.per_class.values()) == len(truth)
+    few = [d for d in detections if d["image_id"] == 2]
+    assert score_masks(data, few, indices=[2], categories=CATEGORIES).metrics["AP"] > 0
+
+
+def test_classes_are_matched_by_name_and_the_others_named(tmp_path):
+    data, detections = write_squares(tmp_path)
+    assert common_classes(("dog", "cat", "ant"), data) == {"ant": 1, "cat": 90}
+    scores = score_instances(data, detections, indices=range(4), classes=("dog", "cat"), protocol="by hand")
+    assert scores.protocol == "by hand"
+    assert (scores.only_in_model, scores.only_in_data) == (("dog",), ("ant", "bee"))
+    assert (list(scores.per_class), scores.cityscapes, scores.images) == (["cat"], None, 4)
+    expected = official_scores(tmp_path / "instances.json", detections, [90])
+    np.testing.assert_array_equal(list(scores.metrics.values()), expected)
+    with pytest.raises(DatasetError, match="no class in common: dog against ant, bee, cat"):
+        score_instances(data, detections, indices=range(4), classes=("dog",), protocol="")
+
+
+def test_native_path_scores_as_the_published_procedure(world):
+    """The limit is a tenth of an AP point on hundreds of pictures; six small ones allow less of a promise."""
+    engine = open_engine(None)
+    found, exact = (way(engine, world, range(6)) for way in (detect, detect_exactly))
+    assert len(found) == len(exact) > 10
+    for one, other in zip(found, exact, strict=True):
+        assert {name: one[name] for name in ("image_id", "category_id")} == {
+            name: other[name] for name in ("image_id", "category_id")
+        }
+        assert one["score"] == pytest.approx(other["score"], abs=2e-3)
+    categories = common_classes(engine.spec.classes, world)
+    fast, slow = (score_masks(world, d, indices=range(6), categories=categories).metrics for d in (found, exact))
+    assert fast["AP"] == pytest.approx(slow["AP"], abs=5e-3)
+    assert fast["AP50"] == pytest.approx(slow["AP50"], abs=5e-3)
+    assert len(detect(engine, world, [1, 3], conf=0.5)) < len([d for d in found if d["image_id"] in (2, 4)])
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("size", "limit", "resized", "padded"),
+    [  # height, width; the table of sizes that the released configurations give
+        ((1080, 1920), (448, 768), (432, 768), (448, 768)),
+        ((480, 640), (448, 768), (448, 597), (448, 608)),
+        ((427, 640), (448, 768), (448, 671), (448, 672)),
+        ((1920, 1080), (448, 768), (768, 432), (768, 448)),
+        ((1080, 1920), (512, 864), (486, 864), (512, 864)),
+        ((1080, 1920), (800, 1344), (756, 1344), (768, 1344)),
+        ((1, 2000), (448, 768), (1, 768), (32, 768)),
+    ],
+)
+def test_least_padding_is_that_of_the_published_code(size, limit, resized, padded):
+    box = least_padding(size, InputSpec(*limit))
+    assert (box.resized, box.input_size) == (resized, padded)
+
+
+def test_sized_models_see_every_picture_with_the_least_padding(tmp_path):
+    data, _ = write_squares(tmp_path)  # 100x120 each
+    cv2.imwrite(str(tmp_path / "images/2.png"), np.zeros((60, 20, 3), np.uint8))
+    record = json.loads((tmp_path / "instances.json").read_text())
+    record["images"][2] |= {"height": 60, "width": 20}
+    spec = replace(TINY_SPEC, classes=("ant", "bee", "cat"))
+    (tmp_path / "instances.json").write_text(json.dumps(record | {"annotations": []}))
+    data = open_instances(f"coco:{tmp_path}")
+    asked: list[tuple[int, int]] = []
+
+    def resize(size: tuple[int, int]) -> FakeEngine:
+        asked.append(size)
+        return FakeEngine(spec=replace(spec, input=InputSpec(*size)))
+
+    found = detect_exactly(FakeEngine(spec=spec), data, range(4), resize=resize)
+    assert asked == [(64, 32)]  # 20x60 becomes 21x64; 100x120 becomes 32x38 and so 32x64, which the model has
+    assert {d["image_id"]: d["segmentation"]["size"] for d in found}.items() <= {
+        n: [60, 20] if n == 2 else [100, 120] for n in range(4)
+    }.items()
+    assert found
+
+
+def test_comparison_shows_truth_beside_finds(world, tmp_path):
+    engine = open_engine(None)
+    found = detect(engine, world, [0, 2])
+    engine.close()
+    write_comparison(tmp_path / "pairs.png", world, found, indices=[0, 2])
+    sheet = cv2.imread(str(tmp_path / "pairs.png"))
+    assert sheet.shape == (2 * 270 + 3 * 8, 2 * 480 + 3 * 8, 3)
+    tiles = [sheet[y : y + 270, x : x + 480].astype(int) for y in (8, 286) for x in (8, 496)]
+    plain = [cv2.resize(world[i].load()[..., ::-1], (480, 270), interpolation=cv2.INTER_AREA) for i in (0, 2)]
+    for i, tile in enumerate(tiles):
+        assert np.abs(tile - plain[i // 2]).mean() > 1
+    assert np.abs(tiles[0] - tiles[1]).mean() < np.abs(tiles[0] - tiles[2]).mean()
+    write_comparison(tmp_path / "none.png", world, [], indices=[0])
+    none = cv2.imread(str(tmp_path / "none.png"))
+    assert np.array_equal(none[8:278, 496:976], plain[0])
+
+
+def test_annotations_drawn_as_instances_keep_their_pixels(world):
+    for index in range(6):
+        picture = world[index]
+        items = [item for item in picture.annotations if not item.crowd]
+        instances = annotated_instances(picture)
+        assert len(instances) == len(items)
+        for i, item in enumerate(items):
+            expected = item.segmentation.cut_out(picture.size).dense(picture.size)
+            np.testing.assert_array_equal(instances.dense(i), expected)

@@ -1,0 +1,137 @@
+"""`solo-rt eval` of models that label pixels, as a user types it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from fakes import STREET_SPEC, write_street_model, write_tiny_model
+
+from solo_rt.cli import main
+from solo_rt.errors import DatasetError
+from solo_rt.train.evaluate.cityscapes import InstanceTally
+from solo_rt.train.evaluate.semantic import Tally
+from solo_rt.train.evaluate.shards import Shard
+from solo_rt.train.evaluate.tallies import Counted, merge_tallies, write_tally
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def solo(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return a function that runs `solo-rt eval` and returns exit code, stdout and stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            main(["eval", *map(str, arguments)])
+        out, err = capsys.readouterr()
+        return int(left.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture
+def street(tmp_path: Path) -> Path:
+    """Write five pictures twice as large as the network's input, with some labels that the model gets wrong."""
+    for folder in ("images", "labels"):
+        (tmp_path / "street" / folder).mkdir(parents=True)
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        labels = np.kron(rng.integers(0, 3, (6, 10)), np.ones((8, 8), int)).astype(np.uint8)
+        image = np.eye(3, dtype=np.uint8)[labels] * 200 + 20
+        labels[:8, :8] = 0
+        cv2.imwrite(str(tmp_path / "street" / "images" / f"{seed}.png"), image[..., ::-1])
+        cv2.imwrite(str(tmp_path / "street" / "labels" / f"{seed}.png"), labels)
+    (tmp_path / "street" / "classes.json").write_text(json.dumps({"classes": STREET_SPEC.classes}))
+    return tmp_path / "street"
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> dict[str, Path]:
+    logits = replace(STREET_SPEC, decoder=replace(STREET_SPEC.decoder, output="logits"))
+    return {
+        "labels": write_street_model(tmp_path / "labels.onnx"),
+        "logits": write_street_model(tmp_path / "logits.onnx", spec=logits),
+        "instances": write_tiny_model(tmp_path / "tiny.onnx"),
+    }
+
+
+def test_the_table_names_protocol_and_classes(solo: Run, street: Path, models: dict[str, Path], tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.png"
+    code, out, err = solo(
+        "--model", models["labels"], "--data", f"folder:{street}", "--pictures", sheet, "--backend", "onnxruntime"
+    )
+    assert code == 0
+    how = "network input 24x40, labels resized to the pictures, by onnxruntime cpu"
+    assert out.splitlines()[0] == f"5 pictures of folder, val, {how}"
+    for word in ("mIoU", "pixel_accuracy", "road", "sky", "car"):
+        assert word in out
+    assert "warning: the model's labels were enlarged" in err
+    assert cv2.imread(str(sheet)).shape[1] == 3 * 480 + 4 * 8
+    assert "warning" not in solo("--model", models["logits"], "--data", f"folder:{street}")[2]
+
+
+def test_several_views_are_asked_for_by_scales_and_flip(solo: Run, street: Path, models: dict[str, Path]) -> None:
+    options = ("--data", f"folder:{street}", "--scales", "0.5,1,1.5", "--flip", "--json")
+    code, out, _ = solo("--model", models["logits"], *options)
+    scores = json.loads(out)
+    assert (code, scores["images"]) == (0, 5)
+    assert scores["protocol"].split(", by ")[0].endswith("scales 0.5, 1, 1.5, each also mirrored")
+    assert scores["metrics"]["mIoU"] > 0.7
+    assert "--output-kind logits" in solo("--model", models["labels"], *options)[2]
+
+
+def test_parts_put_together_score_as_one_run(solo: Run, street: Path, models: dict[str, Path], tmp_path: Path) -> None:
+    options = ("--model", models["logits"], "--data", f"folder:{street}", "--max-images", 4)
+    files = [tmp_path / f"{part}.json" for part in (1, 2, 3)]
+    for part, file in enumerate(files, 1):
+        assert solo(*options, "--shard", f"{part}/3", "--results", file)[:2] == (0, f"{file}\n")
+    whole, together = solo(*options, "--json")[1], solo("--merge", *files, "--json")[1]
+    assert json.loads(whole) == json.loads(together)
+    code, _, err = solo("--merge", *files[:2])
+    assert (code, "expected 3 parts, got 2" in err) == (2, True)
+    other = json.loads(files[0].read_text())
+    other["what"][0] = "folder:elsewhere"
+    files[0].write_text(json.dumps(other))
+    assert "expected another part of" in solo("--merge", *files)[2]
+    files[0].write_text('{"solo-rt tally": 1}')
+    assert "expected what solo-rt eval --shard writes" in solo("--merge", *files)[2]
+
+
+def test_weights_of_instances_survive_the_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    tallies = [
+        Tally(1, rng.integers(0, 9, (19, 20)), InstanceTally(rng.random((19, 2)), rng.random((7, 2)))) for _ in range(2)
+    ]
+    for part, tally in enumerate(tallies, 1):
+        counted = Counted("cityscapes:", "val", None, "m.onnx", "protocol", tally)
+        write_tally(tmp_path / f"{part}.json", Shard(part, 2), counted)
+    merged = merge_tallies([tmp_path / "2.json", tmp_path / "1.json"])
+    expected = tallies[0] + tallies[1]
+    np.testing.assert_array_equal(merged.tally.confusion, expected.confusion)
+    assert merged.tally.instances is not None
+    assert expected.instances is not None
+    np.testing.assert_allclose(merged.tally.instances.classes, expected.instances.classes)
+    with pytest.raises(DatasetError, match="expected another part"):
+        merge_tallies([tmp_path / "1.json"] * 2)
+
+
+def test_options_that_do_not_fit_are_refused(solo: Run, street: Path, models: dict[str, Path]) -> None:
+    semantic = ("--model", models["labels"], "--data", f"folder:{street}")
+    assert "--exact and --conf are for models that find instances" in solo(*semantic, "--conf", 0.5)[2]
+    assert "expected factors such as 0.5,0.75" in solo(*semantic, "--scales", "big")[2]
+    instances = ("--model", models["instances"], "--data", "coco:nowhere", "--flip")
+    code, _, err = solo(*instances)
+    assert (code, "--scales and --flip are for models that give every pixel a class" in err) == (2, True)
+
+
+def test_metrics_are_recorded_in_the_model(solo: Run, street: Path, models: dict[str, Path]) -> None:
+    from solo_rt.engine.model_file import read_spec
+
+    assert solo("--model", models["logits"], "--data", f"folder:{street}", "--record")[0] == 0
+    assert set(read_spec(models["logits"]).provenance.metrics) == {"mIoU", "pixel_accuracy"}

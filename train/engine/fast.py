@@ -1,0 +1,143 @@
+"""A checkpoint as a fast engine on a GPU, with PyTorch alone: the way to run where there is no TensorRT.
+
+A frame is one copy into page-locked memory, one launch of a CUDA graph that holds everything from the upload to the
+downloads, and one wait.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from solo_rt.engine.base import Engine
+from solo_rt.engine.outputs import copy_outputs
+from solo_rt.errors import EngineError
+from solo_rt.gpu.cuda import Gpu, Stream, open_gpu
+from solo_rt.gpu.frame_path import FramePath
+from solo_rt.gpu.kernels import Kernels, find_kernels
+from solo_rt.gpu.painter import DeviceTensor
+from solo_rt.gpu.replay import Replay
+from solo_rt.render import Painting
+from solo_rt.train.checkpoint import load_checkpoint
+from solo_rt.train.engine.exact import CheckpointEngine, cudnn_set, find_device
+from solo_rt.train.engine.half_network import DeviceModel
+from solo_rt.train.export import static_graph
+from solo_rt.train.export.graph import StaticGraph
+from solo_rt.types import Frame, Output
+
+Float32 = NDArray[np.float32]
+log = logging.getLogger(__name__)
+
+
+class TorchEngine:
+    """Computes a network in float16 on a GPU; see `FrameEngine`, and `DeviceModel`, which says what comes out."""
+
+    def __init__(self, graph: StaticGraph, device: torch.device, *, gpu: Gpu, library: Kernels | None = None) -> None:
+        """Prepare a network on a `device`, of which `gpu` gives memory, streams and graphs. Takes over `graph`.
+
+        Raises: EngineError where the library of the kernels is missing, see `find_kernels`, or for impossible weights.
+        """
+        library = library or Kernels(find_kernels())
+        self.backend = f"torch fp16, {gpu.name}"
+        self.lanes = 1
+        self._device, self._gpu = device, gpu
+        with gpu.bound():
+            self._stream = gpu.stream()
+            with on_stream(self._stream, device):
+                model = DeviceModel(graph, device, library)
+            self.spec = model.spec
+            self._model: DeviceModel | None = model
+            self._input = self._pinned(model.image)
+            self._outputs = {name: self._pinned(tensor) for name, tensor in model.outputs.items()}
+            hosts = {self.spec.input.name: self._input, **self._outputs}
+            tensors = {
+                name: DeviceTensor(tensor.data_ptr(), hosts[name].numpy().shape, hosts[name].numpy().dtype)
+                for name, tensor in {self.spec.input.name: model.image, **model.outputs}.items()
+            }
+            self._tensors = Replay(gpu, self._stream, self._queue_tensors)
+            self._frames = FramePath(gpu, library, self._stream, self.spec, tensors=tensors, compute=self._queue)
+
+    def infer(self, inputs: Mapping[str, Float32]) -> dict[str, Output]:
+        """Return the outputs by name, arrays that belong to the caller. Raises: EngineError."""
+        self._check_open()
+        np.copyto(self._input.numpy(), inputs[self.spec.input.name])
+        with self._gpu.bound():
+            self._tensors.run()
+        return self._found()
+
+    def infer_frame(self, frame: Frame, painting: Painting | None = None) -> tuple[dict[str, Output], Frame | None]:
+        """Return the outputs by name, and the frame painted where that is wanted. Raises: EngineError."""
+        self._check_open()
+        with self._gpu.bound():
+            painted = self._frames.run(frame, painting)
+        return self._found(), painted
+
+    def close(self) -> None:
+        """Release graphs, network and memory; the others raise EngineError afterwards."""
+        if self._model is None:
+            return
+        try:
+            with self._gpu.bound():
+                self._stream.synchronize()
+        except EngineError as error:  # the device failed before, and whoever used it was told so
+            log.debug("%s", error)
+        self._model = None
+        del self._tensors, self._frames, self._input, self._outputs
+
+    def _queue_tensors(self) -> None:
+        assert self._model is not None
+        with on_stream(self._stream, self._device):
+            self._model.image.copy_(self._input, non_blocking=True)
+        self._queue()
+
+    def _queue(self) -> None:
+        """Queue network, decoding and downloads."""
+        assert self._model is not None
+        with on_stream(self._stream, self._device), cudnn_set(exact=False):
+            self._model.compute()
+            for name, tensor in self._model.outputs.items():
+                self._outputs[name].copy_(tensor, non_blocking=True)
+
+    def _found(self) -> dict[str, Output]:
+        """Return the outputs of the last frame, as arrays of their own."""
+        return copy_outputs({name: tensor.numpy() for name, tensor in self._outputs.items()})
+
+    def _check_open(self) -> None:
+        if self._model is None:
+            raise EngineError("the engine is closed; open another one")
+
+    def _pinned(self, like: Tensor) -> Tensor:
+        """Return memory of the host for a tensor, from and to which copies run beside the host."""
+        return torch.zeros(like.shape, dtype=like.dtype, pin_memory=self._device.type == "cuda")
+
+
+def on_stream(stream: Stream, device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which PyTorch uses the device and its stream."""
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.cuda.stream(torch.cuda.ExternalStream(stream.handle, device))
+
+
+def open_torch(path: Path, *, device: str = "auto") -> Engine:
+    """Return the engine that runs the checkpoint at `path`: `TorchEngine` on a GPU, `CheckpointEngine` on the CPU.
+
+    `device` is auto, cpu, cuda or cuda:N. Raises: UsageError, EngineError when the device cannot be used.
+    """
+    found = find_device(device)
+    checkpoint = load_checkpoint(path)
+    if found.type == "cpu":
+        return CheckpointEngine(checkpoint, imgsz=None, device=found)
+    index = found.index or 0
+    try:
+        library = Kernels(find_kernels())
+    except EngineError as error:
+        raise EngineError(f"{path}: on a GPU a checkpoint needs our kernels ({error}); or use --device cpu") from error
+    gpu = open_gpu(index, backend="torch")
+    return TorchEngine(static_graph(checkpoint), torch.device("cuda", index), gpu=gpu, library=library)

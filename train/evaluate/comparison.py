@@ -1,0 +1,103 @@
+"""One picture that shows what is annotated beside what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from solo_rt.errors import UsageError
+from solo_rt.render import render
+from solo_rt.train.data.instances import AnnotatedPicture, InstanceSet
+from solo_rt.train.data.instances.masks import Cutout, RunLengths
+from solo_rt.train.evaluate.detections import Detection
+from solo_rt.types import Frame, Instances, Masks
+
+ROWS = 8  # pictures, each in a row of its own
+TILE_WIDTH = 480  # pixels
+MARGIN = 8
+BACKGROUND = (24, 24, 24)
+LEAST_SCORE = 0.3  # of what is drawn
+
+Tile = NDArray[np.uint8]  # [h, TILE_WIDTH, 3] RGB
+
+
+def write_comparison(path: Path, data: InstanceSet, detections: Sequence[Detection], *, indices: Sequence[int]) -> None:
+    """Write a row for each of the first pictures of `indices`: the annotations on the left, the finds on the right.
+
+    Crowds are not drawn, nor what scores below 0.3. Raises: UsageError when the file cannot be written.
+    """
+    rows = []
+    for index in indices[:ROWS]:
+        picture = data[index]
+        found = [d for d in detections if d["image_id"] == picture.id and d["score"] >= LEAST_SCORE]
+        rows.append(
+            (_tile(data, picture, annotated_instances(picture)), _tile(data, picture, _found(data, picture, found)))
+        )
+    sheet = np.full(
+        (sum(left.shape[0] + MARGIN for left, _ in rows) + MARGIN, 2 * TILE_WIDTH + 3 * MARGIN, 3), 0, np.uint8
+    )
+    sheet[:] = BACKGROUND
+    y = MARGIN
+    for pair in rows:
+        for column, tile in enumerate(pair):
+            x = MARGIN + column * (TILE_WIDTH + MARGIN)
+            sheet[y : y + len(tile), x : x + TILE_WIDTH] = tile
+        y += len(pair[0]) + MARGIN
+    try:
+        path.write_bytes(cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
+def annotated_instances(picture: AnnotatedPicture) -> Instances:
+    """Return the annotated objects as if they had been found, with a score of 1."""
+    items = [item for item in picture.annotations if not item.crowd]
+    cutouts = [item.segmentation.cut_out(picture.size) for item in items]
+    return as_instances(cutouts, [item.label for item in items], [1.0] * len(items), picture.size)
+
+
+def as_instances(
+    cutouts: Sequence[Cutout], labels: Sequence[int], scores: Sequence[float], size: tuple[int, int]
+) -> Instances:
+    """Return masks of whole pixels as instances of a frame of `size`, best score first."""
+    order = sorted(range(len(cutouts)), key=lambda i: -scores[i])
+    crops, regions, boxes = [], [], []
+    for i in order:
+        x, y, mask = cutouts[i]
+        h, w = mask.shape
+        x0, y0, x1, y1 = max(0, x - 1), max(0, y - 1), min(size[1], x + w + 1), min(size[0], y + h + 1)
+        crop = np.zeros((y1 - y0, x1 - x0), np.uint8)
+        crop[y - y0 : y - y0 + h, x - x0 : x - x0 + w] = 255 * mask
+        crops.append(crop.ravel())
+        regions.append((x0, y0, x1, y1))
+        boxes.append((x, y, x + w, y + h))
+    masks = Masks(
+        data=np.concatenate(crops) if crops else np.zeros(0, np.uint8),
+        offsets=np.cumsum([0, *map(len, crops)], dtype=np.int64),
+        regions=np.array(regions, np.int32).reshape(-1, 4),
+        grid_size=size,
+        step=(1.0, 1.0),
+    )
+    return Instances(
+        size,
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array([scores[i] for i in order], np.float32),
+        np.array([labels[i] for i in order], np.int32),
+        masks,
+    )
+
+
+def _found(data: InstanceSet, picture: AnnotatedPicture, detections: Sequence[Detection]) -> Instances:
+    cutouts = [RunLengths(d["segmentation"]["counts"].encode("ascii")).cut_out(picture.size) for d in detections]
+    labels = [data.category_ids.index(d["category_id"]) for d in detections]
+    return as_instances(cutouts, labels, [d["score"] for d in detections], picture.size)
+
+
+def _tile(data: InstanceSet, picture: AnnotatedPicture, instances: Instances) -> Tile:
+    drawn = render(Frame((picture.load(),), "rgb24"), instances, data.classes).rgb()
+    height = max(1, round(drawn.shape[0] * TILE_WIDTH / drawn.shape[1]))
+    return np.asarray(cv2.resize(drawn, (TILE_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)

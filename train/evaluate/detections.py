@@ -1,0 +1,175 @@
+"""What a model finds in the pictures of a data set: picture file -> run time -> COCO's results format.
+
+`detect` runs the stages of `solo-rt run` itself, each on its thread, so the next pictures are read and prepared while
+the network computes. `detect_exactly` follows the published code instead, step by step and slower.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import TypedDict, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from solo_rt import _native
+from solo_rt.decode import decode_reference
+from solo_rt.engine import Engine
+from solo_rt.errors import DatasetError
+from solo_rt.pipeline.stages import Counts, Job, Options, Stage, build_stages
+from solo_rt.pipeline.workers import run_threaded
+from solo_rt.preprocess import Letterbox
+from solo_rt.spec import InputSpec
+from solo_rt.train.data.instances import InstanceSet
+from solo_rt.train.evaluate.protocol import instance_decoder
+from solo_rt.types import Frame
+
+Size = tuple[int, int]  # height, width
+OnImage = Callable[[int, int], None]  # pictures done, of how many
+
+
+class Segmentation(TypedDict):
+    """A run-length code as COCO's results have it."""
+
+    size: list[int]
+    counts: str
+
+
+class Detection(TypedDict):
+    """One entry of COCO's results format."""
+
+    image_id: int
+    category_id: int
+    segmentation: Segmentation
+    score: float
+
+
+def common_classes(model: Sequence[str], data: InstanceSet) -> dict[str, int]:
+    """Return the category id of every class that both know, matched by name. Raises: DatasetError if there is none."""
+    common = {name: number for name, number in zip(data.classes, data.category_ids, strict=True) if name in model}
+    if not common:
+        raise DatasetError(
+            f"model and data set have no class in common: {', '.join(model)} against {', '.join(data.classes)}"
+        )
+    return common
+
+
+def detect(
+    engine: Engine,
+    data: InstanceSet,
+    indices: Sequence[int],
+    *,
+    conf: float = 0.0,
+    on_image: OnImage = lambda done, total: None,
+) -> list[Detection]:
+    """Return what `engine` finds in the pictures `indices` of `data` with a score of at least `conf`.
+
+    Objects of classes that the data set does not have are left out. `on_image` is called after every picture.
+    Raises: DatasetError for a picture that cannot be read or when no class is common.
+    """
+    spec = engine.spec
+    common = common_classes(spec.classes, data)
+    stages = build_stages(engine, Options(conf=conf, max_det=instance_decoder(spec).max_instances), with_picture=False)
+    detections: list[Detection] = []
+    with closing(_through(_read(data, indices), stages)) as jobs:
+        for done, job in enumerate(jobs, 1):
+            found = job.instances
+            assert found is not None
+            names = [spec.classes[k] for k in found.class_ids]
+            codes = cast(list[Segmentation], found.rles())
+            picture = int(data.picture_ids[job.frame.index])
+            detections += _records(picture, names, codes, found.scores, common)
+            on_image(done, len(indices))
+    return detections
+
+
+def detect_exactly(
+    engine: Engine,
+    data: InstanceSet,
+    indices: Sequence[int],
+    *,
+    resize: Callable[[Size], Engine] | None = None,
+    conf: float = 0.0,
+    on_image: OnImage = lambda done, total: None,
+) -> list[Detection]:
+    """Return what `detect` returns, by the procedure of the published code.
+
+    Masks are enlarged in its two steps. `resize` gives the model for another network size; with it, every picture is
+    padded to multiples of 32 and no further, pictures of the same network size one after another. Without it, the
+    picture is padded to the network size that the engine has, as in `detect`.
+    """
+    spec = engine.spec
+    common = common_classes(spec.classes, data)
+    geometry: Callable[[Size], Letterbox] = lambda size: (  # noqa: E731
+        Letterbox.fit(size, (spec.input.height, spec.input.width))
+        if resize is None
+        else least_padding(size, spec.input)
+    )
+    if resize is not None:
+        indices = sorted(indices, key=lambda i: geometry(data[i].size).input_size)
+
+    def prepare(job: Job) -> None:
+        job.letterbox = geometry((job.frame.height, job.frame.width))
+        job.tensor = np.empty((1, 3, *job.letterbox.input_size), np.float32)
+        planes, mean, std = job.frame.planes, spec.input.mean, spec.input.std
+        _native.letterbox(planes, False, False, job.letterbox.resized, mean, std, job.tensor[0])
+
+    detections: list[Detection] = []
+    sized, size = engine, (spec.input.height, spec.input.width)
+    with closing(_through(_read(data, indices), [Stage("prepare", prepare)])) as jobs:
+        for done, job in enumerate(jobs, 1):
+            box = job.letterbox
+            assert box is not None
+            assert job.tensor is not None
+            if resize is not None and box.input_size != size:
+                sized, size = resize(box.input_size), box.input_size
+            outputs = {name: values[0] for name, values in sized.infer({spec.input.name: job.tensor}).items()}
+            found = decode_reference(
+                cast(Mapping[str, NDArray[np.float32]], outputs), spec, frame_size=box.frame_size, resized=box.resized
+            )
+            kept = found.scores >= conf
+            names = [spec.classes[k] for k in found.class_ids[kept]]
+            codes = [_encode(mask) for mask in found.masks[kept]]
+            picture = int(data.picture_ids[job.frame.index])
+            detections += _records(picture, names, codes, found.scores[kept], common)
+            on_image(done, len(indices))
+    return detections
+
+
+def least_padding(size: Size, spec: InputSpec) -> Letterbox:
+    """Return the placement of the published code: sides up to those of the model's input, either way round.
+
+    The picture is resized so that its long and short side are at most the long and short side of `spec`, then padded
+    to multiples of `spec.divisor`.
+    """
+    long, short = max(spec.height, spec.width), min(spec.height, spec.width)
+    factor = min(long / max(size), short / min(size))
+    height, width = (max(1, int(side * factor + 0.5)) for side in size)
+    padded = (-(-height // spec.divisor) * spec.divisor, -(-width // spec.divisor) * spec.divisor)
+    return Letterbox(size, padded, (height, width))
+
+
+def _read(data: InstanceSet, indices: Sequence[int]) -> Iterator[Job]:
+    for index in indices:
+        picture = data[index]
+        yield Job(Frame((picture.load(),), "rgb24", index=index, name=picture.path.name))
+
+
+def _through(jobs: Iterator[Job], stages: Sequence[Stage]) -> Generator[Job, None, None]:
+    return run_threaded(jobs, stages, Counts(), live=False, stop=threading.Event(), on_wait=lambda: None)
+
+
+def _records(
+    picture: int, names: list[str], codes: list[Segmentation], scores: NDArray[np.float32], common: dict[str, int]
+) -> Iterator[Detection]:
+    for name, code, score in zip(names, codes, scores.tolist(), strict=True):
+        if name in common:
+            yield Detection(image_id=picture, category_id=common[name], segmentation=code, score=score)
+
+
+def _encode(mask: NDArray[np.bool_]) -> Segmentation:
+    code = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    return Segmentation(size=[int(side) for side in code["size"]], counts=code["counts"].decode("ascii"))

@@ -1,0 +1,60 @@
+"""How numbers came about, in words: what must be the same before they are compared, or parts of them put together."""
+
+from __future__ import annotations
+
+import re
+
+from solo_rt.decoders import DetectionsDecoder, SemanticDecoder, SoloDecoder, SoloV2Decoder
+from solo_rt.engine import Engine
+from solo_rt.errors import UsageError
+from solo_rt.spec import ModelSpec
+from solo_rt.train.evaluate.views import Views, semantic_decoder
+
+
+def describe_instances(engine: Engine, *, conf: float = 0.0, exact: bool = False, resized: bool = False) -> str:
+    """Return which instances are found. Raises: UsageError for a model that labels pixels.
+
+    `conf` is as for `detect`; `exact` is for `detect_exactly`, and `resized` for a network that it gives other sizes.
+    The limits are those of the model file; those of an engine that decodes by itself were built into it, and a `conf`
+    above them is all that can be changed.
+    """
+    decoder = instance_decoder(engine.spec)
+    parts = [
+        *(["published procedure"] if exact else []),
+        _input(engine, at_most=exact and resized),
+        f"the best {decoder.nms_pre} candidates above {decoder.score_threshold:g}",
+        f"masks above {decoder.mask_threshold:g}",
+        f"the best {decoder.max_instances} instances of {max(conf, decoder.update_threshold):g} or more",
+        computed_by(engine),
+    ]
+    return ", ".join(parts)
+
+
+def describe_labels(engine: Engine, views: Views) -> str:
+    """Return how labels came to the size of the pictures. Raises: UsageError for a model that finds instances."""
+    if views.single:
+        kind = "labels" if semantic_decoder(engine.spec).output == "labels" else "logits"
+        looks = f"{kind} resized to the pictures"
+    else:
+        scales = ", ".join(f"{scale:g}" for scale in views.scales)
+        looks = f"mean of the probabilities at scales {scales}{', each also mirrored' * views.mirrored}"
+    return f"{_input(engine)}, {looks}, {computed_by(engine)}"
+
+
+def instance_decoder(spec: ModelSpec) -> SoloV2Decoder | SoloDecoder | DetectionsDecoder:
+    """Return the decoder of a model that finds instances. Raises: UsageError for one that labels pixels."""
+    if isinstance(spec.decoder, SemanticDecoder):
+        raise UsageError(f"expected a model that finds instances, {spec.name} labels pixels")
+    return spec.decoder
+
+
+def computed_by(engine: Engine) -> str:
+    """Return what computed, without what changes no number: "by onnxruntime cpu", "by tensorrt 10.16.1.11 fp16".
+
+    Parts may be computed on several cards and with any number of threads.
+    """
+    return f"by {re.split('[:,]', engine.backend)[0]}"
+
+
+def _input(engine: Engine, *, at_most: bool = False) -> str:
+    return f"network input {'up to ' * at_most}{engine.spec.input.height}x{engine.spec.input.width}"

@@ -1,0 +1,1 @@
+"""What networks are trained towards: targets, losses and what they read of the raw outputs."""
