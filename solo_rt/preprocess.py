@@ -26,6 +26,14 @@ class Letterbox:
     input_size: tuple[int, int]  # height, width of the tensor
     resized: tuple[int, int]  # height, width of the picture in the tensor, at least 1
 
+    def __post_init__(self) -> None:
+        (height, width), (most_high, most_wide) = self.resized, self.input_size
+        if min(*self.frame_size, height, width) < 1 or height > most_high or width > most_wide:
+            raise UsageError(
+                f"letterbox: expected a frame of at least 1x1 and a resized size within {most_high}x{most_wide}, "
+                f"got {self.frame_size[0]}x{self.frame_size[1]} and {height}x{width}"
+            )
+
     @classmethod
     def fit(cls, frame_size: tuple[int, int], input_size: tuple[int, int]) -> Letterbox:
         """Return the largest placement that keeps the aspect ratio, sides rounded to whole pixels."""

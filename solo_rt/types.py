@@ -261,16 +261,29 @@ class SemanticMap:
         return {i: float(self.counts[i] / self.counts.sum()) for i in present}
 
 
+Found = Instances | SemanticMap
+"""What a model finds in a frame; which of the two is the model's kind."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the pipeline hands out per frame: instances, or a class for every pixel."""
+    """What the pipeline hands out per frame."""
 
     frame: Frame
-    instances: Instances  # none where the model is a semantic one
+    found: Found
     classes: tuple[str, ...]  # names by class id
     rendered: Frame | None = None  # the annotated picture; only when a sink or the caller asked for it
     stage_seconds: Mapping[str, float] = field(default_factory=dict)  # time in each stage, by stage name
-    semantic: SemanticMap | None = None  # only of a semantic model
+
+    @property
+    def instances(self) -> Instances:
+        """What an instance model found; nothing where the model is a semantic one."""
+        return self.found if isinstance(self.found, Instances) else Instances.none(self.found.frame_size)
+
+    @property
+    def semantic(self) -> SemanticMap | None:
+        """What a semantic model found."""
+        return self.found if isinstance(self.found, SemanticMap) else None
 
     def to_record(self) -> dict[str, object]:
         """Return the result as plain JSON values: index, pts, time, size and what was found.
@@ -284,10 +297,15 @@ class Result:
             "pts": frame.pts,
             "time_base": [frame.time_base.numerator, frame.time_base.denominator],
             "time_s": round(frame.time_s, 6),
-            "size": list(self.instances.frame_size),
+            "size": list(self.found.frame_size),
             **({"name": frame.name} if frame.name else {}),
-            **({"instances": self._instances()} if self.semantic is None else {"classes": self._shares(self.semantic)}),
+            **self._found(),
         }
+
+    def _found(self) -> dict[str, object]:
+        if isinstance(self.found, SemanticMap):
+            return {"classes": self._shares(self.found)}
+        return {"instances": self._instances(self.found)}
 
     def _shares(self, semantic: SemanticMap) -> list[dict[str, object]]:
         return [
@@ -295,8 +313,7 @@ class Result:
             for i, share in semantic.shares().items()
         ]
 
-    def _instances(self) -> list[dict[str, object]]:
-        found = self.instances
+    def _instances(self, found: Instances) -> list[dict[str, object]]:
         rles = found.rles()
         entries: list[dict[str, object]] = []
         for i in range(len(found)):

@@ -16,6 +16,7 @@ import torch
 
 from solo_rt.decode import decode_reference
 from solo_rt.decoders import SoloV2Decoder
+from solo_rt.preprocess import Letterbox
 from solo_rt.spec import InputSpec, ModelSpec
 from solo_rt.train.export.heads import flatten_levels, points_nms
 from solo_rt.train.export.onnx_file import write_graph
@@ -72,7 +73,7 @@ def tensors(model: SoloV2, spec: ModelSpec) -> dict[str, np.ndarray]:
             "features": heads.features.numpy(),
         }
     first = {name: values[0] for name, values in outputs.items()}
-    found = decode_reference(first, spec, frame_size=(90, 160), resized=(90, 160))
+    found = decode_reference(first, spec, Letterbox((90, 160), (90, 160), (90, 160)))
     return {
         "picture": picture,
         **outputs,

@@ -13,6 +13,7 @@ from solo_rt.decode import decode, decode_reference
 from solo_rt.decode.resize import resize_bilinear
 from solo_rt.decoders import SoloV2Decoder
 from solo_rt.errors import UsageError
+from solo_rt.preprocess import Letterbox
 from solo_rt.spec import InputSpec, ModelSpec
 
 DECODER = SoloV2Decoder(grids=(4, 3), level_strides=(2, 4))  # 25 cells: 0..15 need 3 pixels, 16..24 need 5
@@ -88,7 +89,7 @@ def select(outputs, decoder=DECODER, *, threads=1, instruction_set="best"):
 
 def reference(outputs, decoder=DECODER):
     classes = outputs["scores"].shape[1]
-    return decode_reference(outputs, spec_of(decoder, classes), frame_size=(1, 1), resized=(4, 4))
+    return decode_reference(outputs, spec_of(decoder, classes), Letterbox((1, 1), (4, 4), (4, 4)))
 
 
 def dilated_box(inside):
@@ -387,7 +388,7 @@ def test_bad_parameters_are_refused(fields):
 
 # decode: the whole way to Instances.
 
-SMOOTH = {"frame_size": (90, 120), "resized": (48, 64)}
+SMOOTH = Letterbox((90, 120), (64, 64), (48, 64))
 
 
 def smooth_outputs():
@@ -399,8 +400,8 @@ def smooth_outputs():
 
 
 def test_decode_returns_instances_in_the_frame():
-    found = decode(smooth_outputs(), spec_of(), **SMOOTH)
-    expected = decode_reference(smooth_outputs(), spec_of(), **SMOOTH)
+    found = decode(smooth_outputs(), spec_of(), SMOOTH)
+    expected = decode_reference(smooth_outputs(), spec_of(), SMOOTH)
     assert expected.cells.tolist() == [0, 1, 3, 2]
     assert not expected.masks[2].any()  # in the padding: decode leaves it out
     assert found.frame_size == (90, 120)
@@ -416,17 +417,16 @@ def test_decode_returns_instances_in_the_frame():
 
 def test_decode_of_nothing():
     outputs = {**smooth_outputs(), "scores": np.zeros((25, 3), np.float32)}
-    found = decode(outputs, spec_of(), **SMOOTH)
+    found = decode(outputs, spec_of(), SMOOTH)
     assert (len(found), found.boxes.shape, found.rles()) == (0, (0, 4), [])
-    assert decode_reference(outputs, spec_of(), **SMOOTH).masks.shape == (0, 90, 120)
+    assert decode_reference(outputs, spec_of(), SMOOTH).masks.shape == (0, 90, 120)
 
 
 @pytest.mark.parametrize("conf", [0.05, 0.3, 0.5, 0.7, 1.0])
 def test_conf_drops_low_scores_and_changes_no_other(conf):
     outputs = random_outputs(6, share=1, size=(12, 16))
-    frame = {"frame_size": (90, 120), "resized": (48, 64)}
-    everything = decode(outputs, spec_of(), **frame)
-    filtered = decode(outputs, spec_of(), conf=conf, **frame)
+    everything = decode(outputs, spec_of(), SMOOTH)
+    filtered = decode(outputs, spec_of(), SMOOTH, conf=conf)
     expected = everything[everything.scores >= np.float32(conf)]
     np.testing.assert_array_equal(filtered.scores, expected.scores)
     np.testing.assert_array_equal(filtered.class_ids, expected.class_ids)
@@ -434,13 +434,13 @@ def test_conf_drops_low_scores_and_changes_no_other(conf):
 
 
 def test_conf_equal_to_a_score_keeps_it():
-    everything = decode(smooth_outputs(), spec_of(), **SMOOTH)
-    assert len(decode(smooth_outputs(), spec_of(), conf=float(everything.scores[1]), **SMOOTH)) == 2
+    everything = decode(smooth_outputs(), spec_of(), SMOOTH)
+    assert len(decode(smooth_outputs(), spec_of(), SMOOTH, conf=float(everything.scores[1]))) == 2
 
 
 def test_max_det_cuts():
-    assert decode(smooth_outputs(), spec_of(), max_det=1, **SMOOTH).class_ids.tolist() == [0]
-    assert len(decode(smooth_outputs(), spec_of(replace(DECODER, max_instances=2)), **SMOOTH)) == 2
+    assert decode(smooth_outputs(), spec_of(), SMOOTH, max_det=1).class_ids.tolist() == [0]
+    assert len(decode(smooth_outputs(), spec_of(replace(DECODER, max_instances=2)), SMOOTH)) == 2
 
 
 @pytest.mark.parametrize(
@@ -458,8 +458,8 @@ def test_max_det_cuts():
     ],
 )
 def test_classes_are_chosen_before_max_det_cuts(classes, max_det, scores):
-    everything = decode_reference(smooth_outputs(), spec_of(), **SMOOTH)
-    found = decode(smooth_outputs(), spec_of(), classes=classes, max_det=max_det, **SMOOTH)
+    everything = decode_reference(smooth_outputs(), spec_of(), SMOOTH)
+    found = decode(smooth_outputs(), spec_of(), SMOOTH, classes=classes, max_det=max_det)
     np.testing.assert_allclose(found.scores, everything.scores[scores], rtol=1e-5)
     np.testing.assert_array_equal(found.class_ids, everything.class_ids[scores])
 
@@ -469,21 +469,20 @@ def test_classes_are_chosen_before_max_det_cuts(classes, max_det, scores):
     [
         ({"conf": 1.5}, "expected conf in 0..1 and max_det of at least 1, got 1.5 and None"),
         ({"max_det": 0}, "got 0.0 and 0"),
-        ({"frame_size": (0, 5)}, "got 0x5 and 48x64"),
-        ({"resized": (65, 64)}, "a resized size within 64x64, got 90x120 and 65x64"),
+        ({"letterbox": Letterbox((9, 9), (99, 99), (65, 64))}, "expected a picture within 64x64, got one of 65x64"),
     ],
 )
 def test_bad_requests_are_usage_errors(change, message):
     with pytest.raises(UsageError, match=message):
-        decode(smooth_outputs(), spec_of(), **{**SMOOTH, **change})
+        decode(smooth_outputs(), spec_of(), **{"letterbox": SMOOTH, **change})
 
 
 def test_another_kind_of_model_is_refused():
     with pytest.raises(UsageError, match="expected a model with decoder solov2 or solo, got street with semantic"):
-        decode(smooth_outputs(), STREET_SPEC, **SMOOTH)
+        decode(smooth_outputs(), STREET_SPEC, SMOOTH)
 
 
 def test_batch_axis_is_refused():
     outputs = {name: array[None] for name, array in smooth_outputs().items()}
     with pytest.raises(ValueError, match="of one picture, got 4 axes"):
-        decode(outputs, spec_of(), **SMOOTH)
+        decode(outputs, spec_of(), SMOOTH)

@@ -17,6 +17,7 @@ from solo_rt.decode.resize import resize_bilinear
 from solo_rt.decoders import SoloDecoder
 from solo_rt.errors import SpecError, UsageError
 from solo_rt.pipeline import stream
+from solo_rt.preprocess import Letterbox
 from solo_rt.spec import InputSpec, ModelSpec
 
 SIZE = (64, 96)  # of the network's input
@@ -53,7 +54,7 @@ def limits_of(decoder):
 
 def assert_agrees(outputs, decoder, *, threads=1):
     found = solo.find(outputs, decoder, limits_of(decoder), threads=threads)
-    expected = decode_reference(outputs, spec_of(decoder), frame_size=SIZE, resized=SIZE)
+    expected = decode_reference(outputs, spec_of(decoder), Letterbox(SIZE, SIZE, SIZE))
     np.testing.assert_array_equal(found.cells, expected.cells)
     np.testing.assert_array_equal(found.class_ids, expected.class_ids)
     np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4)
@@ -99,7 +100,7 @@ def test_every_parameter_counts(decoder, change):
         assert_agrees(outputs, decoder)
     else:  # the grid is then coarser than the maps of the first level
         found = solo.find(outputs, decoder, limits_of(decoder), threads=1)
-        expected = decode_reference(outputs, spec_of(decoder), frame_size=SIZE, resized=SIZE)
+        expected = decode_reference(outputs, spec_of(decoder), Letterbox(SIZE, SIZE, SIZE))
         assert expected.soft.shape[1:] == (8, 12)
         np.testing.assert_array_equal(found.cells, expected.cells)
 
@@ -108,7 +109,7 @@ def test_every_parameter_counts(decoder, change):
 def test_no_candidates_no_instances(decoder):
     outputs = random_outputs(decoder, 0, share=0.0)
     assert assert_agrees(outputs, decoder) == 0
-    found = decode(outputs, spec_of(decoder), frame_size=(33, 47), resized=SIZE)
+    found = decode(outputs, spec_of(decoder), Letterbox((33, 47), SIZE, SIZE))
     assert len(found.scores) == 0
 
 
@@ -131,7 +132,7 @@ def test_a_cell_has_its_kernel_and_its_bias():
     outputs["scores"][cell, 1] = 0.8
     outputs["features1"][2] = np.where(np.arange(6) < 3, 10.0, -10.0)
     outputs["kernels"][cell, [2, 5]] = 1.0, 2.0  # 12 in the left half, -8 in the right
-    found = decode_reference(outputs, spec_of(CELLS), frame_size=SIZE, resized=SIZE)
+    found = decode_reference(outputs, spec_of(CELLS), Letterbox(SIZE, SIZE, SIZE))
     assert found.cells.tolist() == [cell]
     assert found.class_ids.tolist() == [1]
     assert found.masks[0, :, :40].all()
@@ -150,7 +151,7 @@ def test_a_product_is_made_of_enlarged_probabilities():
     x, y = outputs["maps1"][column], outputs["maps1"][3 + row]  # 8 x 12 each
     x[:], y[:] = -9, -9
     x[:, 2:8], y[3:7] = 9, 9
-    found = decode_reference(outputs, spec_of(AXES), frame_size=SIZE, resized=SIZE)
+    found = decode_reference(outputs, spec_of(AXES), Letterbox(SIZE, SIZE, SIZE))
     assert found.cells.tolist() == [16 + row * 3 + column]
     probability = {True: 1 / (1 + np.exp(-9.0)), False: 1 / (1 + np.exp(9.0))}
     along_x = resize_bilinear(np.array([[probability[2 <= i < 8] for i in range(12)]], np.float32), (1, 24))[0]
@@ -179,12 +180,12 @@ def test_scores_that_are_no_numbers_find_nothing():
 
 def test_conf_and_max_det_narrow_what_is_found():
     outputs, spec = random_outputs(AXES, 3), spec_of(AXES)
-    everything = decode(outputs, spec, frame_size=(50, 70), resized=(60, 84))
+    everything = decode(outputs, spec, Letterbox((50, 70), (60, 84), (60, 84)))
     assert len(everything.scores) > 3
     conf = float(everything.scores[2])
-    some = decode(outputs, spec, frame_size=(50, 70), resized=(60, 84), conf=conf)
+    some = decode(outputs, spec, Letterbox((50, 70), (60, 84), (60, 84)), conf=conf)
     np.testing.assert_array_equal(some.scores, everything.scores[everything.scores >= conf])
-    one = decode(outputs, spec, frame_size=(50, 70), resized=(60, 84), max_det=1)
+    one = decode(outputs, spec, Letterbox((50, 70), (60, 84), (60, 84)), max_det=1)
     np.testing.assert_array_equal(one.boxes, everything.boxes[:1])
 
 
@@ -221,9 +222,9 @@ def test_what_does_not_fit_is_refused():
         _native.crop_products(maps, rows, None, 0.5, np.array([[0, 0, 9, 1]], np.int32), np.array([0, 9]))
     outputs = random_outputs(CELLS, 0)
     with pytest.raises(ValueError, match=r"features0: expected float32 \[F, h, w\] of one picture, got 4 axes"):
-        decode({**outputs, "features0": outputs["features0"][None]}, spec_of(CELLS), frame_size=SIZE, resized=SIZE)
-    with pytest.raises(UsageError, match="a resized size within 64x96, got 10x10 and 65x96"):
-        decode(outputs, spec_of(CELLS), frame_size=(10, 10), resized=(65, 96))
+        decode({**outputs, "features0": outputs["features0"][None]}, spec_of(CELLS), Letterbox(SIZE, SIZE, SIZE))
+    with pytest.raises(UsageError, match="a picture within 64x96, got one of 65x96"):
+        decode(outputs, spec_of(CELLS), Letterbox((10, 10), (65, 96), (65, 96)))
 
 
 @pytest.mark.parametrize("decoder", [CELLS, AXES], ids=lambda d: d.masks)

@@ -15,6 +15,7 @@ from solo_rt.decoders import DetectionsDecoder, SoloV2Decoder
 from solo_rt.engine import find_model
 from solo_rt.engine.model_file import read_spec
 from solo_rt.errors import UsageError
+from solo_rt.preprocess import Letterbox
 from solo_rt.spec import ModelSpec
 from solo_rt.train.export.decode_ops import attach_decoder
 from solo_rt.world import World
@@ -52,8 +53,8 @@ def test_instances_are_those_of_the_native_decoder(
     spec, outputs = computed
     assert isinstance(spec.decoder, SoloV2Decoder)
     limits = {"conf": conf, "max_det": max_det, "classes": classes}
-    found = decode_detections(outputs, DetectionsDecoder(), frame_size=FRAME, resized=RESIZED, **limits)
-    expected = decode(outputs, spec, frame_size=FRAME, resized=RESIZED, **limits)
+    found = decode_detections(outputs, DetectionsDecoder(), Letterbox(FRAME, RESIZED, RESIZED), **limits)
+    expected = decode(outputs, spec, Letterbox(FRAME, RESIZED, RESIZED), **limits)
     np.testing.assert_allclose(found.scores, expected.scores, atol=2e-6)
     np.testing.assert_array_equal(found.class_ids, expected.class_ids)
     np.testing.assert_array_equal(found.masks.regions, expected.masks.regions)
@@ -69,9 +70,9 @@ def test_no_detection_is_no_instance() -> None:
         "det_regions": np.zeros((5, 4), np.int32),
         "det_masks": np.full((5, 8, 4), -1, np.int32),  # unspecified beyond num_dets
     }
-    assert len(decode_detections(outputs, DetectionsDecoder(5), frame_size=FRAME, resized=RESIZED)) == 0
+    assert len(decode_detections(outputs, DetectionsDecoder(5), Letterbox(FRAME, RESIZED, RESIZED))) == 0
 
 
 def test_limits_out_of_range_are_refused() -> None:
     with pytest.raises(UsageError, match=r"conf in 0\.\.1"):
-        decode_detections({}, DetectionsDecoder(), frame_size=FRAME, resized=RESIZED, conf=2)
+        decode_detections({}, DetectionsDecoder(), Letterbox(FRAME, RESIZED, RESIZED), conf=2)

@@ -29,7 +29,7 @@ def test_the_run_time_reproduces_pytorch_and_the_reference(golden):
     for name in ("scores", "kernels", "features"):
         np.testing.assert_allclose(outputs[name], golden[name], atol=1e-4 * np.abs(golden[name]).max())
     first = {name: values[0] for name, values in outputs.items()}
-    found = decode(first, engine.spec, frame_size=picture.shape[:2], resized=box.resized)
+    found = decode(first, engine.spec, box)
     assert len(found) == len(golden["found_scores"]) > 5
     np.testing.assert_allclose(found.scores, golden["found_scores"], rtol=1e-3)
     np.testing.assert_array_equal(found.class_ids, golden["found_classes"])

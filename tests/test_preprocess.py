@@ -177,3 +177,12 @@ def test_letterbox_kernel_names_what_does_not_fit():
         _native.letterbox((np.zeros((0, 6, 3), np.uint8),), *rest, out)
     with pytest.raises(ValueError, match="letterbox: an argument is out of range"):
         _native.letterbox((rgb,), False, False, (4, 6), (0.0,) * 3, (1.0, 0.0, 1.0), out)
+
+
+@pytest.mark.parametrize(
+    ("frame_size", "resized", "got"),
+    [((0, 5), (24, 39), "0x5 and 24x39"), ((46, 75), (25, 39), "46x75 and 25x39"), ((46, 75), (24, 41), "and 24x41")],
+)
+def test_a_letterbox_that_cannot_be_is_refused(frame_size, resized, got):
+    with pytest.raises(UsageError, match=f"a resized size within 24x40, got .*{got}"):
+        Letterbox(frame_size, (24, 40), resized)

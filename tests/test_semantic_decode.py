@@ -11,11 +11,13 @@ from label_twin import blobs, dense_labels, enlarge
 
 from solo_rt.decode import decode_semantic
 from solo_rt.errors import SpecError, UsageError
+from solo_rt.preprocess import Letterbox
 from solo_rt.types import SemanticMap
 
 LABELS = STREET_SPEC
 LOGITS, COARSE = (replace(LABELS, decoder=replace(LABELS.decoder, output=name)) for name in ("logits", "coarse"))
-FRAME, RESIZED = (46, 75), (24, 39)
+FRAME = (46, 75)
+BOX = Letterbox(FRAME, (24, 40), (24, 39))
 
 
 def network_labels(seed: int = 0) -> np.ndarray:
@@ -24,7 +26,7 @@ def network_labels(seed: int = 0) -> np.ndarray:
 
 def test_labels_are_cropped_to_the_picture_and_not_copied():
     labels = network_labels()
-    found = decode_semantic({"labels": labels}, LABELS, frame_size=FRAME, resized=RESIZED)
+    found = decode_semantic({"labels": labels}, LABELS, BOX)
     assert np.shares_memory(found.labels, labels)
     assert found.step == (24 / 46, 39 / 75)
     np.testing.assert_array_equal(found.labels, labels[:, :39])
@@ -34,8 +36,8 @@ def test_labels_are_cropped_to_the_picture_and_not_copied():
 @pytest.mark.parametrize("threads", [1, 2])
 def test_logits_give_the_labels_of_their_largest_channel(threads):
     logits = np.random.default_rng(1).normal(0, 1, (3, 24, 40)).astype(np.float32)
-    found = decode_semantic({"logits": logits}, LOGITS, frame_size=FRAME, resized=RESIZED, threads=threads)
-    expected = decode_semantic({"labels": logits.argmax(0).astype(np.uint8)}, LABELS, frame_size=FRAME, resized=RESIZED)
+    found = decode_semantic({"logits": logits}, LOGITS, BOX, threads=threads)
+    expected = decode_semantic({"labels": logits.argmax(0).astype(np.uint8)}, LABELS, BOX)
     np.testing.assert_array_equal(found.labels, expected.labels)
     np.testing.assert_array_equal(found.counts, expected.counts)
 
@@ -44,20 +46,20 @@ def test_logits_give_the_labels_of_their_largest_channel(threads):
 def test_coarse_logits_give_the_labels_of_the_enlarged_ones(enlarged):
     coarse = np.random.default_rng(2).normal(0, 1, (3, 5, 3)).astype(np.float32)
     spec = replace(COARSE, decoder=replace(COARSE.decoder, enlarged=enlarged))
-    found = decode_semantic({"coarse": coarse}, spec, frame_size=FRAME, resized=RESIZED)
+    found = decode_semantic({"coarse": coarse}, spec, BOX)
     logits = enlarge(coarse, (24, 40), corners=enlarged == "corners")
     np.testing.assert_array_equal(found.labels, logits.argmax(-1)[:, :39])
 
 
 def test_models_of_instances_are_refused():
     with pytest.raises(UsageError, match="expected a semantic model, got tiny with solov2"):
-        decode_semantic({}, TINY_SPEC, frame_size=FRAME, resized=RESIZED)
+        decode_semantic({}, TINY_SPEC, BOX)
 
 
 def test_classes_that_are_not_asked_for_become_none():
     labels = network_labels()
     labels[0] = 255
-    found = decode_semantic({"labels": labels}, LABELS, frame_size=FRAME, resized=RESIZED, classes=[2])
+    found = decode_semantic({"labels": labels}, LABELS, BOX, classes=[2])
     np.testing.assert_array_equal(found.labels, np.where(labels[:, :39] == 2, 2, 255))
     assert list(found.shares()) == [2]
     assert labels[1:].max() == 2, "the network's output was written to"
@@ -67,34 +69,19 @@ def test_a_label_that_is_no_class_is_an_error_in_the_model():
     labels = network_labels()
     labels[3, 4] = 7
     with pytest.raises(SpecError, match="expected labels below 3 or 255, got 7; export the model again"):
-        decode_semantic({"labels": labels}, LABELS, frame_size=(24, 40), resized=(24, 40))
+        decode_semantic({"labels": labels}, LABELS, Letterbox((24, 40), (24, 40), (24, 40)))
 
 
-@pytest.mark.parametrize("spec", [LABELS, LOGITS, COARSE], ids=lambda spec: spec.decoder.output)
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"frame_size": (0, 5)}, "got 0x5 and 24x39"),
-        ({"resized": (25, 39)}, "a resized size within 24x40, got 46x75 and 25x39"),
-        ({"resized": (24, 41)}, "and 24x41"),
-    ],
-)
-def test_sizes_that_cannot_be_are_refused(spec, change, message):
-    outputs = {
-        "labels": network_labels(),
-        "logits": np.zeros((3, 24, 40), np.float32),
-        "coarse": np.zeros((3, 5, 3), np.float32),
-    }
-    with pytest.raises(UsageError, match=message):
-        decode_semantic(outputs, spec, **{"frame_size": FRAME, "resized": RESIZED, **change})
+def test_a_picture_in_another_input_is_refused():
+    with pytest.raises(UsageError, match=r"a picture in an input of \(24, 40\), got one of \(24, 39\)"):
+        decode_semantic({"labels": network_labels()}, LABELS, Letterbox(FRAME, (24, 39), (24, 39)))
 
 
 def test_tensors_of_another_kind_are_refused():
-    where = {"frame_size": FRAME, "resized": RESIZED}
     with pytest.raises(TypeError, match=r"labels: expected uint8 \[any, any\], got int64"):
-        decode_semantic({"labels": network_labels().astype(np.int64)}, LABELS, **where)
+        decode_semantic({"labels": network_labels().astype(np.int64)}, LABELS, BOX)
     with pytest.raises(ValueError, match=r"logits: expected float32 \[any, any, any\], got float32 \[1, 3, 24, 40\]"):
-        decode_semantic({"logits": np.zeros((1, 3, 24, 40), np.float32)}, LOGITS, **where)
+        decode_semantic({"logits": np.zeros((1, 3, 24, 40), np.float32)}, LOGITS, BOX)
 
 
 def test_shares_are_of_the_frame_and_largest_first():

@@ -172,5 +172,4 @@ def _instances(engine: Engine, frame: Frame) -> Instances:
     tensor, letterbox = prepare(frame, spec.input)
     outputs = engine.infer({spec.input.name: np.repeat(tensor, spec.input.batch, axis=0)})
     first = {name: values[0] for name, values in outputs.items()}
-    size, resized = (frame.height, frame.width), letterbox.resized
-    return decode(first, spec, frame_size=size, resized=resized, conf=CONF)
+    return decode(first, spec, letterbox, conf=CONF)

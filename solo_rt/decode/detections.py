@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt import _native
-from solo_rt.decode.limits import choose, drop_unseen, mask_step
+from solo_rt.decode.limits import choose, drop_unseen
 from solo_rt.decoders import DetectionsDecoder
 from solo_rt.errors import UsageError
+from solo_rt.preprocess import Letterbox
 from solo_rt.types import Instances, Masks
 
 Tensor = NDArray[np.float32] | NDArray[np.int32]
@@ -19,9 +20,8 @@ Tensor = NDArray[np.float32] | NDArray[np.int32]
 def decode_detections(
     outputs: Mapping[str, Tensor],
     decoder: DetectionsDecoder,
+    letterbox: Letterbox,
     *,
-    frame_size: tuple[int, int],
-    resized: tuple[int, int],
     conf: float = 0.0,
     max_det: int | None = None,
     classes: Collection[int] | None = None,
@@ -45,7 +45,7 @@ def decode_detections(
     crops = [soft[i, y0:y1, x0:x1].ravel() for i, (x0, y0, x1, y1) in zip(chosen, regions, strict=True)]
     data = np.concatenate(crops) if crops else np.zeros(0, np.uint8)
     offsets = np.cumsum([0, *map(len, crops)], dtype=np.int64)
-    step = mask_step(frame_size, resized, decoder.mask_stride)
+    step, frame_size = letterbox.step(decoder.mask_stride), letterbox.frame_size
     boxes = _native.mask_boxes(data, offsets, regions, grid_size, step, frame_size, 1)
     masks = Masks(data, offsets, regions, grid_size, step)
     return drop_unseen(Instances(frame_size, boxes, scores[chosen], labels[chosen], masks))

@@ -28,12 +28,12 @@ from solo_rt.decode.limits import (
     cell_strides,
     choose,
     drop_unseen,
-    mask_step,
 )
 from solo_rt.decode.matrix_nms import matrix_nms_reference
 from solo_rt.decode.resize import resize_bilinear
 from solo_rt.decoders import DetectionsDecoder, SoloDecoder, SoloV2Decoder
 from solo_rt.errors import UsageError
+from solo_rt.preprocess import Letterbox
 from solo_rt.spec import ModelSpec
 from solo_rt.types import Instances, Masks
 
@@ -52,9 +52,8 @@ class DenseInstances:
 def decode(
     outputs: Outputs,
     spec: ModelSpec,
+    letterbox: Letterbox,
     *,
-    frame_size: tuple[int, int],
-    resized: tuple[int, int],
     conf: float = 0.0,
     max_det: int | None = None,
     classes: Collection[int] | None = None,
@@ -62,12 +61,11 @@ def decode(
 ) -> Instances:
     """Return the instances of one picture, best score first.
 
-    outputs: contiguous tensors as the model's decoder describes them, without their batch axis. frame_size: height,
-    width of the picture in pixels. resized: height, width in network pixels that the picture takes in the top-left
-    corner of the network's input. conf: instances score at least this much. max_det: at most this many instead of the
-    spec's `max_instances`. classes: ids of those wanted, None for all; the network's other instances do not count as
-    part of `max_det`, and `max_instances` is the limit of them all. threads: most threads to use; the result does not
-    depend on it.
+    outputs: contiguous tensors as the model's decoder describes them, without their batch axis. letterbox: where the
+    picture lies in the network's input. conf: instances score at least this much. max_det: at most this many instead of
+    the spec's `max_instances`. classes: ids of those wanted, None for all; the network's other instances do not count
+    as part of `max_det`, and `max_instances` is the limit of them all. threads: most threads to use; the result does
+    not depend on it.
 
     An instance without a pixel inside the frame, for example with all of its mask in the padding, is left out.
     With a mask threshold other than 0.5 the soft values are shifted so that inside is still above 127; see solov2.h.
@@ -75,11 +73,9 @@ def decode(
     of another shape or dtype.
     """
     if isinstance(spec.decoder, DetectionsDecoder):
-        return decode_detections(
-            outputs, spec.decoder, frame_size=frame_size, resized=resized, conf=conf, max_det=max_det, classes=classes
-        )
+        return decode_detections(outputs, spec.decoder, letterbox, conf=conf, max_det=max_det, classes=classes)
     decoder = _decoder(spec)
-    grid_size = _grid_size(outputs, decoder, frame_size, resized)
+    grid_size, frame_size = _grid_size(outputs, decoder, letterbox), letterbox.frame_size
     if not 0 <= conf <= 1 or (max_det is not None and max_det < 1):
         raise UsageError(f"decode: expected conf in 0..1 and max_det of at least 1, got {conf} and {max_det}")
     # A score only ever falls from here on, and only better candidates make it fall, so a candidate below conf touches
@@ -94,7 +90,7 @@ def decode(
         found = solov2.find(outputs, decoder, limits, threads=threads)
     else:
         found = solo.find(outputs, decoder, limits, threads=threads)
-    step = mask_step(frame_size, resized, decoder.mask_stride)
+    step = letterbox.step(decoder.mask_stride)
     masks = Masks(found.data, found.offsets, found.regions, grid_size, step)
     boxes = _native.mask_boxes(found.data, found.offsets, found.regions, grid_size, step, frame_size, threads)
     instances = Instances(frame_size, boxes, found.scores, found.class_ids, masks)
@@ -103,22 +99,17 @@ def decode(
     return drop_unseen(instances)
 
 
-def decode_reference(
-    outputs: Outputs,
-    spec: ModelSpec,
-    *,
-    frame_size: tuple[int, int],
-    resized: tuple[int, int],
-) -> DenseInstances:
+def decode_reference(outputs: Outputs, spec: ModelSpec, letterbox: Letterbox) -> DenseInstances:
     """Return the instances of one picture by the original procedure; arguments and order as for `decode`.
 
     Instances without a pixel inside the frame are still there.
     """
     decoder = _decoder(spec)
-    h, w = _grid_size(outputs, decoder, frame_size, resized)
+    h, w = _grid_size(outputs, decoder, letterbox)
+    height, width = letterbox.resized
     scores, class_ids, cells, soft = _select(outputs, decoder)
     padded = resize_bilinear(soft, (h * decoder.mask_stride, w * decoder.mask_stride))
-    at_frame = resize_bilinear(padded[:, : resized[0], : resized[1]], frame_size)
+    at_frame = resize_bilinear(padded[:, :height, :width], letterbox.frame_size)
     return DenseInstances(scores, class_ids, cells, soft, at_frame > np.float32(decoder.mask_threshold))
 
 
@@ -163,15 +154,10 @@ def _decoder(spec: ModelSpec) -> InstanceDecoder:
     return spec.decoder
 
 
-def _grid_size(
-    outputs: Outputs, decoder: InstanceDecoder, frame_size: tuple[int, int], resized: tuple[int, int]
-) -> tuple[int, int]:
-    """Return height, width of the mask grid. Raises: UsageError, ValueError on sizes that cannot be."""
+def _grid_size(outputs: Outputs, decoder: InstanceDecoder, letterbox: Letterbox) -> tuple[int, int]:
+    """Return height, width of the mask grid. Raises: UsageError where the picture is not within it; ValueError."""
     h, w = solov2.grid_size(outputs) if isinstance(decoder, SoloV2Decoder) else solo.grid_size(outputs, decoder)
-    limit = (h * decoder.mask_stride, w * decoder.mask_stride)
-    if min(*frame_size, *resized) < 1 or resized[0] > limit[0] or resized[1] > limit[1]:
-        raise UsageError(
-            f"decode: expected a frame of at least 1x1 and a resized size within {limit[0]}x{limit[1]}, "
-            f"got {frame_size[0]}x{frame_size[1]} and {resized[0]}x{resized[1]}"
-        )
+    limit, (height, width) = (h * decoder.mask_stride, w * decoder.mask_stride), letterbox.resized
+    if height > limit[0] or width > limit[1]:
+        raise UsageError(f"decode: expected a picture within {limit[0]}x{limit[1]}, got one of {height}x{width}")
     return h, w

@@ -44,11 +44,6 @@ def cell_strides(decoder: InstanceDecoder) -> Int32:
     return np.repeat(np.asarray(decoder.level_strides, np.int32), cells)
 
 
-def mask_step(frame_size: tuple[int, int], resized: tuple[int, int], mask_stride: int) -> tuple[float, float]:
-    """Return cells of the grid of the masks per frame pixel, vertical and horizontal."""
-    return resized[0] / mask_stride / frame_size[0], resized[1] / mask_stride / frame_size[1]
-
-
 def choose(class_ids: Int32, *, classes: Collection[int] | None, max_det: int | None) -> NDArray[np.bool_]:
     """Return which instances are the first `max_det` of `classes`, None for all, `bool [N]`."""
     chosen = np.ones(len(class_ids), np.bool_) if classes is None else np.isin(class_ids, list(classes))

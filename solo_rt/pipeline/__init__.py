@@ -33,7 +33,7 @@ from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.workers import open_interruptibly, run_in_turn, run_threaded
 from solo_rt.sink import Sink, check_encoder, open_sink, take_gpu_pictures
 from solo_rt.source import Source, SourceInfo, check_decoder, open_source
-from solo_rt.types import Result
+from solo_rt.types import Instances, Result
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +80,8 @@ def run(
             sink_stage(job)
             latency.add(time.monotonic() - job.frame.captured_at)
             processed += 1
-            if instances is not None:
-                instances += len(job.instances or ())
+            if instances is not None and isinstance(job.found, Instances):
+                instances += len(job.found)
             tick()
     if not counts.read and not stop.is_set():
         raise SourceError(f"{source.info.uri}: expected frames, got none ({source.damage or 'it is empty'})")

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from solo_rt.render import Painting, draw_labels, instance_labels, legend_labels
 from solo_rt.render.lettering import Label
 from solo_rt.source import Source
 from solo_rt.spec import ModelSpec
-from solo_rt.types import Frame, Instances, Output, Result, SemanticMap
+from solo_rt.types import Found, Frame, Output, Result
 
 DEFAULT_CONF = 0.25
 DEFAULT_MAX_DET = 100
@@ -70,14 +71,13 @@ class Job:
     tensor: Float32 | None = None  # [1, 3, H, W], dropped after inference
     letterbox: Letterbox | None = None
     outputs: Mapping[str, Output] = field(default_factory=dict)
-    instances: Instances | None = None
-    semantic: SemanticMap | None = None
+    found: Found | None = None
     rendered: Frame | None = None  # by a FrameEngine without labels at first
 
     def result(self, classes: tuple[str, ...]) -> Result:
         """Return what the caller gets to see."""
-        assert self.instances is not None
-        return Result(self.frame, self.instances, classes, self.rendered, self.seconds, self.semantic)
+        assert self.found is not None
+        return Result(self.frame, self.found, classes, self.rendered, self.seconds)
 
 
 class Stage:
@@ -108,6 +108,15 @@ def name_stage(error: BaseException, stage: str) -> None:
     error.__notes__ = [*getattr(error, "__notes__", []), f"in the {stage} stage"]  # type: ignore[attr-defined]
 
 
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What is particular to a model of one kind: how its outputs are read, and how what it finds is drawn."""
+
+    decode: Callable[[Mapping[str, Any], Letterbox], Found]
+    render: Callable[[Frame, Any], Frame]
+    labels: Callable[[Frame, Any], list[Label]]  # to be written onto a frame that an engine painted
+
+
 def build_stages(
     engine: Engine, options: Options, *, with_picture: bool, gpu_labels: GpuLabels | None = None
 ) -> list[Stage]:
@@ -120,64 +129,71 @@ def build_stages(
     wanted = check_options(spec, options)
     conf = DEFAULT_CONF if options.conf is None else options.conf
     max_det = options.max_det or DEFAULT_MAX_DET
-    painting = None
-    if with_picture and is_painted(spec.decoder):
-        painting = Painting(classes=wanted, conf=conf, max_det=max_det, on_gpu=gpu_labels is not None)
-
-    def prepare_job(job: Job) -> None:
-        job.tensor, job.letterbox = prepare(job.frame, spec.input)
-
-    def infer_job(job: Job) -> None:
-        assert job.tensor is not None
-        job.outputs = engine.infer({spec.input.name: job.tensor})
-        job.tensor = None
-
-    def infer_frame_job(job: Job) -> None:
-        assert isinstance(engine, FrameEngine)
-        job.letterbox = Letterbox.fit((job.frame.height, job.frame.width), (spec.input.height, spec.input.width))
-        job.outputs, job.rendered = engine.infer_frame(job.frame, painting)
+    task = (
+        _semantic_task(spec, wanted)
+        if spec.decoder.task == "semantic"
+        else _instance_task(spec, wanted, conf=conf, max_det=max_det)
+    )
 
     def decode_job(job: Job) -> None:
         assert job.letterbox is not None
-        outputs = {name: values[0] for name, values in job.outputs.items()}
-        size, resized = job.letterbox.frame_size, job.letterbox.resized
-        if isinstance(spec.decoder, SemanticDecoder):
-            job.semantic = decode_semantic(outputs, spec, frame_size=size, resized=resized, classes=wanted)
-            job.instances = Instances.none(size)
-        else:
-            job.instances = decode(
-                outputs, spec, frame_size=size, resized=resized, conf=conf, max_det=max_det, classes=wanted
-            )
+        job.found = task.decode({name: values[0] for name, values in job.outputs.items()}, job.letterbox)
         job.outputs = {}
 
-    def letter(painted: Frame, labels: list[Label]) -> None:
-        if painted.device is None or gpu_labels is None:
-            draw_labels(painted, labels)
-        else:
-            gpu_labels.write(painted, labels)
-
     def render_job(job: Job) -> None:
-        found, painted, classes = job.instances, job.rendered, spec.classes
-        if isinstance(spec.decoder, SemanticDecoder):
-            assert job.semantic is not None
-            palette, unpainted = spec.decoder.palette, spec.decoder.unpainted
-            if painted is not None:
-                letter(painted, legend_labels(painted, job.semantic, classes, palette=palette, unpainted=unpainted))
-            else:
-                job.rendered = render_semantic(job.frame, job.semantic, classes, palette=palette, unpainted=unpainted)
+        if job.rendered is None:
+            job.rendered = task.render(job.frame, job.found)
+        elif gpu_labels is not None and job.rendered.device is not None:
+            gpu_labels.write(job.rendered, task.labels(job.rendered, job.found))
         else:
-            assert found is not None
-            if painted is not None:
-                letter(painted, instance_labels(painted, found, classes))
-            else:
-                job.rendered = render(job.frame, found, classes)
+            draw_labels(job.rendered, task.labels(job.rendered, job.found))
 
-    if isinstance(engine, FrameEngine):
-        stages = [Stage("infer", infer_frame_job, lanes=engine.lanes)]
-    else:
-        stages = [Stage("prepare", prepare_job), Stage("infer", infer_job, lanes=engine.lanes)]
-    stages.append(Stage("decode", decode_job))
+    painting = None
+    if with_picture and is_painted(spec.decoder):
+        painting = Painting(classes=wanted, conf=conf, max_det=max_det, on_gpu=gpu_labels is not None)
+    stages = [*_network_stages(engine, painting), Stage("decode", decode_job)]
     return [*stages, Stage("render", render_job)] if with_picture else stages
+
+
+def _network_stages(engine: Engine, painting: Painting | None) -> list[Stage]:
+    """Return the stages from a frame to the outputs of the network."""
+    to = engine.spec.input
+
+    def prepare_job(job: Job) -> None:
+        job.tensor, job.letterbox = prepare(job.frame, to)
+
+    def infer_job(job: Job) -> None:
+        assert job.tensor is not None
+        job.outputs = engine.infer({to.name: job.tensor})
+        job.tensor = None
+
+    if not isinstance(engine, FrameEngine):
+        return [Stage("prepare", prepare_job), Stage("infer", infer_job, lanes=engine.lanes)]
+    infer_frame = engine.infer_frame
+
+    def infer_frame_job(job: Job) -> None:
+        job.letterbox = Letterbox.fit((job.frame.height, job.frame.width), (to.height, to.width))
+        job.outputs, job.rendered = infer_frame(job.frame, painting)
+
+    return [Stage("infer", infer_frame_job, lanes=engine.lanes)]
+
+
+def _instance_task(spec: ModelSpec, wanted: tuple[int, ...] | None, *, conf: float, max_det: int) -> _Task:
+    return _Task(
+        decode=lambda outputs, box: decode(outputs, spec, box, conf=conf, max_det=max_det, classes=wanted),
+        render=lambda frame, found: render(frame, found, spec.classes),
+        labels=lambda frame, found: instance_labels(frame, found, spec.classes),
+    )
+
+
+def _semantic_task(spec: ModelSpec, wanted: tuple[int, ...] | None) -> _Task:
+    assert isinstance(spec.decoder, SemanticDecoder)
+    look: dict[str, Any] = {"palette": spec.decoder.palette, "unpainted": spec.decoder.unpainted}
+    return _Task(
+        decode=lambda outputs, box: decode_semantic(outputs, spec, box, classes=wanted),
+        render=lambda frame, found: render_semantic(frame, found, spec.classes, **look),
+        labels=lambda frame, found: legend_labels(frame, found, spec.classes, **look),
+    )
 
 
 def check_options(spec: ModelSpec, options: Options) -> tuple[int, ...] | None:

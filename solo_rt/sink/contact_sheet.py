@@ -82,7 +82,8 @@ def _tile(result: Result) -> Tile:
     height = max(1, round(picture.shape[0] * TILE_WIDTH / picture.shape[1]))
     tile = np.asarray(cv2.resize(picture, (TILE_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)
     name = result.frame.name or f"{result.frame.time_s:.2f} s"
-    found = f"{len(result.instances)} found" if result.semantic is None else f"{len(result.semantic.shares())} classes"
+    semantic = result.semantic
+    found = f"{len(result.instances)} found" if semantic is None else f"{len(semantic.shares())} classes"
     text = f"{name}  {found}"
     (width, above), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
     tile[: above + below + 6, : width + 8] = BACKGROUND

@@ -144,7 +144,7 @@ def with_model(model: str, backend: str, *, height: int, objects: int, repeats: 
         tensor, box = prepare(frame, spec.input)
         outputs = {name: value[0] for name, value in engine.infer({spec.input.name: tensor}).items()}
         if painting is not None:
-            found = decode(outputs, spec, frame_size=box.frame_size, resized=box.resized)
+            found = decode(outputs, spec, box)
             render(frame, found, spec.classes, style=BARE)
 
     for _ in range(engine.lanes):

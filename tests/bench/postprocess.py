@@ -22,6 +22,7 @@ from solo_rt import _native
 from solo_rt.decode import decode
 from solo_rt.decode.limits import Outputs
 from solo_rt.decoders import SoloV2Decoder
+from solo_rt.preprocess import Letterbox
 from solo_rt.spec import InputSpec, ModelSpec
 from solo_rt.types import Instances
 
@@ -108,7 +109,7 @@ def native_steps(outputs: Outputs, threads: int, repeats: int) -> dict[str, floa
     """Return the milliseconds of each step of the native post-processing."""
 
     def run(spec: ModelSpec = SPEC) -> Instances:
-        return decode(outputs, spec, frame_size=FRAME, resized=RESIZED, threads=threads)
+        return decode(outputs, spec, Letterbox(FRAME, RESIZED, RESIZED), threads=threads)
 
     def changed(**fields: float) -> ModelSpec:
         return replace(SPEC, decoder=replace(DECODER, **fields))

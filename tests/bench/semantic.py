@@ -88,7 +88,7 @@ def run_model(engine: Engine, frame: Frame) -> SemanticMap:
     output = engine.infer({"image": tensor})[decoder.output][0]
     if decoder.output == "logits":
         return SemanticMap(box.frame_size, output.argmax(0).astype(np.uint8)[: box.resized[0], : box.resized[1]])
-    return decode_semantic({decoder.output: output}, engine.spec, frame_size=box.frame_size, resized=box.resized)
+    return decode_semantic({decoder.output: output}, engine.spec, box)
 
 
 def write_models(network: nn.Module, size: tuple[int, int], folder: Path) -> None:

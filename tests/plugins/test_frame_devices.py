@@ -113,7 +113,7 @@ def test_frame_is_prepared_and_painted_as_on_the_cpu(machine, pixel_format, dtyp
         tensor, box = prepare(frame, SPEC.input)
         np.testing.assert_allclose(bed.read_tensor(), tensor, rtol=PRECISION[dtype], atol=3e-6)
         found = decode(
-            {name: value[0] for name, value in bed.outputs.items()}, SPEC, frame_size=size, resized=box.resized,
+            {name: value[0] for name, value in bed.outputs.items()}, SPEC, box,
             conf=0.3, max_det=9, classes=(0, 2, 3, 5),
         )  # fmt: skip
         for plane, expected in zip(painted.planes, render(frame, found, SPEC.classes, style=style).planes, strict=True):

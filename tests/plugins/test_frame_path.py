@@ -242,7 +242,7 @@ def test_painted_frame_belongs_to_the_caller_and_the_input_stays_as_it_was(open_
     for frame, again, (outputs, drawn) in zip(frames, some_frames((48, 80), (48, 80), (20, 31)), painted, strict=True):
         first = {name: value[0] for name, value in outputs.items()}
         _, box = prepare(frame, SPEC.input)
-        found = decode(first, SPEC, frame_size=box.frame_size, resized=box.resized)
+        found = decode(first, SPEC, box)
         expected = render(again, found, SPEC.classes, style=style)
         assert (drawn.index, drawn.pts, drawn.pixel_format) == (frame.index, frame.pts, frame.pixel_format)
         for plane, result, right in zip(again.planes, drawn.planes, expected.planes, strict=True):

@@ -27,6 +27,7 @@ from solo_rt.decoders import SoloV2Decoder
 from solo_rt.engine import find_model
 from solo_rt.engine.model_file import read_spec
 from solo_rt.engine.onnx_file import heads_alone
+from solo_rt.preprocess import Letterbox
 from solo_rt.spec import InputSpec, ModelSpec
 from solo_rt.train.export.decode_ops import DETECTIONS, DOMAIN, attach_decoder
 
@@ -102,7 +103,7 @@ def test_an_exported_file_decodes_itself_and_can_be_cut_back_to_its_heads() -> N
         zip(spec.output_shapes, ort.InferenceSession(cut).run(list(spec.output_shapes), {"image": image}), strict=True)
     )
     found = dict(zip(DETECTIONS, whole.run(list(DETECTIONS), {"image": image}), strict=True))
-    expected = decode({k: v[0] for k, v in heads.items()}, spec, frame_size=(256, 448), resized=(256, 448))
+    expected = decode({k: v[0] for k, v in heads.items()}, spec, Letterbox((256, 448), (256, 448), (256, 448)))
     n = found["num_dets"][0, 0]
     assert n >= len(expected) > 0
     np.testing.assert_allclose(found["det_scores"][0, : len(expected)], expected.scores, atol=2e-6)

@@ -13,6 +13,7 @@ from gpus import Place, place
 from solo_rt.decode import decode
 from solo_rt.decoders import DetectionsDecoder
 from solo_rt.errors import EngineError
+from solo_rt.preprocess import Letterbox
 from solo_rt.spec import ModelSpec
 from solo_rt.train.engine.decoder import DeviceDecoder
 
@@ -71,10 +72,10 @@ def test_the_run_time_makes_the_same_instances_of_either_form(place: Place) -> N
     heads = blobs(3)
     found = detect(heads, SPEC, place)
     decoded = replace(SPEC, decoder=DECODER.detections())
-    sizes = {"frame_size": (61, 177), "resized": (32, 93)}
+    box = Letterbox((61, 177), (32, 93), (32, 93))
     for b in range(2):
-        expected = decode({name: np.ascontiguousarray(x[b]) for name, x in heads.items()}, SPEC, **sizes)
-        instances = decode({name: x[b] for name, x in found.items()}, decoded, **sizes)
+        expected = decode({name: np.ascontiguousarray(x[b]) for name, x in heads.items()}, SPEC, box)
+        instances = decode({name: x[b] for name, x in found.items()}, decoded, box)
         assert len(instances) == len(expected) > 1
         np.testing.assert_allclose(instances.scores, expected.scores, atol=2e-6)
         np.testing.assert_array_equal(instances.class_ids, expected.class_ids)

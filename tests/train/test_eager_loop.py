@@ -19,6 +19,7 @@ from eager import decode
 from torch_engine import Bench
 
 from solo_rt.decode import decode_reference
+from solo_rt.preprocess import Letterbox
 from solo_rt.train.models.solov2 import SoloV2
 
 
@@ -28,7 +29,7 @@ def test_the_eager_loop_decodes_as_the_reference_does(case: str) -> None:
     size = (spec.input.height, spec.input.width)
     for b in range(spec.input.batch):
         picture = {name: np.ascontiguousarray(values[b]) for name, values in heads.items()}
-        expected = decode_reference(picture, spec, frame_size=size, resized=size)
+        expected = decode_reference(picture, spec, Letterbox(size, size, size))
         found = decode(*(torch.from_numpy(picture[name]) for name in spec.output_shapes), spec.decoder)
         np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
         if case != "equal scores":  # whose order is any

@@ -111,7 +111,7 @@ def test_solov2_is_decoded_from_its_own_heads(place: Place, kind: str, monkeypat
 def test_float16_finds_what_float32_finds(place: Place, kind: str) -> None:
     graph, engine = graph_of(kind), open_small(kind, place)
     reference = graph_of(kind)
-    sizes = {"frame_size": SIZE, "resized": SIZE}
+    whole = Letterbox(SIZE, SIZE, SIZE)
     pairs = []
     for image in pictures(graph):
         found = engine.infer({"image": image})
@@ -120,8 +120,8 @@ def test_float16_finds_what_float32_finds(place: Place, kind: str) -> None:
         heads = {name: x[0].contiguous().numpy() for name, x in zip(reference.outputs, exact, strict=True)}
         pairs.append(
             (
-                decode(heads, reference.spec, **sizes, conf=0.2),
-                decode({name: x[0] for name, x in found.items()}, engine.spec, **sizes, conf=0.2),
+                decode(heads, reference.spec, whole, conf=0.2),
+                decode({name: x[0] for name, x in found.items()}, engine.spec, whole, conf=0.2),
             )
         )
     scores = agreement(pairs)
@@ -179,13 +179,12 @@ def test_a_graph_can_hold_every_network(name: str) -> None:
 
 def paint(frame: Frame, outputs: dict[str, np.ndarray], engine: TorchEngine, painting: Painting) -> Frame:
     """Return the frame as the stages of the CPU paint it."""
-    spec, size = engine.spec, (frame.height, frame.width)
-    placed = {"frame_size": size, "resized": Letterbox.fit(size, SIZE).resized}
+    spec, placed = engine.spec, Letterbox.fit((frame.height, frame.width), SIZE)
     picture = {name: values[0] for name, values in outputs.items()}
     if isinstance(spec.decoder, SemanticDecoder):
-        found = decode_semantic(picture, spec, **placed)
+        found = decode_semantic(picture, spec, placed)
         return render_semantic(frame, found, spec.classes, palette=spec.decoder.palette, style=painting.style)
-    instances = decode(picture, spec, **placed, conf=painting.conf, max_det=painting.max_det)
+    instances = decode(picture, spec, placed, conf=painting.conf, max_det=painting.max_det)
     return render(frame, instances, spec.classes, style=painting.style)
 
 

@@ -25,7 +25,7 @@ from solo_rt.preprocess import Letterbox
 from solo_rt.spec import InputSpec
 from solo_rt.train.data.instances import InstanceSet
 from solo_rt.train.evaluate.protocol import instance_decoder
-from solo_rt.types import Frame
+from solo_rt.types import Frame, Instances
 
 Size = tuple[int, int]  # height, width
 OnImage = Callable[[int, int], None]  # pictures done, of how many
@@ -76,8 +76,8 @@ def detect(
     detections: list[Detection] = []
     with closing(_through(_read(data, indices), stages)) as jobs:
         for done, job in enumerate(jobs, 1):
-            found = job.instances
-            assert found is not None
+            found = job.found
+            assert isinstance(found, Instances)
             names = [spec.classes[k] for k in found.class_ids]
             codes = cast(list[Segmentation], found.rles())
             picture = int(data.picture_ids[job.frame.index])
@@ -127,9 +127,7 @@ def detect_exactly(
             if resize is not None and box.input_size != size:
                 sized, size = resize(box.input_size), box.input_size
             outputs = {name: values[0] for name, values in sized.infer({spec.input.name: job.tensor}).items()}
-            found = decode_reference(
-                cast(Mapping[str, NDArray[np.float32]], outputs), spec, frame_size=box.frame_size, resized=box.resized
-            )
+            found = decode_reference(cast(Mapping[str, NDArray[np.float32]], outputs), spec, box)
             kept = found.scores >= conf
             names = [spec.classes[k] for k in found.class_ids[kept]]
             codes = [_encode(mask) for mask in found.masks[kept]]

@@ -71,7 +71,7 @@ def label_picture(engine: Engine, image: UInt8) -> UInt8:
     tensor, box = prepare(Frame((image,), "rgb24"), spec.input)
     outputs = {name: values[0] for name, values in engine.infer({spec.input.name: tensor}).items()}
     if decoder.output == "labels" or box.resized == size:
-        return decode_semantic(outputs, spec, frame_size=size, resized=box.resized).dense()
+        return decode_semantic(outputs, spec, box).dense()
     h, w = box.resized
     return largest_channel((plane[:h, :w] for plane in logit_planes(outputs, spec)), size)
 

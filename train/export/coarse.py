@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from solo_rt.decode import decode_semantic
 from solo_rt.decoders import SemanticDecoder
 from solo_rt.errors import UsageError
+from solo_rt.preprocess import Letterbox
 from solo_rt.spec import ModelSpec
 from solo_rt.train.export.graph import Arrays
 from solo_rt.train.export.onnx_file import write_spec
@@ -61,7 +62,7 @@ def leave_coarse(path: Path, spec: ModelSpec) -> ModelSpec:
 
 def labels_of_coarse(outputs: Arrays, spec: ModelSpec) -> dict[str, NDArray[np.uint8]]:
     """Return the labels `uint8 [B, H, W]` that the run time makes of the coarse logits of a batch."""
-    size = (spec.input.height, spec.input.width)
+    whole = Letterbox.fit(*[(spec.input.height, spec.input.width)] * 2)
     batch = np.asarray(outputs["coarse"], np.float32)
-    pictures = [decode_semantic({"coarse": x}, spec, frame_size=size, resized=size).labels for x in batch]
+    pictures = [decode_semantic({"coarse": x}, spec, whole).labels for x in batch]
     return {"labels": np.stack(pictures)}
