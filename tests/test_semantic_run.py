@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from fakes import STREET_SPEC, TINY_SPEC, FakeEngine, FakeSink, FakeSource, write_street_model
 
+from solo_rt import defaults
 from solo_rt.cli import main
 from solo_rt.engine import open_engine
 from solo_rt.errors import UsageError
 from solo_rt.pipeline import process, run, stream
-from solo_rt.pipeline.stages import DEFAULT_CONF, DEFAULT_MAX_DET, Options
+from solo_rt.pipeline.stages import Options
 from solo_rt.preprocess import prepare
 from solo_rt.source import open_source
 
@@ -84,7 +85,7 @@ def test_only_the_classes_asked_for_are_painted_and_counted(street):
     assert changed[50:].any()
 
 
-@pytest.mark.parametrize("values", [{"conf": 0.5}, {"max_det": 3}, {"conf": DEFAULT_CONF}])
+@pytest.mark.parametrize("values", [{"conf": 0.5}, {"max_det": 3}, {"conf": defaults.CONF}])
 def test_options_about_instances_are_refused_before_anything_is_written(street, tmp_path, values):
     with pytest.raises(UsageError, match="conf and max_det are about instances, and street finds none"):
         run(FakeSource(2), FakeEngine(spec=STREET_SPEC), [], options=Options(**values))
@@ -142,8 +143,8 @@ def test_labels_of_instances_are_refused(tmp_path, capsys):
 def test_help_names_the_defaults_of_instances(capsys):
     assert solo("run", "--help") == 0
     text = capsys.readouterr().out
-    assert f"[default: {DEFAULT_CONF}]" in text
-    assert f"[default: {DEFAULT_MAX_DET}]" in text
+    assert f"[default: {defaults.CONF}]" in text
+    assert f"[default: {defaults.MAX_DET}]" in text
 
 
 def test_inspect_shows_a_semantic_model(street, capsys):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from solo_rt import defaults
 from solo_rt.builder.agreement import agreement
 from solo_rt.builder.compiler import BuildOptions, OnPhase, build, plan_key
 from solo_rt.builder.network import typed_model
@@ -34,7 +35,6 @@ Float32 = NDArray[np.float32]
 # Lowest share of instances found again and lowest mean mask IoU of them, by precision.
 LIMITS = {"fp32": (0.99, 0.995), "fp16": (0.97, 0.98), "int8": (0.90, 0.90)}
 FRAME_STEP = 5  # of a video, every fifth frame: neighbours say nothing new
-CONF = 0.25  # what a user gets to see by default
 
 log = logging.getLogger(__name__)
 
@@ -172,4 +172,4 @@ def _instances(engine: Engine, frame: Frame) -> Instances:
     tensor, letterbox = prepare(frame, spec.input)
     outputs = engine.infer({spec.input.name: np.repeat(tensor, spec.input.batch, axis=0)})
     first = {name: values[0] for name, values in outputs.items()}
-    return decode(first, spec, letterbox, conf=CONF)
+    return decode(first, spec, letterbox, conf=defaults.CONF)

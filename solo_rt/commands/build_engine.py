@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from solo_rt import defaults
 from solo_rt.commands.options import Size, as_json, print_json, verbose
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
@@ -16,7 +17,7 @@ from solo_rt.errors import UsageError
 
 @click.command(name="build-engine")
 @click.option(
-    "--model", metavar="NAME|FILE", help="Shipped model, .onnx file or .pt checkpoint.  [default: solov2-nano]"
+    "--model", metavar="NAME|FILE", help=f"Shipped model, .onnx file or .pt checkpoint.  [default: {defaults.MODEL}]"
 )
 @click.option("--output", type=click.Path(path_type=Path), help="The .engine file to write.  [default: in the cache]")
 @click.option("--fp16", "precision", flag_value="fp16", help="Half precision where it is safe. The default.")

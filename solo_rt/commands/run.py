@@ -6,23 +6,26 @@ from typing import TYPE_CHECKING
 
 import click
 
+from solo_rt import defaults
 from solo_rt.commands.options import as_json, print_json, verbose
 from solo_rt.errors import UsageError
 
 if TYPE_CHECKING:
-    from solo_rt.gpu.nvcodec import Decoder, Encoder
+    from solo_rt.gpu.nvcodec import VideoDecoder, VideoEncoder
 
 
 @click.command()
 @click.option("--source", required=True, metavar="URI", help="Video file, picture, folder, 'pattern/*.png' or test://.")
-@click.option("--model", metavar="NAME|FILE", help="Shipped model, .onnx, .engine or .pt file.  [default: solov2-nano]")
+@click.option(
+    "--model", metavar="NAME|FILE", help=f"Shipped model, .onnx, .engine or .pt file.  [default: {defaults.MODEL}]"
+)
 @click.option("--output", multiple=True, metavar="URI", help="What to write, by extension: video, .jsonl, folder/.")
 @click.option("--save-jsonl", metavar="FILE", help="Write one JSON record per frame.")
 @click.option("--save-images", metavar="DIR", help="Write annotated pictures into a folder.")
 @click.option("--save-labels", metavar="DIR", help="Write class ids as PNG files, one per frame; semantic models.")
 @click.option("--contact-sheet", metavar="FILE", help="Write one picture of the whole run, .png or .jpg.")
-@click.option("--conf", type=float, help="Lowest score of an instance.  [default: 0.25]")
-@click.option("--max-det", type=int, help="Most instances per frame.  [default: 100]")
+@click.option("--conf", type=float, help=f"Lowest score of an instance.  [default: {defaults.CONF}]")
+@click.option("--max-det", type=int, help=f"Most instances per frame.  [default: {defaults.MAX_DET}]")
 @click.option("--classes", metavar="A,B", help="Classes to keep.  [default: all]")
 @click.option("--max-frames", type=int, help="End after this many results.")
 @click.option("--max-fps", type=float, help="Leave frames out so that at most this many per second remain.")
@@ -34,7 +37,8 @@ if TYPE_CHECKING:
 @click.option(
     "--lanes",
     type=int,
-    help="Frames computed at once: more may give more fps.  [default: 2 for files on TensorRT, else 1]",
+    help="Frames computed at once: more may give more fps.  "
+    f"[default: {defaults.TENSORRT_LANES} for files on TensorRT, else 1]",
 )
 @click.option(
     "--decoder",
@@ -72,8 +76,8 @@ def run(
     backend: str,
     threads: int | None,
     lanes: int | None,
-    decoder: Decoder,
-    encoder: Encoder,
+    decoder: VideoDecoder,
+    encoder: VideoEncoder,
     quiet: bool,
     as_json: bool,
 ) -> int:

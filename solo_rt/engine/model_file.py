@@ -6,18 +6,17 @@ import importlib.util
 from importlib.resources import files
 from pathlib import Path
 
+from solo_rt import defaults
 from solo_rt.engine.onnx_file import read_onnx
 from solo_rt.errors import SpecError, UsageError
 from solo_rt.spec import METADATA_KEY, ModelSpec
-
-DEFAULT_MODEL = "solov2-nano"
 
 
 def find_model(model: str | Path | None = None) -> Path:
     """Return the path of a model file, given as such or by the name of a shipped one. Raises: UsageError."""
     shipped = shipped_models()
     if model is None or (isinstance(model, str) and not {"/", "\\", "."} & set(model) and not Path(model).exists()):
-        name = model or DEFAULT_MODEL
+        name = model or defaults.MODEL
         if name not in shipped:
             known = ", ".join(sorted(shipped)) or "none"
             raise UsageError(

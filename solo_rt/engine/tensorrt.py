@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from solo_rt.defaults import TENSORRT_LANES as LANES
 from solo_rt.engine.outputs import copy_outputs
 from solo_rt.engine.plan import SUFFIX, check_plan, file_sha256, machine_platform, passes_sha256, read_plan
 from solo_rt.engine.plan_cache import check_trust, find_plan
@@ -33,7 +34,6 @@ from solo_rt.types import Frame
 
 Array = NDArray[Any]
 log = logging.getLogger(__name__)
-LANES = 2  # one copies while the other computes
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,10 @@ from av.codec.hwaccel import HWAccel, HWDeviceType
 from solo_rt.errors import EngineError
 from solo_rt.gpu.cuda import device_count
 
-Decoder = Literal["cpu", "nvdec"]
-Encoder = Literal["x264", "nvenc"]
-DECODERS: tuple[Decoder, ...] = ("cpu", "nvdec")
-ENCODERS: tuple[Encoder, ...] = ("x264", "nvenc")
+VideoDecoder = Literal["cpu", "nvdec"]
+VideoEncoder = Literal["x264", "nvenc"]
+DECODERS: tuple[VideoDecoder, ...] = ("cpu", "nvdec")
+ENCODERS: tuple[VideoEncoder, ...] = ("x264", "nvenc")
 CAN_STAY_ON_GPU = hasattr(av.VideoFrame, "sw_format")  # from PyAV 18.1 on
 _ON_CPU = {"nvdec": "--decoder cpu", "nvenc": "--encoder x264"}
 

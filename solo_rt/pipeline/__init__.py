@@ -24,13 +24,13 @@ from solo_rt.engine import Engine, find_model, open_engine
 from solo_rt.engine.base import FrameEngine
 from solo_rt.errors import SoloRTError, SourceError, UsageError
 from solo_rt.gpu.labels import GpuLabels, open_gpu_labels
-from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU, Decoder, Encoder, gpu_of
+from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU, VideoDecoder, VideoEncoder, gpu_of
 from solo_rt.gpu.primary_context import share_primary_context
 from solo_rt.pipeline.paths import refuse_overwriting
 from solo_rt.pipeline.report import Progress, RunReport
 from solo_rt.pipeline.stages import Counts, Job, Options, Stage, build_stages, check_options, read_jobs
 from solo_rt.pipeline.timing import Histogram
-from solo_rt.pipeline.workers import open_interruptibly, run_in_turn, run_threaded
+from solo_rt.pipeline.workers import T, open_interruptibly, run_in_turn, run_threaded
 from solo_rt.sink import Sink, check_encoder, open_sink, take_gpu_pictures
 from solo_rt.source import Source, SourceInfo, check_decoder, open_source
 from solo_rt.types import Instances, Result
@@ -114,7 +114,7 @@ def stream(
     classes: tuple[str, ...] = (),
     max_frames: int | None = None,
     max_fps: float | None = None,
-    decoder: Decoder = "cpu",
+    decoder: VideoDecoder = "cpu",
     render: bool = False,
     sync: bool = False,
 ) -> Generator[Result, None, None]:
@@ -158,8 +158,8 @@ def process(
     device: str = "auto",
     threads: int | None = None,
     lanes: int | None = None,
-    decoder: Decoder = "cpu",
-    encoder: Encoder = "x264",
+    decoder: VideoDecoder = "cpu",
+    encoder: VideoEncoder = "x264",
     options: Options | None = None,
     trusted: bool = False,
     on_start: Callable[[SourceInfo, Engine], None] | None = None,
@@ -181,57 +181,44 @@ def process(
     refuse_overwriting(source, path, outputs)
     check_decoder(decoder, source, gpu=gpu)
     check_encoder(encoder, outputs, gpu=gpu)
-    if decoder == "nvdec":
-        share_primary_context(gpu)
     with ExitStack() as stack:
+
+        def start(open_it: Callable[[], T]) -> T:
+            return stack.enter_context(closing(open_interruptibly(open_it, stop)))
 
         def start_engine(*, live: bool) -> Engine:
             n = _lanes(lanes, options, live=live)
-            engine = open_interruptibly(
-                lambda: open_engine(path, backend=backend, device=device, threads=threads, lanes=n, trusted=trusted),
-                stop,
+            return start(
+                lambda: open_engine(path, backend=backend, device=device, threads=threads, lanes=n, trusted=trusted)
             )
-            return stack.enter_context(closing(engine))
 
-        def start_source(*, on_gpu: bool = False) -> Source:
-            opened = open_interruptibly(
-                lambda: open_source(source, decoder=decoder, gpu=gpu, on_gpu=on_gpu),
-                stop,
-            )
-            return stack.enter_context(closing(opened))
+        def start_source(*, on_gpu: bool) -> Source:
+            return start(lambda: open_source(source, decoder=decoder, gpu=gpu, on_gpu=on_gpu))
 
-        if decoder == "nvdec":  # the engine decides where frames stay
+        # The lanes of the engine depend on whether the source is live. NVDEC, which no live source has, needs the
+        # engine first: frames stay on the GPU if it takes them there, and paints all that `render` would.
+        on_gpu = False
+        if decoder == "nvdec":
+            share_primary_context(gpu)
             engine = start_engine(live=False)
-            on_gpu = _takes_frames_of_gpu(engine)
+            on_gpu = CAN_STAY_ON_GPU and isinstance(engine, FrameEngine) and is_painted(engine.spec.decoder)
             opened = start_source(on_gpu=on_gpu)
         else:
-            on_gpu = False
-            opened = start_source()
+            opened = start_source(on_gpu=False)
             engine = start_engine(live=opened.info.live)
         spec = engine.spec
         check_options(spec, options)
         palette = spec.decoder.palette if isinstance(spec.decoder, SemanticDecoder) else ()
-        sinks = []
+        sinks: list[Sink] = []
         for uri in outputs:
             sink = open_sink(
-                uri,
-                info=opened.info,
-                model=spec.name,
-                classes=spec.classes,
-                palette=palette,
-                encoder=encoder,
-                gpu=gpu,
+                uri, info=opened.info, model=spec.name, classes=spec.classes, palette=palette, encoder=encoder, gpu=gpu
             )
             sinks.append(stack.enter_context(_finished(sink)))
         if on_start is not None:
             on_start(opened.info, engine)
         labels = open_gpu_labels(gpu) if on_gpu and take_gpu_pictures(sinks) else None
         return run(opened, engine, sinks, options=options, on_progress=on_progress, stop=stop, gpu_labels=labels)
-
-
-def _takes_frames_of_gpu(engine: Engine) -> bool:
-    """Return whether frames on a GPU can go all the way: what `render` paints itself has to be in host memory."""
-    return CAN_STAY_ON_GPU and isinstance(engine, FrameEngine) and is_painted(engine.spec.decoder)
 
 
 def _lanes(lanes: int | None, options: Options, *, live: bool) -> int | None:

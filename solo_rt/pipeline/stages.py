@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from solo_rt import defaults
 from solo_rt.decode import decode, decode_semantic
 from solo_rt.decoders import SemanticDecoder, is_painted
 from solo_rt.engine.base import Engine, FrameEngine
@@ -25,9 +26,6 @@ from solo_rt.source import Source
 from solo_rt.spec import ModelSpec
 from solo_rt.types import Found, Frame, Output, Result
 
-DEFAULT_CONF = 0.25
-DEFAULT_MAX_DET = 100
-
 Float32 = NDArray[np.float32]
 
 
@@ -35,8 +33,8 @@ Float32 = NDArray[np.float32]
 class Options:
     """What to do with the frames of a source."""
 
-    conf: float | None = None  # lowest score of an instance; None is DEFAULT_CONF
-    max_det: int | None = None  # most instances per frame, best first; None is DEFAULT_MAX_DET
+    conf: float | None = None  # lowest score of an instance; None is `defaults.CONF`
+    max_det: int | None = None  # most instances per frame, best first; None is `defaults.MAX_DET`
     classes: tuple[str, ...] = ()  # names to keep; empty keeps all
     max_frames: int | None = None  # end after this many results
     max_fps: float | None = None  # most results per second, of video time for files and of wall time for live sources
@@ -127,8 +125,8 @@ def build_stages(
     """
     spec = engine.spec
     wanted = check_options(spec, options)
-    conf = DEFAULT_CONF if options.conf is None else options.conf
-    max_det = options.max_det or DEFAULT_MAX_DET
+    conf = defaults.CONF if options.conf is None else options.conf
+    max_det = options.max_det or defaults.MAX_DET
     task = (
         _semantic_task(spec, wanted)
         if spec.decoder.task == "semantic"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from solo_rt.decoders import Rgb
 from solo_rt.errors import SoloRTError, UsageError
-from solo_rt.gpu.nvcodec import ENCODERS, Encoder, require_gpu
+from solo_rt.gpu.nvcodec import ENCODERS, VideoEncoder, require_gpu
 from solo_rt.sink import labels, pictures, records, video
 from solo_rt.sink.base import Sink
 from solo_rt.sink.contact_sheet import ContactSheet
@@ -30,7 +30,7 @@ def open_sink(
     model: str = "",
     classes: Sequence[str] = (),
     palette: Sequence[Rgb] = (),
-    encoder: Encoder = "x264",
+    encoder: VideoEncoder = "x264",
     gpu: int = 0,
     crf: int = 23,
     preset: str | None = None,
@@ -85,7 +85,7 @@ _KNOWN = (
 )
 
 
-def check_encoder(encoder: Encoder, outputs: Sequence[str], *, gpu: int) -> None:
+def check_encoder(encoder: VideoEncoder, outputs: Sequence[str], *, gpu: int) -> None:
     """Return if the encoder has a GPU, where it needs one, and something to do. Raises: UsageError, EngineError."""
     _check_name(encoder)
     if encoder == "nvenc":
@@ -103,7 +103,7 @@ def _check_name(encoder: str) -> None:
 def take_gpu_pictures(sinks: Sequence[Sink]) -> bool:
     """Return whether there are sinks for pictures, and all of those take pictures that are on a GPU."""
     shown = [sink for sink in sinks if sink.needs_picture]
-    return bool(shown) and all(isinstance(sink, VideoSink) and sink.takes_gpu_pictures for sink in shown)
+    return bool(shown) and all(sink.takes_gpu_pictures for sink in shown)
 
 
 def refuse_overwrite(source_uri: str, sink_uri: str) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import av
 
 from solo_rt.errors import SinkError
 from solo_rt.types import Frame, Result
+
+S = TypeVar("S", bound="Sink")
 
 WRITE_ERRORS = (OSError, av.FFmpegError)
 
@@ -21,6 +22,7 @@ class Sink(Protocol):
 
     uri: str
     needs_picture: bool  # whether it shows the frame, so that drawing on it is worth the time
+    takes_gpu_pictures: bool = False  # whether that picture may be on a GPU
 
     def write(self, result: Result) -> None:
         """Add one result; what it holds is not kept after the call. Raises: SinkError when the output failed."""
@@ -28,11 +30,11 @@ class Sink(Protocol):
     def close(self) -> None:
         """Finish the output. Raises: SinkError when its end cannot be written."""
 
-    def __enter__(self) -> Sink: ...
+    def __enter__(self: S) -> S:
+        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *_failure: object) -> None:
+        self.close()
 
 
 def picture_of(result: Result) -> Frame:

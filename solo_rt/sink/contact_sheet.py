@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt.errors import UsageError
-from solo_rt.sink.base import picture_of, write_failure
+from solo_rt.sink.base import Sink, picture_of, write_failure
 from solo_rt.sink.pictures import FORMATS
 from solo_rt.types import Result
 
@@ -24,7 +23,7 @@ INK = (235, 235, 235)
 Tile = NDArray[np.uint8]  # [h, TILE_WIDTH, 3] RGB
 
 
-class ContactSheet:
+class ContactSheet(Sink):
     """`sheet.png` or `.jpg`. `write`, `close`: see `Sink`.
 
     How long a run will be is not known, so every frame is a candidate at first; whenever twice the tiles of a sheet
@@ -66,14 +65,6 @@ class ContactSheet:
         except OSError as error:
             part.unlink(missing_ok=True)
             raise write_failure(self.uri, error, self._seen) from error
-
-    def __enter__(self) -> ContactSheet:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _tile(result: Result) -> Tile:

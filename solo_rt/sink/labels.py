@@ -6,12 +6,12 @@ import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
 from solo_rt.decoders import Rgb
 from solo_rt.errors import UsageError
+from solo_rt.sink.base import Sink
 from solo_rt.sink.pictures import FrameFiles
 from solo_rt.types import Result, UInt8
 
@@ -19,7 +19,7 @@ PREFIX = "labels:"
 COMPRESSION = 1  # zlib's fastest: half again the size of its default, in less than half the time
 
 
-class LabelSink:
+class LabelSink(Sink):
     """`labels:folder`: a PNG with 8 bits per pixel and a palette, at the size of the frame. `close`: see `Sink`.
 
     A pixel's value is its class id, 255 for none; viewers show it in the colour of its class, 255 in black.
@@ -43,14 +43,6 @@ class LabelSink:
 
     def close(self) -> None:
         pass
-
-    def __enter__(self) -> LabelSink:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def pattern(uri: str) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
+from solo_rt.sink.base import Sink
 from solo_rt.types import Result
 
 
-class NullSink:
+class NullSink(Sink):
     """Counts the results. `write`, `close`: see `Sink`."""
 
     needs_picture = False
@@ -21,11 +20,3 @@ class NullSink:
 
     def close(self) -> None:
         pass
-
-    def __enter__(self) -> NullSink:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -7,11 +7,10 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 
-from solo_rt.sink.base import picture_of, write_failure
+from solo_rt.sink.base import Sink, picture_of, write_failure
 from solo_rt.types import Frame, Result
 
 FORMATS = {
@@ -51,7 +50,7 @@ class FrameFiles:
         self._names.add(name)
 
 
-class PictureSink:
+class PictureSink(Sink):
     """`folder/` (JPEG), `folder/*.jpg` or `folder/*.png`: annotated pictures. `write`, `close`: see `Sink`."""
 
     needs_picture = True
@@ -71,14 +70,6 @@ class PictureSink:
 
     def close(self) -> None:
         pass
-
-    def __enter__(self) -> PictureSink:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def split(uri: str) -> tuple[Path, str]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 
 from solo_rt.errors import SinkError
-from solo_rt.sink.base import OutputFile
+from solo_rt.sink.base import OutputFile, Sink
 from solo_rt.source.base import SourceInfo
 from solo_rt.types import Result
 
@@ -15,7 +14,7 @@ SUFFIXES = (".jsonl", ".ndjson")
 SCHEMA = 1  # raised when the meaning of a field changes
 
 
-class RecordSink:
+class RecordSink(Sink):
     """Strict JSON in UTF-8, one object a line. `write`, `close`: see `Sink`.
 
     The first line is `{"solo_rt": 1, "source", "model", "classes", "size", "frame_rate", "time_base"}`, the others are
@@ -50,14 +49,6 @@ class RecordSink:
 
     def close(self) -> None:
         self._file.close()
-
-    def __enter__(self) -> RecordSink:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _write_line(self, record: Mapping[str, object]) -> None:
         line = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 
 import av
 
 from solo_rt.colour import FULL, LIMITED, TAG_OF_MATRIX
 from solo_rt.errors import EngineError, UsageError
-from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU, Encoder, require_gpu, try_nvenc
-from solo_rt.sink.base import OutputFile, picture_of
+from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU, VideoEncoder, require_gpu, try_nvenc
+from solo_rt.sink.base import OutputFile, Sink, picture_of
 from solo_rt.sink.canvas import Canvas, even
 from solo_rt.sink.clock import OutputClock
 from solo_rt.sink.dlpack import open_context, to_video_frame
@@ -22,13 +21,13 @@ from solo_rt.types import Frame, Result
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".avi": "avi"}
 H264 = (".mp4", ".mov", ".mkv")
-CODECS: dict[Encoder, str] = {"x264": "libx264", "nvenc": "h264_nvenc"}
-PRESETS: dict[Encoder, tuple[str, ...]] = {
+CODECS: dict[VideoEncoder, str] = {"x264": "libx264", "nvenc": "h264_nvenc"}
+PRESETS: dict[VideoEncoder, tuple[str, ...]] = {
     "x264": ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"),
     "nvenc": ("p1", "p2", "p3", "p4", "p5", "p6", "p7"),  # fastest to best
 }
-DEFAULT_PRESETS: dict[Encoder, str] = {"x264": "veryfast", "nvenc": "p4"}
-BEST_CRF: dict[Encoder, int] = {"x264": 0, "nvenc": 1}  # NVENC's 0 means that it may choose
+DEFAULT_PRESETS: dict[VideoEncoder, str] = {"x264": "veryfast", "nvenc": "p4"}
+BEST_CRF: dict[VideoEncoder, int] = {"x264": 0, "nvenc": 1}  # NVENC's 0 means that it may choose
 ON_GPU = "cuda"  # the pixel format of pictures there
 DEFAULT_FRAME_RATE = Fraction(25)  # where the source names none
 FRAGMENT_MICROSECONDS = 200_000  # what a killed process loses at most
@@ -36,7 +35,7 @@ FINEST_TIME_BASE = Fraction(1, 1_000_000)  # MP4 holds times in 32 bits; a finer
 JPEG_QUALITY = 3 * 118  # scale 3 of 2 (best) to 31 in FFmpeg's lambda units
 
 
-class VideoSink:
+class VideoSink(Sink):
     """A video file in the making. `write`, `close`: see `Sink`.
 
     Time stamps are the source's (see OutputClock): exact in MP4 and MOV, rounded to milliseconds in MKV and to whole
@@ -54,7 +53,7 @@ class VideoSink:
     needs_picture = True
 
     def __init__(
-        self, uri: str, *, info: SourceInfo, encoder: Encoder, gpu: int, crf: int, preset: str | None, threads: int
+        self, uri: str, *, info: SourceInfo, encoder: VideoEncoder, gpu: int, crf: int, preset: str | None, threads: int
     ) -> None:
         preset = preset or DEFAULT_PRESETS[encoder]
         if preset not in PRESETS[encoder] or not BEST_CRF[encoder] <= crf <= 51:
@@ -106,14 +105,6 @@ class VideoSink:
                 del self._stream  # and with it the encoder: NVENC has few sessions
             if self._file.written == 0:
                 self._file.path.unlink(missing_ok=True)  # no frame, no video
-
-    def __enter__(self) -> VideoSink:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _require_nvenc(self, info: SourceInfo, gpu: int) -> None:
         """Return if NVENC can encode the source's pictures. Raises: UsageError, EngineError."""
@@ -173,7 +164,7 @@ class VideoSink:
         self._stream.container.mux(self._stream.encode(image))
 
 
-def _options(encoder: Encoder, *, gpu: int, crf: int, preset: str) -> dict[str, str]:
+def _options(encoder: VideoEncoder, *, gpu: int, crf: int, preset: str) -> dict[str, str]:
     """Return constant quality without look-ahead or B-frames: every frame leaves the encoder as it comes in."""
     if encoder == "x264":
         return {"preset": preset, "tune": "zerolatency", "crf": str(crf)}

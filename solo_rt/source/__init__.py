@@ -8,7 +8,7 @@ from typing import Literal
 import av
 
 from solo_rt.errors import SourceError, UsageError
-from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU, DECODERS, Decoder, require_gpu
+from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU, DECODERS, VideoDecoder, require_gpu
 from solo_rt.source.base import MAX_PIXELS, Source, SourceInfo
 from solo_rt.source.demuxer import require_file
 from solo_rt.source.pictures import PictureSource, is_pattern, is_picture
@@ -24,7 +24,7 @@ def open_source(
     *,
     max_pixels: int = MAX_PIXELS,
     threads: int = 0,
-    decoder: Decoder = "cpu",
+    decoder: VideoDecoder = "cpu",
     gpu: int = 0,
     on_gpu: bool = False,
 ) -> Source:
@@ -50,7 +50,7 @@ def open_source(
     return VideoSource(uri, max_pixels=max_pixels, threads=threads, decoder=decoder, gpu=gpu, on_gpu=on_gpu)
 
 
-def check_decoder(decoder: Decoder, uri: str, *, gpu: int) -> None:
+def check_decoder(decoder: VideoDecoder, uri: str, *, gpu: int) -> None:
     """Return if nvdec, where that is the decoder, has a video file to decode and a GPU.
 
     Raises: UsageError, SourceError, EngineError.

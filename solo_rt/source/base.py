@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from types import TracebackType
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from solo_rt.types import Frame
+
+S = TypeVar("S", bound="Source")
 
 MAX_PIXELS = 8192 * 8192  # a picture with more is refused before it is allocated; 8K video has half as many
 
@@ -45,8 +46,8 @@ class Source(Protocol):
     def close(self) -> None:
         """Release the file; reading ends. May be called again."""
 
-    def __enter__(self) -> Source: ...
+    def __enter__(self: S) -> S:
+        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *_failure: object) -> None:
+        self.close()

@@ -8,13 +8,12 @@ from collections.abc import Generator, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 import numpy as np
 
 from solo_rt.errors import SourceError
-from solo_rt.source.base import SourceInfo
+from solo_rt.source.base import Source, SourceInfo
 from solo_rt.source.picture_size import picture_size
 from solo_rt.types import Frame, UInt8
 
@@ -23,7 +22,7 @@ FRAME_RATE = Fraction(25)  # pictures carry no time; a video made of them shows 
 NAMED_IN_DAMAGE = 3
 
 
-class PictureSource:
+class PictureSource(Source):
     """Pictures as rgb24 frames, each at its own size. `__iter__`, `damage`, `close`: see `Source`.
 
     EXIF orientation is applied, grey becomes RGB, 16 bits become 8, alpha is dropped. What cannot be read is skipped
@@ -63,14 +62,6 @@ class PictureSource:
     def close(self) -> None:
         self._frames = iter(())
         self._reading.close()
-
-    def __enter__(self) -> PictureSource:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _read(self, paths: list[Path]) -> Generator[Frame, None, None]:
         index = 0

@@ -9,14 +9,13 @@ from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
 
 import av
 
 from solo_rt.errors import EngineError, SourceError
-from solo_rt.gpu.nvcodec import Decoder, collected_errors, knows_nvdec, nvdec, reason
+from solo_rt.gpu.nvcodec import VideoDecoder, collected_errors, knows_nvdec, nvdec, reason
 from solo_rt.gpu.primary_context import PrimaryContext
-from solo_rt.source.base import SourceInfo
+from solo_rt.source.base import Source, SourceInfo
 from solo_rt.source.demuxer import choose_stream, demux, open_file
 from solo_rt.source.planes import to_frame
 from solo_rt.types import Frame
@@ -27,7 +26,7 @@ _INSTEAD = "use --decoder cpu"
 DEFAULT_FRAME_RATE = Fraction(25)  # FFmpeg's, for files that name neither a rate nor time stamps
 
 
-class VideoSource:
+class VideoSource(Source):
     """A local video file, decoded packet by packet. `__iter__`, `damage`, `close`: see `Source`.
 
     With NVDEC as the `decoder`, GPU number `gpu` decodes and its driver copies every picture to the host, unless they
@@ -40,7 +39,7 @@ class VideoSource:
         *,
         max_pixels: int,
         threads: int,
-        decoder: Decoder = "cpu",
+        decoder: VideoDecoder = "cpu",
         gpu: int = 0,
         on_gpu: bool = False,
     ) -> None:
@@ -96,14 +95,6 @@ class VideoSource:
         self._container.close()
         if self._context is not None:
             self._context.close()
-
-    def __enter__(self) -> VideoSource:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _read(self) -> Generator[Frame, None, None]:
         time_base = self._stream.time_base

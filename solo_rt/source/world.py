@@ -7,18 +7,17 @@ import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
-from types import TracebackType
 from urllib.parse import parse_qsl, urlsplit
 
 from solo_rt.errors import UsageError
-from solo_rt.source.base import SourceInfo
+from solo_rt.source.base import Source, SourceInfo
 from solo_rt.types import Frame
 from solo_rt.world import World
 
 DEFAULTS = {"seed": "0", "size": "1280x720", "frames": "300", "fps": "30", "objects": "8", "live": "0"}
 
 
-class WorldSource:
+class WorldSource(Source):
     """`frames` frames of the world as rgb24. `__iter__`, `damage`, `close`: see `Source`.
 
     `live=1` delivers each frame when its time has come, as a camera would, and never before.
@@ -66,14 +65,6 @@ class WorldSource:
 
     def close(self) -> None:
         self._closed.set()
-
-    def __enter__(self) -> WorldSource:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _wait_for(self, index: int) -> None:
         """Sleep until frame `index` is due; `close()` wakes up."""
