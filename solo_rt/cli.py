@@ -1,8 +1,8 @@
 """The command `solo-rt`. Each handler parses, calls one library function and prints.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 done; 1 internal error; 2 usage; 3 the source could not
-be opened; 4 finished, but the source was damaged or an output failed; 5 an exported model failed its check; 130 and 143
-interrupted, with the outputs finished.
+be opened; 4 finished, but the source was damaged or an output failed; 5 an exported model failed its check; 129, 130
+and 143 interrupted, with the outputs finished.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import click
 
 from solo_rt import __version__
 from solo_rt.commands import COMMANDS
+from solo_rt.commands.interrupts import Interrupts
 from solo_rt.commands.options import log
+from solo_rt.commands.terminal import patient_stderr
 from solo_rt.errors import SoloRTError
 
 SECRETS = re.compile(r"(\w+://)\S*@")  # user and password of an address; FFmpeg's messages repeat them
@@ -40,23 +42,34 @@ for command in COMMANDS:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code; every failure is one line on stderr."""
-    logging.basicConfig(format="solo-rt: %(levelname)s: %(message)s", stream=sys.stderr)
-    for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
-        logging.addLevelName(level, logging.getLevelName(level).lower())
+    with patient_stderr():
+        logging.basicConfig(format="solo-rt: %(levelname)s: %(message)s", stream=sys.stderr)
+        for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
+            logging.addLevelName(level, logging.getLevelName(level).lower())
+        code = _run(arguments)
+    sys.exit(code)
+
+
+def _run(arguments: list[str] | None) -> int:
+    """Return the exit code of a command line, after saying what went wrong."""
+    interrupts = Interrupts(raises=True)
     try:
-        code = commands.main(arguments, prog_name="solo-rt", standalone_mode=False) or 0
+        with interrupts:
+            return commands.main(arguments, prog_name="solo-rt", standalone_mode=False) or 0
     except click.ClickException as error:
         command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "solo-rt"
-        code = complain(f"{error.format_message()} (see {command} --help)", 2)
+        return complain(f"{error.format_message()} (see {command} --help)", 2)
     except SoloRTError as error:
-        code = complain(_with_stage(error), error.exit_code)
+        return complain(_with_stage(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        code = 130
+        return interrupts.exit_code
     except BrokenPipeError:
-        code = 1  # whoever read our output has left; there is nobody to tell
+        return 1  # whoever read our output has left; there is nobody to tell
+    except OSError as error:
+        where = "standard output" if error.filename is None else str(error.filename)
+        return complain(f"{where}: {error.strerror or error}; what was finished before stays", 4)
     except Exception as error:
-        code = complain(f"{type(error).__name__}: {_with_stage(error)} (a bug; run again with -v to see where)", 1)
-    sys.exit(code)
+        return complain(f"{type(error).__name__}: {_with_stage(error)} (a bug; run again with -v to see where)", 1)
 
 
 def complain(message: str, code: int) -> int:

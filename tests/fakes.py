@@ -199,6 +199,7 @@ class FakeSink:
 
     def __init__(self, *, needs_picture: bool = False, gate: Callable[[Result], object] = lambda result: None) -> None:
         self.uri = "fake"
+        self.takes_gpu_pictures = self.can_resume = False
         self.needs_picture = needs_picture
         self.records: list[dict[str, object]] = []
         self.pictures: list[bytes] = []

@@ -1,22 +1,17 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from children import WAIT, start
 from fakes import FakeSource, write_tiny_model
 
 import solo_rt
 from solo_rt import pipeline
 from solo_rt.cli import main
 from solo_rt.errors import SinkError, SourceError
-
-WAIT = 30.0  # seconds; only a failing test takes that long
 
 
 @pytest.fixture(scope="module")
@@ -308,113 +303,6 @@ def test_version_is_that_of_the_package(solo):
     assert solo("--version") == (0, f"solo-rt {solo_rt.__version__}\n", "")
 
 
-PROGRAM = """
-import sys, threading, time
-sys.path.insert(0, {tests!r})
-from fakes import FakeSource
-from solo_rt import pipeline
-from solo_rt.cli import main
-pipeline.open_source = lambda uri, **_: {source}
-main(sys.argv[1:])
-"""
-
-
-def start(tiny, source, *arguments):
-    """Start the command line in a process of its own with a fake source, given as Python."""
-    program = PROGRAM.format(tests=str(Path(__file__).parent), source=source)
-    command = [sys.executable, "-c", program, "run", "--source", "x", "--model", str(tiny), *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + WAIT
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signal_finishes_the_outputs(number, code, tiny, tmp_path):
-    output = tmp_path / "out.jsonl"
-    process = start(tiny, "FakeSource(10**6, gate=lambda i: time.sleep(0.005))", "--output", output)
-    wait_until(lambda: output.exists() and output.stat().st_size > 0)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=WAIT)
-    assert process.returncode == code
-    assert "finishing the outputs" in err
-    assert "Traceback" not in err
-    text = output.read_text()
-    frames = [record["frame"] for record in map(json.loads, text.splitlines()) if "frame" in record]
-    assert text.endswith("\n")
-    assert frames == list(range(len(frames)))
-    assert out.startswith(f"{len(frames)} frame")
-
-
-def test_signal_while_the_source_opens_ends_at_once(tiny, tmp_path):
-    marker, output = tmp_path / "opening", tmp_path / "out.jsonl"
-    process = start(tiny, f"(open({str(marker)!r}, 'w').close(), time.sleep(60))", "--output", output)
-    wait_until(marker.exists)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=WAIT)
-    assert (process.returncode, out) == (130, "")
-    assert err == "solo-rt: interrupted before anything was written\n"
-    assert not output.exists()
-
-
-def test_second_signal_ends_at_once(tiny, tmp_path):
-    output = tmp_path / "out.jsonl"
-    marker = tmp_path / "blocked"
-    blocking = f"(open({str(marker)!r}, 'w').close(), time.sleep(60)) if i == 5 else None"
-    process = start(tiny, f"FakeSource(10**6, live=True, gate=lambda i: {blocking})", "--output", output)
-    wait_until(marker.exists)
-    process.send_signal(signal.SIGINT)
-    while "finishing the outputs" not in process.stderr.readline():  # the first is being obeyed
-        assert process.poll() is None
-    started = time.monotonic()
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=WAIT)
-    assert process.returncode == 143
-    assert time.monotonic() - started < 2
-
-
 def test_verbose_logs_the_choice_of_the_engine(tiny):
     _, err = start(tiny, "FakeSource(1)", "-v").communicate(timeout=WAIT)
     assert "solo-rt: info: model tiny on " in err
-
-
-def test_reader_of_stdout_may_leave(tiny):
-    process = start(tiny, "FakeSource(10, gate=lambda i: time.sleep(0.05))", "--json")
-    process.stdout.close()
-    process.wait(WAIT)
-    assert "Traceback" not in process.stderr.read()
-    process.stderr.close()
-    assert process.returncode == 1
-
-
-@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo terminal")
-@pytest.mark.parametrize("no_color", [False, True])
-def test_terminal_gets_a_progress_line_and_no_color_is_honoured(tiny, no_color):
-    leader, follower = os.openpty()
-    program = PROGRAM.format(tests=str(Path(__file__).parent), source="FakeSource(60, gate=lambda i: time.sleep(0.01))")
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", **({"NO_COLOR": "1"} if no_color else {})}
-    environment = {key: value for key, value in environment.items() if no_color or key != "NO_COLOR"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, "run", "--source", "x", "--model", str(tiny)],
-        stdout=subprocess.DEVNULL,
-        stderr=follower,
-        env=environment,
-    )
-    os.close(follower)
-    shown = b""
-    try:
-        while chunk := os.read(leader, 65536):
-            shown += chunk
-    except OSError:
-        pass  # Linux says so when the last process has left the terminal
-    finally:
-        os.close(leader)
-    assert process.wait(WAIT) == 0
-    assert b"/60 frames" in shown
-    assert b" fps" in shown
-    assert (b"\x1b[3" in shown or b"\x1b[9" in shown) is not no_color
-    assert shown.rstrip().endswith(b"\x1b[2K") or b"\x1b[?25h" in shown

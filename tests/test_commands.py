@@ -45,6 +45,22 @@ def test_demo_data_writes_the_same_frames_twice(solo, tmp_path):
             assert frames[0].shape == (180, 320, 3)
 
 
+def test_demo_data_leaves_what_is_there(solo, tmp_path):
+    small = ("--size", "64x48", "--frames", 2)
+    (tmp_path / "cam0.avi").write_text("mine")
+    code, out, err = solo("demo-data", tmp_path, *small)
+    assert (code, out.split()) == (0, [str(tmp_path / "cam0.mp4")])
+    assert f"{tmp_path / 'cam0.avi'} is left as it is; --overwrite writes it anew" in err
+    assert (tmp_path / "cam0.avi").read_text() == "mine"
+    (tmp_path / "coco").mkdir()
+    (tmp_path / "cam0.mp4").unlink()
+    code, _, err = solo("demo-data", tmp_path, *small, "--coco", 2)
+    assert (code, "coco is there already; choose another folder" in err) == (2, True)
+    assert not (tmp_path / "cam0.mp4").exists(), "nothing is written by a command that cannot be obeyed"
+    assert solo("demo-data", tmp_path, *small, "--overwrite")[0] == 0
+    assert (tmp_path / "cam0.avi").read_bytes()[:4] == b"RIFF"
+
+
 def test_sizes_are_two_numbers(solo, tmp_path):
     code, _, err = solo("demo-data", tmp_path / "d", "--size", "big")
     assert code == 2

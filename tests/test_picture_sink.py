@@ -14,8 +14,8 @@ from solo_rt.source import open_source
 from solo_rt.types import Frame, Result
 
 
-def write(uri: str, frames: list[Frame]) -> None:
-    with open_sink(uri, info=info()) as sink:
+def write(uri: str, frames: list[Frame], *, overwrite: bool = False) -> None:
+    with open_sink(uri, info=info(), overwrite=overwrite) as sink:
         assert sink.needs_picture
         for frame in frames:
             sink.write(result_of(frame))
@@ -110,3 +110,31 @@ def test_network_addresses_are_refused_without_showing_credentials() -> None:
     with pytest.raises(UsageError, match=r"rtmp://\*\*\*@host/app: expected a video") as caught:
         open_sink("rtmp://user:hunter2@host/app", info=info())
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_folder_with_such_pictures_is_left_alone_unless_told(tmp_path: Path) -> None:
+    (tmp_path / "000000.jpg").write_text("precious")
+    for uri in (str(tmp_path), f"{tmp_path}/", f"{tmp_path}/*.jpg"):
+        with pytest.raises(UsageError, match=r"holds \.jpg files already; choose another one, or overwrite"):
+            open_sink(uri, info=info())
+    write(f"{tmp_path}/*.png", [yuv_frame(0)])
+    assert (tmp_path / "000000.jpg").read_text() == "precious"
+    write(str(tmp_path), [yuv_frame(0)], overwrite=True)
+    assert (tmp_path / "000000.jpg").read_bytes()[:2] == b"\xff\xd8"
+
+
+def test_a_picture_that_appears_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    with open_sink(f"{tmp_path}/", info=info()) as sink:
+        (tmp_path / "000001.jpg").write_text("precious")
+        sink.write(result_of(yuv_frame(0)))
+        with pytest.raises(SinkError, match=r"000001\.jpg is somebody else's"):
+            sink.write(result_of(yuv_frame(1)))
+        sink.write(result_of(yuv_frame(2)))
+    assert names(tmp_path) == ["000000.jpg", "000001.jpg", "000002.jpg"]
+    assert (tmp_path / "000001.jpg").read_text() == "precious"
+
+
+def test_a_name_as_long_as_names_can_be_is_kept(tmp_path: Path) -> None:
+    name = "x" * 251
+    write(f"{tmp_path}/", [rgb_frame(noise(), name=f"{name}.png")])
+    assert names(tmp_path) == [f"{name}.jpg"]

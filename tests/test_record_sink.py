@@ -12,7 +12,7 @@ import pytest
 from clips import info, result_of, rgb_frame, run_child, yuv_frame
 
 from solo_rt.errors import SinkError
-from solo_rt.sink import open_sink
+from solo_rt.sink import Gap, open_sink
 from solo_rt.types import Instances, Masks, Result
 
 
@@ -23,8 +23,9 @@ def lines(path: Path) -> list[dict[str, object]]:
 def test_a_header_comes_first(tmp_path: Path) -> None:
     given = info(uri="clip.mp4", frame_rate=Fraction(30000, 1001), time_base=Fraction(1, 90000))
     path = tmp_path / "a.jsonl"
-    open_sink(str(path), info=given, model="solov2-light", classes=("cat", "größe")).close()
-    assert lines(path) == [
+    with open_sink(str(path), info=given, model="solov2-light", classes=("cat", "größe")) as sink:
+        sink.write(result_of(yuv_frame(0)))
+    assert lines(path)[:-1] == [
         {
             "solo_rt": 1,
             "source": "clip.mp4",
@@ -83,8 +84,10 @@ def test_a_file_name_that_is_no_unicode_survives(tmp_path: Path) -> None:
 def test_a_full_disk_is_a_sink_error(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").symlink_to("/dev/full")
     before = psutil.Process().num_fds()
-    with pytest.raises(SinkError, match=r"a\.jsonl: writing failed after 0 frames: No space left on device"):
-        open_sink(str(tmp_path / "a.jsonl"), info=info())
+    with open_sink(str(tmp_path / "a.jsonl"), info=info()) as sink:
+        for resumed in (False, True):
+            with pytest.raises(SinkError, match=r"a\.jsonl: writing failed after 0 frames: No space left on device"):
+                sink.resume(Gap(0, 1)) if resumed else sink.write(result_of(yuv_frame(0)))
     assert psutil.Process().num_fds() == before
 
 
@@ -121,3 +124,28 @@ def test_kill_9_loses_no_line(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     assert run_child(body, path).returncode == -signal.SIGKILL
     assert [record["frame"] for record in lines(path)[1:]] == list(range(50))
+
+
+def test_a_disk_that_heals_gets_the_rest_behind_a_gap(tmp_path: Path) -> None:
+    """The torn line goes away, and what is missing is said in its place."""
+    body = """
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
+        sink = open_sink(path, info=info())
+        try:
+            for i in range(1000):
+                sink.write(result_of(yuv_frame(i)))
+        except SinkError:
+            pass
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        sink.resume(Gap(i, 2))
+        sink.write(result_of(yuv_frame(i + 2)))
+        sink.close()
+        print(i)
+    """
+    path = tmp_path / "a.jsonl"
+    done = run_child("        from solo_rt.sink import Gap\n" + body, path)
+    assert (done.returncode, done.stderr) == (0, "")
+    failed = int(done.stdout)
+    _, *records, gap, last = lines(path)
+    assert [record["frame"] for record in records] == list(range(failed))
+    assert (gap, last["frame"]) == ({"gap": {"frame": failed, "frames": 2}}, failed + 2)

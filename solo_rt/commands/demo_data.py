@@ -8,6 +8,7 @@ import click
 
 from solo_rt.commands.options import Size, verbose
 from solo_rt.commands.progress import show_progress
+from solo_rt.errors import UsageError
 
 
 @click.command(name="demo-data")
@@ -17,9 +18,10 @@ from solo_rt.commands.progress import show_progress
 @click.option("--frames", type=click.IntRange(min=1), default=300, show_default=True, help="Of the videos.")
 @click.option("--coco", type=click.IntRange(min=1), help="Also write a COCO data set of this many pictures.")
 @click.option("--semantic", type=click.IntRange(min=1), help="Also write that many pictures with a label per pixel.")
+@click.option("--overwrite", is_flag=True, help="Write the videos anew where files of their names are there already.")
 @verbose
 def demo_data(
-    folder: Path, seed: int, size: tuple[int, int], frames: int, coco: int | None, semantic: int | None
+    folder: Path, seed: int, size: tuple[int, int], frames: int, coco: int | None, semantic: int | None, overwrite: bool
 ) -> int:
     """Write sample videos of the procedural world: cam0.avi and cam0.mp4.
 
@@ -27,13 +29,23 @@ def demo_data(
     """
     from solo_rt.train.data.semantic.folder import write_folder
     from solo_rt.train.data.semantic.world import held_out_world
-    from solo_rt.train.data.world_files import write_coco, write_videos
+    from solo_rt.train.data.world_files import VIDEOS, write_coco, write_videos
 
+    for name, wanted in (("coco", coco), ("semantic", semantic)):
+        if wanted is not None and (folder / name).exists():
+            raise UsageError(f"{folder / name} is there already; choose another folder")
     width, height = size
     with show_progress() as show:
         paths = write_videos(
-            folder, seed=seed, size=(height, width), frames=frames, on_image=lambda n, total: show(n, total, "frames")
+            folder,
+            seed=seed,
+            size=(height, width),
+            frames=frames,
+            overwrite=overwrite,
+            on_image=lambda n, total: show(n, total, "frames"),
         )
+        for kept in [folder / name for name in VIDEOS if folder / name not in paths]:
+            click.echo(f"{kept} is left as it is; --overwrite writes it anew", err=True)
 
         def on_image(done: int, total: int) -> None:
             show(done, total, "pictures")

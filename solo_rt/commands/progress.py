@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import click
@@ -30,12 +29,13 @@ Show = Callable[[int, int, str], None]  # steps done, of how many, and what to s
 class Reporter:
     """Takes `Progress` values and shows them on stderr; `quiet` shows nothing."""
 
-    def __init__(self, interrupts: Interrupts, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
-        self._interrupts = interrupts
+        self._interrupts: Interrupts | None = None
+        self._doing = "starting"
         self._begun = self._told_interrupted = False
         self._quiet = quiet
         self._on_terminal = sys.stderr.isatty()
@@ -87,18 +87,28 @@ class Reporter:
             found = f"{progress.instances} instances" if progress.instances is not None else ""
             click.echo(", ".join(filter(None, [done, rate, found, losses])), err=True)
 
-    def __enter__(self) -> Reporter:
-        return self
+    def step(self, doing: str) -> None:
+        """Take what the run does now."""
+        self._doing = doing
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._tell_interrupted()
-        if self._bar.live.is_started:
-            self._bar.stop()
+    def doing(self) -> str:
+        """Return what the run does now, for one who waits for it."""
+        return self._doing
+
+    @contextmanager
+    def watching(self, interrupts: Interrupts) -> Iterator[None]:
+        """Say that a signal is being obeyed, and leave the terminal as it was."""
+        self._interrupts = interrupts
+        try:
+            yield
+        finally:
+            self._tell_interrupted()
+            if self._bar.live.is_started:
+                self._bar.stop()
 
     def _tell_interrupted(self) -> None:
-        if self._begun and self._interrupts.stop.is_set() and not self._told_interrupted:
+        is_interrupted = self._interrupts is not None and self._interrupts.stop.is_set()
+        if self._begun and is_interrupted and not self._told_interrupted:
             self._told_interrupted = True
             self._say("finishing the outputs; once more to leave at once")
 

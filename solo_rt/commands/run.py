@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -9,6 +10,8 @@ import click
 from solo_rt import defaults
 from solo_rt.commands.options import as_json, print_json, verbose
 from solo_rt.errors import UsageError
+
+STOP_SECONDS = 3.0  # from a signal to the end of the process
 
 if TYPE_CHECKING:
     from solo_rt.gpu.nvcodec import VideoDecoder, VideoEncoder
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="What makes H.264: nvenc is the GPU of --device.",
 )
+@click.option("--overwrite", is_flag=True, help="Write pictures into a folder that holds such files already.")
 @click.option("--quiet", is_flag=True, help="Show no progress and no summary.")
 @as_json
 @verbose
@@ -78,6 +82,7 @@ def run(
     lanes: int | None,
     decoder: VideoDecoder,
     encoder: VideoEncoder,
+    overwrite: bool,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -88,6 +93,7 @@ def run(
     from solo_rt.commands.interrupts import Interrupts
     from solo_rt.commands.progress import Reporter
     from solo_rt.commands.tables import print_report
+    from solo_rt.commands.terminal import drain_stderr
     from solo_rt.pipeline import process
     from solo_rt.pipeline.stages import Options
     from solo_rt.uri import redact
@@ -106,7 +112,8 @@ def run(
         raise UsageError(f"--contact-sheet {contact_sheet}: expected a file that ends in .png or .jpg")
     folders = [save_images and save_images.rstrip("/") + "/", save_labels and f"labels:{save_labels}"]
     outputs = [*output, *filter(None, [save_jsonl, *folders, contact_sheet])]
-    with Interrupts() as interrupts, Reporter(interrupts, quiet=quiet) as reporter:
+    reporter = Reporter(quiet=quiet)
+    with Interrupts(within=STOP_SECONDS, doing=reporter.doing) as interrupts, reporter.watching(interrupts):
         try:
             report = process(
                 source,
@@ -120,19 +127,26 @@ def run(
                 encoder=encoder,
                 options=options,
                 trusted=trust,
+                overwrite=overwrite,
                 on_start=lambda info, engine: reporter.begin(info, engine, max_frames=max_frames),
                 on_progress=reporter,
+                on_step=reporter.step,
                 stop=interrupts.stop,
             )
         except KeyboardInterrupt:
             click.echo("solo-rt: interrupted before anything was written", err=True)
             return interrupts.exit_code
+    drain_stderr()
     if as_json:
         print_json({**report.to_record(), "outputs": [redact(uri) for uri in outputs]})
     elif not quiet:
-        print_report(report, [redact(uri) for uri in outputs])
+        with suppress(BrokenPipeError):  # nobody reads the summary; the outputs are complete all the same
+            print_report(report, [redact(uri) for uri in outputs])
     if report.damage is not None:
         click.echo(f"solo-rt: warning: the source is damaged: {report.damage}", err=True)
+    for failure in report.failures:
+        lacks = f" (it lacks {failure.missed} frames)" if failure.missed else ""
+        click.echo(f"solo-rt: error: {failure.reason}{lacks}", err=True)
     if report.interrupted:
         return interrupts.exit_code
-    return 4 if report.damage is not None else 0
+    return 4 if report.damage is not None or report.failures else 0

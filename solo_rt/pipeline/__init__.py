@@ -16,22 +16,24 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 from solo_rt.decoders import SemanticDecoder, is_painted
 from solo_rt.engine import Engine, find_model, open_engine
 from solo_rt.engine.base import FrameEngine
-from solo_rt.errors import SoloRTError, SourceError, UsageError
+from solo_rt.errors import SourceError, UsageError
 from solo_rt.gpu.labels import GpuLabels, open_gpu_labels
 from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU, VideoDecoder, VideoEncoder, gpu_of
 from solo_rt.gpu.primary_context import share_primary_context
+from solo_rt.pipeline.outputs import Outputs
 from solo_rt.pipeline.paths import refuse_overwriting
 from solo_rt.pipeline.report import Progress, RunReport
 from solo_rt.pipeline.stages import Counts, Job, Options, Stage, build_stages, check_options, read_jobs
 from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.workers import T, open_interruptibly, run_in_turn, run_threaded
-from solo_rt.sink import Sink, check_encoder, open_sink, take_gpu_pictures
+from solo_rt.sink import Sink, check_encoder, open_sink
 from solo_rt.source import Source, SourceInfo, check_decoder, open_source
 from solo_rt.types import Instances, Result
 
@@ -52,16 +54,26 @@ def run(
 
     With `gpu_labels`, frames that the source leaves on a GPU are painted, labelled and given to the sinks there.
     `on_progress` is called on this thread after every frame and at least every 0.1 s while none is ready. Setting
-    `stop` ends the run early: frames under way still reach the sinks. Raises: what a stage, the source or a sink
-    raises, after all threads have ended; SourceError if there was no frame at all.
+    `stop` ends the run early: frames under way still reach the sinks, unless a stage hangs. A sink that fails ends
+    alone; the report says what it lacks. Raises: what a stage or the source raises, after all threads have ended;
+    SinkError when no sink is left; SourceError if there was no frame at all.
     """
-    options = options or Options()
-    stop = stop or threading.Event()
+    outputs = Outputs(sinks)
+    return _run(source, engine, outputs, options or Options(), stop or threading.Event(), on_progress, gpu_labels)
+
+
+def _run(
+    source: Source,
+    engine: Engine,
+    outputs: Outputs,
+    options: Options,
+    stop: threading.Event,
+    on_progress: Callable[[Progress], None] | None,
+    gpu_labels: GpuLabels | None,
+) -> RunReport:
     counts, read_times, latency = Counts(), Histogram(), Histogram()
-    stages = build_stages(
-        engine, options, with_picture=any(sink.needs_picture for sink in sinks), gpu_labels=gpu_labels
-    )
-    sink_stage = Stage("sink", lambda job: _write(job.result(engine.spec.classes), sinks))
+    stages = build_stages(engine, options, with_picture=outputs.need_picture, gpu_labels=gpu_labels)
+    sink_stage = Stage("sink", lambda job: outputs.write(job.result(engine.spec.classes)))
     processed = 0
     instances = 0 if engine.spec.decoder.task == "instances" else None
     started = time.perf_counter()
@@ -85,6 +97,8 @@ def run(
             tick()
     if not counts.read and not stop.is_set():
         raise SourceError(f"{source.info.uri}: expected frames, got none ({source.damage or 'it is empty'})")
+    if stop.is_set():  # what was with a stage that was given up
+        counts.dropped = counts.read - counts.skipped - processed
     end = progress()
     timed = {"read": read_times, **{stage.name: stage.times for stage in [*stages, sink_stage]}}
     return RunReport(
@@ -97,6 +111,7 @@ def run(
         stages={name: times.stats(end.seconds) for name, times in timed.items()},
         latency=latency.stats(end.seconds),
         damage=source.damage,
+        failures=outputs.failures,
         interrupted=stop.is_set(),
     )
 
@@ -162,15 +177,18 @@ def process(
     encoder: VideoEncoder = "x264",
     options: Options | None = None,
     trusted: bool = False,
+    overwrite: bool = False,
     on_start: Callable[[SourceInfo, Engine], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    on_step: Callable[[str], None] = lambda doing: None,
     stop: threading.Event | None = None,
 ) -> RunReport:
     """Open everything by name, `run`, close everything and return what happened.
 
-    No output is touched before the model and the source are open and the options are known to fit them; `on_start` is
-    called when all is open. The outputs are finished files however the run ends. `lanes` and `decoder` are as in
-    `stream`; `encoder` makes the H.264 of video outputs, nvenc on the same GPU as `decoder`.
+    What outputs replace is not touched before the first result; `on_start` is called when all is open, `on_step` with
+    what is being waited for. The outputs are finished files however the run ends. `lanes` and `decoder` are as in
+    `stream`; `encoder` makes the H.264 of video outputs, nvenc on the same GPU as `decoder`; `overwrite` lets pictures
+    go into a folder that holds such files already.
     Raises: as `run`; UsageError if an output would overwrite the source, the model or another output;
     KeyboardInterrupt if `stop` is set while opening.
     """
@@ -188,11 +206,13 @@ def process(
 
         def start_engine(*, live: bool) -> Engine:
             n = _lanes(lanes, options, live=live)
+            on_step("loading the model")
             return start(
                 lambda: open_engine(path, backend=backend, device=device, threads=threads, lanes=n, trusted=trusted)
             )
 
         def start_source(*, on_gpu: bool) -> Source:
+            on_step("opening the source")
             return start(lambda: open_source(source, decoder=decoder, gpu=gpu, on_gpu=on_gpu))
 
         # The lanes of the engine depend on whether the source is live. NVDEC, which no live source has, needs the
@@ -209,16 +229,25 @@ def process(
         spec = engine.spec
         check_options(spec, options)
         palette = spec.decoder.palette if isinstance(spec.decoder, SemanticDecoder) else ()
-        sinks: list[Sink] = []
+        results = stack.enter_context(closing(Outputs(on_step=on_step)))
         for uri in outputs:
             sink = open_sink(
-                uri, info=opened.info, model=spec.name, classes=spec.classes, palette=palette, encoder=encoder, gpu=gpu
+                uri,
+                info=opened.info,
+                model=spec.name,
+                classes=spec.classes,
+                palette=palette,
+                encoder=encoder,
+                gpu=gpu,
+                overwrite=overwrite,
             )
-            sinks.append(stack.enter_context(_finished(sink)))
+            results.add(sink)
         if on_start is not None:
             on_start(opened.info, engine)
-        labels = open_gpu_labels(gpu) if on_gpu and take_gpu_pictures(sinks) else None
-        return run(opened, engine, sinks, options=options, on_progress=on_progress, stop=stop, gpu_labels=labels)
+        labels = open_gpu_labels(gpu) if on_gpu and results.take_gpu_pictures else None
+        report = _run(opened, engine, results, options, stop, on_progress, labels)
+        results.close()
+        return replace(report, failures=results.failures)
 
 
 def _lanes(lanes: int | None, options: Options, *, live: bool) -> int | None:
@@ -241,22 +270,3 @@ def _through(
     if options.sync:
         return run_in_turn(feed, stages)
     return run_threaded(feed, stages, counts, live=source.info.live, stop=stop, on_wait=on_wait)
-
-
-def _write(result: Result, sinks: Sequence[Sink]) -> None:
-    for sink in sinks:
-        sink.write(result)
-
-
-@contextmanager
-def _finished(sink: Sink) -> Iterator[Sink]:
-    """Close the sink in the end; if it cannot be finished after something else went wrong, only log that."""
-    try:
-        yield sink
-    except BaseException:
-        try:
-            sink.close()
-        except SoloRTError as error:
-            log.warning("%s", error)
-        raise
-    sink.close()

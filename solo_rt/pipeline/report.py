@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+from solo_rt.pipeline.outputs import Failure
 from solo_rt.pipeline.timing import Stats
 
 
@@ -33,6 +34,7 @@ class RunReport:
     stages: Mapping[str, Stats]  # by stage in the order a frame meets them; "read" includes waiting for a live source
     latency: Stats  # from the decoder having the frame to the sinks having its result
     damage: str | None  # what was wrong with the source, one line
+    failures: tuple[Failure, ...]  # outputs that lack something
     interrupted: bool  # the stop event ended the run
 
     @property
@@ -55,6 +57,7 @@ class RunReport:
             "stages": {name: _in_ms(stats) for name, stats in self.stages.items()},
             "latency": _in_ms(self.latency),
             "damage": self.damage,
+            "failures": [asdict(failure) for failure in self.failures],
             "interrupted": self.interrupted,
         }
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,12 @@ from solo_rt.render import Painting, draw_labels, instance_labels, legend_labels
 from solo_rt.render.lettering import Label
 from solo_rt.source import Source
 from solo_rt.spec import ModelSpec
-from solo_rt.types import Found, Frame, Output, Result
+from solo_rt.types import Found, Frame, Instances, Output, Result
+
+SAMPLE = 1 << 15  # numbers of an output that are looked at: 20 microseconds
 
 Float32 = NDArray[np.float32]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +90,27 @@ class Stage:
         self.lanes = lanes
         self.times = Histogram()
         self._function = function
-        self._lock = threading.Lock()  # guards `times` while the stage runs
+        self._working = 0
+        self._lock = threading.Lock()  # guards `times` and `_working` while the stage runs
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a thread is at a job."""
+        return self._working > 0
 
     def __call__(self, job: Job) -> None:
+        with self._lock:
+            self._working += 1
         started = time.perf_counter()
         try:
             self._function(job)
         except Exception as error:
             name_stage(error, self.name)
             raise
-        seconds = time.perf_counter() - started
+        finally:
+            seconds = time.perf_counter() - started
+            with self._lock:
+                self._working -= 1
         job.seconds[self.name] = seconds
         with self._lock:
             self.times.add(seconds)
@@ -104,6 +119,32 @@ class Stage:
 def name_stage(error: BaseException, stage: str) -> None:
     """Note on an exception where it came from; Python 3.11 and later print it with the traceback (PEP 678)."""
     error.__notes__ = [*getattr(error, "__notes__", []), f"in the {stage} stage"]  # type: ignore[attr-defined]
+
+
+class Sanity:
+    """Looks at what a network gives, and says once per run what no trained one gives."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._said: set[str] = set()
+
+    def check(self, outputs: Mapping[str, Output]) -> None:
+        """Look at a sample of each output for numbers that are none."""
+        for name, values in outputs.items():
+            if values.dtype.kind == "f" and not np.isfinite(values.ravel()[:: max(1, values.size // SAMPLE)]).all():
+                self._say(name, f"output {name} holds NaN or infinite numbers")
+
+    def scored(self, found: Found) -> Found:
+        """Return what was found with scores of at most 1."""
+        if not isinstance(found, Instances) or not len(found) or found.scores.max() <= 1:
+            return found
+        self._say("score", f"a score is {found.scores.max():g}; it is taken for 1")
+        return replace(found, scores=np.minimum(found.scores, np.float32(1)))
+
+    def _say(self, about: str, what: str) -> None:
+        if about not in self._said:
+            self._said.add(about)
+            log.warning("model %s: %s; its weights are broken, or it was not exported by solo-rt", self._model, what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +174,13 @@ def build_stages(
         else _instance_task(spec, wanted, conf=conf, max_det=max_det)
     )
 
+    sane = Sanity(spec.name)
+
     def decode_job(job: Job) -> None:
         assert job.letterbox is not None
-        job.found = task.decode({name: values[0] for name, values in job.outputs.items()}, job.letterbox)
-        job.outputs = {}
+        sane.check(job.outputs)
+        found = task.decode({name: values[0] for name, values in job.outputs.items()}, job.letterbox)
+        job.found, job.outputs = sane.scored(found), {}
 
     def render_job(job: Job) -> None:
         if job.rendered is None:

@@ -21,6 +21,7 @@ from solo_rt.pipeline.stages import Counts, Job, Stage
 
 POLL_SECONDS = 0.1  # how often a waiting caller looks at its stop event and reports progress
 LEAVE_SECONDS = 5.0  # how long to wait for a thread that sits in a native call before it is left behind
+GIVE_UP_SECONDS = 1.5  # how long a run that was stopped waits for one frame under way
 
 T = TypeVar("T", bound="Closable")
 log = logging.getLogger(__name__)
@@ -53,19 +54,26 @@ def run_threaded(
 
     With `live`, the newest job replaces those that wait for the first stage and `counts.dropped` says how many.
     `on_wait` is called on the caller's thread while no job is ready. Raises: what was raised for the first job that
-    failed, after the jobs before that one have been handed out. Leaving the generator ends all threads.
+    failed, after the jobs before that one have been handed out. Leaving the generator ends all threads; once `stop` is
+    set, one that stays with its frame for too long is named, and left behind with what is under way.
     """
     with closing(_Workers(jobs, stages, counts, live=live)) as workers:
+        waiting_since = None
         while True:
             try:
                 job = workers.receive(POLL_SECONDS)
             except TimeoutError:
                 if stop.is_set():  # and the source keeps the thread that would notice
                     workers.drain()
+                    waiting_since = waiting_since or time.monotonic()
+                    if time.monotonic() - waiting_since > GIVE_UP_SECONDS:
+                        workers.give_up()
+                        return
                 on_wait()
             except Closed:
                 return
             else:
+                waiting_since = None
                 yield job
                 del job  # or the picture would live until the next one arrives
 
@@ -99,6 +107,7 @@ class _Workers:
     def __init__(self, jobs: Iterator[Job], stages: Sequence[Stage], counts: Counts, *, live: bool) -> None:
         depth = 1 if live else 2
         # A place is taken while a frame is worked on: each further lane needs one of its own.
+        self._stages = stages
         outboxes = [Channel[Job](depth + stage.lanes - 1) for stage in stages]
         self._channels = [Channel[Job](depth, freshest=live), *outboxes]
         self._threads = [self._thread("read", self._read, jobs, self._channels[0], counts)]
@@ -107,6 +116,7 @@ class _Workers:
             self._threads += [
                 self._thread(stage.name, self._work, stage, inbox, outbox, turn) for _ in range(stage.lanes)
             ]
+        self._patience = LEAVE_SECONDS
         # Daemon threads that still run while the interpreter takes itself down can crash it: end them before that.
         atexit.register(self.close)
         for thread in self._threads:
@@ -126,18 +136,24 @@ class _Workers:
         """Take no further frames; those under way still arrive."""
         self._channels[0].close()
 
+    def give_up(self) -> None:
+        """Say which stages hang; `close` will not wait for their threads."""
+        busy = [stage.name for stage in self._stages if stage.is_busy]
+        log.warning("given up: the %s stage does not finish its frame", " and the ".join(busy) or "read")
+        self._patience = 0.2
+
     def close(self) -> None:
         """End all threads and wait for them. Calling it again does nothing."""
         atexit.unregister(self.close)
         for channel in self._channels:
             channel.cancel()
-        deadline = time.monotonic() + LEAVE_SECONDS
+        deadline = time.monotonic() + self._patience
         for thread in self._threads:
             if thread is threading.current_thread():  # the garbage collector found a forgotten stream here
                 continue
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
-                log.warning("thread %s did not end within %g s and was left behind", thread.name, LEAVE_SECONDS)
+                log.warning("thread %s did not end within %g s and was left behind", thread.name, self._patience)
 
     @staticmethod
     def _thread(stage: str, target: Callable[..., None], *args: object) -> threading.Thread:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from solo_rt.decoders import Rgb
 from solo_rt.errors import SoloRTError, UsageError
 from solo_rt.gpu.nvcodec import ENCODERS, VideoEncoder, require_gpu
 from solo_rt.sink import labels, pictures, records, video
-from solo_rt.sink.base import Sink
+from solo_rt.sink.base import Gap, Sink
 from solo_rt.sink.contact_sheet import ContactSheet
 from solo_rt.sink.labels import LabelSink
 from solo_rt.sink.null import NullSink
@@ -20,7 +21,7 @@ from solo_rt.source.base import SourceInfo
 from solo_rt.source.pictures import is_pattern, is_picture, picture_paths
 from solo_rt.uri import redact, scheme
 
-__all__ = ["Sink", "check_encoder", "open_sink", "refuse_overwrite", "take_gpu_pictures"]
+__all__ = ["Gap", "Sink", "check_encoder", "open_sink", "refuse_overwrite"]
 
 
 def open_sink(
@@ -35,8 +36,11 @@ def open_sink(
     crf: int = 23,
     preset: str | None = None,
     threads: int = 0,
+    overwrite: bool = False,
 ) -> Sink:
     """Return the opened sink that `uri` names. A file that exists is replaced, unless it is the source itself.
+
+    That happens with the first result: opening touches nothing that is there. Only one process can have a file open.
 
     - `out.mp4`, `.mov`, `.mkv` (H.264) or `.avi` (Motion JPEG): annotated video;
     - `out.jsonl` or `.ndjson`: JSON lines;
@@ -48,6 +52,7 @@ def open_sink(
     `info` is the source's; `model` and `classes` go into the header of JSON lines, `palette`, the colours of a semantic
     model's classes, into label PNGs. `encoder` makes the H.264: x264, or nvenc on GPU number `gpu`; `crf` (1 best, 51
     worst; 0 is lossless with x264) and `preset` are its own; `threads` bounds x264's threads (0: FFmpeg's choice).
+    `overwrite`: also in a folder that holds such pictures already.
     Raises: UsageError for an address of another kind or a place where nothing can be written, EngineError for nvenc
     without a GPU that can encode the source's pictures.
     """
@@ -61,21 +66,23 @@ def open_sink(
     try:
         refuse_overwrite(info.uri, uri)
         if uri.startswith(labels.PREFIX):
-            return LabelSink(uri, palette)
+            return LabelSink(uri, palette, overwrite=overwrite)
         if suffix in video.CONTAINERS:
             return VideoSink(uri, info=info, encoder=encoder, gpu=gpu, crf=crf, preset=preset, threads=threads)
         if suffix in records.SUFFIXES:
             return RecordSink(uri, info=info, model=model, classes=classes)
         if uri.endswith("/") or path.is_dir() or (path.stem == "*" and suffix in pictures.FORMATS):
-            return PictureSink(uri)
+            return PictureSink(uri, overwrite=overwrite)
         if suffix in pictures.FORMATS:
             return ContactSheet(uri)
     except SoloRTError:
         raise
     except FileNotFoundError as error:
-        raise UsageError(f"output {uri}: the folder {path.parent} does not exist; create it first") from error
+        where = f"of {path.readlink()}, where it links to," if path.is_symlink() else f"{path.parent}"
+        raise UsageError(f"output {uri}: the folder {where} does not exist; create it first") from error
     except OSError as error:
-        raise UsageError(f"output {uri}: {error.strerror}; choose another place") from error
+        reason = "nobody reads this pipe" if error.errno == errno.ENXIO else error.strerror
+        raise UsageError(f"output {uri}: {reason}; choose another place") from error
     raise UsageError(f"output {uri}: {_KNOWN}")
 
 
@@ -98,12 +105,6 @@ def check_encoder(encoder: VideoEncoder, outputs: Sequence[str], *, gpu: int) ->
 def _check_name(encoder: str) -> None:
     if encoder not in ENCODERS:
         raise UsageError(f"unknown encoder {encoder!r}; expected {' or '.join(ENCODERS)}")
-
-
-def take_gpu_pictures(sinks: Sequence[Sink]) -> bool:
-    """Return whether there are sinks for pictures, and all of those take pictures that are on a GPU."""
-    shown = [sink for sink in sinks if sink.needs_picture]
-    return bool(shown) and all(sink.takes_gpu_pictures for sink in shown)
 
 
 def refuse_overwrite(source_uri: str, sink_uri: str) -> None:

@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
+import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 
 import av
 
-from solo_rt.errors import SinkError
+from solo_rt.errors import SinkError, UsageError
 from solo_rt.types import Frame, Result
 
 S = TypeVar("S", bound="Sink")
 
 WRITE_ERRORS = (OSError, av.FFmpegError)
+LOOK_SECONDS = 0.5  # how often a file being written looks whether it is still where it was opened
+
+
+class Gap(NamedTuple):
+    """Results that an output lacks."""
+
+    first: int  # index of the frame
+    frames: int
 
 
 class Sink(Protocol):
-    """Takes results. Used by one thread at a time; `close()` finishes the output and may be called again."""
+    """Takes results. Used by one thread at a time; `close()` finishes the output and may be called again.
+
+    An opened sink has not touched what was there before: that is replaced with the first result.
+    """
 
     uri: str
     needs_picture: bool  # whether it shows the frame, so that drawing on it is worth the time
     takes_gpu_pictures: bool = False  # whether that picture may be on a GPU
+    can_resume: bool = False  # whether results after a failed one can still be added, behind a gap
 
     def write(self, result: Result) -> None:
         """Add one result; what it holds is not kept after the call. Raises: SinkError when the output failed."""
+
+    def resume(self, gap: Gap) -> None:
+        """Make ready for the result after a gap, if the sink `can_resume`. Raises: SinkError while it cannot be."""
+        return  # a sink that keeps nothing from one result to the next is ready
 
     def close(self) -> None:
         """Finish the output. Raises: SinkError when its end cannot be written."""
@@ -43,31 +64,121 @@ def picture_of(result: Result) -> Frame:
 
 
 class OutputFile:
-    """A file being written by a sink. One failed write fails it for good: nothing is added behind a torn piece."""
+    """A file written by one sink: locked once it is open, emptied when the first bytes are due.
+
+    A failed write fails it until `resume`: nothing is added behind a torn piece.
+    """
 
     def __init__(self, uri: str) -> None:
-        """Create the file, or empty the one that is there. Raises: OSError."""
+        """Create the file, or take the one that is there. Raises: OSError; UsageError if somebody else writes it."""
         self.uri = uri
         self.path = Path(uri)
         self.written = 0  # results, for messages
         self.failed = False
-        self.stream = self.path.open("wb")
+        self._descriptor = -1
+        self._is_new = self._begun = False
+        self._look_at = 0.0
+        self._open()
+
+    @property
+    def size(self) -> int:
+        """Where the next bytes go."""
+        return os.lseek(self._descriptor, 0, os.SEEK_CUR) if self.is_regular else 0
+
+    def stream(self) -> BinaryIO:
+        """Return the file as Python's, for one who seeks in it; flush it before `writing` ends."""
+        return os.fdopen(self._descriptor, "wb", closefd=False)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Run the body, then hand what it wrote to the operating system. Raises: SinkError when either fails."""
+        """Run the body, which writes. Raises: SinkError when that fails, or the file is no longer at its path."""
         if self.failed:
             raise SinkError(f"output {self.uri}: it failed before; nothing is added to it")
         try:
+            if not self._begun and self.is_regular:
+                os.ftruncate(self._descriptor, 0)
+            self._begun = True
+            self._look()
             yield
-            self.stream.flush()
         except WRITE_ERRORS as error:
             self.failed = True
             raise write_failure(self.uri, error, self.written) from error
 
+    def append(self, data: bytes) -> None:
+        """Hand all of the data to the operating system, at once and unbuffered. Raises: OSError."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+
+    def resume(self, size: int) -> bool:
+        """Go on behind the first `size` bytes, or in a new file where this one is gone; return whether that is so.
+
+        Raises: OSError, UsageError, while neither can be.
+        """
+        is_gone = self.is_regular and self._is_gone()
+        if is_gone:
+            before = self._descriptor
+            self._open()
+            os.close(before)
+        elif self.is_regular:
+            os.ftruncate(self._descriptor, size)
+            os.lseek(self._descriptor, size, os.SEEK_SET)
+        self.failed = False
+        return is_gone
+
     def close(self) -> None:
-        with suppress(OSError):  # of a failed write, which has been reported; otherwise nothing is left to write
-            self.stream.close()
+        """Let go of the file; one that was created and never written to goes away again."""
+        if self._descriptor >= 0:
+            if self._is_new and not self._begun:
+                self.remove()
+            descriptor, self._descriptor = self._descriptor, -1
+            with suppress(OSError):  # of a failed write, which has been reported
+                os.close(descriptor)
+
+    @property
+    def is_closed(self) -> bool:
+        return self._descriptor < 0
+
+    def remove(self) -> None:
+        """Take the file away, if it is still the one that was opened."""
+        if self.is_regular and not self._is_gone():
+            self.path.unlink(missing_ok=True)
+
+    def _open(self) -> None:
+        is_new = not os.path.lexists(self.uri)
+        # Without O_NONBLOCK a pipe that nobody reads would keep us here for ever.
+        descriptor = os.open(self.uri, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+        try:
+            os.set_blocking(descriptor, True)
+            _lock(descriptor, self.uri)
+            self.is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor, self._is_new, self._begun, self._look_at = descriptor, is_new, False, 0.0
+
+    def _look(self) -> None:
+        """Raise OSError if the file is no longer at its path; looks now and then."""
+        now = time.monotonic()
+        if self.is_regular and now >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            if self._is_gone():
+                raise OSError(errno.ENOENT, "it was removed or replaced by somebody else")
+
+    def _is_gone(self) -> bool:
+        try:
+            return not os.path.samestat(os.fstat(self._descriptor), self.path.stat())
+        except OSError:
+            return True
+
+
+def _lock(descriptor: int, uri: str) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UsageError(f"output {uri}: another process is writing it; choose another name") from error
+    except OSError:
+        pass  # not every file system has locks
 
 
 def write_failure(uri: str, error: Exception, written: int) -> SinkError:

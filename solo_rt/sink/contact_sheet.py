@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -39,6 +40,8 @@ class ContactSheet(Sink):
             raise UsageError(f"output {uri}: the folder {self._path.parent} does not exist; create it first")
         if self._path.is_dir() or not os.access(self._path.parent, os.W_OK):
             raise UsageError(f"output {uri}: it cannot be written there; choose another place")
+        if len(os.fsencode(self._path.name)) > os.pathconf(self._path.parent, "PC_NAME_MAX"):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         self._tiles: list[Tile] = []
         self._seen = 0
         self._every = 1
@@ -58,7 +61,7 @@ class ContactSheet(Sink):
         chosen = np.linspace(0, len(tiles) - 1, min(len(tiles), COLUMNS * ROWS)).round().astype(int)
         sheet = _arrange([tiles[i] for i in chosen])
         suffix = self._path.suffix.lower()
-        part = self._path.with_name(f".{self._path.name}.part")
+        part = self._path.with_name(f".solo-rt-{os.getpid()}.part")
         try:
             part.write_bytes(cv2.imencode(suffix, sheet[..., ::-1], FORMATS[suffix])[1].tobytes())
             part.replace(self._path)

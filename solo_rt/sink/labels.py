@@ -26,14 +26,15 @@ class LabelSink(Sink):
     """
 
     needs_picture = False
+    can_resume = True
 
-    def __init__(self, uri: str, palette: Sequence[Rgb]) -> None:
-        """Create the folder if there is none. Raises: OSError; UsageError without a palette."""
+    def __init__(self, uri: str, palette: Sequence[Rgb], *, overwrite: bool) -> None:
+        """Create the folder if there is none. Raises: as `FrameFiles`; UsageError without a palette."""
         if not palette:
             raise UsageError(f"output {uri}: labels are those of a semantic model, and this one finds instances")
         self.uri = uri
         self._palette = palette
-        self._files = FrameFiles(uri, Path(uri.removeprefix(PREFIX)), ".png")
+        self._files = FrameFiles(uri, Path(uri.removeprefix(PREFIX)), ".png", overwrite=overwrite)
 
     def write(self, result: Result) -> None:
         """Add the labels of one result. Raises: SinkError when the output failed."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 
+from solo_rt.errors import UsageError
 from solo_rt.sink.base import Sink, picture_of, write_failure
 from solo_rt.types import Frame, Result
 
@@ -26,22 +27,31 @@ class FrameFiles:
     from two folders, gets the number as well. A file appears under its name only when it is complete.
     """
 
-    def __init__(self, uri: str, folder: Path, suffix: str) -> None:
-        """Create the folder if there is none. Raises: OSError."""
-        self._uri, self._folder, self._suffix = uri, folder, suffix
+    def __init__(self, uri: str, folder: Path, suffix: str, *, overwrite: bool) -> None:
+        """Create the folder if there is none.
+
+        Raises: OSError; UsageError if it holds files of this suffix, which might be overwritten, unless `overwrite`.
+        """
+        self._uri, self._folder, self._suffix, self._overwrite = uri, folder, suffix, overwrite
         self._names: set[str] = set()
         self._folder.mkdir(exist_ok=True)
         if not os.access(self._folder, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if not overwrite and any(self._folder.glob(f"[!.]*{suffix}")):
+            raise UsageError(
+                f"output {uri}: the folder {folder} holds {suffix} files already; choose another one, or overwrite"
+            )
 
     def write(self, frame: Frame, encode: Callable[[], bytes]) -> None:
         """Write what `encode` returns as the file of a frame. Raises: SinkError."""
         name = Path(frame.name).stem or f"{frame.index:06d}"
         if name in self._names:
             name = f"{name}_{frame.index:06d}"
-        part = self._folder / f".{name}{self._suffix}.part"
+        part = self._folder / f".solo-rt-{os.getpid()}{self._suffix}.part"  # short: the name itself may be at its limit
         try:
             part.write_bytes(encode())
+            if not self._overwrite and (self._folder / f"{name}{self._suffix}").exists():
+                raise FileExistsError(errno.EEXIST, f"{name}{self._suffix} is somebody else's")
             part.replace(self._folder / f"{name}{self._suffix}")
         except (OSError, cv2.error) as error:
             with suppress(OSError):
@@ -54,12 +64,13 @@ class PictureSink(Sink):
     """`folder/` (JPEG), `folder/*.jpg` or `folder/*.png`: annotated pictures. `write`, `close`: see `Sink`."""
 
     needs_picture = True
+    can_resume = True
 
-    def __init__(self, uri: str) -> None:
-        """Create the folder if there is none. Raises: OSError."""
+    def __init__(self, uri: str, *, overwrite: bool) -> None:
+        """Create the folder if there is none. Raises: as `FrameFiles`."""
         self.uri = uri
         folder, self._suffix = split(uri)
-        self._files = FrameFiles(uri, folder, self._suffix)
+        self._files = FrameFiles(uri, folder, self._suffix, overwrite=overwrite)
 
     def write(self, result: Result) -> None:
         def encode() -> bytes:

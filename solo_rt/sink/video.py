@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -70,6 +71,10 @@ class VideoSink(Sink):
         if encoder == "nvenc":
             self._require_nvenc(info, gpu)
         self._file = OutputFile(uri)
+        if not self._file.is_regular:
+            self._file.close()
+            raise UsageError(f"output {uri}: expected a file, got a pipe or a device; video needs to seek")
+        self._bytes = self._file.stream()
         self._clock = OutputClock(_time_base(self._format, info.time_base, self._rate), frame_rate=self._rate)
         self._canvas: Canvas | None = None
         self._container: av.container.OutputContainer | None = None
@@ -88,7 +93,7 @@ class VideoSink(Sink):
         self._file.written += 1
 
     def close(self) -> None:
-        if self._file.stream.closed:
+        if self._file.is_closed:
             return
         container, self._container = self._container, None
         try:
@@ -96,15 +101,18 @@ class VideoSink(Sink):
                 with self._file.writing():
                     self._mux(None)
                     container.close()
+                    self._bytes.flush()
         finally:
             # After a failure the file goes first: without it the container does not write its end, which would turn
             # the readable fragments into a plain file that lacks its index.
+            if self._canvas is not None and self._file.written == 0:
+                self._file.remove()  # no frame, no video
+            with suppress(OSError):  # of a failed write, which has been reported
+                self._bytes.close()
             self._file.close()
             if container is not None:
                 container.close()
                 del self._stream  # and with it the encoder: NVENC has few sessions
-            if self._file.written == 0:
-                self._file.path.unlink(missing_ok=True)  # no frame, no video
 
     def _require_nvenc(self, info: SourceInfo, gpu: int) -> None:
         """Return if NVENC can encode the source's pictures. Raises: UsageError, EngineError."""
@@ -142,7 +150,7 @@ class VideoSink(Sink):
                 options["movie_timescale"] = str(self._clock.time_base.denominator)  # of a start other than 0
         elif self._format == "matroska":
             options["cluster_time_limit"] = str(FRAGMENT_MICROSECONDS // 1000)
-        container = av.open(self._file.stream, "w", format=self._format, container_options=options)
+        container = av.open(self._bytes, "w", format=self._format, container_options=options)
         if self._format == "avi":
             stream = container.add_stream("mjpeg", rate=self._rate)
             stream.codec_context.qscale = True
@@ -162,6 +170,7 @@ class VideoSink(Sink):
     def _mux(self, image: av.VideoFrame | None) -> None:
         """Encode and write the image, or what the encoder still holds."""
         self._stream.container.mux(self._stream.encode(image))
+        self._bytes.flush()
 
 
 def _options(encoder: VideoEncoder, *, gpu: int, crf: int, preset: str) -> dict[str, str]:

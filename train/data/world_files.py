@@ -17,6 +17,8 @@ from solo_rt.world import CLASSES, Scene, World
 
 OnImage = Callable[[int, int], None]
 
+VIDEOS = ("cam0.avi", "cam0.mp4")
+
 
 def write_videos(
     folder: Path,
@@ -24,17 +26,21 @@ def write_videos(
     seed: int,
     size: tuple[int, int],
     frames: int,
+    overwrite: bool = False,
     on_image: OnImage = lambda done, total: None,
 ) -> list[Path]:
     """Write the same `frames` pictures to `cam0.avi` (Motion JPEG) and `cam0.mp4` (H.264), and return their paths.
 
+    Those that are there already, which may be anybody's, stay as they are unless `overwrite`, and are not returned.
     Raises: UsageError when the folder cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot make {folder}: {error.strerror}; choose another folder") from error
-    paths = [folder / "cam0.avi", folder / "cam0.mp4"]
+    paths = [path for path in (folder / name for name in VIDEOS) if overwrite or not path.exists()]
+    if not paths:
+        return []
     with ExitStack() as stack:
         uri = f"test://?seed={seed}&size={size[1]}x{size[0]}&frames={frames}"
         source = stack.enter_context(open_source(uri))

@@ -1,0 +1,43 @@
+"""The command line in a process of its own, with a fake source and perhaps engine, given as Python."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+WAIT = 30.0  # seconds; only a failing test takes that long
+
+PROGRAM = """
+import sys, threading, time
+sys.path.insert(0, {tests!r})
+import fakes
+from fakes import FakeSource
+from solo_rt import pipeline
+from solo_rt.__main__ import main
+genuine = pipeline.open_engine
+pipeline.open_source = lambda uri, **_: {source}
+pipeline.open_engine = lambda *a, **k: {engine}
+main()
+"""
+
+
+def command(tiny, source, *arguments, engine="genuine(*a, **k)"):
+    """Return the arguments of a process that runs the model at `tiny` on a source, given as Python, like an engine."""
+    program = PROGRAM.format(tests=str(Path(__file__).parent), source=source, engine=engine)
+    return [sys.executable, "-c", program, "run", "--source", "x", "--model", str(tiny), *map(str, arguments)]
+
+
+def start(*arguments, **settings):
+    """Start a `command`; its streams are pipes."""
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command(*arguments, **settings), **streams, text=True)
+
+
+def wait_until(condition):
+    """Return once the condition holds. Raises: AssertionError after a while."""
+    deadline = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)

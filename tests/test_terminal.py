@@ -1,0 +1,98 @@
+"""Standard streams: whatever becomes of them, a run goes on, and its outputs are complete."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+from children import WAIT, command, start
+from fakes import write_tiny_model
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+def run_to_the_end(tiny, *arguments, **streams):
+    """Run the command line on ten frames with these streams; return its exit code and how many records it wrote."""
+    output = streams.pop("output")
+    done = subprocess.run(command(tiny, "FakeSource(10)", "--output", output, *arguments), timeout=WAIT, **streams)
+    return done.returncode, sum('"frame":' in line for line in output.read_text().splitlines())
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_reader_who_left_stops_nothing(tiny, tmp_path, stream):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        assert run_to_the_end(tiny, output=tmp_path / "a.jsonl", **{stream: write_end}) == (0, 10)
+    finally:
+        os.close(write_end)
+
+
+@pytest.mark.parametrize(("stream", "code"), [("stdout", 4), ("stderr", 0)])
+def test_a_full_disk_behind_a_stream_stops_nothing(tiny, tmp_path, stream, code):
+    with open("/dev/full", "w") as full:
+        assert run_to_the_end(tiny, output=tmp_path / "a.jsonl", **{stream: full}) == (code, 10)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_closed_stream_stops_nothing_and_gets_no_file_in_its_place(tiny, tmp_path, number):
+    code, records = run_to_the_end(
+        tiny, output=tmp_path / "a.jsonl", preexec_fn=lambda: os.close(number), stderr=subprocess.DEVNULL
+    )
+    assert (code, records) == (0, 10)
+
+
+def test_a_full_pipe_that_nobody_reads_stops_nothing(tiny, tmp_path):
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    try:
+        while True:
+            os.write(write_end, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(write_end, True)
+    try:
+        assert run_to_the_end(tiny, "-v", output=tmp_path / "a.jsonl", stderr=write_end) == (0, 10)
+    finally:
+        os.close(write_end)
+        os.close(read_end)
+
+
+def test_reader_of_stdout_may_leave(tiny):
+    process = start(tiny, "FakeSource(10, gate=lambda i: time.sleep(0.05))", "--json")
+    process.stdout.close()
+    process.wait(WAIT)
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()
+    assert process.returncode == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo terminal")
+@pytest.mark.parametrize("no_color", [False, True])
+def test_terminal_gets_a_progress_line_and_no_color_is_honoured(tiny, no_color):
+    leader, follower = os.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", **({"NO_COLOR": "1"} if no_color else {})}
+    environment = {key: value for key, value in environment.items() if no_color or key != "NO_COLOR"}
+    process = subprocess.Popen(
+        command(tiny, "FakeSource(60, gate=lambda i: time.sleep(0.01))"),
+        stdout=subprocess.DEVNULL,
+        stderr=follower,
+        env=environment,
+    )
+    os.close(follower)
+    shown = b""
+    try:
+        while chunk := os.read(leader, 65536):
+            shown += chunk
+    except OSError:
+        pass  # Linux says so when the last process has left the terminal
+    finally:
+        os.close(leader)
+    assert process.wait(WAIT) == 0
+    assert b"/60 frames" in shown
+    assert b" fps" in shown
+    assert (b"\x1b[3" in shown or b"\x1b[9" in shown) is not no_color
+    assert shown.rstrip().endswith(b"\x1b[2K") or b"\x1b[?25h" in shown
