@@ -15,6 +15,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
+from solo_rt.device import Device
 from solo_rt.errors import SoloRTError, UsageError
 
 # Of the messages of a lost connection: not all of Gloo's, such as "Application timeout caused pair closure", name it.
@@ -75,11 +76,11 @@ class Job:
 
 
 @contextmanager
-def join_job(device: str, *, timeout: float = TIMEOUT) -> Iterator[Job]:
+def join_job(device: Device, *, timeout: float = TIMEOUT) -> Iterator[Job]:
     """Give the job that the environment describes (RANK, WORLD_SIZE, LOCAL_RANK), or that of this process alone.
 
-    With `device` "cuda", each process of a machine has the GPU of its local rank. Raises: UsageError for a device that
-    is not there; SoloRTError when another process of the job is lost, at the latest after `timeout` seconds.
+    On GPUs, each process of a machine has that of its local rank. Raises: UsageError for a device that is not there;
+    SoloRTError when another process of the job is lost, at the latest after `timeout` seconds.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     chosen = _choose_device(device, shared=size > 1)
@@ -103,19 +104,18 @@ def join_job(device: str, *, timeout: float = TIMEOUT) -> Iterator[Job]:
         ) from error
 
 
-def _choose_device(name: str, *, shared: bool) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"--device {name}: expected cpu, cuda or cuda:N") from error
-    if device.type != "cuda":
-        return device
+def _choose_device(wanted: Device, *, shared: bool) -> torch.device:
+    if wanted.kind == "auto":
+        raise UsageError(f"--device {wanted}: expected cpu, cuda or cuda:N")
+    if wanted.kind == "cpu":
+        return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise UsageError(f"--device {name}: PyTorch finds no CUDA device here")
+        raise UsageError(f"--device {wanted}: PyTorch finds no CUDA device here")
     if shared:
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-    if (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"--device {name}: expected an index below {torch.cuda.device_count()}, got {device.index}")
+        wanted = Device("cuda", int(os.environ["LOCAL_RANK"]))
+    if (wanted.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"--device {wanted}: expected an index below {torch.cuda.device_count()}, got {wanted.index}")
+    device = torch.device(str(wanted))
     torch.cuda.set_device(device)
     return device
 

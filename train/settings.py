@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from solo_rt.device import CPU, Device
 from solo_rt.errors import UsageError
 from solo_rt.train.distributed import TIMEOUT
 
@@ -21,7 +22,7 @@ class Settings:
     augment: bool = True
     accumulate: int = 1  # parts in which a process takes its share of a batch, one after another
     amp: Amp = "off"  # precision of the network's forward pass; losses and weights are float32
-    device: str = "cpu"
+    device: Device = CPU
     workers: int = 1  # processes that load pictures; 0: the training process does it itself
     channels_last: bool = True
     compile: bool = False
@@ -39,9 +40,9 @@ class Settings:
     timeout: float = TIMEOUT  # seconds that a process waits for the others
 
     def __post_init__(self) -> None:
-        if self.amp == "fp16" and not self.device.startswith("cuda"):
+        if self.amp == "fp16" and self.device.kind != "cuda":
             raise UsageError(f"--amp fp16 needs --device cuda, got {self.device}; there is --amp bf16")
-        if self.sync_bn and not self.device.startswith("cuda"):
+        if self.sync_bn and self.device.kind != "cuda":
             raise UsageError("--sync-bn needs --device cuda: PyTorch has no synchronised batch norm on CPUs")
         if self.init and self.backbone_weights:
             raise UsageError("--init brings the backbone along; leave --backbone-weights out")

@@ -15,6 +15,7 @@ from solo_rt.commands.evaluate_semantic import evaluate_semantic, is_semantic
 from solo_rt.commands.measured import check_recordable, find_measured, measured_spec, record_metrics
 from solo_rt.commands.options import as_json, print_json, verbose
 from solo_rt.commands.progress import show_progress
+from solo_rt.device import Device
 from solo_rt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def _open(path: Path, *, backend: str, device: str, trusted: bool, exact: bool) 
     if path.suffix == ".pt":
         from solo_rt.train.engine.exact import open_checkpoint
 
-        checkpoint = open_checkpoint(path, device=device)
+        checkpoint = open_checkpoint(path, device=Device.parse(device))
         return checkpoint, checkpoint.resized
     from solo_rt.decoders import DetectionsDecoder
     from solo_rt.engine import open_engine

@@ -12,6 +12,7 @@ import click
 from solo_rt.commands.measured import measured_spec, record_metrics
 from solo_rt.commands.options import print_json, require_torch
 from solo_rt.commands.progress import show_progress
+from solo_rt.device import Device
 from solo_rt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _open(path: Path, *, backend: str, device: str, trusted: bool) -> Engine:
     if path.suffix == ".pt":
         from solo_rt.train.engine.exact import open_checkpoint
 
-        return open_checkpoint(path, device=device, output_kind="logits")
+        return open_checkpoint(path, device=Device.parse(device), output_kind="logits")
     from solo_rt.engine import open_engine
 
     return open_engine(path, backend=backend, device=device, trusted=trusted)

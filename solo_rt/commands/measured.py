@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from solo_rt.commands.options import require_torch
+from solo_rt.device import Device
 from solo_rt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,12 +21,12 @@ def find_measured(model: str | None, *, backend: str, device: str) -> Path:
     """
     from solo_rt.engine import choose_backend, find_model
 
-    path = find_model(model)
-    if choose_backend(path, backend, device) != "tensorrt" or path.suffix == ".engine":
+    path, wanted = find_model(model), Device.parse(device)
+    if choose_backend(path, backend, wanted) != "tensorrt" or path.suffix == ".engine":
         return path
     from solo_rt.engine.tensorrt import find_engine
 
-    return find_engine(path, device=device)
+    return find_engine(path, device=wanted)
 
 
 def measured_spec(path: Path) -> ModelSpec:

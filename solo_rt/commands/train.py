@@ -11,6 +11,7 @@ import click
 
 from solo_rt.commands.options import Size, require_torch, verbose
 from solo_rt.commands.progress import show_progress
+from solo_rt.device import Device
 from solo_rt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -129,13 +130,14 @@ def train(
         ema=ema,
         frozen=freeze,
     )
+    wanted = Device.parse(device)
     settings = Settings(
         data=data,
         seed=seed,
         augment=augment,
         accumulate=accumulate,
-        amp=amp or ("bf16" if device.startswith("cuda") else "off"),
-        device=device,
+        amp=amp or ("bf16" if wanted.kind == "cuda" else "off"),
+        device=wanted,
         workers=workers,
         channels_last=channels_last,
         compile=compiled,

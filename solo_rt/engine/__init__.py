@@ -7,6 +7,7 @@ import logging
 import platform
 from pathlib import Path
 
+from solo_rt.device import Device
 from solo_rt.engine.base import Engine, FrameEngine
 from solo_rt.engine.contract import try_out
 from solo_rt.engine.model_file import find_model, read_spec, shipped_models
@@ -47,8 +48,9 @@ def open_engine(
         raise UsageError(f"lanes must be at least 1, got {lanes}")
     if lanes is not None and threads is not None and threads < lanes:
         raise UsageError(f"expected at least one thread per lane, got {threads} for {lanes} lanes")
+    wanted = Device.parse(device)
     path = find_model(model)
-    chosen = choose_backend(path, backend, device)
+    chosen = choose_backend(path, backend, wanted)
     threads = threads or max(default_threads(), lanes or 1)
     engine: Engine
     if chosen == "torch":
@@ -56,19 +58,19 @@ def open_engine(
             raise UsageError(f"expected 1 lane with the torch backend, got {lanes}; export the checkpoint for more")
         from solo_rt.train.engine.fast import open_torch
 
-        engine = open_torch(path, device=device)
+        engine = open_torch(path, device=wanted)
     elif chosen == "tensorrt":
         from solo_rt.engine.tensorrt import open_tensorrt
 
-        engine = open_tensorrt(path, device=device, lanes=lanes, trusted=trusted)
+        engine = open_tensorrt(path, device=wanted, lanes=lanes, trusted=trusted)
     elif chosen == "openvino":
         from solo_rt.engine.openvino import OpenVinoEngine
 
-        engine = OpenVinoEngine(path, read_spec(path), device=device, threads=threads, lanes=lanes)
+        engine = OpenVinoEngine(path, read_spec(path), device=wanted, threads=threads, lanes=lanes)
     else:
         from solo_rt.engine.onnxruntime import OnnxRuntimeEngine
 
-        engine = OnnxRuntimeEngine(path, read_spec(path), device=device, threads=threads, lanes=lanes)
+        engine = OnnxRuntimeEngine(path, read_spec(path), device=wanted, threads=threads, lanes=lanes)
     try:
         try_out(engine, path)
     except BaseException:
@@ -78,7 +80,7 @@ def open_engine(
     return engine
 
 
-def choose_backend(path: Path, backend: str, device: str) -> str:
+def choose_backend(path: Path, backend: str, device: Device) -> str:
     """Return the backend of a file, as `open_engine` chooses it.
 
     Raises: UsageError where the one asked for cannot read the file or is not installed.
@@ -96,8 +98,8 @@ def choose_backend(path: Path, backend: str, device: str) -> str:
     return chosen
 
 
-def _preferred_backend(device: str) -> str:
-    if device in ("auto", "cpu") and importlib.util.find_spec("openvino") is not None and _has_intel_cpu():
+def _preferred_backend(device: Device) -> str:
+    if device.kind != "cuda" and importlib.util.find_spec("openvino") is not None and _has_intel_cpu():
         return "openvino"
     return "onnxruntime"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,10 +10,11 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from solo_rt.device import Device
 from solo_rt.engine.contract import check_ports
 from solo_rt.engine.onnx_file import heads_alone
 from solo_rt.engine.threads import CPU_LANES, describe
-from solo_rt.errors import EngineError, SpecError, UsageError
+from solo_rt.errors import EngineError, SpecError
 from solo_rt.spec import ModelSpec
 from solo_rt.types import Output
 
@@ -31,13 +31,13 @@ class OnnxRuntimeEngine:
     for every frame: writing into arrays of a lane's own and copying those takes no less time.
     """
 
-    def __init__(self, path: Path, spec: ModelSpec, *, device: str, threads: int, lanes: int | None) -> None:
+    def __init__(self, path: Path, spec: ModelSpec, *, device: Device, threads: int, lanes: int | None) -> None:
         self.spec = spec
-        wanted = _cuda_device(device)
+        wanted = _gpu(device)
         self.lanes = lanes or CPU_LANES
         providers: list[str | tuple[str, dict[str, str]]] = [CPU]
         if wanted is not None:
-            providers.insert(0, (CUDA, {"device_id": wanted}))
+            providers.insert(0, (CUDA, {"device_id": str(wanted)}))
         try:
             content = heads_alone(path.read_bytes(), spec.output_shapes)
             session = ort.InferenceSession(content, _session_options(threads, self.lanes), providers=providers)
@@ -45,7 +45,7 @@ class OnnxRuntimeEngine:
             raise EngineError(f"{path}: ONNX Runtime cannot load the model: {_one_line(error)}") from error
         has_cuda = CUDA in session.get_providers()
         if wanted is not None and not has_cuda:
-            if device != "auto":
+            if device.kind != "auto":
                 raise EngineError(f"device {device}: ONNX Runtime could not start CUDA; solo-rt doctor says more")
             log.warning("ONNX Runtime could not start CUDA and computes on the CPU")
         self.backend = f"onnxruntime {f'cuda:{wanted}' if has_cuda else describe(threads, self.lanes)}"
@@ -82,18 +82,16 @@ def _session_options(threads: int, lanes: int) -> ort.SessionOptions:
     return options
 
 
-def _cuda_device(device: str) -> str | None:
-    """Return the number of the CUDA device to use, None for the CPU. Raises: UsageError, EngineError."""
-    match = re.fullmatch(r"auto|cpu|cuda(?::(\d+))?", device)
-    if match is None:
-        raise UsageError(f"unknown device {device!r}; expected auto, cpu, cuda or cuda:N")
-    if device == "cpu" or (device == "auto" and CUDA not in ort.get_available_providers()):
+def _gpu(device: Device) -> int | None:
+    """Return the number of the GPU to use, None for the CPU. Raises: EngineError."""
+    has_cuda = CUDA in ort.get_available_providers()
+    if device.kind == "cpu" or (device.kind == "auto" and not has_cuda):
         return None
-    if CUDA not in ort.get_available_providers():
+    if not has_cuda:
         raise EngineError(
             f"device {device}: this ONNX Runtime has no CUDA provider; install onnxruntime-gpu or use cpu"
         )
-    return match.group(1) or "0"
+    return device.index or 0
 
 
 def _shapes(ports: list[ort.NodeArg]) -> dict[str, tuple[int, ...]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from solo_rt.device import Device
 from solo_rt.engine.contract import check_ports
 from solo_rt.engine.onnx_file import heads_alone
 from solo_rt.engine.threads import CPU_LANES, describe
@@ -27,8 +28,8 @@ Float32 = NDArray[np.float32]
 class OpenVinoEngine:
     """A compiled OpenVINO model with a stream and an infer request per lane; see `Engine`."""
 
-    def __init__(self, path: Path, spec: ModelSpec, *, device: str, threads: int, lanes: int | None) -> None:
-        if device not in ("auto", "cpu"):
+    def __init__(self, path: Path, spec: ModelSpec, *, device: Device, threads: int, lanes: int | None) -> None:
+        if device.kind == "cuda":
             raise UsageError(f"device {device}: expected auto or cpu with the openvino backend; onnxruntime knows cuda")
         self.spec = spec
         self.lanes = lanes or CPU_LANES

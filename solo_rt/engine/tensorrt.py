@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt.defaults import TENSORRT_LANES as LANES
+from solo_rt.device import Device
 from solo_rt.engine.outputs import copy_outputs
 from solo_rt.engine.plan import SUFFIX, check_plan, file_sha256, machine_platform, passes_sha256, read_plan
 from solo_rt.engine.plan_cache import check_trust, find_plan
@@ -174,20 +174,18 @@ class TensorRtEngine:
         return _Lane(context, stream, tuple(inputs), tuple(outputs), Replay(gpu, stream, compute_tensors), frames)
 
 
-def find_engine(path: Path, *, device: str = "auto") -> Path:
+def find_engine(path: Path, *, device: Device) -> Path:
     """Return the plan in the cache that was built of the ONNX file `path` for this machine.
 
-    `device` is as in `open_tensorrt`. Raises: UsageError, EngineError.
+    Raises: UsageError, EngineError.
     """
     return _find_engine(path, _open_device(device))
 
 
-def open_tensorrt(
-    path: Path, *, device: str = "auto", lanes: int | None = LANES, trusted: bool = False
-) -> TensorRtEngine:
+def open_tensorrt(path: Path, *, device: Device, lanes: int | None, trusted: bool) -> TensorRtEngine:
     """Return the engine of a plan, or of the plan in the cache that was built of the ONNX file `path` for this machine.
 
-    `device` is auto, cuda or cuda:N. `lanes`: None is `LANES`. `trusted`: also if the plan was not built here.
+    `lanes`: None is `LANES`. `trusted`: also if the plan was not built here.
     Raises: UsageError, EngineError.
     """
     gpu = _open_device(device)
@@ -201,11 +199,10 @@ def _find_engine(path: Path, gpu: Gpu) -> Path:
     return find_plan(path, _machine(gpu, import_tensorrt().__version__)).path
 
 
-def _open_device(device: str) -> Gpu:
-    match = re.fullmatch(r"(?:auto|cuda(?::(\d+))?)", device)
-    if match is None:
-        raise UsageError(f"device {device!r}: expected auto, cuda or cuda:N with the tensorrt backend")
-    return open_gpu(int(match[1] or 0))
+def _open_device(device: Device) -> Gpu:
+    if device.kind == "cpu":
+        raise UsageError(f"device {device}: expected auto, cuda or cuda:N with the tensorrt backend")
+    return open_gpu(device.index or 0)
 
 
 def _machine(gpu: Gpu, version: str) -> dict[str, str]:

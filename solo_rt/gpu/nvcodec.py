@@ -6,7 +6,6 @@ and then nothing else takes their place: what they cannot do is an error that sa
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -16,6 +15,7 @@ import av
 import numpy as np
 from av.codec.hwaccel import HWAccel, HWDeviceType
 
+from solo_rt.device import Device
 from solo_rt.errors import EngineError
 from solo_rt.gpu.cuda import device_count
 
@@ -28,9 +28,8 @@ _ON_CPU = {"nvdec": "--decoder cpu", "nvenc": "--encoder x264"}
 
 
 def gpu_of(device: str) -> int:
-    """Return the number of the GPU that `device` names, 0 where it names none; the engine checks the rest of it."""
-    match = re.fullmatch(r"cuda:(\d+)", device)
-    return int(match[1]) if match else 0
+    """Return the number of the GPU that `device` names, 0 where it names none. Raises: UsageError."""
+    return Device.parse(device).index or 0
 
 
 def require_gpu(codec: Literal["nvdec", "nvenc"], gpu: int) -> None:

@@ -16,6 +16,7 @@ from dataclasses import replace
 import cv2
 import torch
 
+from solo_rt.device import Device
 from solo_rt.train.data.batches import fetch, load_parts
 from solo_rt.train.distributed import join_job
 from solo_rt.train.recipes import RECIPES, adapt, count_steps, find_recipe
@@ -45,9 +46,9 @@ def main() -> None:
         batch=arguments.batch,
         steps=arguments.steps,
     )
-    settings = Settings(arguments.data, device=arguments.device, amp=arguments.amp)
+    settings = Settings(arguments.data, device=Device.parse(arguments.device), amp=arguments.amp)
     task = make_task(recipe, arguments.data, imgsz=(height, width))
-    with join_job(arguments.device) as job:
+    with join_job(settings.device) as job:
         state = TrainingState(replace(count_steps(recipe, len(task.data)), frozen=False), task, settings, job)
         state.begin()
         steps = range(arguments.steps + 1)

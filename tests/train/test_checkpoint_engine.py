@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from solo_rt.cli import main
+from solo_rt.device import Device
 from solo_rt.errors import EngineError, SpecError
 from solo_rt.train.checkpoint import Checkpoint, save_checkpoint
 from solo_rt.train.data.semantic.world import LEGEND
@@ -28,7 +29,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_engine_computes_the_network_at_any_size(checkpoint):
-    engine = open_checkpoint(checkpoint, device="cpu", imgsz=(64, 96))
+    engine = open_checkpoint(checkpoint, device=Device("cpu"), imgsz=(64, 96))
     assert (engine.spec.name, engine.spec.classes, engine.backend) == ("solov2-nano", ("ant", "bee"), "torch cpu")
     for size in ((64, 96), (96, 64)):
         sized = engine.resized(size)
@@ -47,13 +48,13 @@ def test_engine_computes_the_network_at_any_size(checkpoint):
 
 
 def test_closed_engine_and_missing_device_are_explained(checkpoint):
-    engine = open_checkpoint(checkpoint, device="cpu", imgsz=(64, 96))
+    engine = open_checkpoint(checkpoint, device=Device("cpu"), imgsz=(64, 96))
     engine.close()
     with pytest.raises(EngineError, match="the engine is closed"):
         engine.infer({"image": np.zeros((1, 3, 64, 96), np.float32)})
     if not torch.cuda.is_available():
         with pytest.raises(EngineError, match="device cuda: PyTorch cannot use it"):
-            open_checkpoint(checkpoint, device="cuda")
+            open_checkpoint(checkpoint, device=Device("cuda"))
 
 
 def test_a_semantic_checkpoint_is_measured_by_its_logits(tmp_path, capsys):
@@ -62,7 +63,7 @@ def test_a_semantic_checkpoint_is_measured_by_its_logits(tmp_path, capsys):
     weights = build_model("fast-scnn", 8).state_dict()
     path = tmp_path / "x.pt"
     save_checkpoint(Checkpoint("fast-scnn", LEGEND.classes, weights, 0, {}, {}), path)
-    engine = open_checkpoint(path, device="cpu", imgsz=(64, 96), output_kind="logits").resized((32, 64))
+    engine = open_checkpoint(path, device=Device("cpu"), imgsz=(64, 96), output_kind="logits").resized((32, 64))
     assert engine.infer({"image": np.zeros((1, 3, 32, 64), np.float32)})["logits"].shape == (1, 8, 32, 64)
     with pytest.raises(SystemExit) as left:
         main(["eval", "--model", str(path), "--data", "world:", "--max-images", "1", "--device", "cpu", "--json"])

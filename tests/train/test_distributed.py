@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from solo_rt.device import Device
 from solo_rt.errors import SoloRTError
 from solo_rt.train.checkpoint import load_checkpoint
 from solo_rt.train.distributed import join_job
@@ -49,7 +50,7 @@ def test_a_lost_connection_is_told_from_other_failures(
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setattr(torch.distributed, "init_process_group", lambda *_, **__: None)
-    with pytest.raises(SoloRTError if "lost" in expected else RuntimeError, match=expected), join_job("cpu"):
+    with pytest.raises(SoloRTError if "lost" in expected else RuntimeError, match=expected), join_job(Device("cpu")):
         raise RuntimeError(message)
 
 

@@ -179,7 +179,7 @@ def test_an_engine_from_elsewhere_needs_trust(workshop: Workshop, world: str) ->
     ("options", "code", "message"),
     [
         (["--backend", "onnxruntime"], 2, ".engine is for tensorrt"),
-        (["--device", "cpu"], 2, "device 'cpu': expected auto, cuda or cuda:N with the tensorrt backend"),
+        (["--device", "cpu"], 2, "device cpu: expected auto, cuda or cuda:N with the tensorrt backend"),
     ],
 )
 def test_options_that_do_not_fit_an_engine_are_refused(

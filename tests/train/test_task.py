@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from solo_rt.device import Device
 from solo_rt.errors import UsageError
 from solo_rt.train.data.batches import load_parts
 from solo_rt.train.data.world_files import write_coco
@@ -35,7 +36,7 @@ def test_the_losses_of_a_family_fit_its_network_and_its_data(name: str) -> None:
     task = make_task(RECIPES[name], "world:", imgsz=(64, 96))
     model = build_model(name, len(task.data.classes))
     part = next(load_parts(task.data, steps=range(1), batch=2, shuffled=task.shuffled))
-    with join_job("cpu") as job:
+    with join_job(Device("cpu")) as job:
         losses = task.losses(model, model(part.batch.images), part.batch, job)
     losses["total"].backward()
     assert all(torch.isfinite(value) for value in losses.values())

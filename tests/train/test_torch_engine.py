@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from solo_rt.builder.agreement import agreement
 from solo_rt.decode import decode, decode_semantic
 from solo_rt.decoders import DetectionsDecoder, SemanticDecoder, SoloDecoder
+from solo_rt.device import Device
 from solo_rt.engine import open_engine
 from solo_rt.engine.base import FrameEngine
 from solo_rt.engine.contract import try_out
@@ -249,7 +250,7 @@ def test_the_run_time_opens_checkpoints_by_their_device(tmp_path: Path) -> None:
     assert engine.backend == "torch cpu"
     if not torch.cuda.is_available():
         with pytest.raises(EngineError, match=r"^device cuda: PyTorch cannot use it .*; use cpu$"):
-            open_torch(path, device="cuda")
+            open_torch(path, device=Device("cuda"))
 
 
 @pytest.mark.cuda

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from solo_rt.device import Device
 from solo_rt.errors import EngineError
 from solo_rt.train.checkpoint import Checkpoint, load_checkpoint
 from solo_rt.train.export import static_graph
@@ -73,23 +74,23 @@ class CheckpointEngine:
 
 
 def open_checkpoint(
-    path: Path, *, device: str = "auto", imgsz: tuple[int, int] | None = None, output_kind: OutputKind | None = None
+    path: Path, *, device: Device, imgsz: tuple[int, int] | None = None, output_kind: OutputKind | None = None
 ) -> CheckpointEngine:
     """Return an engine for the checkpoint at `path`, by default at the model's own size.
 
-    `device` is auto, cpu, cuda or cuda:N; `output_kind` what a semantic network gives, labels unless given.
+    `output_kind` is what a semantic network gives, labels unless given.
     Raises: UsageError, EngineError when the device cannot be used.
     """
     found = find_device(device)
     return CheckpointEngine(load_checkpoint(path), imgsz=imgsz, device=found, output_kind=output_kind)
 
 
-def find_device(device: str) -> torch.device:
-    """Return the device named auto, cpu, cuda or cuda:N. Raises: EngineError when it cannot be used."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+def find_device(device: Device) -> torch.device:
+    """Return the device for PyTorch; auto is the GPU where there is one. Raises: EngineError when it cannot be used."""
+    if device.kind == "auto":
+        device = Device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=str(device))
     except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
         raise EngineError(f"device {device}: PyTorch cannot use it ({str(error).splitlines()[0]}); use cpu") from error
-    return torch.device(device)
+    return torch.device(str(device))

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from solo_rt.device import Device
 from solo_rt.engine.base import Engine
 from solo_rt.engine.outputs import copy_outputs
 from solo_rt.errors import EngineError
@@ -125,10 +126,10 @@ def on_stream(stream: Stream, device: torch.device) -> AbstractContextManager[ob
     return torch.cuda.stream(torch.cuda.ExternalStream(stream.handle, device))
 
 
-def open_torch(path: Path, *, device: str = "auto") -> Engine:
+def open_torch(path: Path, *, device: Device) -> Engine:
     """Return the engine that runs the checkpoint at `path`: `TorchEngine` on a GPU, `CheckpointEngine` on the CPU.
 
-    `device` is auto, cpu, cuda or cuda:N. Raises: UsageError, EngineError when the device cannot be used.
+    Raises: UsageError, EngineError when the device cannot be used.
     """
     found = find_device(device)
     checkpoint = load_checkpoint(path)
