@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from fakes import TINY_SPEC
 
-from solo_rt.engine.plan import PlanKey, check_plan, file_sha256, plan_path, read_plan, sidecar, write_plan
+from solo_rt.engine.plan import PlanKey, check_plan, plan_path, read_plan, sidecar, write_plan
 from solo_rt.errors import EngineError
+from solo_rt.files import file_sha256
 
 KEY = PlanKey("aa", "bb", "pp", "", "fp16", "10.16.1.11", "12", "NVIDIA H200 9.0", "linux-x86_64", 0, -1, -1, False)
 

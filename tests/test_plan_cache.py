@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from fakes import TINY_SPEC
 
-from solo_rt.engine.plan import Plan, PlanKey, Precision, file_sha256, plan_path, write_plan
-from solo_rt.engine.plan_cache import cache_folder, check_trust, find_plan, note_built
+from solo_rt.engine.plan import Plan, PlanKey, Precision, plan_path, write_plan
+from solo_rt.engine.plan_cache import check_trust, find_plan, note_built
 from solo_rt.errors import EngineError
+from solo_rt.files import cache_folder, file_sha256
 
 MACHINE = {
     "gpu": "Fake 9.0",
@@ -86,9 +87,3 @@ def test_a_changed_plan_is_refused_even_when_trusted(model: Path) -> None:
     plan.path.write_bytes(b"evil")
     with pytest.raises(EngineError, match="not what its description says"):
         check_trust(plan, trusted=True)
-
-
-def test_the_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("SOLO_RT_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "solo-rt"

@@ -13,9 +13,10 @@ from fakes import TINY_SPEC
 from trt_fakes import VERSION, FakeGpu, FakeStream, fake_tensorrt
 
 from solo_rt.engine import tensorrt
-from solo_rt.engine.plan import PlanKey, file_sha256, machine_platform, passes_sha256, plan_path, write_plan
+from solo_rt.engine.plan import PlanKey, machine_platform, passes_sha256, plan_path, write_plan
 from solo_rt.engine.tensorrt import TensorRtEngine
 from solo_rt.errors import EngineError, SpecError
+from solo_rt.files import file_sha256
 from solo_rt.gpu import cuda
 
 SIZE = (1, 3, 32, 64)

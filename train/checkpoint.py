@@ -6,8 +6,6 @@ last few as `step-00000250.pt` in its folder; `last.pt` is a link to the newest 
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +16,11 @@ from torch import Tensor
 
 from solo_rt.decoders import Rgb
 from solo_rt.errors import SinkError, UsageError
+from solo_rt.files import file_sha256, replace_file, replaced_file
 from solo_rt.train.data.samples import MEAN, STD
 
 FORMAT = 2
 READABLE = (1, 2)  # format 1 has another `training`: it can be exported and be started from, not resumed
-CHUNK = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +46,14 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     Raises: SinkError, leaving what was there, when it cannot be written.
     """
     record = {"format": FORMAT, **{name: getattr(checkpoint, name) for name in Checkpoint.__slots__}}
-    temporary = path.with_name(path.name + ".part")
     try:
-        with temporary.open("wb") as file:
-            torch.save(record, file)
-            file.flush()
-            os.fsync(file.fileno())
-        digest = _digest(temporary)
-        _digest_path(path).unlink(
-            missing_ok=True
-        )  # so that a kill leaves a file without a digest, not with a wrong one
-        temporary.replace(path)
-        _write_text(_digest_path(path), f"{digest}  {path.name}\n")
-        _sync_folder(path.parent)
+        with replaced_file(path, durable=True) as part:
+            with part.open("wb") as file:  # with a path, its name would be in the content
+                torch.save(record, file)
+            digest = f"{file_sha256(part)}  {path.name}\n"
+            _digest_path(path).unlink(missing_ok=True)  # a kill leaves a file without a digest, not with a wrong one
+        replace_file(_digest_path(path), digest.encode(), durable=True)
     except (OSError, RuntimeError) as error:  # torch turns what the file raises into RuntimeError
-        if temporary.is_file():
-            temporary.unlink()
         raise SinkError(f"cannot write checkpoint {path}: {error}; free some space or choose another --out") from error
 
 
@@ -76,7 +66,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise UsageError(f"no checkpoint at {path}; train one with solo-rt train")
     path = path.resolve()  # of `last.pt`, the file it is a link to
     digest = _digest_path(path)
-    if digest.is_file() and digest.read_text(errors="replace").split()[:1] != [_digest(path)]:
+    if digest.is_file() and digest.read_text(errors="replace").split()[:1] != [file_sha256(path)]:
         raise UsageError(f"{path} is damaged: its SHA-256 is not that in {digest.name}; use another checkpoint")
     try:
         record = torch.load(path, map_location="cpu", weights_only=True)
@@ -96,11 +86,10 @@ def save_step(checkpoint: Checkpoint, folder: Path, *, keep: int, best: bool = F
     save_checkpoint(checkpoint, path)
     try:
         for name in ("last.pt", "best.pt") if best else ("last.pt",):
-            link = folder / f"{name}.part"
-            link.unlink(missing_ok=True)
-            link.symlink_to(path.name)
-            link.replace(folder / name)
-        _sync_folder(folder)
+            with replaced_file(folder / name, durable=True) as link:
+                link.symlink_to(path.name)
+        for torn in folder.glob(".*.pt*.part"):  # of a run that was killed
+            torn.unlink()
         for old in _steps(folder)[keep:]:
             if old.name != (folder / "best.pt").resolve().name:
                 old.unlink()
@@ -136,29 +125,3 @@ def _steps(folder: Path) -> list[Path]:
 
 def _digest_path(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make renames in `folder` outlive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

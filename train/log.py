@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from solo_rt.errors import UsageError
+from solo_rt.files import replace_file
 
 
 class RunLog:
@@ -16,9 +17,7 @@ class RunLog:
     def __init__(self, folder: Path, *, step: int, tensorboard: bool) -> None:
         path = folder / "log.jsonl"
         kept = [line for line in read_log(path) if line["step"] <= step]
-        temporary = path.with_name("log.jsonl.part")
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        temporary.replace(path)
+        replace_file(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
         self._file = path.open("a")
         self._board = None
         if tensorboard:

@@ -22,8 +22,9 @@ from solo_rt.decoders import SemanticDecoder, SoloV2Decoder
 from solo_rt.engine import Engine, open_engine
 from solo_rt.engine.model_file import read_spec
 from solo_rt.engine.plan import SUFFIX, Plan, PlanKey, plan_path, read_plan, sidecar, write_plan
-from solo_rt.engine.plan_cache import cache_folder, note_built
+from solo_rt.engine.plan_cache import note_built
 from solo_rt.errors import EngineError, UsageError
+from solo_rt.files import cache_folder
 from solo_rt.gpu.cuda import open_gpu
 from solo_rt.preprocess import prepare
 from solo_rt.source import open_source

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from solo_rt.builder.network import without_bodies
 from solo_rt.engine.operators import DOMAIN
-from solo_rt.engine.plan import PlanKey, Precision, file_sha256, machine_platform, passes_sha256
+from solo_rt.engine.plan import PlanKey, Precision, machine_platform, passes_sha256
 from solo_rt.engine.tensorrt_library import Messages, find_plugins, import_tensorrt, load_plugins
 from solo_rt.errors import EngineError, UsageError
+from solo_rt.files import file_sha256
 
 Float32 = NDArray[np.float32]
 OnPhase = Callable[[str, int, int], None]  # phase of the builder, steps done and how many

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from solo_rt.errors import EngineError
+from solo_rt.files import replace_file
 from solo_rt.spec import ModelSpec
 
 FORMAT = 2
@@ -89,7 +89,10 @@ def sidecar(path: Path) -> Path:
 def write_plan(
     path: Path, content: bytes | memoryview, key: PlanKey, spec: ModelSpec, agreement: Mapping[str, float]
 ) -> Plan:
-    """Write a plan and its description so that a reader never finds half of one: first the plan, then the JSON."""
+    """Write a plan and its description so that a reader never finds half of one: first the plan, then the JSON.
+
+    Raises: EngineError.
+    """
     plan = Plan(path, key, spec, hashlib.sha256(content).hexdigest(), len(content), dict(agreement))
     record = {
         "solo_rt_plan": FORMAT,
@@ -99,9 +102,12 @@ def write_plan(
         "agreement": plan.agreement,
         "spec": json.loads(spec.to_json()),
     }
-    sidecar(path).unlink(missing_ok=True)
-    _replace(path, bytes(content))
-    _replace(sidecar(path), json.dumps(record, indent=1).encode())
+    try:
+        sidecar(path).unlink(missing_ok=True)
+        replace_file(path, content, durable=True)
+        replace_file(sidecar(path), json.dumps(record, indent=1).encode(), durable=True)
+    except OSError as error:
+        raise EngineError(f"{path}: cannot be written: {error.strerror}; choose another --output") from error
     return plan
 
 
@@ -154,15 +160,6 @@ def check_plan(plan: Plan, machine: Mapping[str, str]) -> None:
             )
 
 
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def passes_sha256() -> str:
     """Return the SHA-256 of the code that makes the network of a file, in hexadecimal.
 
@@ -178,17 +175,3 @@ def passes_sha256() -> str:
 def machine_platform() -> str:
     """Return the operating system and processor architecture, "linux-x86_64"."""
     return f"{platform.system().lower()}-{platform.machine()}"
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, also when the power fails."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise EngineError(f"{path}: cannot be written: {error.strerror}; choose another --output") from error

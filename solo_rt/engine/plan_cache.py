@@ -7,26 +7,17 @@ this user is noted in `built.txt` in the cache folder, and a plan that is not no
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from solo_rt.engine.plan import SUFFIX, Plan, check_plan, file_sha256, read_plan
+from solo_rt.engine.plan import SUFFIX, Plan, check_plan, read_plan
 from solo_rt.errors import EngineError
+from solo_rt.files import CACHE, cache_folder, file_sha256
 
-CACHE = "SOLO_RT_CACHE"  # environment variable: another place for the folder
 NOTES = "built.txt"
 PREFERENCE = ("fp16", "int8", "fp32")
 
 log = logging.getLogger(__name__)
-
-
-def cache_folder() -> Path:
-    """Return the folder of built plans: SOLO_RT_CACHE, or solo-rt in the user's cache folder."""
-    given = os.environ.get(CACHE)
-    if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "solo-rt"
 
 
 def find_plan(model: Path, machine: Mapping[str, str]) -> Plan:

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from solo_rt.defaults import TENSORRT_LANES as LANES
 from solo_rt.device import Device
 from solo_rt.engine.outputs import copy_outputs
-from solo_rt.engine.plan import SUFFIX, check_plan, file_sha256, machine_platform, passes_sha256, read_plan
+from solo_rt.engine.plan import SUFFIX, check_plan, machine_platform, passes_sha256, read_plan
 from solo_rt.engine.plan_cache import check_trust, find_plan
 from solo_rt.engine.tensorrt_library import Messages, find_plugins, import_tensorrt, load_plugins
 from solo_rt.errors import EngineError, SpecError, UsageError
+from solo_rt.files import file_sha256
 from solo_rt.gpu.cuda import Buffer, Gpu, Stream, open_gpu
 from solo_rt.gpu.frame_path import FramePath
 from solo_rt.gpu.kernels import Kernels, find_kernels

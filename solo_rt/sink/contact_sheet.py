@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt.errors import UsageError
+from solo_rt.files import replace_file
 from solo_rt.sink.base import Sink, picture_of, write_failure
 from solo_rt.sink.pictures import FORMATS
 from solo_rt.types import Result
@@ -61,12 +62,9 @@ class ContactSheet(Sink):
         chosen = np.linspace(0, len(tiles) - 1, min(len(tiles), COLUMNS * ROWS)).round().astype(int)
         sheet = _arrange([tiles[i] for i in chosen])
         suffix = self._path.suffix.lower()
-        part = self._path.with_name(f".solo-rt-{os.getpid()}.part")
         try:
-            part.write_bytes(cv2.imencode(suffix, sheet[..., ::-1], FORMATS[suffix])[1].tobytes())
-            part.replace(self._path)
+            replace_file(self._path, cv2.imencode(suffix, sheet[..., ::-1], FORMATS[suffix])[1].tobytes())
         except OSError as error:
-            part.unlink(missing_ok=True)
             raise write_failure(self.uri, error, self._seen) from error
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import cv2
 
 from solo_rt.errors import UsageError
+from solo_rt.files import replace_file
 from solo_rt.sink.base import Sink, picture_of, write_failure
 from solo_rt.types import Frame, Result
 
@@ -47,15 +47,12 @@ class FrameFiles:
         name = Path(frame.name).stem or f"{frame.index:06d}"
         if name in self._names:
             name = f"{name}_{frame.index:06d}"
-        part = self._folder / f".solo-rt-{os.getpid()}{self._suffix}.part"  # short: the name itself may be at its limit
+        path = self._folder / f"{name}{self._suffix}"
         try:
-            part.write_bytes(encode())
-            if not self._overwrite and (self._folder / f"{name}{self._suffix}").exists():
-                raise FileExistsError(errno.EEXIST, f"{name}{self._suffix} is somebody else's")
-            part.replace(self._folder / f"{name}{self._suffix}")
+            if not self._overwrite and path.exists():
+                raise FileExistsError(errno.EEXIST, f"{path.name} is somebody else's")
+            replace_file(path, encode())
         except (OSError, cv2.error) as error:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
             raise write_failure(self._uri, error, len(self._names)) from error
         self._names.add(name)
 

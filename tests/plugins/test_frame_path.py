@@ -19,9 +19,10 @@ from solo_rt.decode import decode
 from solo_rt.decoders import DetectionsDecoder
 from solo_rt.engine import tensorrt
 from solo_rt.engine.base import FrameEngine
-from solo_rt.engine.plan import PlanKey, file_sha256, machine_platform, passes_sha256, plan_path, write_plan
+from solo_rt.engine.plan import PlanKey, machine_platform, passes_sha256, plan_path, write_plan
 from solo_rt.engine.tensorrt import TensorRtEngine
 from solo_rt.errors import UsageError
+from solo_rt.files import file_sha256
 from solo_rt.pipeline import run
 from solo_rt.pipeline.stages import Options
 from solo_rt.preprocess import prepare

@@ -82,7 +82,7 @@ def suicide() -> None:
 
 
 def killed_again_and_again(folder: Path) -> None:
-    """Kill a run at steps, in the middle of writing and at every sync of two checkpoints; then let it end."""
+    """Kill a run at steps, in the middle of writing and at every sync of a checkpoint and more; then let it end."""
     assert wait(fork(lambda: finish(folder / "whole"))) == [0]
     kills: list[tuple[str, int]] = [
         ("step", 1),
@@ -125,7 +125,7 @@ def train_until(out: Path, what: str, number: int) -> None:
             kill_in_time()
 
     checkpoint.torch.save = save_half  # type: ignore[attr-defined]
-    checkpoint.os.fsync = sync  # type: ignore[attr-defined]
+    os.fsync = sync
     train(SHORT, out, SETTINGS, on_step=kill_in_time if what == "step" else lambda progress: None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import pytest
 import torch
 
 from solo_rt.errors import SinkError, UsageError
-from solo_rt.train import checkpoint as module
 from solo_rt.train.checkpoint import (
     Checkpoint,
     holds_run,
@@ -93,6 +93,15 @@ def test_the_best_checkpoint_outlives_newer_ones(tmp_path: Path) -> None:
     assert [load_checkpoint(tmp_path / name).step for name in ("best.pt", "last.pt")] == [2, 4]
 
 
+def test_what_a_killed_run_left_of_a_write_goes_with_the_next_checkpoint(tmp_path: Path) -> None:
+    for name in (".step-00000001.pt.0123abcd.part", ".step-00000001.pt.sha256.0123abcd.part", ".last.pt.0123abcd.part"):
+        (tmp_path / name).write_bytes(b"half")
+    (tmp_path / ".theirs.part").touch()
+    save_step(make(1), tmp_path, keep=1)
+    kept = {"step-00000001.pt", "step-00000001.pt.sha256", "last.pt", ".theirs.part"}
+    assert names(tmp_path) == kept
+
+
 def test_the_newest_whole_checkpoint_is_found_and_the_others_are_named(tmp_path: Path) -> None:
     damaged: list[str] = []
     assert newest_checkpoint(tmp_path, damaged.append) is None
@@ -116,11 +125,11 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytes
             def fail(*_: object) -> None:
                 raise OSError(28, "No space left on device")
 
-            patch.setattr(module.os, "fsync", fail) if name == "fsync" else patch.setattr(Path, "replace", fail)
+            patch.setattr(os, "fsync", fail) if name == "fsync" else patch.setattr(Path, "replace", fail)
             with pytest.raises(SinkError, match=r"cannot write checkpoint .*x.pt.*No space left"):
                 save_checkpoint(make(2), tmp_path / "x.pt")
         assert load_checkpoint(tmp_path / "x.pt").step == 1
-        assert not (tmp_path / "x.pt.part").exists()
+        assert not list(tmp_path.glob(".*"))
 
 
 def test_a_folder_that_is_none_is_an_output_error(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from solo_rt.engine.model_file import read_spec
 from solo_rt.engine.plan import (
     Plan,
     PlanKey,
-    file_sha256,
     machine_platform,
     passes_sha256,
     plan_path,
@@ -29,7 +28,8 @@ from solo_rt.engine.plan import (
     sidecar,
     write_plan,
 )
-from solo_rt.engine.plan_cache import cache_folder, note_built
+from solo_rt.engine.plan_cache import note_built
+from solo_rt.files import cache_folder, file_sha256
 from solo_rt.train.data.world_files import write_coco
 
 TYPES = {"tensor(float)": np.float32, "tensor(int32)": np.int32, "tensor(uint8)": np.uint8}

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from solo_rt.errors import DatasetError, UsageError
+from solo_rt.files import replace_file
 from solo_rt.train.evaluate.detections import Detection
 
 FORMAT = 2
@@ -49,10 +50,8 @@ def write_part(path: Path, shard: Shard, findings: Findings) -> None:
 
 def write_record(path: Path, record: dict[str, object]) -> None:
     """Write a JSON file in one step. Raises: UsageError when it cannot be written."""
-    part = path.with_name(path.name + ".part")
     try:
-        part.write_text(json.dumps(record))
-        part.replace(path)
+        replace_file(path, json.dumps(record).encode())
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 

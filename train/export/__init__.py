@@ -6,11 +6,11 @@ rewritten where that is cheaper; how is written beside each family of networks.
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from solo_rt.errors import ExportError, UsageError
+from solo_rt.files import replaced_file
 from solo_rt.spec import Provenance
 from solo_rt.train.checkpoint import Checkpoint, load_checkpoint
 from solo_rt.train.export.coarse import labels_of_coarse, leave_coarse
@@ -46,8 +46,7 @@ def export(
     if not out.parent.is_dir():
         raise UsageError(f"cannot write {out}: there is no folder {out.parent}")
     graph = static_graph(load_checkpoint(checkpoint), imgsz=imgsz, batch=batch, output_kind=output_kind)
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-        part = Path(folder) / out.name
+    with replaced_file(out) as part:
         write_graph(graph, part)
         if output_kind == "coarse":
             spec = leave_coarse(part, graph.spec)
@@ -56,7 +55,6 @@ def export(
             errors = parity(graph, part)
         if not max(errors.values()) <= TOLERANCE:
             raise ExportError(f"ONNX Runtime differs from PyTorch by {errors}, more than {TOLERANCE}; nothing written")
-        part.replace(out)
     return errors
 
 

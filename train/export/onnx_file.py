@@ -11,6 +11,7 @@ import onnx
 import torch
 
 from solo_rt.decoders import SoloV2Decoder
+from solo_rt.files import replace_file
 from solo_rt.spec import METADATA_KEY, ModelSpec
 from solo_rt.train.export import deform_node
 from solo_rt.train.export.channels_last import put_classes_last
@@ -54,9 +55,7 @@ def write_spec(path: Path, spec: ModelSpec) -> None:
     model = onnx.load(path)
     kept = {entry.key: entry.value for entry in model.metadata_props} | {METADATA_KEY: spec.to_json()}
     onnx.helper.set_model_props(model, kept)
-    temporary = path.with_name(path.name + ".part")
-    onnx.save(model, temporary)
-    temporary.replace(path)
+    replace_file(path, model.SerializeToString())
 
 
 def record_metrics(path: Path, spec: ModelSpec, metrics: dict[str, float]) -> None:

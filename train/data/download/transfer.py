@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import logging
 import re
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from solo_rt.errors import DatasetError
+from solo_rt.files import file_hash
 from solo_rt.train.data.download.sources import Archive
 
 CHUNK = 1 << 20  # bytes
@@ -82,19 +82,10 @@ def check(archive: Archive, path: Path) -> str:
     if archive.size is not None and size != archive.size:
         raise DatasetError(f"expected {archive.size} bytes in {archive.name}, got {size}")
     kind = "sha1" if archive.sha1 is not None and archive.sha256 is None else "sha256"
-    expected, got = getattr(archive, kind), hash_file(path, kind)
+    expected, got = getattr(archive, kind), file_hash(path, kind)
     if expected is not None and got != expected:
         raise DatasetError(f"expected {kind} {expected} of {archive.name}, got {got}: damaged, or another version")
     return f"{kind}:{got}"
-
-
-def hash_file(path: Path, kind: str) -> str:
-    """Return the hash of a file in hexadecimal; `kind` is what hashlib calls it."""
-    found = hashlib.new(kind, usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            found.update(chunk)
-    return found.hexdigest()
 
 
 def _fetch_patiently(url: str, part: Path, size: int | None, patience: Patience, on_bytes: OnBytes) -> None:

@@ -1,8 +1,8 @@
 """What a COCO annotation file holds, checked and packed; large files are packed once and kept.
 
 Reading and checking the 450 MB of COCO's training annotations takes a minute of every process of every run, and memory
-to match. So what came out of a large file is kept in `cache_root()`, in a folder whose name depends on the file's path,
-size and time of change; the arrays in it are mapped, not read. That folder may be deleted at any time.
+to match. So what came out of a large file is kept in the user's cache folder, under a name that depends on the file's
+path, size and time of change; the arrays in it are mapped, not read. It may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from solo_rt.errors import DatasetError
+from solo_rt.files import cache_folder
 from solo_rt.train.data.instances.packed import PackedObjects, load_packed, pack, save_packed
 from solo_rt.train.data.instances.records import (
     BadRecord,
@@ -47,19 +47,13 @@ class Index:
     objects: PackedObjects
 
 
-def cache_root() -> Path:
-    """Return the folder where packed annotations are kept, $XDG_CACHE_HOME/solo-rt or ~/.cache/solo-rt."""
-    chosen = os.environ.get("XDG_CACHE_HOME")
-    return (Path(chosen) if chosen else Path.home() / ".cache") / "solo-rt" / "annotations"
-
-
 def open_index(path: Path) -> Index:
     """Return what the annotation file at `path` holds. Raises: DatasetError."""
     state = path.stat()
     if state.st_size < KEPT_FROM:
         return read_index(path)
     key = json.dumps([FORMAT, str(path.resolve()), state.st_size, state.st_mtime_ns])
-    folder = cache_root() / hashlib.sha256(key.encode()).hexdigest()[:24]
+    folder = cache_folder() / "annotations" / hashlib.sha256(key.encode()).hexdigest()[:24]
     try:
         return _load(folder)
     except (OSError, ValueError, KeyError, TypeError) as error:

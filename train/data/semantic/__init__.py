@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from solo_rt.errors import UsageError
+from solo_rt.files import cache_folder
 from solo_rt.train.data.semantic.ade20k import open_ade20k
 from solo_rt.train.data.semantic.base import IGNORED, Legend, Picture, SemanticSet
 from solo_rt.train.data.semantic.cityscapes import open_cityscapes
@@ -53,9 +54,9 @@ def open_semantic(uri: str, *, split: str = "val") -> SemanticSet:
 
 
 def data_root() -> Path:
-    """Return the folder that holds all data sets: $SOLO_RT_DATA, or ~/.cache/solo-rt/data."""
+    """Return the folder that holds all data sets: $SOLO_RT_DATA, or data in `cache_folder()`."""
     chosen = os.environ.get("SOLO_RT_DATA")
-    return Path(chosen).expanduser().resolve() if chosen else Path.home() / ".cache" / "solo-rt" / "data"
+    return Path(chosen).expanduser().resolve() if chosen else cache_folder() / "data"
 
 
 def _find(kind: str, place: str) -> Path:
