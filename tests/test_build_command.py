@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import onnx
 import pytest
+from trt_fakes import FakeGpu
 
 from solo_rt import builder as build_engine
 from solo_rt.builder import build_checked, compiler, engine_spec
@@ -18,7 +20,7 @@ from solo_rt.decoders import DetectionsDecoder, SoloV2Decoder
 from solo_rt.engine import find_model, open_engine
 from solo_rt.engine.model_file import read_spec
 from solo_rt.engine.operators import OPERATORS
-from solo_rt.engine.plan import sidecar
+from solo_rt.engine.plan import Plan, sidecar
 from solo_rt.errors import EngineError, UsageError
 
 
@@ -132,6 +134,37 @@ def test_a_plan_is_built_again_when_the_passes_change(monkeypatch: pytest.Monkey
     other = build_checked(find_model(), BuildOptions(), device=None)
     assert other.is_new
     assert other.plan.path != first.plan.path, "the old one stays for the solo-rt that built it"
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_a_plan_gets_its_name_once_it_was_compared_on_the_gpu_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, agrees: bool
+) -> None:
+    Builder(monkeypatch, tmp_path)
+    opened: list[object] = []
+
+    def compare(model: Path, candidate: object, precision: str, uri: str | None) -> dict[str, float]:
+        assert not list(tmp_path.glob("cache/*"))
+        if not agrees:
+            raise EngineError("differs too much")
+        return {"found": 1.0}
+
+    def open_gpu(index: int) -> FakeGpu:
+        gpu = FakeGpu()
+        gpu.name = f"Fake {index}"
+        return gpu
+
+    def open_plan(plan: Plan, content: bytes, *, gpu: FakeGpu) -> SimpleNamespace:
+        opened.append((content, gpu.name))
+        return SimpleNamespace(close=lambda: opened.append("closed"))
+
+    monkeypatch.setattr(build_engine, "open_gpu", open_gpu)
+    monkeypatch.setattr(build_engine, "TensorRtEngine", open_plan)
+    monkeypatch.setattr(build_engine, "_gate", compare)
+    with nullcontext() if agrees else pytest.raises(EngineError, match="differs too much"):
+        assert build_checked(find_model(), BuildOptions(), device=1).plan.agreement == {"found": 1.0}
+    assert opened == [(b"plan 1", "Fake 1"), "closed"]
+    assert len(list(tmp_path.glob("cache/*.engine"))) == agrees
 
 
 @pytest.mark.parametrize("description", ['{"solo_rt_plan": 1}', "", None])

@@ -12,7 +12,7 @@ from fakes import STREET_SPEC, TINY_SPEC
 
 from solo_rt.builder import engine_spec
 from solo_rt.cli import main
-from solo_rt.engine.plan import PlanKey, sidecar, write_plan
+from solo_rt.engine.plan import PlanKey, make_plan, sidecar, write_plan
 from solo_rt.spec import ModelSpec
 
 KEY = PlanKey(
@@ -30,7 +30,9 @@ def _neither_tensorrt_nor_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def write(
     folder: Path, key: PlanKey = KEY, spec: ModelSpec = TINY_SPEC, agreement: dict[str, float] = AGREEMENT
 ) -> Path:
-    return write_plan(folder / "tiny.engine", b"plan", key, engine_spec(spec), agreement).path
+    plan = replace(make_plan(folder / "tiny.engine", b"plan", key, engine_spec(spec)), agreement=agreement)
+    write_plan(plan, b"plan")
+    return plan.path
 
 
 def inspect(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

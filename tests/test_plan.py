@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fakes import TINY_SPEC
 
-from solo_rt.engine.plan import PlanKey, check_plan, plan_path, read_plan, sidecar, write_plan
+from solo_rt.engine.plan import PlanKey, check_plan, make_plan, plan_path, read_content, read_plan, sidecar, write_plan
 from solo_rt.errors import EngineError
 from solo_rt.files import file_sha256
 
@@ -19,14 +19,14 @@ KEY = PlanKey("aa", "bb", "pp", "", "fp16", "10.16.1.11", "12", "NVIDIA H200 9.0
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = plan_path(tmp_path, Path("models/nano.onnx"), KEY)
-    write_plan(path, b"plan", KEY, TINY_SPEC, {"mask_iou": 0.998})
+    write_plan(replace(make_plan(path, b"plan", KEY, TINY_SPEC), agreement={"mask_iou": 0.998}), b"plan")
     return path
 
 
 def test_what_is_written_is_read_again(path: Path) -> None:
     plan = read_plan(path)
     assert (plan.key, plan.spec, plan.agreement) == (KEY, TINY_SPEC, {"mask_iou": 0.998})
-    assert path.read_bytes() == b"plan"
+    assert path.read_bytes() == read_content(plan) == b"plan"
     assert plan.sha256 == file_sha256(path)
     assert sorted(p.name for p in path.parent.iterdir()) == [path.name, f"{path.name}.json"]
 
@@ -53,6 +53,12 @@ def test_a_damaged_description_is_refused(path: Path, text: str, message: str) -
     sidecar(path).write_text(text)
     with pytest.raises(EngineError, match=message):
         read_plan(path)
+
+
+def test_another_content_is_refused(path: Path) -> None:
+    path.write_bytes(b"evil")
+    with pytest.raises(EngineError, match="not what its description says"):
+        read_content(read_plan(path))
 
 
 def test_a_plan_that_was_cut_off_is_refused(path: Path) -> None:
@@ -106,4 +112,4 @@ def test_a_version_compatible_plan_serves_its_major_version(path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="cannot be written: No such file"):
-        write_plan(tmp_path / "nowhere" / "a.engine", b"", KEY, TINY_SPEC, {})
+        write_plan(make_plan(tmp_path / "nowhere" / "a.engine", b"", KEY, TINY_SPEC), b"")

@@ -12,9 +12,10 @@ import pytest
 from fakes import TINY_SPEC
 from trt_fakes import VERSION, FakeGpu, FakeStream, fake_tensorrt
 
+from solo_rt.device import Device
 from solo_rt.engine import tensorrt
-from solo_rt.engine.plan import PlanKey, machine_platform, passes_sha256, plan_path, write_plan
-from solo_rt.engine.tensorrt import TensorRtEngine
+from solo_rt.engine.plan import Plan, PlanKey, machine_platform, make_plan, passes_sha256, plan_path, write_plan
+from solo_rt.engine.tensorrt import TensorRtEngine, open_tensorrt
 from solo_rt.errors import EngineError, SpecError
 from solo_rt.files import file_sha256
 from solo_rt.gpu import cuda
@@ -35,25 +36,30 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeGpu:
     monkeypatch.setattr(tensorrt, "import_tensorrt", lambda: fake_tensorrt(gpu, PORTS, compute))
     monkeypatch.setattr(tensorrt, "find_plugins", lambda: library)
     monkeypatch.setattr(tensorrt, "load_plugins", lambda trt, path: None)
+    monkeypatch.setattr(tensorrt, "open_gpu", lambda index: gpu)
     monkeypatch.setattr(tensorrt, "find_kernels", lambda: library)
     monkeypatch.setattr(tensorrt, "Kernels", lambda path: None)
     return gpu
 
 
 @pytest.fixture
-def plan(gpu: FakeGpu, tmp_path: Path) -> Path:
-    return write(tmp_path, b"plan")
+def plan(gpu: FakeGpu, tmp_path: Path) -> Plan:
+    return write(tmp_path)
 
 
-def write(folder: Path, content: bytes, **changes: object) -> Path:
+def write(folder: Path, **changes: object) -> Plan:
     plugins = file_sha256(folder / "libsolo_plugins.so")
     key = PlanKey(
         "aa", plugins, passes_sha256(), "", "fp16", VERSION, "12", "Fake 9.0", machine_platform(), 0, -1, -1, False
     )
     key = replace(key, **changes)
-    path = plan_path(folder, Path("tiny.onnx"), key)
-    write_plan(path, content, key, TINY_SPEC, {})
-    return path
+    plan = make_plan(plan_path(folder, Path("tiny.onnx"), key), b"plan", key, TINY_SPEC)
+    write_plan(plan, b"plan")
+    return plan
+
+
+def open_plan(plan: Plan) -> TensorRtEngine:
+    return open_tensorrt(plan.path, device=Device("auto"), lanes=None, trusted=True)
 
 
 def picture(seed: int) -> np.ndarray:
@@ -61,9 +67,9 @@ def picture(seed: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("has_graphs", [True, False])
-def test_every_frame_gives_its_own_result(gpu: FakeGpu, plan: Path, has_graphs: bool) -> None:
+def test_every_frame_gives_its_own_result(gpu: FakeGpu, plan: Plan, has_graphs: bool) -> None:
     gpu.has_graphs = has_graphs
-    engine = TensorRtEngine(plan, gpu=gpu, lanes=2)
+    engine = TensorRtEngine(plan, b"plan", gpu=gpu, lanes=2)
     assert engine.lanes == 2
     assert engine.backend == f"tensorrt {VERSION} fp16, Fake 9.0"
     kept = [engine.infer({"image": picture(i)}) for i in range(5)]
@@ -74,8 +80,8 @@ def test_every_frame_gives_its_own_result(gpu: FakeGpu, plan: Path, has_graphs: 
     engine.close()
 
 
-def test_two_threads_share_the_lanes_without_mixing_frames(gpu: FakeGpu, plan: Path) -> None:
-    engine = TensorRtEngine(plan, gpu=gpu, lanes=2)
+def test_two_threads_share_the_lanes_without_mixing_frames(gpu: FakeGpu, plan: Plan) -> None:
+    engine = TensorRtEngine(plan, b"plan", gpu=gpu, lanes=2)
     wrong: list[int] = []
 
     def work(first: int) -> None:
@@ -93,12 +99,12 @@ def test_two_threads_share_the_lanes_without_mixing_frames(gpu: FakeGpu, plan: P
 
 
 def test_a_device_that_failed_is_closed_without_another_failure(
-    gpu: FakeGpu, plan: Path, monkeypatch: pytest.MonkeyPatch
+    gpu: FakeGpu, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(stream: FakeStream) -> None:
         raise EngineError("CUDA: an illegal memory access was encountered")
 
-    engine = TensorRtEngine(plan, gpu=gpu, lanes=2)
+    engine = TensorRtEngine(plan, b"plan", gpu=gpu, lanes=2)
     monkeypatch.setattr(FakeStream, "synchronize", fail)
     with pytest.raises(EngineError, match="illegal memory access"):
         engine.infer({"image": picture(0)})
@@ -107,18 +113,17 @@ def test_a_device_that_failed_is_closed_without_another_failure(
         engine.infer({"image": picture(0)})
 
 
-def test_a_closed_engine_says_so(gpu: FakeGpu, plan: Path) -> None:
-    engine = TensorRtEngine(plan, gpu=gpu)
+def test_a_closed_engine_says_so(gpu: FakeGpu, plan: Plan) -> None:
+    engine = TensorRtEngine(plan, b"plan", gpu=gpu)
     engine.close()
     engine.close()
     with pytest.raises(EngineError, match="closed"):
         engine.infer({"image": picture(0)})
 
 
-def test_a_plan_that_tensorrt_refuses_gives_its_reason(gpu: FakeGpu, plan: Path) -> None:
-    broken = write(plan.parent, b"broken")
+def test_a_plan_that_tensorrt_refuses_gives_its_reason(gpu: FakeGpu, plan: Plan) -> None:
     with pytest.raises(EngineError, match=r"cannot load it: Serialization assertion failed\. Version tag does not"):
-        TensorRtEngine(broken, gpu=gpu)
+        TensorRtEngine(plan, b"broken", gpu=gpu)
 
 
 @pytest.mark.parametrize(
@@ -131,24 +136,44 @@ def test_a_plan_that_tensorrt_refuses_gives_its_reason(gpu: FakeGpu, plan: Path)
         ({"passes_sha256": "00"}, "built with another solo-rt; build the engine again"),
     ],
 )
-def test_a_plan_from_elsewhere_is_refused(gpu: FakeGpu, plan: Path, changes: dict[str, str], message: str) -> None:
-    path = write(plan.parent, b"plan", **changes)
+def test_a_plan_from_elsewhere_is_refused(gpu: FakeGpu, plan: Plan, changes: dict[str, str], message: str) -> None:
+    other = write(plan.path.parent, **changes)
     with pytest.raises(EngineError, match=message):
-        TensorRtEngine(path, gpu=gpu)
+        open_plan(other)
 
 
-def test_dynamic_shapes_are_refused(gpu: FakeGpu, plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_that_was_changed_is_refused_even_when_trusted(plan: Plan) -> None:
+    plan.path.write_bytes(b"evil")
+    with pytest.raises(EngineError, match="not what its description says"):
+        open_plan(plan)
+
+
+def test_a_plan_is_read_once(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    genuine = Path.open
+
+    def spy(path: Path, *arguments: object, **options: object) -> object:
+        read.append(path.suffix)
+        return genuine(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", spy)
+    open_plan(plan).close()
+    assert (read.count(".engine"), read.count(".json")) == (1, 1)
+
+
+def test_dynamic_shapes_are_refused(gpu: FakeGpu, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     ports = {**PORTS, "image": ("in", (-1, 3, 32, 64), np.float32)}
     monkeypatch.setattr(tensorrt, "import_tensorrt", lambda: fake_tensorrt(gpu, ports, compute))
     with pytest.raises(SpecError, match="fixed shapes"):
-        TensorRtEngine(plan, gpu=gpu)
+        TensorRtEngine(plan, b"plan", gpu=gpu)
 
 
-def test_without_a_device_tensorrt_is_not_even_imported(plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_device_tensorrt_is_not_even_imported(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(tensorrt, "open_gpu", cuda.open_gpu)
     monkeypatch.setattr(tensorrt, "import_tensorrt", lambda: pytest.fail("imported"))
     with pytest.raises(EngineError, match="no CUDA device was found"):
-        TensorRtEngine(plan)
+        open_plan(plan)
 
 
 def test_a_device_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,9 @@ from solo_rt.decode import decode
 from solo_rt.decoders import SemanticDecoder, SoloV2Decoder
 from solo_rt.engine import Engine, open_engine
 from solo_rt.engine.model_file import read_spec
-from solo_rt.engine.plan import SUFFIX, Plan, PlanKey, plan_path, read_plan, sidecar, write_plan
+from solo_rt.engine.plan import SUFFIX, Plan, PlanKey, Precision, make_plan, plan_path, read_plan, write_plan
 from solo_rt.engine.plan_cache import note_built
+from solo_rt.engine.tensorrt import TensorRtEngine
 from solo_rt.errors import EngineError, UsageError
 from solo_rt.files import cache_folder
 from solo_rt.gpu.cuda import open_gpu
@@ -87,11 +88,13 @@ def build_checked(
         content = build(
             typed_model(path, spec, options.precision, _inputs(spec, calibration)), options, on_phase=on_phase
         )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        plan = write_plan(target, content, key, engine_spec(spec), {})
-        note_built(plan)
+        plan = make_plan(target, content, key, engine_spec(spec))
         if gpu is not None:
-            plan = write_plan(target, content, key, plan.spec, _gate(path, plan, calibration))
+            with closing(TensorRtEngine(plan, content, gpu=gpu)) as candidate:
+                plan = replace(plan, agreement=_gate(path, candidate, options.precision, calibration))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_plan(plan, content)
+        note_built(plan)
         return Built(plan, True)
 
 
@@ -133,26 +136,19 @@ def _inputs(spec: ModelSpec, uri: str | None) -> Iterator[Float32]:
         yield np.repeat(tensor, spec.input.batch, axis=0)
 
 
-def _gate(model: Path, plan: Plan, uri: str | None) -> dict[str, float]:
-    """Return how well the plan agrees with the FP32 model. Raises: EngineError, after removing the plan, if badly."""
-    from solo_rt.engine.tensorrt import TensorRtEngine
-
-    with (
-        closing(open_engine(model, backend="onnxruntime", device="cpu")) as reference,
-        closing(TensorRtEngine(plan.path)) as candidate,
-    ):
-        if isinstance(plan.spec.decoder, SemanticDecoder):
+def _gate(model: Path, candidate: Engine, precision: Precision, uri: str | None) -> dict[str, float]:
+    """Return how well an engine agrees with the FP32 model. Raises: EngineError if badly."""
+    with closing(open_engine(model, backend="onnxruntime", device="cpu")) as reference:
+        if isinstance(candidate.spec.decoder, SemanticDecoder):
             measured = {"labels": _label_agreement(reference, candidate, uri)}
-            bad = measured["labels"] < (0.999 if plan.key.precision != "int8" else 0.99)
+            bad = measured["labels"] < (0.999 if precision != "int8" else 0.99)
         else:
             measured = agreement((_instances(reference, frame), _instances(candidate, frame)) for frame in _frames(uri))
-            found, iou = LIMITS[plan.key.precision]
+            found, iou = LIMITS[precision]
             bad = measured["found"] < found or measured["mask_iou"] < iou
     if bad:
-        plan.path.unlink()
-        sidecar(plan.path).unlink()
         said = ", ".join(f"{name} {value:.4f}" for name, value in measured.items())
-        raise EngineError(f"the {plan.key.precision} engine differs too much from the FP32 model ({said}); use --fp32")
+        raise EngineError(f"the {precision} engine differs too much from the FP32 model ({said}); use --fp32")
     return measured
 
 

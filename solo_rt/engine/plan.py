@@ -86,21 +86,24 @@ def sidecar(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
-def write_plan(
-    path: Path, content: bytes | memoryview, key: PlanKey, spec: ModelSpec, agreement: Mapping[str, float]
-) -> Plan:
+def make_plan(path: Path, content: bytes, key: PlanKey, spec: ModelSpec) -> Plan:
+    """Return the description of a plan that will be at `path`."""
+    return Plan(path, key, spec, hashlib.sha256(content).hexdigest(), len(content), {})
+
+
+def write_plan(plan: Plan, content: bytes) -> None:
     """Write a plan and its description so that a reader never finds half of one: first the plan, then the JSON.
 
     Raises: EngineError.
     """
-    plan = Plan(path, key, spec, hashlib.sha256(content).hexdigest(), len(content), dict(agreement))
+    path = plan.path
     record = {
         "solo_rt_plan": FORMAT,
-        "key": asdict(key),
+        "key": asdict(plan.key),
         "sha256": plan.sha256,
         "size": plan.size,
         "agreement": plan.agreement,
-        "spec": json.loads(spec.to_json()),
+        "spec": json.loads(plan.spec.to_json()),
     }
     try:
         sidecar(path).unlink(missing_ok=True)
@@ -108,7 +111,6 @@ def write_plan(
         replace_file(sidecar(path), json.dumps(record, indent=1).encode(), durable=True)
     except OSError as error:
         raise EngineError(f"{path}: cannot be written: {error.strerror}; choose another --output") from error
-    return plan
 
 
 def read_plan(path: Path) -> Plan:
@@ -143,6 +145,14 @@ def read_plan(path: Path) -> Plan:
             f"{path}: expected {plan.size} bytes, got {path.stat().st_size}: it is cut off; build it again"
         )
     return plan
+
+
+def read_content(plan: Plan) -> bytes:
+    """Return what TensorRT gave. Raises: EngineError where it is not what the description says."""
+    content = plan.path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != plan.sha256:
+        raise EngineError(f"{plan.path}: its content is not what its description says; build it again")
+    return content
 
 
 def check_plan(plan: Plan, machine: Mapping[str, str]) -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from solo_rt.defaults import TENSORRT_LANES as LANES
 from solo_rt.device import Device
 from solo_rt.engine.outputs import copy_outputs
-from solo_rt.engine.plan import SUFFIX, check_plan, machine_platform, passes_sha256, read_plan
+from solo_rt.engine.plan import SUFFIX, Plan, check_plan, machine_platform, passes_sha256, read_content, read_plan
 from solo_rt.engine.plan_cache import check_trust, find_plan
 from solo_rt.engine.tensorrt_library import Messages, find_plugins, import_tensorrt, load_plugins
 from solo_rt.errors import EngineError, SpecError, UsageError
@@ -67,35 +67,24 @@ class _Lane:
 class TensorRtEngine:
     """A TensorRT plan on one device; see `FrameEngine`. Up to `lanes` threads may call its methods at once."""
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        device: int = 0,
-        lanes: int = LANES,
-        gpu: Gpu | None = None,
-        kernels: Kernels | None = None,
-    ) -> None:
-        """Load a plan and prepare its lanes.
+    def __init__(self, plan: Plan, content: bytes, *, gpu: Gpu, lanes: int = LANES) -> None:
+        """Load a plan, whose `content` is trusted and was made for this machine, and prepare its lanes.
 
-        Raises: EngineError without a CUDA device, TensorRT or our libraries, or for a plan made elsewhere.
+        Raises: EngineError without TensorRT or our libraries, or where TensorRT cannot load the plan.
         """
-        plan = read_plan(path)
-        self._gpu = gpu or open_gpu(device)  # before TensorRT, whose runtime crashes where there is no device
         trt = import_tensorrt()
-        check_plan(plan, _machine(self._gpu, trt.__version__))
         load_plugins(trt, find_plugins())
-        self._kernels = kernels or Kernels(find_kernels())
+        self._kernels = Kernels(find_kernels())
         self._messages = Messages(trt)
-        self._trt = trt
+        self._trt, self._gpu = trt, gpu
         self.spec = plan.spec
         self.backend = f"tensorrt {trt.__version__} {plan.key.precision}, {self._gpu.name}"
         self.lanes = lanes
         with self._gpu.bound():
             self._runtime = trt.Runtime(self._messages.logger)  # destroyed after the contexts, in the order of `close`
-            self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
+            self._engine = self._runtime.deserialize_cuda_engine(content)
             if self._engine is None:
-                raise EngineError(f"{path}: TensorRT {trt.__version__} cannot load it: {self._messages.reason()}")
+                raise EngineError(f"{plan.path}: TensorRT {trt.__version__} cannot load it: {self._messages.reason()}")
             self._lanes: list[_Lane] = [self._open_lane() for _ in range(lanes)]
         self._idle: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
         for lane in self._lanes:
@@ -180,7 +169,7 @@ def find_engine(path: Path, *, device: Device) -> Path:
 
     Raises: UsageError, EngineError.
     """
-    return _find_engine(path, _open_device(device))
+    return _find_plan(path, _open_device(device)).path
 
 
 def open_tensorrt(path: Path, *, device: Device, lanes: int | None, trusted: bool) -> TensorRtEngine:
@@ -190,17 +179,25 @@ def open_tensorrt(path: Path, *, device: Device, lanes: int | None, trusted: boo
     Raises: UsageError, EngineError.
     """
     gpu = _open_device(device)
+    plan = _find_plan(path, gpu)
+    content = read_content(plan)
+    if not trusted:
+        check_trust(plan)
+    return TensorRtEngine(plan, content, gpu=gpu, lanes=lanes or LANES)
+
+
+def _find_plan(path: Path, gpu: Gpu) -> Plan:
+    """Return the plan at `path`, or that of an ONNX file there, which was made for this machine."""
+    machine = _machine(gpu, import_tensorrt().__version__)
     if path.suffix != SUFFIX:
-        path = _find_engine(path, gpu)
-    check_trust(read_plan(path), trusted=trusted)
-    return TensorRtEngine(path, gpu=gpu, lanes=lanes or LANES)
-
-
-def _find_engine(path: Path, gpu: Gpu) -> Path:
-    return find_plan(path, _machine(gpu, import_tensorrt().__version__)).path
+        return find_plan(path, machine)
+    plan = read_plan(path)
+    check_plan(plan, machine)
+    return plan
 
 
 def _open_device(device: Device) -> Gpu:
+    """Return the GPU to use: before TensorRT is loaded, whose runtime crashes where there is none."""
     if device.kind == "cpu":
         raise UsageError(f"device {device}: expected auto, cuda or cuda:N with the tensorrt backend")
     return open_gpu(device.index or 0)

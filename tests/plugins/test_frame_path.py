@@ -19,7 +19,7 @@ from solo_rt.decode import decode
 from solo_rt.decoders import DetectionsDecoder
 from solo_rt.engine import tensorrt
 from solo_rt.engine.base import FrameEngine
-from solo_rt.engine.plan import PlanKey, machine_platform, passes_sha256, plan_path, write_plan
+from solo_rt.engine.plan import PlanKey, machine_platform, make_plan, passes_sha256
 from solo_rt.engine.tensorrt import TensorRtEngine
 from solo_rt.errors import UsageError
 from solo_rt.files import file_sha256
@@ -90,6 +90,8 @@ class Opener:
         library.write_bytes(b"elf")
         monkeypatch.setattr(tensorrt, "find_plugins", lambda: library)
         monkeypatch.setattr(tensorrt, "load_plugins", lambda trt, path: None)
+        monkeypatch.setattr(tensorrt, "find_kernels", lambda: library)
+        monkeypatch.setattr(tensorrt, "Kernels", lambda path: QueuedKernels(self.kernels, self.gpu))
 
     def __call__(
         self, spec: ModelSpec = SPEC, *, lanes: int = 1, dtype: type = np.float32, has_graphs: bool = True
@@ -106,10 +108,8 @@ class Opener:
         key = PlanKey(
             "aa", plugins, passes_sha256(), "", "fp16", VERSION, "12", "Fake 9.0", machine_platform(), 0, -1, -1, False
         )
-        path = plan_path(self.folder, Path("tiny.onnx"), key)
-        write_plan(path, b"plan", key, spec, {})
-        kernels = QueuedKernels(self.kernels, self.gpu)
-        return TensorRtEngine(path, gpu=self.gpu, lanes=lanes, kernels=kernels)
+        plan = make_plan(self.folder / "tiny.engine", b"plan", key, spec)
+        return TensorRtEngine(plan, b"plan", gpu=self.gpu, lanes=lanes)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from solo_rt.engine.plan import (
     Plan,
     PlanKey,
     machine_platform,
+    make_plan,
     passes_sha256,
     plan_path,
     read_plan,
@@ -69,7 +70,8 @@ class Workshop:
             0, -1, -1, False,
         )  # fmt: skip
         cache_folder().mkdir(exist_ok=True)
-        plan = write_plan(plan_path(cache_folder(), model, key), b"plan", key, spec, {})
+        plan = make_plan(plan_path(cache_folder(), model, key), b"plan", key, spec)
+        write_plan(plan, b"plan")
         if noted:
             note_built(plan)
         return plan
