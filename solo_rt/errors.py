@@ -7,8 +7,7 @@
     ├── SourceError     OSError     3  no frame could be read
     ├── SinkError       OSError     4  an output failed while it was being written
     ├── EngineError     RuntimeError 1 an engine could not run
-    ├── ExportError     RuntimeError 5 an exported model failed its parity check
-    └── NativeError     RuntimeError 1 a kernel refused its arguments (a bug of ours)
+    └── ExportError     RuntimeError 5 an exported model failed its parity check
 
 Messages say what was expected, what was found and what to do, in one line.
 """
@@ -60,7 +59,3 @@ class ExportError(SoloRTError, RuntimeError):
     """An exported model does not compute what its checkpoint computes."""
 
     exit_code = 5
-
-
-class NativeError(SoloRTError, RuntimeError):
-    """A native kernel rejected its arguments."""

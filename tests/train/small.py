@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+from solo_rt.train.models.parts.levels import double
 from solo_rt.train.models.parts.resnet import ResNetConfig
-from solo_rt.train.models.solo import Solo, SoloConfig
+from solo_rt.train.models.solo import CellHeads, Solo, SoloConfig
 from solo_rt.train.models.solov2 import SoloV2, SoloV2Config
 
 SLIM = ResNetConfig("basic", (1, 1, 1, 1), widths=(8, 8, 12, 16), stem="slim")
@@ -73,3 +75,11 @@ def make_small(kind: str, classes: int = 3, *, seed: int = 0, trained: bool = Fa
                     buffer.add_(torch.rand_like(buffer) * 0.3)
             model.head.solo_cate.bias.fill_(-1.5)
     return model.eval() if trained else model
+
+
+def mask_logits(heads: CellHeads) -> list[Tensor]:
+    """Return the masks of all cells, `[B, S * S, 2h, 2w]` per level, in the order of the paper."""
+    return [
+        F.conv2d(double(x), kernel[:, :-1, None, None], kernel[:, -1])
+        for x, kernel in zip(heads.features, heads.kernels, strict=True)
+    ]

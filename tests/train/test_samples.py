@@ -7,25 +7,31 @@ import numpy as np
 import pytest
 import torch
 
-from solo_rt.train.data.samples import MASK_STRIDES, MEAN, STD, Sample, collate, sample_from_ids, shrink_mask
+from solo_rt.train.data.samples import MASK_STRIDES, MEAN, STD, Sample, collate, sample_from_ids
 from solo_rt.train.data.world_dataset import WorldDataset
 
 
-@pytest.mark.parametrize("density", [0.0, 0.2, 0.5, 0.8, 1.0])
+def targets(mask: np.ndarray) -> dict[int, np.ndarray]:
+    """Return the mask targets of one object by stride."""
+    image = np.zeros((*mask.shape, 3), np.uint8)
+    sample = sample_from_ids(image, mask.astype(np.uint8), np.array([0]), imgsz=mask.shape)
+    return {4: sample.masks, 8: sample.masks_8, 16: sample.masks_16}
+
+
+@pytest.mark.parametrize("density", [0.2, 0.5, 0.8, 1.0])
 @pytest.mark.parametrize("stride", MASK_STRIDES)
 def test_masks_shrink_as_opencv_shrinks_them(density: float, stride: int) -> None:
     mask = np.random.default_rng(0).random((64, 96)) < density
-    height, width = 64 // stride, 96 // stride
-    expected = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
-    np.testing.assert_array_equal(shrink_mask(mask, (height, width), stride=stride), expected)
+    expected = cv2.resize(mask.astype(np.uint8), (96 // stride, 64 // stride), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(targets(mask)[stride], expected[None])
 
 
 def test_two_of_the_four_central_pixels_decide() -> None:
     for count in range(5):
-        block = np.zeros((4, 4), bool)
-        block[[1, 1, 2, 2][:count], [1, 2, 1, 2][:count]] = True
-        block[0] = block[3] = True  # the border of the block has no say
-        assert shrink_mask(block, (1, 1))[0, 0] == (count >= 2)
+        mask = np.zeros((16, 16), bool)
+        mask[[1, 1, 2, 2][:count], [1, 2, 1, 2][:count]] = True
+        mask[0, :4] = mask[3, :4] = True  # the border of the block has no say
+        assert targets(mask)[4][0, 0, 0] == (count >= 2)
 
 
 def test_sample_measures_objects_in_pixels() -> None:

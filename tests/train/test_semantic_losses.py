@@ -11,6 +11,7 @@ from torch import Tensor
 
 from solo_rt.errors import UsageError
 from solo_rt.train.losses.semantic import (
+    PRESENCE_WEIGHT,
     HardPixels,
     hardest,
     match_sizes,
@@ -44,9 +45,10 @@ def test_a_batch_without_labels_costs_nothing_and_has_a_gradient() -> None:
     labels.fill_(255)
     output = SemanticOutput(logits, aux=(logits[:, :, ::3, ::3],), presence=logits.mean((2, 3)))
     for hard in (None, HardPixels()):
-        losses = semantic_losses(output, labels, aux_weights=[0.4], hard_pixels=hard, presence_weight=0.0)
-        (gradient,) = torch.autograd.grad(losses["total"], logits, retain_graph=True)
-        assert losses["total"] == 0
+        losses = semantic_losses(output, labels, aux_weights=[0.4], hard_pixels=hard)
+        total = losses["total"] - PRESENCE_WEIGHT * losses["presence"]  # that of an absent class is known
+        (gradient,) = torch.autograd.grad(total, logits, retain_graph=True)
+        assert total == 0
         assert not gradient.any()
 
 
@@ -108,10 +110,10 @@ def test_total_is_the_weighted_sum_of_what_the_network_gives() -> None:
     assert set(semantic_losses(SemanticOutput(logits), labels)) == {"total", "main", "pixel_accuracy"}
     aux = (logits[:, :, ::2, ::2], -logits)
     output = SemanticOutput(logits, aux, presence=logits.amax((2, 3)))
-    losses = semantic_losses(output, labels, aux_weights=(0.4, 0.1), presence_weight=0.2)
+    losses = semantic_losses(output, labels, aux_weights=(0.4, 0.1))
     parts = [pixel_loss(*match_sizes(a, labels, shrink=False)) for a in aux]
     torch.testing.assert_close(losses["aux"], 0.4 * parts[0] + 0.1 * parts[1])
-    torch.testing.assert_close(losses["total"], losses["main"] + losses["aux"] + 0.2 * losses["presence"])
+    torch.testing.assert_close(losses["total"], losses["main"] + losses["aux"] + PRESENCE_WEIGHT * losses["presence"])
     assert losses["pixel_accuracy"] == (logits.argmax(1) == labels).float().mean()
     with pytest.raises(UsageError, match="a weight for each auxiliary output, got 1 for 2"):
         semantic_losses(output, labels, aux_weights=(0.4,))

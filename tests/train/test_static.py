@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from small import CONFIGS, make_small
+from small import CONFIGS, make_small, mask_logits
 from torch import nn
 
 from solo_rt.decode.solo import soft_masks
@@ -61,7 +61,7 @@ def test_the_run_time_makes_the_masks_of_the_paper(kind: str) -> None:
         heads = make_small(kind, trained=True)(image)
         outputs = dict(zip(graph.outputs, (x[0].numpy() for x in graph.module(image)), strict=True))
         if isinstance(heads, CellHeads):
-            masks = [resize(x.sigmoid(), grid)[0] for x in heads.mask_logits()]
+            masks = [resize(x.sigmoid(), grid)[0] for x in mask_logits(heads)]
         else:
             masks = []
             for x, y in zip(heads.x, heads.y, strict=True):

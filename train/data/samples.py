@@ -59,18 +59,13 @@ class Batch:
 
 
 def central_pixels(stride: int, length: int) -> tuple[slice, slice]:
-    """Return the pixels of an axis of `length` that decide about a mask target: two in the middle of every block."""
-    first = stride // 2 - 1
-    return slice(first, length, stride), slice(first + 1, length, stride)
-
-
-def shrink_mask(mask: NDArray[np.bool_], size: tuple[int, int], *, stride: int = MASK_STRIDE) -> NDArray[np.uint8]:
-    """Return `mask` at 1/`stride` of its size, 4, 8 or 16, padded with 0 to `size` = (H/stride, W/stride).
+    """Return the pixels of an axis of `length` that decide about a mask target: two in the middle of every block.
 
     A target pixel is set iff at least two of the four central pixels of its block are, which is what OpenCV's bilinear
     resize of a uint8 mask gives and what the published models were trained with.
     """
-    return np.asarray(_central(mask, size, stride).sum(0) >= 2, np.uint8)
+    first = stride // 2 - 1
+    return slice(first, length, stride), slice(first + 1, length, stride)
 
 
 def _central(picture: NDArray[np.generic], size: tuple[int, int], stride: int) -> NDArray[np.generic]:

@@ -22,6 +22,8 @@ what it applies is the gradient of the sum of all losses over the number of all 
 one device or split over several.
 """
 
+PRESENCE_WEIGHT = 0.2  # of that loss in the total
+
 
 @dataclass(frozen=True, slots=True)
 class HardPixels:
@@ -50,17 +52,16 @@ def semantic_losses(
     hard_pixels: HardPixels | None = None,
     class_weights: Tensor | None = None,
     main_weight: float = 1.0,
-    presence_weight: float = 0.2,
     shrink_labels: bool = False,
     reduce: Reduce = lambda count: count,
 ) -> dict[str, Tensor]:
     """Return the scalars `total`, `main`, `aux`, `presence` and, without gradient, `pixel_accuracy`, for the log.
 
     `labels uint8 [B, H, W]` are classes or `IGNORED`. `total` is `main_weight` times `main`, plus the losses of
-    `output.aux`, one weight each, plus that of `output.presence`. `aux` is the weighted sum; `aux` and `presence` are
-    there only if the network has such outputs. Auxiliary logits are resized bilinearly to the labels, or, with
-    `shrink_labels`, labels to the nearest ones of the logits' size, which is what ICNet's cascade guidance needs
-    (Zhao et al. 2018, section 3.3: weights 1, 0.4 and 0.16 from fine to coarse, main_weight 0).
+    `output.aux`, one weight each, plus `PRESENCE_WEIGHT` times that of `output.presence`. `aux` is the weighted sum;
+    `aux` and `presence` are there only if the network has such outputs. Auxiliary logits are resized bilinearly to the
+    labels, or, with `shrink_labels`, labels to the nearest ones of the logits' size, which is what ICNet's cascade
+    guidance needs (Zhao et al. 2018, section 3.3: weights 1, 0.4 and 0.16 from fine to coarse, main_weight 0).
     Sums run in float32 whatever the precision of the network. Raises: UsageError if weights and outputs do not match.
     """
     if len(output.aux) != len(aux_weights):
@@ -78,7 +79,7 @@ def semantic_losses(
         total = total + losses["aux"]
     if output.presence is not None:
         losses["presence"] = presence_loss(output.presence, labels)
-        total = total + presence_weight * losses["presence"]
+        total = total + PRESENCE_WEIGHT * losses["presence"]
     with torch.no_grad():
         valid = labels != IGNORED
         right = (output.out.argmax(1) == labels) & valid

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from solo_rt.train.models.parts.fpn import FPN
@@ -71,13 +70,6 @@ class CellHeads(NamedTuple):
     logits: list[Tensor]  # per level [B, C, S, S], before points NMS
     features: list[Tensor]  # per level [B, F, h, w] at strides 8, 8, 16, 32 and 32
     kernels: list[Tensor]  # per level [S * S, F + 1]: weights, then bias
-
-    def mask_logits(self) -> list[Tensor]:
-        """Return the masks of all cells, `[B, S * S, 2h, 2w]` per level, in the order of the paper."""
-        return [
-            F.conv2d(double(x), kernel[:, :-1, None, None], kernel[:, -1])
-            for x, kernel in zip(self.features, self.kernels, strict=True)
-        ]
 
 
 class AxisHeads(NamedTuple):
