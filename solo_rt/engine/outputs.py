@@ -1,4 +1,4 @@
-"""Outputs that leave the memory of an engine, which the next frame overwrites."""
+"""Copies of what an engine found, for its caller: the next frame overwrites the engine's own arrays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ Array = NDArray[Any]
 def copy_outputs(outputs: Mapping[str, Array]) -> dict[str, Array]:
     """Return copies of the outputs by name.
 
-    Of `det_masks`, which are megabytes, those from `num_dets` on do not exist: they are left as they come.
+    Of `det_masks`, which are megabytes, the first `num_dets` are copied, those of the detections there are; the rest of
+    the array is uninitialised.
     """
     copies = {name: array.copy() for name, array in outputs.items() if name != "det_masks"}
     if "det_masks" in outputs:

@@ -1,7 +1,7 @@
-"""NVIDIA's video engines by way of FFmpeg: which decoder and encoder to take, and why one cannot be had.
+"""NVDEC and NVENC, the video engines of a GPU, by way of FFmpeg: opened, tried out, and their failures put into words.
 
-NVDEC decodes and NVENC encodes beside the cores that networks run on. They are used only where they were asked for,
-and then nothing else takes their place: what they cannot do is an error that says so.
+They decode and encode beside the cores that networks run on, where a user asked for them; what they cannot do is an
+error that says so, and no other decoder or encoder takes their place.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def gpu_of(device: str) -> int:
 
 
 def require_gpu(codec: Literal["nvdec", "nvenc"], gpu: int) -> None:
-    """Return if GPU number `gpu` is there, which FFmpeg itself says in no words. Raises: EngineError."""
+    """Raise EngineError unless GPU number `gpu` is there; FFmpeg's own error would not say that it is missing."""
     count = device_count()
     if not count:
         raise EngineError(
@@ -45,7 +45,7 @@ def require_gpu(codec: Literal["nvdec", "nvenc"], gpu: int) -> None:
 
 
 def nvdec(gpu: int, *, on_gpu: bool = False) -> HWAccel:
-    """Return what makes FFmpeg decode on GPU number `gpu`.
+    """Return the setting with which FFmpeg decodes on GPU number `gpu`.
 
     Pictures arrive in host memory, and FFmpeg has a CUDA context of its own, which nothing else in the process can
     disturb. With `on_gpu` they stay on the GPU, in its primary context, which is the one of all engines.
@@ -54,7 +54,7 @@ def nvdec(gpu: int, *, on_gpu: bool = False) -> HWAccel:
 
 
 def knows_nvdec(codec: av.Codec) -> bool:
-    """Return whether FFmpeg's decoder can use NVDEC; whether the GPU knows the stream shows when it is decoded."""
+    """Return whether a decoder of FFmpeg can use NVDEC. Whether the GPU knows the stream shows when it is decoded."""
     return any(config.device_type == HWDeviceType.cuda for config in codec.hardware_configs)
 
 
@@ -98,10 +98,9 @@ def reason(complaints: Sequence[str], error: av.FFmpegError | None = None) -> st
 
 @contextmanager
 def collected_errors() -> Iterator[list[str]]:
-    """Collect what FFmpeg complains about on this thread, each line once; its error codes say next to nothing.
+    """Give a list that holds, when the block has ended, what FFmpeg complained about on this thread, each line once.
 
-    The list is filled when the block ends, however it does. Threads other than this one log meanwhile what they have to
-    say; PyAV's level is put back afterwards.
+    Its error codes say next to nothing. Other threads go on logging; PyAV's level is put back afterwards.
     """
     threshold, skips = av.logging.get_level(), av.logging.get_skip_repeated()
     lines: list[str] = []
