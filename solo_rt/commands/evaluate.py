@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from solo_rt.commands.evaluate_semantic import evaluate_semantic, is_semantic
-from solo_rt.commands.measured import check_recordable, find_measured, measured_spec, record_metrics
+from solo_rt.commands.measured import check_recordable, find_measured, is_semantic, open_measured, record_metrics
 from solo_rt.commands.options import as_json, print_json, verbose
 from solo_rt.commands.progress import show_progress
-from solo_rt.device import Device
 from solo_rt.errors import UsageError
 
 if TYPE_CHECKING:
-    from solo_rt.engine import Engine
-    from solo_rt.train.evaluate.instances import InstanceScores
+    from solo_rt.train.evaluate.detections import OnImage
+    from solo_rt.train.evaluate.semantic import Counted
     from solo_rt.train.evaluate.shards import Findings, Shard
-
-RECORDED = ("AP", "AP50", "AP75")
-
-Resize = Callable[[tuple[int, int]], "Engine"]  # height, width of the network's input
 
 
 @click.command(name="eval")
@@ -84,48 +78,37 @@ def evaluate(
     path = None if merge else find_measured(model, backend=backend, device=device)
     if record and path is not None:
         check_recordable(path)
-    if is_semantic(path, files):
-        if exact or conf:
-            raise UsageError("--exact and --conf are for models that find instances; leave them out")
-        return evaluate_semantic(
-            path,
-            data or "",
-            split=split,
-            max_images=max_images,
-            shard=part,
-            files=files,
-            scales=scales,
-            flip=flip,
-            results=results,
-            pictures=pictures,
-            backend=backend,
-            device=device,
-            trusted=trust,
-            record=record,
-            as_json=as_json,
-        )
-    if scales is not None or flip:
+    semantic = is_semantic(path, files)
+    if semantic and (exact or conf):
+        raise UsageError("--exact and --conf are for models that find instances; leave them out")
+    if not semantic and (scales is not None or flip):
         raise UsageError("--scales and --flip are for models that give every pixel a class; leave them out")
+    from solo_rt.train.evaluate.detections import ResizableEngine
+    from solo_rt.train.evaluate.instances import evaluate_instances
+    from solo_rt.train.evaluate.semantic import Counted, evaluate_pixels
+    from solo_rt.train.evaluate.shards import WHOLE, Subject, merge_parts
+    from solo_rt.train.evaluate.tallies import merge_tallies
+    from solo_rt.train.evaluate.views import Views
+
+    found: Counted | Findings
     if path is None:
-        from solo_rt.train.evaluate.shards import merge_parts
-
-        findings = merge_parts(files)
+        found = merge_tallies(files) if semantic else merge_parts(files)
     else:
-        opened = _open(path, backend=backend, device=device, trusted=trust, exact=exact)
-        findings = _find(
-            path, *opened, uri=data or "", split=split, max_images=max_images, shard=part, exact=exact, conf=conf
-        )
-    if part is not None and results is not None:
-        from solo_rt.train.evaluate.shards import write_part
-
-        write_part(results, part, findings)
-        click.echo(results)
-        return 0
-    scores = _score(findings, results=results, pictures=pictures)
-    if record:
-        record_metrics(findings.model, scores.metrics, names=RECORDED)
-    _show(scores, as_json=as_json)
-    return 0
+        subject, share = Subject(data or "", split, max_images, str(path)), part or WHOLE
+        views = Views(_factors(scales) if scales is not None else (1.0,), mirrored=flip)
+        engine = open_measured(path, backend=backend, device=device, trusted=trust, exact=exact, logits=semantic)
+        with closing(engine), show_progress() as show:
+            on_image: OnImage = lambda done, total: show(done, total, "pictures")  # noqa: E731
+            if exact and not isinstance(engine, ResizableEngine):
+                size = f"{engine.spec.input.height}x{engine.spec.input.width}"
+                click.echo(f"{path} has one input size: pictures are padded to {size}, not less", err=True)
+            if semantic:
+                found = evaluate_pixels(engine, subject, shard=share, views=views, pictures=pictures, on_image=on_image)
+            else:
+                found = evaluate_instances(engine, subject, shard=share, exact=exact, conf=conf, on_image=on_image)
+    if isinstance(found, Counted):
+        return _finish_pixels(found, part, results=results, record=record, as_json=as_json)
+    return _finish_instances(found, part, results=results, pictures=pictures, record=record, as_json=as_json)
 
 
 def _check(
@@ -158,81 +141,52 @@ def _check(
     return Shard(int(found[1]), int(found[2]))
 
 
-def _open(path: Path, *, backend: str, device: str, trusted: bool, exact: bool) -> tuple[Engine, Resize | None]:
-    """Return the engine of a model of instances, and what gives it another input size, if something does."""
-    if path.suffix == ".pt":
-        from solo_rt.train.engine.exact import open_checkpoint
-
-        checkpoint = open_checkpoint(path, device=Device.parse(device))
-        return checkpoint, checkpoint.resized
-    from solo_rt.decoders import DetectionsDecoder
-    from solo_rt.engine import open_engine
-
-    if exact and isinstance(measured_spec(path).decoder, DetectionsDecoder):
-        raise UsageError(
-            f"--exact {path}: expected a model that gives its raw outputs, this engine decodes them itself; leave "
-            f"--exact out, or measure the .onnx file it was built of"
-        )
-    return open_engine(path, backend=backend, device=device, lanes=1 if exact else None, trusted=trusted), None
+def _factors(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"--scales {text}: expected factors such as 0.5,0.75,1,1.25,1.5,1.75") from error
 
 
-def _find(
-    path: Path,
-    engine: Engine,
-    resize: Resize | None,
-    *,
-    uri: str,
-    split: str,
-    max_images: int | None,
-    shard: Shard | None,
-    exact: bool,
-    conf: float,
-) -> Findings:
-    """Return what the model at `path` finds in its shard of the pictures, or in all; its engine is closed then."""
-    from solo_rt.train.data.instances import open_instances
-    from solo_rt.train.evaluate.detections import detect, detect_exactly
-    from solo_rt.train.evaluate.protocol import describe_instances
-    from solo_rt.train.evaluate.shards import Findings
-
-    with closing(engine), show_progress() as show:
-        spec = engine.spec
-        instances = open_instances(uri, split=split, images=max_images)
-        indices = range(len(instances)) if shard is None else shard.of(range(len(instances)))
-
-        def on_image(done: int, total: int) -> None:
-            show(done, total, "pictures")
-
-        if exact:
-            if resize is None:
-                size = f"{spec.input.height}x{spec.input.width}"
-                click.echo(f"{path} has one input size: pictures are padded to {size}, not less", err=True)
-            found = detect_exactly(engine, instances, indices, resize=resize, conf=conf, on_image=on_image)
-        else:
-            found = detect(engine, instances, indices, conf=conf, on_image=on_image)
-    protocol = describe_instances(engine, conf=conf, exact=exact, resized=resize is not None)
-    return Findings(uri, split, max_images, str(path), protocol, spec.classes, tuple(found))
-
-
-def _score(findings: Findings, *, results: Path | None, pictures: Path | None) -> InstanceScores:
-    """Return the scores, after writing the files asked for."""
-    from solo_rt.train.data.instances import open_instances
-    from solo_rt.train.evaluate.comparison import write_comparison
-    from solo_rt.train.evaluate.instances import score_instances
-
-    instances = open_instances(findings.data, split=findings.split, images=findings.max_images)
-    indices = range(len(instances))
-    if results is not None:
-        results.write_text(json.dumps(findings.detections))
-    if pictures is not None:
-        write_comparison(pictures, instances, findings.detections, indices=indices)
-    return score_instances(
-        instances, findings.detections, indices=indices, classes=findings.classes, protocol=findings.protocol
-    )
-
-
-def _show(scores: InstanceScores, *, as_json: bool) -> None:
-    from dataclasses import asdict
-
+def _finish_instances(
+    findings: Findings, part: Shard | None, *, results: Path | None, pictures: Path | None, record: bool, as_json: bool
+) -> int:
+    """Write what one part found, or score, record and print what all did."""
     from solo_rt.commands.tables import print_scores
+    from solo_rt.train.evaluate.instances import score_findings
+    from solo_rt.train.evaluate.shards import write_part
 
+    if part is not None and results is not None:
+        write_part(results, part, findings)
+        click.echo(results)
+        return 0
+    scores = score_findings(findings, results=results, pictures=pictures)
+    if record:
+        record_metrics(findings.model, scores.metrics, names=("AP", "AP50", "AP75"))
     print_json(asdict(scores)) if as_json else print_scores(scores)
+    return 0
+
+
+def _finish_pixels(counted: Counted, part: Shard | None, *, results: Path | None, record: bool, as_json: bool) -> int:
+    """Write what was counted, and unless it is only one part, score, record and print it."""
+    from solo_rt.commands.tables import print_semantic_scores
+    from solo_rt.train.evaluate.semantic import score_counted
+    from solo_rt.train.evaluate.shards import WHOLE
+    from solo_rt.train.evaluate.tallies import write_tally
+
+    if counted.tally.enlarged:
+        click.echo(
+            "solo-rt: warning: the model's labels were enlarged, borders are coarser than by the usual protocol; "
+            "export with --output-kind logits to measure by it",
+            err=True,
+        )
+    if results is not None:
+        write_tally(results, part or WHOLE, counted)
+    if part is not None:
+        click.echo(results)
+        return 0
+    scores = score_counted(counted)
+    if record:
+        record_metrics(counted.model, scores.metrics, names=("mIoU", "pixel_accuracy"))
+    print_json(scores.to_record()) if as_json else print_semantic_scores(scores)
+    return 0

@@ -11,6 +11,7 @@ from solo_rt.device import Device
 from solo_rt.errors import UsageError
 
 if TYPE_CHECKING:
+    from solo_rt.engine import Engine
     from solo_rt.spec import ModelSpec
 
 
@@ -27,6 +28,42 @@ def find_measured(model: str | None, *, backend: str, device: str) -> Path:
     from solo_rt.engine.tensorrt import find_engine
 
     return find_engine(path, device=wanted)
+
+
+def is_semantic(path: Path | None, files: Sequence[Path]) -> bool:
+    """Return whether the `files` of an evaluation in parts, or else the model at `path`, are semantic."""
+    if path is None:
+        from solo_rt.train.evaluate.tallies import is_tally
+
+        return is_tally(files[0])
+    if path.suffix == ".pt":
+        require_torch("eval of a checkpoint")
+        from solo_rt.train.checkpoint import load_checkpoint
+        from solo_rt.train.task import is_semantic as labels_pixels
+
+        return labels_pixels(load_checkpoint(path).model)
+    return measured_spec(path).decoder.task == "semantic"
+
+
+def open_measured(path: Path, *, backend: str, device: str, trusted: bool, exact: bool, logits: bool) -> Engine:
+    """Return the engine of the file at `path`; a checkpoint gives `logits` if asked.
+
+    Raises: UsageError, EngineError; UsageError also for an `exact` evaluation of a file that decodes by itself.
+    """
+    if path.suffix == ".pt":
+        from solo_rt.train.engine.exact import open_checkpoint
+
+        return open_checkpoint(path, device=Device.parse(device), output_kind="logits" if logits else None)
+    from solo_rt.decoders import DetectionsDecoder
+    from solo_rt.engine import open_engine
+
+    if exact and isinstance(measured_spec(path).decoder, DetectionsDecoder):
+        raise UsageError(
+            f"--exact {path}: expected a model that gives its raw outputs, this engine decodes them itself; leave "
+            f"--exact out, or measure the .onnx file it was built of"
+        )
+    lanes = 1 if exact or logits else None  # only `detect` looks at several pictures at once
+    return open_engine(path, backend=backend, device=device, lanes=lanes, trusted=trusted)
 
 
 def measured_spec(path: Path) -> ModelSpec:

@@ -20,8 +20,9 @@ from solo_rt.train.data.semantic import Legend, Picture, SemanticSet
 from solo_rt.train.data.semantic.cityscapes import LEGEND as CITY
 from solo_rt.train.data.semantic.sbu import LEGEND as SBU
 from solo_rt.train.evaluate.label_sheet import MARGIN, TILE_WIDTH, LabelSheet
-from solo_rt.train.evaluate.protocol import computed_by
-from solo_rt.train.evaluate.semantic import count, evaluate, match_classes, score
+from solo_rt.train.evaluate.protocol import computed_by, describe_labels
+from solo_rt.train.evaluate.semantic import SemanticScores, count, evaluate_pixels, match_classes, score, score_counted
+from solo_rt.train.evaluate.shards import Shard, Subject
 from solo_rt.train.evaluate.views import (
     Views,
     enlarge_corners,
@@ -34,6 +35,7 @@ from solo_rt.types import Frame
 
 LEGEND = Legend(STREET_SPEC.classes, STREET_SPEC.decoder.palette, unpainted=(1,))
 SIZE = (24, 40)  # of the network
+ONE_VIEW = Views()
 
 
 def picture(seed: int, size: tuple[int, int] = SIZE) -> tuple[np.ndarray, np.ndarray]:
@@ -46,6 +48,12 @@ def picture(seed: int, size: tuple[int, int] = SIZE) -> tuple[np.ndarray, np.nda
 
 def data(count: int = 4, *, size: tuple[int, int] = SIZE, kind: str = "folder", legend: Legend = LEGEND) -> SemanticSet:
     return SemanticSet(kind, legend, tuple(f"p{i}" for i in range(count)), lambda i: picture(i, size))
+
+
+def evaluate(engine: Engine, pictures: SemanticSet, *, views: Views = ONE_VIEW) -> SemanticScores:
+    """Return the scores of `engine` on all pictures."""
+    tally = count(engine, pictures, range(len(pictures)), views=views)
+    return score(tally, pictures, protocol=describe_labels(engine, views))
 
 
 class CoarseEngine:
@@ -219,6 +227,24 @@ def test_parts_add_up_to_the_whole(engine: Engine) -> None:
     assert together.images == whole.images == 5
     np.testing.assert_array_equal(together.confusion, whole.confusion)
     assert score(together, pictures, protocol="") == score(whole, pictures, protocol="")
+
+
+def test_an_evaluation_of_an_address_counts_its_share_and_draws_it(logits: Engine, tmp_path: Path) -> None:
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    for i in range(5):
+        image, labels = picture(i)
+        cv2.imwrite(str(tmp_path / "images" / f"{i}.png"), image[..., ::-1])
+        cv2.imwrite(str(tmp_path / "labels" / f"{i}.png"), labels if i else labels * 0)
+    (tmp_path / "classes.json").write_text(json.dumps({"classes": LEGEND.classes}))
+    subject = Subject(f"folder:{tmp_path}", "val", 4, "m.onnx")
+    parts = [evaluate_pixels(logits, subject, shard=Shard(k, 2), views=ONE_VIEW) for k in (1, 2)]
+    whole = evaluate_pixels(logits, subject, views=ONE_VIEW, pictures=tmp_path / "sheet.png")
+    assert [part.tally.images for part in (*parts, whole)] == [2, 2, 4]
+    np.testing.assert_array_equal(sum(part.tally.confusion for part in parts), whole.tally.confusion)
+    assert score_counted(parts[1]).metrics["pixel_accuracy"] == 1
+    assert 0.7 < score_counted(whole).metrics["pixel_accuracy"] < 1
+    assert cv2.imread(str(tmp_path / "sheet.png")) is not None
 
 
 def test_classes_are_matched_by_name(engine: Engine) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import TypedDict, cast
+from typing import Protocol, TypedDict, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,15 @@ from solo_rt.types import Frame, Instances
 
 Size = tuple[int, int]  # height, width
 OnImage = Callable[[int, int], None]  # pictures done, of how many
+
+
+@runtime_checkable
+class ResizableEngine(Engine, Protocol):
+    """An engine of a network that takes other sizes, too."""
+
+    def resized(self, imgsz: Size) -> Engine:
+        """Return an engine for another network size."""
+        ...
 
 
 class Segmentation(TypedDict):

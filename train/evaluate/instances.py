@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
-from solo_rt.train.data.instances import InstanceSet
+from solo_rt.engine import Engine
+from solo_rt.train.data.instances import InstanceSet, open_instances
 from solo_rt.train.evaluate.cityscapes_instances import CityscapesScores, score_cityscapes
-from solo_rt.train.evaluate.detections import Detection, common_classes
+from solo_rt.train.evaluate.comparison import write_comparison
+from solo_rt.train.evaluate.detections import (
+    Detection,
+    OnImage,
+    ResizableEngine,
+    common_classes,
+    detect,
+    detect_exactly,
+)
 from solo_rt.train.evaluate.masks import score_masks
+from solo_rt.train.evaluate.protocol import describe_instances
+from solo_rt.train.evaluate.shards import WHOLE, Findings, Shard, Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +39,44 @@ class InstanceScores:
     cityscapes: CityscapesScores | None
     only_in_model: tuple[str, ...]  # classes that were not measured
     only_in_data: tuple[str, ...]
+
+
+def evaluate_instances(
+    engine: Engine,
+    subject: Subject,
+    *,
+    shard: Shard = WHOLE,
+    exact: bool = False,
+    conf: float = 0.0,
+    on_image: OnImage = lambda done, total: None,
+) -> Findings:
+    """Return what `engine` finds in its shard of the pictures, as `detect` does, or as `detect_exactly` if `exact`.
+
+    Raises: UsageError for a model that labels pixels; DatasetError.
+    """
+    data = open_instances(subject.data, split=subject.split, images=subject.max_images)
+    indices = shard.of(range(len(data)))
+    resize = engine.resized if isinstance(engine, ResizableEngine) else None
+    protocol = describe_instances(engine, conf=conf, exact=exact, resized=resize is not None)
+    if exact:
+        found = detect_exactly(engine, data, indices, resize=resize, conf=conf, on_image=on_image)
+    else:
+        found = detect(engine, data, indices, conf=conf, on_image=on_image)
+    return Findings(**asdict(subject), protocol=protocol, classes=engine.spec.classes, detections=tuple(found))
+
+
+def score_findings(findings: Findings, *, results: Path | None = None, pictures: Path | None = None) -> InstanceScores:
+    """Return the scores, after writing the detections in COCO's format and a comparison of pictures if asked for.
+
+    Raises: DatasetError; UsageError when the comparison cannot be written.
+    """
+    data = open_instances(findings.data, split=findings.split, images=findings.max_images)
+    indices, detections = range(len(data)), findings.detections
+    if results is not None:
+        results.write_text(json.dumps(detections))
+    if pictures is not None:
+        write_comparison(pictures, data, detections, indices=indices)
+    return score_instances(data, detections, indices=indices, classes=findings.classes, protocol=findings.protocol)
 
 
 def score_instances(

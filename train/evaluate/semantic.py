@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt.engine import Engine
 from solo_rt.errors import DatasetError
-from solo_rt.train.data.semantic import IGNORED, Picture, SemanticSet
+from solo_rt.train.data.semantic import IGNORED, Picture, SemanticSet, open_semantic
 from solo_rt.train.data.semantic.cityscapes import instance_files, read_instance_ids
 from solo_rt.train.evaluate.cityscapes import (
     InstanceTally,
@@ -28,7 +29,10 @@ from solo_rt.train.evaluate.confusion import (
     intersection_over_union,
     summarise,
 )
+from solo_rt.train.evaluate.detections import OnImage
+from solo_rt.train.evaluate.label_sheet import LabelSheet
 from solo_rt.train.evaluate.protocol import describe_labels
+from solo_rt.train.evaluate.shards import WHOLE, Shard, Subject
 from solo_rt.train.evaluate.views import Views, semantic_decoder
 
 OnPicture = Callable[[Picture, NDArray[np.uint8]], None]
@@ -51,6 +55,22 @@ class Tally:
             sum((part.instances for part in (self, other) if part.instances), InstanceTally.none()) if known else None,
             self.enlarged or other.enlarged,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A tally, and everything that must agree before the tallies of parts can be added."""
+
+    data: str  # address of the data set
+    split: str
+    max_images: int | None
+    model: str
+    protocol: str
+    tally: Tally
+
+    @property
+    def what(self) -> tuple[object, ...]:
+        return self.data, self.split, self.max_images, self.model, self.protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,24 +118,32 @@ class SemanticScores:
         }
 
 
-def evaluate(
+def evaluate_pixels(
     engine: Engine,
-    data: SemanticSet,
+    subject: Subject,
     *,
-    views: Views | None = None,
-    max_images: int | None = None,
-    on_image: Callable[[int, int], None] = lambda done, total: None,
-    on_picture: OnPicture = lambda picture, found: None,
-) -> SemanticScores:
-    """Return the scores of `engine` on the first `max_images` pictures of `data`, or all.
+    shard: Shard = WHOLE,
+    views: Views,
+    pictures: Path | None = None,
+    on_image: OnImage = lambda done, total: None,
+) -> Counted:
+    """Return what was counted on the shard of the pictures, after drawing the first ones to `pictures`, a PNG.
 
-    `on_image(done, total)` is called after each picture, `on_picture(picture, found)` with what was found on it, as
-    classes of the data set. Raises: as `count`.
+    Raises: as `count`; UsageError when the drawing cannot be written.
     """
-    views = views or Views()
-    indices = range(len(data))[:max_images]
-    tally = count(engine, data, indices, views=views, on_image=on_image, on_picture=on_picture)
-    return score(tally, data, protocol=describe_labels(engine, views))
+    data = open_semantic(subject.data, split=subject.split)
+    sheet = LabelSheet(data.legend)
+    indices = shard.of(range(len(data))[: subject.max_images])
+    tally = count(engine, data, indices, views=views, on_image=on_image, on_picture=sheet.add)
+    if pictures is not None:
+        sheet.write(pictures)
+    return Counted(**asdict(subject), protocol=describe_labels(engine, views), tally=tally)
+
+
+def score_counted(counted: Counted) -> SemanticScores:
+    """Return the scores of what was counted. Raises: DatasetError."""
+    data = open_semantic(counted.data, split=counted.split)
+    return score(counted.tally, data, protocol=f"{counted.split}, {counted.protocol}")
 
 
 def count(
@@ -124,7 +152,7 @@ def count(
     indices: Iterable[int],
     *,
     views: Views,
-    on_image: Callable[[int, int], None] = lambda done, total: None,
+    on_image: OnImage = lambda done, total: None,
     on_picture: OnPicture = lambda picture, found: None,
 ) -> Tally:
     """Return the tally of some pictures of `data`.

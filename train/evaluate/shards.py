@@ -30,6 +30,19 @@ class Shard:
         return indices[self.part - 1 :: self.parts]
 
 
+WHOLE = Shard(1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Which model is measured on which pictures."""
+
+    data: str  # address of the data set
+    split: str
+    max_images: int | None  # only the first ones
+    model: str
+
+
 @dataclass(frozen=True, slots=True)
 class Findings:
     """What was found, and everything that must agree before parts can be put together."""

@@ -4,34 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from solo_rt.errors import DatasetError
 from solo_rt.train.evaluate.cityscapes import InstanceTally
-from solo_rt.train.evaluate.semantic import Tally
+from solo_rt.train.evaluate.semantic import Counted, Tally
 from solo_rt.train.evaluate.shards import Shard, write_record
 
 FORMAT = 2
 KEY = "solo-rt tally"
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """A tally, and everything that must agree before the tallies of parts can be added."""
-
-    data: str  # address of the data set
-    split: str
-    max_images: int | None
-    model: str
-    protocol: str
-    tally: Tally
-
-    @property
-    def what(self) -> tuple[object, ...]:
-        return self.data, self.split, self.max_images, self.model, self.protocol
 
 
 def is_tally(path: Path) -> bool:
