@@ -17,6 +17,9 @@ from solo_rt.errors import SpecError
 
 METADATA_KEY = "solo_rt.spec"
 SCHEMA_VERSION = 1
+MEAN = (123.675, 116.28, 103.53)  # of ImageNet, RGB, 0..255
+STD = (58.395, 57.12, 57.375)
+DIVISOR = 32  # of the height and width of a network's input, unless the network says otherwise
 
 T = TypeVar("T")
 
@@ -31,11 +34,11 @@ class InputSpec:
 
     height: int
     width: int
-    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
-    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    mean: tuple[float, float, float] = MEAN
+    std: tuple[float, float, float] = STD
     batch: int = 1
     name: str = "image"
-    divisor: int = 32  # of height and width
+    divisor: int = DIVISOR  # of height and width
 
     def __post_init__(self) -> None:
         size = (self.height, self.width)

@@ -17,7 +17,7 @@ from torch import Tensor
 from solo_rt.decoders import Rgb
 from solo_rt.errors import SinkError, UsageError
 from solo_rt.files import file_sha256, replace_file, replaced_file
-from solo_rt.train.data.samples import MEAN, STD
+from solo_rt.spec import MEAN, STD
 
 FORMAT = 2
 READABLE = (1, 2)  # format 1 has another `training`: it can be exported and be started from, not resumed

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from solo_rt.errors import UsageError
+from solo_rt.spec import MEAN, STD
 from solo_rt.train.checkpoint import Checkpoint, load_checkpoint
-from solo_rt.train.data.samples import MEAN, STD
 from solo_rt.train.models import build_model
 
 STEM = "backbone.conv1.weight"  # what reads the picture in all SOLO networks

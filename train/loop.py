@@ -23,7 +23,6 @@ from solo_rt.train.settings import Settings
 from solo_rt.train.state import TrainingState
 from solo_rt.train.task import Task, make_task
 
-DIVISOR = 32  # of the sides of an instance network's input
 WINDOW = 20  # steps over which speed is averaged
 
 log = logging.getLogger("solo_rt.train")
@@ -114,7 +113,7 @@ def _begin(
         rate = recipe.lr * batch / recipe.lr_batch
         say(f"lr {recipe.lr:g} is for {recipe.lr_batch} pictures a step; scaled to {rate:.3g} for {batch}")
     state = TrainingState(recipe, task, settings, job)
-    divisor = getattr(state.model, "size_divisor", DIVISOR)
+    divisor = state.model.size_divisor
     for phase in recipe.phases:
         share_of(phase.batch, parts=settings.accumulate, size=job.size)
         if any(side % divisor for side in phase.imgsz):

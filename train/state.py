@@ -18,6 +18,7 @@ from solo_rt.train.checkpoint import Checkpoint
 from solo_rt.train.data.batches import Part
 from solo_rt.train.distributed import Job
 from solo_rt.train.models import build_model
+from solo_rt.train.models.network import Network
 from solo_rt.train.models.semantic import SemanticNetwork
 from solo_rt.train.optimiser import learning_rate, make_optimiser, set_rate
 from solo_rt.train.recipes import Recipe
@@ -43,7 +44,7 @@ class TrainingState:
         self.recipe, self.settings, self.job = recipe, settings, job
         self.classes, self.palette, self.unpainted = task.data.classes, task.palette, task.unpainted
         self.step, self.hours, self.best = 0, 0.0, -math.inf
-        self._measured: nn.Module | None = None
+        self._measured: Network | None = None
         torch.manual_seed(settings.seed)
         self.model = build_model(recipe.model, len(self.classes))
 
@@ -137,7 +138,7 @@ class TrainingState:
         lap("step")
         return {**values, "lr": rate}, stopping
 
-    def averaged(self) -> nn.Module:
+    def averaged(self) -> Network:
         """Return a network in evaluation mode with the averaged weights of now."""
         if self._measured is None:
             self._measured = build_model(self.recipe.model, len(self.classes)).to(self.job.device).eval()

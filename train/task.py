@@ -8,9 +8,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from solo_rt.decoders import Rgb
 from solo_rt.errors import UsageError
@@ -25,8 +24,8 @@ from solo_rt.train.data.world_dataset import WorldDataset
 from solo_rt.train.distributed import Job
 from solo_rt.train.losses.instances import instance_losses
 from solo_rt.train.losses.semantic import HardPixels, semantic_losses
-from solo_rt.train.models import build_model
-from solo_rt.train.models.semantic import SemanticNetwork
+from solo_rt.train.models import is_semantic
+from solo_rt.train.models.network import Network
 from solo_rt.train.recipes import Recipe
 from solo_rt.train.validation import measure_instances, measure_semantic
 
@@ -35,7 +34,7 @@ WORLD = "world:"  # the procedural world, drawn while training
 Losses = dict[str, Tensor]  # scalars; `total` is what is minimised, the others are for the log
 LossFunction = Callable[[Any, Any, Any, Job], Losses]  # from network, outputs of its forward, batch and job
 
-Measure = Callable[[nn.Module, int, Job], dict[str, float]]
+Measure = Callable[[Network, int, Job], dict[str, float]]
 """From a network in evaluation mode, and on how many held-out pictures, to metrics; the first is the one to go by."""
 
 
@@ -63,12 +62,6 @@ def make_task(recipe: Recipe, data: str, *, imgsz: tuple[int, int], augment: boo
     return make(recipe, data, imgsz=imgsz, augment=augment, seed=seed)
 
 
-def is_semantic(model: str) -> bool:
-    """Return whether the network `model` labels pixels; otherwise it finds instances. Raises: UsageError."""
-    with torch.device("meta"):  # no memory, no time
-        return isinstance(build_model(model, 2), SemanticNetwork)
-
-
 def _instance_task(recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment: bool, seed: int) -> Task:
     def losses(model: Any, outputs: Any, batch: Any, job: Job) -> Losses:
         found = instance_losses(model, outputs, batch, imgsz=imgsz, reduce=job.mean, processes=job.size)
@@ -76,7 +69,7 @@ def _instance_task(recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment:
 
     held_out = cache(lambda: held_out_world() if uri == WORLD else open_instances(uri, split="val"))
 
-    def measure(model: nn.Module, pictures: int, job: Job) -> dict[str, float]:
+    def measure(model: Network, pictures: int, job: Job) -> dict[str, float]:
         return measure_instances(
             model,
             held_out(),
@@ -116,7 +109,7 @@ def _semantic_task(recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment:
 
     held_out = cache(lambda: open_semantic(uri, split="val"))
 
-    def measure(model: nn.Module, pictures: int, job: Job) -> dict[str, float]:
+    def measure(model: Network, pictures: int, job: Job) -> dict[str, float]:
         return measure_semantic(model, held_out(), pictures=pictures, job=job)
 
     data = open_training_set(uri, imgsz=imgsz, augmented=augment, seed=seed)

@@ -18,15 +18,16 @@ from solo_rt.train.engine.exact import CheckpointEngine
 from solo_rt.train.evaluate.confusion import count_pixels, summarise
 from solo_rt.train.evaluate.detections import common_classes, detect
 from solo_rt.train.evaluate.masks import score_masks
+from solo_rt.train.models.network import Network
 
 
-def measure_semantic(model: nn.Module, data: SemanticSet, *, pictures: int, job: Job) -> dict[str, float]:
+def measure_semantic(model: Network, data: SemanticSet, *, pictures: int, job: Job) -> dict[str, float]:
     """Return mIoU and pixel accuracy, 0..1, of `model` in evaluation mode on the first `pictures` of `data`.
 
     Pictures are taken at their own size, padded to what the model divides. Every process must call it; each measures
     its share, without overlap. NaN where no pixel has a label.
     """
-    classes, divisor = len(data.classes), int(model.size_divisor)  # type: ignore[arg-type]
+    classes, divisor = len(data.classes), model.size_divisor
     confusion = np.zeros((classes, classes + 1), np.int64)
     with torch.no_grad():
         for index in range(job.rank, min(pictures, len(data)), job.size):

@@ -39,7 +39,7 @@ def is_semantic(path: Path | None, files: Sequence[Path]) -> bool:
     if path.suffix == ".pt":
         require_torch("eval of a checkpoint")
         from solo_rt.train.checkpoint import load_checkpoint
-        from solo_rt.train.task import is_semantic as labels_pixels
+        from solo_rt.train.models import is_semantic as labels_pixels
 
         return labels_pixels(load_checkpoint(path).model)
     return measured_spec(path).decoder.task == "semantic"

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from solo_rt.cli import main
 from solo_rt.engine import open_engine
 from solo_rt.errors import UsageError
-from solo_rt.train.data.samples import MEAN, STD
+from solo_rt.spec import MEAN, STD
 from solo_rt.train.data.semantic import ade20k, cityscapes, voc
 from solo_rt.train.export import static_graph
 from solo_rt.train.importing import import_weights

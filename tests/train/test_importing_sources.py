@@ -17,7 +17,7 @@ from small import CONFIGS, DEEP
 from torch import Tensor
 
 from solo_rt.errors import UsageError
-from solo_rt.train.data.samples import MEAN, STD
+from solo_rt.spec import MEAN, STD
 from solo_rt.train.export import static_graph
 from solo_rt.train.importing import import_weights
 from solo_rt.train.importing.report import IncompleteWeightsError

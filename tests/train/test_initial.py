@@ -12,8 +12,8 @@ from small import make_small
 from torch import nn
 
 from solo_rt.errors import UsageError
+from solo_rt.spec import MEAN, STD
 from solo_rt.train.checkpoint import Checkpoint, save_checkpoint
-from solo_rt.train.data.samples import MEAN, STD
 from solo_rt.train.initial import class_tensors, load_backbone, start_from
 from solo_rt.train.models import build_model
 

@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from solo_rt.errors import DatasetError, UsageError
+from solo_rt.spec import MEAN, STD
 from solo_rt.train.data.batches import load_parts
 from solo_rt.train.data.instances import Annotation
 from solo_rt.train.data.instances.augment import Augmentation, Jitter, Scales, jitter_colours, usual_scales
 from solo_rt.train.data.instances.masks import Cutout, Polygons, RunLengths
 from solo_rt.train.data.instances.placement import Axis, centre_of_mass, place_mask
 from solo_rt.train.data.instances.training import InstanceTrainingSet, make_sample, open_instance_training
-from solo_rt.train.data.samples import MASK_STRIDES, MEAN, STD
+from solo_rt.train.data.samples import MASK_STRIDES
 
 
 def shrink_slowly(mask: np.ndarray, size: tuple[int, int], *, mirrored: bool, stride: int) -> np.ndarray:

@@ -9,9 +9,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from solo_rt.errors import UsageError
 from solo_rt.train.export.heads import flatten_levels, points_nms
-from solo_rt.train.models import BUILDERS, build_model, solo, solov2
+from solo_rt.train.models import BUILDERS, build_model, is_semantic, solo, solov2
 from solo_rt.train.models.parts.levels import coordinates
 from solo_rt.train.models.parts.resnet import BACKBONES
+from solo_rt.train.models.semantic import SemanticNetwork
 from solo_rt.train.models.solo import CellHeads
 from solo_rt.train.models.solov2 import VARIANTS
 
@@ -88,8 +89,18 @@ def test_the_depth_of_a_resnet_is_in_its_name() -> None:
 
 
 def test_unknown_models_are_named_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"solov3.*solov2-nano"):
-        build_model("solov3", 1)
+    for ask in (lambda name: build_model(name, 1), is_semantic):
+        with pytest.raises(UsageError, match=r"solov3.*solov2-nano"):
+            ask("solov3")
+
+
+@pytest.mark.parametrize("name", ["solov2-nano", "solo-r18", "fast-scnn", "enet"])
+def test_a_network_says_of_what_kind_and_size_it_is(name: str) -> None:
+    with torch.device("meta"):
+        model = build_model(name, 7)
+    assert is_semantic(name) == isinstance(model, SemanticNetwork)
+    assert model.num_classes == 7
+    assert not any(side % model.size_divisor for side in model.imgsz)
 
 
 @pytest.mark.parametrize("name", ["solov2-nano", "solov2-light-r18"])

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from solo_rt.train.data.samples import MASK_STRIDES, MEAN, STD, Sample, collate, sample_from_ids
+from solo_rt.spec import MEAN, STD
+from solo_rt.train.data.samples import MASK_STRIDES, Sample, collate, sample_from_ids
 from solo_rt.train.data.world_dataset import WorldDataset
 
 

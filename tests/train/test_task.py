@@ -14,7 +14,7 @@ from solo_rt.train.data.world_files import write_coco
 from solo_rt.train.distributed import join_job
 from solo_rt.train.models import build_model
 from solo_rt.train.recipes import RECIPES
-from solo_rt.train.task import is_semantic, make_task
+from solo_rt.train.task import make_task
 
 NANO, LIGHT, FAST = (RECIPES[name] for name in ("solov2-nano", "solov2-light-r18", "fast-scnn"))
 
@@ -22,13 +22,6 @@ NANO, LIGHT, FAST = (RECIPES[name] for name in ("solov2-nano", "solov2-light-r18
 @pytest.fixture(scope="module")
 def coco(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"coco:{write_coco(tmp_path_factory.mktemp('task') / 'coco', images=3, size=(90, 160)).parent}"
-
-
-def test_the_kind_of_a_network_is_known_without_weights() -> None:
-    assert not is_semantic("solov2-nano")
-    assert is_semantic("fast-scnn")
-    with pytest.raises(UsageError, match="unknown model 'x'"):
-        is_semantic("x")
 
 
 @pytest.mark.parametrize("name", ["solov2-nano", "fast-scnn"])

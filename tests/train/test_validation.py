@@ -13,25 +13,25 @@ from torch import Tensor, nn
 
 from solo_rt.cli import main
 from solo_rt.engine import Engine
+from solo_rt.spec import MEAN, STD
 from solo_rt.train import validation
 from solo_rt.train.checkpoint import Checkpoint, save_checkpoint
 from solo_rt.train.data.instances import InstanceSet, open_instances
 from solo_rt.train.data.instances.world import held_out_world as held_out_instances
-from solo_rt.train.data.samples import MEAN, STD
 from solo_rt.train.data.semantic.world import held_out_world
 from solo_rt.train.data.world_files import write_coco
 from solo_rt.train.distributed import Job
 from solo_rt.train.evaluate.confusion import count_pixels, summarise
 from solo_rt.train.evaluate.detections import Detection, detect
 from solo_rt.train.models import build_model
-from solo_rt.train.models.semantic import SemanticOutput
+from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput
 from solo_rt.train.validation import measure_instances, measure_semantic
 from solo_rt.world import CLASSES
 
 ALONE = Job(0, 1, torch.device("cpu"))
 
 
-class Bright(nn.Module):
+class Bright(SemanticNetwork):
     """Calls what is bright class 3, the rest background, and the padding class 5."""
 
     size_divisor = 32
@@ -91,7 +91,7 @@ def test_instances_are_found_as_eval_finds_them(
         open_instances(uri),
         name="solov2-nano",
         classes=CLASSES,
-        imgsz=model.config.imgsz,
+        imgsz=model.imgsz,
         pictures=99,
         job=ALONE,
     )

@@ -11,11 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-MEAN = (123.675, 116.28, 103.53)  # ImageNet, RGB, 0..255
-STD = (58.395, 57.12, 57.375)
+from solo_rt.spec import DIVISOR, MEAN, STD
+
 MASK_STRIDE = 4
 MASK_STRIDES = (4, 8, 16)  # of the mask targets: SOLOv2 has the first only, SOLO and Decoupled SOLO one per level
-DIVISOR = 32  # of the height and width of a batch
 
 _LEVELS: NDArray[np.float32] = np.arange(256, dtype=np.float32)[:, None]
 NORMALISED = ((_LEVELS - np.array(MEAN, np.float32)) / np.array(STD, np.float32)).reshape(256, 1, 3)

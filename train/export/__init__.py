@@ -92,7 +92,7 @@ def _graph(
     if output_kind is not None:
         raise UsageError(f"output kind {output_kind}: {source.model} is no semantic network; leave it out")
     if isinstance(model, SoloV2):
-        return solov2_graph(model, source.model, classes, provenance, imgsz=imgsz or model.config.imgsz, batch=batch)
+        return solov2_graph(model, source.model, classes, provenance, imgsz=imgsz or model.imgsz, batch=batch)
     if isinstance(model, Solo):
-        return solo_graph(model, source.model, classes, provenance, imgsz=imgsz or model.config.imgsz, batch=batch)
+        return solo_graph(model, source.model, classes, provenance, imgsz=imgsz or model.imgsz, batch=batch)
     raise UsageError(f"{source.model} has no static graph")

@@ -11,10 +11,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from solo_rt.train.models.parts.deform_conv import DeformConv2d
 
-Network = TypeVar("Network", bound=nn.Module)
+Module = TypeVar("Module", bound=nn.Module)
 
 
-def fold_batch_norms(model: Network) -> Network:
+def fold_batch_norms(model: Module) -> Module:
     """Return a copy of `model`, in evaluation mode, with every BatchNorm folded into the convolution before it."""
     model = copy.deepcopy(model).eval()
     for module in list(model.modules()):

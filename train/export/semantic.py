@@ -23,7 +23,7 @@ OutputKind = Literal["labels", "logits", "coarse"]
 
 
 def semantic_graph(
-    model: nn.Module,
+    model: SemanticNetwork,
     name: str,
     classes: tuple[str, ...],
     provenance: Provenance,
@@ -39,7 +39,6 @@ def semantic_graph(
     Sides become the next multiples of the network's divisor: the run time pads pictures, so that 1080 lines fit 1088.
     No palette means the colours that instances have. Raises: SpecError for a size or a palette that cannot be.
     """
-    assert isinstance(model, SemanticNetwork)
     height, width = (-(-side // model.size_divisor) * model.size_divisor for side in imgsz)
     colours = palette or tuple(PALETTE[i % len(PALETTE)] for i in range(len(classes)))
     spec = ModelSpec(

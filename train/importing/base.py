@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from solo_rt.train.data.samples import MEAN, STD
+from solo_rt.spec import MEAN, STD
 from solo_rt.train.importing.class_names import COCO, Classes
 from solo_rt.train.importing.weights_file import WeightsFile
 

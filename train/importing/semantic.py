@@ -9,7 +9,7 @@ from functools import partial
 from torch import Tensor
 
 from solo_rt.errors import UsageError
-from solo_rt.train.data.samples import MEAN, STD
+from solo_rt.spec import MEAN, STD
 from solo_rt.train.data.semantic import Legend, ade20k, cityscapes, voc
 from solo_rt.train.importing.base import Imported, Rules, Source, Triple, layer, module, rename
 from solo_rt.train.importing.class_names import Classes

@@ -46,7 +46,7 @@ def instance_losses(
     size and shrink with it. Everything else as for `solo_losses`.
     """
     config = model.config
-    zoom = imgsz[0] / config.imgsz[0]
+    zoom = imgsz[0] / model.imgsz[0]
     ranges = [(low * zoom, high * zoom) for low, high in config.scale_ranges]
     targets = assign(batch, grids=config.grids, scale_ranges=ranges)
     return solo_losses(outputs, batch, targets, reduce=reduce, processes=processes)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import nn
-
 from solo_rt.errors import UsageError
 from solo_rt.train.models import (
     bisenet,
@@ -29,12 +27,11 @@ from solo_rt.train.models import (
     solo,
     solov2,
 )
+from solo_rt.train.models.network import Network
 
-Builder = Callable[[int], nn.Module]  # from the number of classes to a freshly initialised network
+Builder = Callable[[int], Network]  # from the number of classes to a freshly initialised network
 
-BUILDERS: dict[str, Builder] = {
-    **solov2.BUILDERS,
-    **solo.BUILDERS,
+SEMANTIC: dict[str, Builder] = {
     **fast_scnn.BUILDERS,
     **fcn.BUILDERS,
     **enet.BUILDERS,
@@ -54,12 +51,19 @@ BUILDERS: dict[str, Builder] = {
     **ccnet.BUILDERS,
     **psanet.BUILDERS,
 }
+BUILDERS: dict[str, Builder] = {**solov2.BUILDERS, **solo.BUILDERS, **SEMANTIC}
 
 
-def build_model(name: str, num_classes: int) -> nn.Module:
+def build_model(name: str, num_classes: int) -> Network:
     """Return the freshly initialised network `name`. Raises: UsageError, as `check_model`."""
     check_model(name)
     return BUILDERS[name](num_classes)
+
+
+def is_semantic(name: str) -> bool:
+    """Return whether the network `name` labels pixels; otherwise it finds instances. Raises: as `check_model`."""
+    check_model(name)
+    return name in SEMANTIC
 
 
 def check_model(name: str) -> None:

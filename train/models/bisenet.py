@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from solo_rt.train.models.parts.convolution import conv_norm
 from solo_rt.train.models.parts.resnet import BACKBONES, ResNet
-from solo_rt.train.models.semantic import SemanticOutput, resize
+from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, resize
 
 WIDTH = 128  # of either path
 
@@ -82,14 +82,11 @@ class Fusion(nn.Module):
         return x + x * gate
 
 
-class BiSeNet(nn.Module):
+class BiSeNet(SemanticNetwork):
     """See `SemanticNetwork`. `backbone` is the ResNet; the spatial path is no part of it, as it is learnt from nothing.
 
     Auxiliary classifiers read the context path at 1/16 and at 1/8.
     """
-
-    size_divisor = 1
-    imgsz = (512, 1024)
 
     def __init__(self, config: BiSeNetConfig, num_classes: int) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from solo_rt.train.models.parts.convolution import conv_prelu, norm_prelu
-from solo_rt.train.models.semantic import SemanticOutput, resize
+from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, resize
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +84,8 @@ class ContextGuided(nn.Module):
         return x + y
 
 
-class CGNet(nn.Module):
+class CGNet(SemanticNetwork):
     """See `SemanticNetwork`. M = 3 blocks at 1/4 and N = 21 at 1/8; there are no auxiliary classifiers."""
-
-    size_divisor = 1
-    imgsz = (512, 1024)
-    aux_weights = ()
 
     def __init__(self, config: CgnetConfig, num_classes: int) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from solo_rt.train.models.dilated_network import BACKBONES
 from solo_rt.train.models.parts.convolution import conv_norm
 from solo_rt.train.models.parts.dilated_resnet import dilated_resnet
-from solo_rt.train.models.semantic import SemanticOutput, resize
+from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, resize
 
 WIDTH = 512  # of either branch
 REDUCTION = 8  # pixels are compared by a fraction of their channels
@@ -53,11 +53,9 @@ class ChannelAttention(nn.Module):
         return x + self.strength * (shares @ channels).reshape(x.shape)
 
 
-class DaNet(nn.Module):
+class DaNet(SemanticNetwork):
     """See `SemanticNetwork`. While training each branch has a classifier of its own, too."""
 
-    size_divisor = 1
-    imgsz = (512, 1024)
     aux_weights = (1.0, 1.0)
 
     def __init__(self, backbone: str, num_classes: int) -> None:

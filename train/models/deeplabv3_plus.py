@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from solo_rt.train.models.parts.aspp import WIDTH, Aspp
 from solo_rt.train.models.parts.convolution import conv_norm, pixel_classifier, separable
 from solo_rt.train.models.parts.xception import Xception65
-from solo_rt.train.models.semantic import SemanticOutput, resize
+from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, resize
 
 LOW_WIDTH = 48  # so that the fine map does not outweigh the deep one
 DILATIONS: dict[Literal[8, 16], tuple[int, ...]] = {8: (12, 24, 36), 16: (6, 12, 18)}
@@ -37,11 +37,9 @@ VARIANTS = {
 }
 
 
-class DeepLabPlus(nn.Module):
+class DeepLabPlus(SemanticNetwork):
     """See `SemanticNetwork`. The auxiliary classifier reads the middle flow."""
 
-    size_divisor = 1
-    imgsz = (512, 1024)
     aux_weights = (0.4,)
 
     def __init__(self, config: DeepLabPlusConfig, num_classes: int) -> None:

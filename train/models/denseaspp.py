@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from solo_rt.train.models.parts.convolution import conv_norm, pixel_classifier
 from solo_rt.train.models.parts.densenet import BACKBONES, DenseNet
-from solo_rt.train.models.semantic import SemanticOutput, resize
+from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, resize
 
 DILATIONS = (3, 6, 12, 18, 24)
 DROPOUT = 0.1
@@ -36,11 +36,8 @@ VARIANTS = {
 }
 
 
-class DenseAspp(nn.Module):
+class DenseAspp(SemanticNetwork):
     """See `SemanticNetwork`. The backbone and five stages, each of which adds channels to all that it reads."""
-
-    size_divisor = 1
-    imgsz = (512, 1024)
 
     def __init__(self, config: DenseAsppConfig, num_classes: int) -> None:
         super().__init__()

@@ -9,17 +9,15 @@ from torch import Tensor, nn
 
 from solo_rt.train.models.parts.convolution import pixel_classifier
 from solo_rt.train.models.parts.dilated_resnet import dilated_resnet
-from solo_rt.train.models.semantic import SemanticOutput, resize
+from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, resize
 
 BACKBONES = ("r50", "r101", "r50s", "r101s")  # ResNets, those with an "s" have the deep stem
 Head = Callable[[int, int], nn.Module]  # from channels and classes to a module from [B, C5, h, w] to [B, C, h, w]
 
 
-class DilatedNetwork(nn.Module):
+class DilatedNetwork(SemanticNetwork):
     """See `SemanticNetwork`. A head on C5 at stride 8 and, while training, the head of an FCN on C4."""
 
-    size_divisor = 1
-    imgsz = (512, 1024)
     aux_weights = (0.4,)
 
     def __init__(self, backbone: str, head: Head, num_classes: int, *, align_corners: bool = True) -> None:
@@ -36,12 +34,12 @@ class DilatedNetwork(nn.Module):
         return SemanticOutput(out, (self.aux(c4),) if self.training else ())
 
 
-def variants(name: str, head: Head) -> Mapping[str, Callable[[int], nn.Module]]:
+def variants(name: str, head: Head) -> Mapping[str, Callable[[int], SemanticNetwork]]:
     """Return a builder of `name` with each backbone."""
     return {f"{name}-{backbone}": partial(DilatedNetwork, backbone, head) for backbone in BACKBONES}
 
 
-def torchvision_variants(name: str, head: Head) -> Mapping[str, Callable[[int], nn.Module]]:
+def torchvision_variants(name: str, head: Head) -> Mapping[str, Callable[[int], SemanticNetwork]]:
     """Return a builder of `name` with each backbone that torchvision has, enlarging logits as it does."""
     return {
         f"{name}-{backbone}-torchvision": partial(DilatedNetwork, backbone, head, align_corners=False)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from solo_rt.train.models.parts.convolution import conv_norm
 from solo_rt.train.models.parts.dilated_resnet import dilated_resnet
-from solo_rt.train.models.semantic import SemanticOutput
+from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput
 
 WIDTH = 256
 LOW_WIDTH = 48  # so that the earlier maps do not outweigh the last
@@ -35,11 +35,9 @@ class DUpsampling(nn.Module):
         return logits[..., :h, :w]  # [B, C, H, W]: the last blocks reach beyond a picture that they do not divide
 
 
-class DuNet(nn.Module):
+class DuNet(SemanticNetwork):
     """See `SemanticNetwork`. C3 and C4 join C5, at stride 8 all three (section 3.3); the auxiliary output reads C4."""
 
-    size_divisor = 1
-    imgsz = (512, 1024)
     aux_weights = (0.4,)
 
     def __init__(self, backbone: str, num_classes: int) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from solo_rt.train.models.dilated_network import BACKBONES
 from solo_rt.train.models.parts.convolution import conv_norm, pixel_classifier
 from solo_rt.train.models.parts.dilated_resnet import dilated_resnet
-from solo_rt.train.models.semantic import SemanticOutput, resize
+from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, resize
 
 WIDTH = 512
 CODEWORDS = 32
@@ -38,11 +38,9 @@ class Encoding(nn.Module):
         return shares @ x.transpose(1, 2) - shares.sum(2, keepdim=True) * self.codewords  # [B, K, C]
 
 
-class EncNet(nn.Module):
+class EncNet(SemanticNetwork):
     """See `SemanticNetwork`. `presence` is made of the encoding, the auxiliary classifier reads C4."""
 
-    size_divisor = 1
-    imgsz = (512, 1024)
     aux_weights = (0.4,)
 
     def __init__(self, backbone: str, num_classes: int) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from solo_rt.train.models.parts.convolution import conv_norm
 from solo_rt.train.models.parts.unpooling import max_pool_taps, max_unpool
-from solo_rt.train.models.semantic import SemanticOutput, require_divisible
+from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, require_divisible
 
 STAGE = ("plain", "dilated 2", "asymmetric", "dilated 4", "plain", "dilated 8", "asymmetric", "dilated 16")
 
@@ -93,12 +93,10 @@ class Up(nn.Module):
         return y
 
 
-class ENet(nn.Module):
+class ENet(SemanticNetwork):
     """See `SemanticNetwork`. There are no auxiliary classifiers."""
 
     size_divisor = 8
-    imgsz = (512, 1024)
-    aux_weights = ()
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from solo_rt.train.models.parts.convolution import conv_norm, conv_prelu, norm_prelu
-from solo_rt.train.models.semantic import SemanticOutput, resize
+from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, resize
 
 FAR = (1, 2, 3, 4)  # dilations of the four branches
 NEAR = (1, 1, 2, 3)  # at 1/16 and in the decoder, where kernels are to reach over 7 pixels at most
@@ -96,14 +96,12 @@ class DepthwisePyramid(nn.Module):
         return y
 
 
-class ESPNetv2(nn.Module):
+class ESPNetv2(SemanticNetwork):
     """See `SemanticNetwork`. `scale` multiplies the widths; the auxiliary classifier reads the map at 1/8.
 
     Source: sections 3.3 and 4.2, github.com/sacmehta/ESPNetv2, without the stage at 1/32 that only classifies.
     """
 
-    size_divisor = 1
-    imgsz = (512, 1024)
     aux_weights = (1.0,)
 
     def __init__(self, scale: float, num_classes: int) -> None:

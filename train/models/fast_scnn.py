@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from solo_rt.train.models.parts.convolution import conv_norm, pixel_classifier, separable
 from solo_rt.train.models.parts.pooling import PyramidPooling
-from solo_rt.train.models.semantic import SemanticOutput, resize
+from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, resize
 
 STAGES = ((64, 2), (96, 2), (128, 1))  # width and stride of the three stages of the deep branch
 EXPANSION = 6
@@ -90,11 +90,10 @@ class Fusion(nn.Module):
         return F.relu(self.shallow(shallow) + self.deep(self.depthwise(resize(deep, shallow))))
 
 
-class FastScnn(nn.Module):
+class FastScnn(SemanticNetwork):
     """See `SemanticNetwork`. The output has the size of the input; inside it is made at 1/8."""
 
     size_divisor = 32
-    imgsz = (512, 1024)
 
     def __init__(self, config: FastScnnConfig, num_classes: int) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from solo_rt.train.models.dilated_network import torchvision_variants, variants
 from solo_rt.train.models.parts.convolution import pixel_classifier
 from solo_rt.train.models.parts.vgg import Vgg16
-from solo_rt.train.models.semantic import SemanticOutput, resize
+from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, resize
 
 SKIPS = {
     32: (),
@@ -19,11 +19,9 @@ SKIPS = {
 }  # stride of the finest map that is read: indices of skipped-to maps, deepest first
 
 
-class VggFcn(nn.Module):
+class VggFcn(SemanticNetwork):
     """See `SemanticNetwork`. A head on pool5 at stride 32, and 1x1 classifiers on the pools before it added to it."""
 
-    size_divisor = 1
-    imgsz = (512, 1024)
     aux_weights = (0.4,)
 
     def __init__(self, stride: int, num_classes: int) -> None:
@@ -49,7 +47,7 @@ def head(channels: int, num_classes: int) -> nn.Sequential:
     return pixel_classifier(channels, channels // 4, num_classes)
 
 
-BUILDERS: dict[str, Callable[[int], nn.Module]] = {
+BUILDERS: dict[str, Callable[[int], SemanticNetwork]] = {
     **{f"fcn-{stride}s": partial(VggFcn, stride) for stride in SKIPS},
     **variants("fcn", head),
     **torchvision_variants("fcn", head),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from solo_rt.train.models.parts.convolution import conv_norm
 from solo_rt.train.models.parts.dilated_resnet import dilated_resnet
 from solo_rt.train.models.parts.pooling import BINS, adaptive_average
-from solo_rt.train.models.semantic import SemanticOutput, resize
+from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, resize
 
 WIDTH = 128
 
@@ -29,13 +29,12 @@ class CascadeFusion(nn.Module):
         return F.relu(coarse + self.fine(fine)), coarse
 
 
-class IcNet(nn.Module):
+class IcNet(SemanticNetwork):
     """See `SemanticNetwork`. Learnt from `aux` alone: logits at 1/4, 1/8 and 1/16 (section 3.3 and equation 1).
 
     The branches for half and for a quarter of the picture share one ResNet.
     """
 
-    size_divisor = 1
     imgsz = (1024, 2048)
     aux_weights = (1.0, 0.4, 0.16)
 

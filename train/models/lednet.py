@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from solo_rt.train.models.parts.convolution import conv_norm
-from solo_rt.train.models.semantic import SemanticOutput, resize
+from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, resize
 
 NORM_EPS = 1e-3  # of batch normalisation
 DILATIONS = (1, 2, 5, 9, 2, 5, 9, 17)  # of the blocks at 1/8
@@ -82,15 +82,11 @@ class AttentionPyramid(nn.Module):
         return logits  # [B, C, h, w]
 
 
-class LEDNet(nn.Module):
+class LEDNet(SemanticNetwork):
     """See `SemanticNetwork`. There are no auxiliary classifiers.
 
     Source: github.com/xiaoyufenfei/LEDNet, except that its max-pools pad and this one's take what an odd side leaves.
     """
-
-    size_divisor = 1
-    imgsz = (512, 1024)
-    aux_weights = ()
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from solo_rt.errors import UsageError
+from solo_rt.train.models.network import Network
 
 
 class SemanticOutput(NamedTuple):
@@ -19,17 +20,12 @@ class SemanticOutput(NamedTuple):
     guided: bool = False  # only `aux` is learnt from, each map from labels brought to its own size (ICNet)
 
 
-@runtime_checkable
-class SemanticNetwork(Protocol):
-    """A network whose `forward` maps `float32 [B, 3, H, W]`, normalised RGB, to `SemanticOutput`.
+class SemanticNetwork(Network):
+    """A network that gives every pixel a class: its `forward` returns a `SemanticOutput`."""
 
-    What is inside an attribute `backbone`, if there is one, can start from weights trained on ImageNet.
-    """
-
-    num_classes: int
-    size_divisor: int  # height and width must be divisible by it
-    imgsz: tuple[int, int]  # height and width it is exported at unless told otherwise
-    aux_weights: tuple[float, ...]  # weight in the loss of each tensor of `aux`
+    size_divisor = 1
+    imgsz = (512, 1024)
+    aux_weights: tuple[float, ...] = ()  # weight in the loss of each tensor of `aux`
 
 
 def resize(x: Tensor, like: Tensor, *, align_corners: bool = True) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from solo_rt.train.models.network import Network
 from solo_rt.train.models.parts.fpn import FPN
 from solo_rt.train.models.parts.levels import (
     FULL_RANGES,
@@ -163,13 +164,12 @@ def _size(x: Tensor) -> tuple[int, int]:
     return x.shape[-2], x.shape[-1]
 
 
-class Solo(nn.Module):
+class Solo(Network):
     """`forward` maps `float32 [B, 3, H, W]`, normalised RGB with H and W divisible by 32, to the heads' raw output."""
 
     def __init__(self, config: SoloConfig, num_classes: int) -> None:
         super().__init__()
-        self.config = config
-        self.num_classes = num_classes
+        self.config, self.num_classes, self.imgsz = config, num_classes, config.imgsz
         self.backbone = ResNet(config.backbone)
         self.fpn = FPN(self.backbone.out_channels, config.fpn_channels)
         self.head = (CellHead if config.masks == "cells" else AxisHead)(config, num_classes)

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
+from solo_rt.train.models.network import Network
 from solo_rt.train.models.parts.fpn import FPN
 from solo_rt.train.models.parts.levels import (
     FULL_RANGES,
@@ -186,13 +187,12 @@ class MaskBranch(nn.Module):
         return self.conv_pred(total)  # type: ignore[no-any-return]
 
 
-class SoloV2(nn.Module):
+class SoloV2(Network):
     """`forward` maps `float32 [B, 3, H, W]`, normalised RGB with H and W divisible by 32, to `KernelHeads`."""
 
     def __init__(self, config: SoloV2Config, num_classes: int) -> None:
         super().__init__()
-        self.config = config
-        self.num_classes = num_classes
+        self.config, self.num_classes, self.imgsz = config, num_classes, config.imgsz
         self.backbone = ResNet(config.backbone)
         self.fpn = FPN(self.backbone.out_channels, config.fpn_channels)
         self.head = GridHead(config, num_classes)

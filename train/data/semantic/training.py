@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from solo_rt.train.data.samples import MEAN, STD
+from solo_rt.spec import MEAN, STD
 from solo_rt.train.data.semantic import open_semantic
 from solo_rt.train.data.semantic.augment import Augmentation, augment, default_augmentation
 from solo_rt.train.data.semantic.base import IGNORED, Image, Labels, SemanticSet
