@@ -26,8 +26,6 @@ _CONNECTION_WORDS = ("gloo", "Gloo", "NCCL", "peer", "pair closure", "Timed out 
 _ended: list[dist.ProcessGroup | None] = []
 Found = TypeVar("Found")
 
-TIMEOUT = 300.0  # seconds that a process waits for the others before it gives the job up
-
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -76,7 +74,7 @@ class Job:
 
 
 @contextmanager
-def join_job(device: Device, *, timeout: float = TIMEOUT) -> Iterator[Job]:
+def join_job(device: Device, *, timeout: float) -> Iterator[Job]:
     """Give the job that the environment describes (RANK, WORLD_SIZE, LOCAL_RANK), or that of this process alone.
 
     On GPUs, each process of a machine has that of its local rank. Raises: UsageError for a device that is not there;

@@ -8,16 +8,15 @@ from typing import Literal
 
 from solo_rt.device import CPU, Device
 from solo_rt.errors import UsageError
-from solo_rt.train.distributed import TIMEOUT
 
 Amp = Literal["off", "bf16", "fp16"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, so that `Settings.keep` is the default, which the command line shows
 class Settings:
     """One run on one data set."""
 
-    data: str  # address of the data set
+    data: str = "world:"  # address of the data set; this one is drawn while training
     seed: int = 0
     augment: bool = True
     accumulate: int = 1  # parts in which a process takes its share of a batch, one after another
@@ -37,7 +36,7 @@ class Settings:
     max_steps: int | None = None  # leave after this step, to be resumed
     tensorboard: bool = False
     command: str = ""  # for the record
-    timeout: float = TIMEOUT  # seconds that a process waits for the others
+    timeout: float = 300.0  # seconds that a process waits for the others before it gives the job up
 
     def __post_init__(self) -> None:
         if self.amp == "fp16" and self.device.kind != "cuda":

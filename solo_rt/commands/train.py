@@ -13,11 +13,11 @@ from solo_rt.commands.options import Size, require_torch, verbose
 from solo_rt.commands.progress import show_progress
 from solo_rt.device import Device
 from solo_rt.errors import UsageError
+from solo_rt.train.settings import Settings
 
 if TYPE_CHECKING:
     from solo_rt.train.loop import Progress
     from solo_rt.train.recipes import Recipe
-    from solo_rt.train.settings import Settings
 
 UNLISTED = ("total", "lr", "gradient_norm")  # values of a step that are no parts of the loss
 
@@ -40,9 +40,9 @@ class PhaseType(click.ParamType):  # type: ignore[type-arg]
         return Size("HxW").convert(parts[0], param, ctx), int(parts[1]), int(parts[2])
 
 
-@click.command()
-@click.option("--model", default="solov2-nano", show_default=True, help="The network to train.")
-@click.option("--data", default="world:", show_default=True, metavar="URI", help="Data set, such as coco:DIR.")
+@click.command(context_settings={"show_default": True})
+@click.option("--model", default="solov2-nano", help="The network to train.")
+@click.option("--data", default=Settings.data, metavar="URI", help="Data set, such as coco:DIR.")
 @click.option("--recipe", metavar="NAME", help="How to train it.  [default: the recipe of the model]")
 @click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Times to go through the data.")
 @click.option("--steps", type=Positive, help="Optimiser steps, instead of epochs.")
@@ -51,25 +51,29 @@ class PhaseType(click.ParamType):  # type: ignore[type-arg]
 @click.option("--batch", type=Positive, help="Pictures per step, over all processes.")
 @click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="Peak learning rate, taken as it is.")
 @click.option("--ema", type=click.FloatRange(0, 1, max_open=True), help="Decay of the averaged weights; 0: no average.")
-@click.option("--freeze/--no-freeze", default=True, help="Freeze what the recipe freezes.  [default: freeze]")
-@click.option("--augment/--no-augment", default=True, help="Change pictures at random.  [default: augment]")
-@click.option("--accumulate", type=Positive, default=1, show_default=True, help="Parts to compute a batch in.")
+@click.option("--freeze/--no-freeze", default=True, help="Freeze what the recipe freezes.")
+@click.option("--augment/--no-augment", default=Settings.augment, help="Change pictures at random.")
+@click.option("--accumulate", type=Positive, default=Settings.accumulate, help="Parts to compute a batch in.")
 @click.option("--amp", type=click.Choice(["off", "bf16", "fp16"]), help="Precision.  [default: off, on CUDA bf16]")
 @click.option("--compile", "compiled", is_flag=True, help="Compile the network with torch.compile.")
-@click.option("--channels-last/--no-channels-last", default=True, help="Memory layout.  [default: channels-last]")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N; under torchrun cpu or cuda.")
+@click.option("--channels-last/--no-channels-last", default=Settings.channels_last, help="Memory layout.")
+@click.option("--device", default=Settings.device, help="cpu, cuda or cuda:N; under torchrun cpu or cuda.")
 @click.option("--sync-bn", is_flag=True, help="Batch normalisation over all processes, on GPUs.")
-@click.option("--workers", type=click.IntRange(min=0), default=1, show_default=True, help="Processes loading pictures.")
-@click.option("--seed", default=0, show_default=True, help="Of the weights and of the data.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/MODEL]")
 @click.option(
-    "--resume", default="off", show_default=True, metavar="auto|off|FILE", help="Go on with the run in --out."
+    "--workers",
+    type=click.IntRange(min=0),
+    default=Settings.workers,
+    show_default=True,
+    help="Processes loading pictures.",
 )
+@click.option("--seed", default=Settings.seed, help="Of the weights and of the data.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/MODEL]")
+@click.option("--resume", default=Settings.resume, metavar="auto|off|FILE", help="Go on with the run in --out.")
 @click.option("--init", type=File, help="Checkpoint to start from; takes what fits.")
 @click.option("--backbone-weights", type=File, help="ImageNet weights with torchvision's names.")
-@click.option("--keep", type=Positive, default=3, show_default=True, help="Checkpoints to keep.")
-@click.option("--save-every", type=Positive, default=250, show_default=True, help="Steps between checkpoints.")
-@click.option("--val", type=click.IntRange(min=0), default=0, show_default=True, help="Pictures to measure on by then.")
+@click.option("--keep", type=Positive, default=Settings.keep, help="Checkpoints to keep.")
+@click.option("--save-every", type=Positive, default=Settings.save_every, help="Steps between checkpoints.")
+@click.option("--val", type=click.IntRange(min=0), default=Settings.val, help="Pictures to measure on by then.")
 @click.option("--max-steps", type=Positive, help="Leave after this step, to be resumed.")
 @click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard.")
 @verbose
@@ -112,7 +116,6 @@ def train(
     require_torch("train")
     from solo_rt.train.models import check_model
     from solo_rt.train.recipes import RECIPES, Phase, adapt, find_recipe
-    from solo_rt.train.settings import Settings
 
     check_model(model)
     name = recipe or find_recipe(model, data)

@@ -48,7 +48,7 @@ def main() -> None:
     )
     settings = Settings(arguments.data, device=Device.parse(arguments.device), amp=arguments.amp)
     task = make_task(recipe, arguments.data, imgsz=(height, width))
-    with join_job(settings.device) as job:
+    with join_job(settings.device, timeout=settings.timeout) as job:
         state = TrainingState(replace(count_steps(recipe, len(task.data)), frozen=False), task, settings, job)
         state.begin()
         steps = range(arguments.steps + 1)

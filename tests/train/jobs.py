@@ -135,7 +135,7 @@ def gradients(folder: Path, model: str) -> None:
     def step(name: str) -> None:
         recipe = replace(ONE_STEP, model=model)
         task = make_task(recipe, "world:", imgsz=recipe.phases[0].imgsz)
-        with join_job(Device("cpu")) as job:
+        with join_job(Device("cpu"), timeout=60) as job:
             state = TrainingState(recipe, task, SETTINGS, job)
             state.begin()
             for module in state.model.modules():
@@ -158,7 +158,7 @@ def measured(folder: Path) -> None:
         task = make_task(ONE_STEP, "world:", imgsz=(64, 96))
         torch.manual_seed(0)
         model = build_model(ONE_STEP.model, len(task.data.classes)).eval()
-        with join_job(Device("cpu")) as job:
+        with join_job(Device("cpu"), timeout=60) as job:
             scores = task.measure(model, 3, job)
             (folder / name).write_text(json.dumps({"scores": scores, "collected": job.collect([job.rank, name])}))
 

@@ -50,7 +50,10 @@ def test_a_lost_connection_is_told_from_other_failures(
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setattr(torch.distributed, "init_process_group", lambda *_, **__: None)
-    with pytest.raises(SoloRTError if "lost" in expected else RuntimeError, match=expected), join_job(Device("cpu")):
+    with (
+        pytest.raises(SoloRTError if "lost" in expected else RuntimeError, match=expected),
+        join_job(Device("cpu"), timeout=60),
+    ):
         raise RuntimeError(message)
 
 

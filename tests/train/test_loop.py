@@ -183,7 +183,7 @@ def begin_state(job: Job) -> tuple[TrainingState, Iterator[Part]]:
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_change() -> None:
-    with loop.join_job(Device("cpu")) as job:
+    with loop.join_job(Device("cpu"), timeout=60) as job:
         state, parts = begin_state(job)
         before = copy.deepcopy(state.model.state_dict())
         expected = r"finite but not its gradient at step 1: total 0, gradient_norm nan; pictures: .*\(0\), .*--amp off"
@@ -197,7 +197,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_change()
 
 def test_a_gradient_that_overflows_when_scaled_skips_the_step() -> None:
     """As with --amp fp16, whose scaler looks for a factor that fits."""
-    with loop.join_job(Device("cpu")) as job:
+    with loop.join_job(Device("cpu"), timeout=60) as job:
         state, parts = begin_state(job)
         state.scaler = torch.amp.GradScaler("cpu")
         scale = state.scaler.get_scale()
@@ -308,7 +308,7 @@ def test_a_hundred_steps_learn_something(tmp_path: Path) -> None:
 def test_a_state_without_its_training_part_is_not_resumed(tmp_path: Path) -> None:
     checkpoint = load_checkpoint(train(tiny(1), tmp_path / "run", settings()).checkpoint)
     with (
-        loop.join_job(Device("cpu")) as job,
+        loop.join_job(Device("cpu"), timeout=60) as job,
         pytest.raises(UsageError, match="no training state"),
     ):
         state = TrainingState(tiny(1), make_task(tiny(1), "world:", imgsz=(32, 64)), settings(), job)

@@ -28,7 +28,7 @@ from solo_rt.train.export.graph import probe
 from solo_rt.train.export.onnx_file import write_graph
 from solo_rt.train.export.semantic import labels_of, semantic_graph
 from solo_rt.train.models import build_model
-from solo_rt.train.models.semantic import SemanticOutput
+from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput
 
 CLASSES = ("road", "sky", "car", "person")
 FORBIDDEN = {"BatchNormalization", "MaxUnpool", "NonZero", "Loop", "If", "GatherND", "ScatterND"}
@@ -71,7 +71,7 @@ def exported(checkpoint: Path) -> Callable[[str], tuple[Path, dict[str, float]]]
     return file_and_errors
 
 
-class TinyNetwork(nn.Module):
+class TinyNetwork(SemanticNetwork):
     """Logits of a 1x1 convolution at a quarter of the size, enlarged."""
 
     num_classes, size_divisor, imgsz, aux_weights = 3, 4, (16, 24), ()

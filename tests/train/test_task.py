@@ -29,7 +29,7 @@ def test_the_losses_of_a_family_fit_its_network_and_its_data(name: str) -> None:
     task = make_task(RECIPES[name], "world:", imgsz=(64, 96))
     model = build_model(name, len(task.data.classes))
     part = next(load_parts(task.data, steps=range(1), batch=2, shuffled=task.shuffled))
-    with join_job(Device("cpu")) as job:
+    with join_job(Device("cpu"), timeout=60) as job:
         losses = task.losses(model, model(part.batch.images), part.batch, job)
     losses["total"].backward()
     assert all(torch.isfinite(value) for value in losses.values())
