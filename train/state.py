@@ -19,7 +19,6 @@ from solo_rt.train.data.batches import Part
 from solo_rt.train.distributed import Job
 from solo_rt.train.models import build_model
 from solo_rt.train.models.network import Network
-from solo_rt.train.models.semantic import SemanticNetwork
 from solo_rt.train.optimiser import learning_rate, make_optimiser, set_rate
 from solo_rt.train.recipes import Recipe
 from solo_rt.train.settings import Settings
@@ -192,8 +191,7 @@ class TrainingState:
             },
             palette=self.palette,
             unpainted=self.unpainted,
-            # Semantic networks learn from crops, whose size says nothing about that of a whole picture.
-            imgsz=None if isinstance(self.model, SemanticNetwork) else self.recipe.phases[-1].imgsz,
+            imgsz=self.recipe.phases[-1].imgsz,
             provenance={
                 "recipe": json.dumps(asdict(self.recipe)),
                 "command": self.settings.command,

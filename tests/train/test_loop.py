@@ -22,6 +22,7 @@ from solo_rt.train.checkpoint import Checkpoint, load_checkpoint
 from solo_rt.train.data.batches import Part, load_parts
 from solo_rt.train.data.world_files import write_coco
 from solo_rt.train.distributed import Job
+from solo_rt.train.export import static_graph
 from solo_rt.train.loop import Outcome, Progress, train
 from solo_rt.train.recipes import Phase, Recipe
 from solo_rt.train.settings import Settings
@@ -303,6 +304,16 @@ def test_a_hundred_steps_learn_something(tmp_path: Path) -> None:
     train(recipe, tmp_path / "run", settings(save_every=100), on_step=lambda p: values.append(p.values))
     first, last = (sum(v["total"] for v in part) / 10 for part in (values[:10], values[-10:]))
     assert last < 0.75 * first
+
+
+@pytest.mark.parametrize("model", ["solov2-nano", "fast-scnn"])
+def test_a_checkpoint_is_used_at_the_size_it_was_trained_at(model: str) -> None:
+    recipe = tiny(1, 1, model=model)
+    with loop.join_job("cpu", timeout=60) as job:
+        state = TrainingState(recipe, make_task(recipe, "world:", imgsz=(32, 64)), settings(), job)
+        state.begin()
+        found = static_graph(state.snapshot()).spec.input
+    assert (found.height, found.width) == (64, 128)
 
 
 def test_a_state_without_its_training_part_is_not_resumed(tmp_path: Path) -> None:
