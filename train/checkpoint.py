@@ -38,6 +38,7 @@ class Checkpoint:
     mean: tuple[float, float, float] = MEAN  # how pictures were normalised, RGB, 0..255
     std: tuple[float, float, float] = STD
     imgsz: tuple[int, int] | None = None  # height, width of the input that suits the weights; None: the network's own
+    test_scale: tuple[int, int] | None = None  # longest and shortest side to measure at; None: those published
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from solo_rt.commands.measured import check_recordable, find_measured, is_semantic, open_measured, record_metrics
-from solo_rt.commands.options import as_json, print_json, verbose
+from solo_rt.commands.options import Size, as_json, print_json, verbose
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
 
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     "--pictures", type=click.Path(path_type=Path), help="Draw the first pictures, truth beside finds: a .png."
 )
 @click.option("--exact", is_flag=True, help="Enlarge masks and pad pictures as the published code does; slow.")
+@click.option(
+    "--test-scale", type=Size("LONGxSHORT"), help="Most pixels of the sides with --exact.  [default: as published]"
+)
 @click.option("--conf", type=click.FloatRange(0, 1), default=0.0, help="Lowest score that counts.  [default: all]")
 @click.option("--scales", metavar="A,B", help="Sizes to look at a picture in, for labels of pixels.  [default: 1]")
 @click.option("--flip", is_flag=True, help="Look at each picture mirrored too, for labels of pixels.")
@@ -56,6 +59,7 @@ def evaluate(
     results: Path | None,
     pictures: Path | None,
     exact: bool,
+    test_scale: tuple[int, int] | None,
     conf: float,
     scales: str | None,
     flip: bool,
@@ -81,6 +85,8 @@ def evaluate(
     semantic = is_semantic(path, files)
     if semantic and (exact or conf):
         raise UsageError("--exact and --conf are for models that find instances; leave them out")
+    if test_scale is not None and not (exact and path is not None and path.suffix == ".pt"):
+        raise UsageError("--test-scale is for --exact of a checkpoint, whose input can have any size; leave it out")
     if not semantic and (scales is not None or flip):
         raise UsageError("--scales and --flip are for models that give every pixel a class; leave them out")
     from solo_rt.train.evaluate.detections import ResizableEngine
@@ -105,7 +111,9 @@ def evaluate(
             if semantic:
                 found = evaluate_pixels(engine, subject, shard=share, views=views, pictures=pictures, on_image=on_image)
             else:
-                found = evaluate_instances(engine, subject, shard=share, exact=exact, conf=conf, on_image=on_image)
+                found = evaluate_instances(
+                    engine, subject, shard=share, exact=exact, scale=test_scale, conf=conf, on_image=on_image
+                )
     if isinstance(found, Counted):
         return _finish_pixels(found, part, results=results, record=record, as_json=as_json)
     return _finish_instances(found, part, results=results, pictures=pictures, record=record, as_json=as_json)

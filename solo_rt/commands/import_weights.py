@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from solo_rt.commands.options import as_json, print_json, require_torch, verbose
+from solo_rt.commands.options import Size, as_json, print_json, require_torch, verbose
 from solo_rt.errors import UsageError
 
 # Those of train.importing, which --help does not load.
@@ -30,9 +31,21 @@ SOURCES = (
 @click.option(
     "--classes", metavar="NAME,...", help="Names of the classes.  [default: those in the file, or by their number]"
 )
+@click.option(
+    "--test-scale",
+    type=Size("LONGxSHORT"),
+    help="Most pixels of the sides of a picture when eval --exact measures it.  [default: as published]",
+)
 @as_json
 @verbose
-def import_weights(file: Path, output: Path, source: str, classes: str | None, as_json: bool) -> int:
+def import_weights(
+    file: Path,
+    output: Path,
+    source: str,
+    classes: str | None,
+    test_scale: tuple[int, int] | None,
+    as_json: bool,
+) -> int:
     """Turn weights that another code base published into a checkpoint, to be exported, run, or trained further.
 
     FILE is read without running any code that it may hold. Unless it fills a network entirely, nothing is written.
@@ -50,7 +63,7 @@ def import_weights(file: Path, output: Path, source: str, classes: str | None, a
     except IncompleteWeightsError as error:
         click.echo(error.report.listing(), err=True)
         raise
-    save_checkpoint(checkpoint, output)
+    save_checkpoint(replace(checkpoint, test_scale=test_scale), output)
     if as_json:
         facts = {"output": str(output), "source": report.source, "model": checkpoint.model}
         print_json({**facts, "classes": list(checkpoint.classes), "tensors": len(report.loaded)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ import torch
 from solo_rt.cli import main
 from solo_rt.device import Device
 from solo_rt.errors import EngineError, SpecError
-from solo_rt.train.checkpoint import Checkpoint, save_checkpoint
+from solo_rt.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from solo_rt.train.data.semantic.world import LEGEND
+from solo_rt.train.data.world_files import write_coco
 from solo_rt.train.engine.exact import cudnn_set, open_checkpoint
 from solo_rt.train.models import build_model
 
@@ -45,6 +47,24 @@ def test_engine_computes_the_network_at_any_size(checkpoint):
         np.testing.assert_allclose(found["features"], heads.features.numpy(), atol=1e-5)
     with pytest.raises(SpecError, match="divisible by 32"):
         engine.resized((60, 96))
+
+
+def test_the_scale_of_a_measurement_is_that_of_the_checkpoint_or_of_the_network(checkpoint, tmp_path, capsys):
+    assert open_checkpoint(checkpoint, device="cpu").test_scale == (448, 256)
+    source = load_checkpoint(checkpoint)
+    world = write_coco(tmp_path / "coco", images=1, size=(90, 160))
+    save_checkpoint(replace(source, classes=("ball", "ring"), test_scale=(100, 60)), tmp_path / "x.pt")
+    options = ["eval", "--model", str(tmp_path / "x.pt"), "--data", f"coco:{world.parent}", "--device", "cpu", "--json"]
+    for given, expected in (([], "100 by 60"), (["--test-scale", "80x70"], "80 by 70")):
+        with pytest.raises(SystemExit) as left:
+            main([*options, "--exact", *given])
+        scores = json.loads(capsys.readouterr().out)
+        assert (left.value.code, scores["images"]) == (0, 1)
+        assert scores["protocol"].startswith(f"published procedure, pictures of at most {expected} pixels, either way")
+    with pytest.raises(SystemExit) as left:
+        main([*options, "--test-scale", "80x70"])
+    assert left.value.code == 2
+    assert "--test-scale is for --exact of a checkpoint" in capsys.readouterr().err
 
 
 def test_closed_engine_and_missing_device_are_explained(checkpoint):

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from fakes import TINY_SPEC, FakeEngine
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
@@ -25,6 +26,7 @@ from solo_rt.train.evaluate.comparison import annotated_instances, write_compari
 from solo_rt.train.evaluate.detections import Detection, common_classes, detect, detect_exactly, least_padding
 from solo_rt.train.evaluate.instances import score_instances
 from solo_rt.train.evaluate.masks import METRICS, score_masks
+from solo_rt.train.models import build_model, published_scale
 
 CATEGORIES = {"ant": 1, "cat": 90}
 
@@ -154,20 +156,29 @@ def test_native_path_scores_as_the_published_procedure(world):
 
 
 @pytest.mark.parametrize(
-    ("size", "limit", "resized", "padded"),
+    ("size", "name", "resized", "padded"),
     [  # height, width; the table of sizes that the released configurations give
-        ((1080, 1920), (448, 768), (432, 768), (448, 768)),
-        ((480, 640), (448, 768), (448, 597), (448, 608)),
-        ((427, 640), (448, 768), (448, 671), (448, 672)),
-        ((1920, 1080), (448, 768), (768, 432), (768, 448)),
-        ((1080, 1920), (512, 864), (486, 864), (512, 864)),
-        ((1080, 1920), (800, 1344), (756, 1344), (768, 1344)),
-        ((1, 2000), (448, 768), (1, 768), (32, 768)),
+        ((1080, 1920), "solov2-light-r50", (432, 768), (448, 768)),
+        ((480, 640), "solov2-light-r50", (448, 597), (448, 608)),
+        ((427, 640), "solov2-light-r50", (448, 671), (448, 672)),
+        ((1920, 1080), "solov2-light-r50", (768, 432), (768, 448)),
+        ((1080, 1920), "decoupled-solo-light-r50", (479, 852), (480, 864)),
+        ((480, 640), "solov2-light-512-dcn-r50", (512, 683), (512, 704)),
+        ((1080, 1920), "solov2-r50", (750, 1333), (768, 1344)),
+        ((480, 640), "solo-r50", (800, 1067), (800, 1088)),
+        ((427, 640), "solov2-r101-dcn", (800, 1199), (800, 1216)),
+        ((1, 2000), "solov2-light-r50", (1, 768), (32, 768)),
     ],
 )
-def test_least_padding_is_that_of_the_published_code(size, limit, resized, padded):
-    box = least_padding(size, InputSpec(*limit))
+def test_least_padding_is_that_of_the_published_code(size, name, resized, padded):
+    with torch.device("meta"):
+        scale = published_scale(name, build_model(name, 2).imgsz)
+    box = least_padding(size, scale, divisor=32)
     assert (box.resized, box.input_size) == (resized, padded)
+
+
+def test_a_network_of_another_size_than_the_published_is_measured_at_its_own():
+    assert published_scale("solov2-r50", (256, 448)) == (448, 256)
 
 
 def test_sized_models_see_every_picture_with_the_least_padding(tmp_path):
@@ -180,12 +191,17 @@ def test_sized_models_see_every_picture_with_the_least_padding(tmp_path):
     data = open_instances(f"coco:{tmp_path}")
     asked: list[tuple[int, int]] = []
 
-    def resize(size: tuple[int, int]) -> FakeEngine:
-        asked.append(size)
-        return FakeEngine(spec=replace(spec, input=InputSpec(*size)))
+    class Sized(FakeEngine):
+        test_scale = (64, 32)
 
-    found = detect_exactly(FakeEngine(spec=spec), data, range(4), resize=resize)
+        def resized(self, imgsz: tuple[int, int]) -> FakeEngine:
+            asked.append(imgsz)
+            return FakeEngine(spec=replace(spec, input=InputSpec(*imgsz)))
+
+    found = detect_exactly(Sized(spec=spec), data, range(4))
     assert asked == [(64, 32)]  # 20x60 becomes 21x64; 100x120 becomes 32x38 and so 32x64, which the model has
+    detect_exactly(Sized(spec=spec), data, [0], scale=(100, 50))
+    assert asked.pop() == (64, 64)  # 50x60
     assert {d["image_id"]: d["segmentation"]["size"] for d in found}.items() <= {
         n: [60, 20] if n == 2 else [100, 120] for n in range(4)
     }.items()

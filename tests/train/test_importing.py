@@ -219,7 +219,8 @@ def test_what_is_imported_is_exported_and_runs(
     assert capsys.readouterr().out == (
         f"{tmp_path / 'x.pt'}: small with 3 classes, {len(official)} tensors from official\n"
     )
-    assert run("import-weights", tmp_path / "x.pth", *chosen, "--json", "--from", "official") == 0
+    assert run("import-weights", tmp_path / "x.pth", *chosen, "--json", "--test-scale", "640x400") == 0
+    assert load_checkpoint(tmp_path / "x.pt").test_scale == (640, 400)
     card = json.loads(capsys.readouterr().out)
     assert (card["tensors"], card["classes"]) == (len(official), ["ant", "bee", "cow"])
     assert run("export", tmp_path / "x.pt", "--imgsz", "64x96", "-o", tmp_path / "x.onnx") == 0

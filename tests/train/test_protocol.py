@@ -32,8 +32,8 @@ def test_limits_are_those_of_the_model() -> None:
     own = "the best 500 candidates above 0.1, masks above 0.5, the best 100 instances of 0.05 or more, by fake"
     assert describe_instances(FakeEngine()) == f"network input 32x64, {own}"
     assert describe_instances(FakeEngine(), exact=True) == f"published procedure, network input 32x64, {own}"
-    assert "network input up to 32x64" in describe_instances(FakeEngine(), exact=True, resized=True)
-    assert "up to" not in describe_instances(FakeEngine(), resized=True)
+    sized = describe_instances(FakeEngine(), exact=True, scale=(1333, 800))
+    assert sized == f"published procedure, pictures of at most 1333 by 800 pixels, either way round, {own}"
     assert "instances of 0.4 or more" in describe_instances(FakeEngine(), conf=0.4)
     assert "instances of 0.05 or more" in describe_instances(FakeEngine(), conf=0.01), "there are none below"
     for decoder in (

@@ -20,6 +20,7 @@ from solo_rt.errors import EngineError
 from solo_rt.train.checkpoint import Checkpoint, load_checkpoint
 from solo_rt.train.export import static_graph
 from solo_rt.train.export.semantic import OutputKind
+from solo_rt.train.models import published_scale
 from solo_rt.types import Output
 
 Float32 = NDArray[np.float32]
@@ -54,6 +55,12 @@ class CheckpointEngine:
         self._checkpoint, self._device, self._outputs = checkpoint, device, graph.outputs
         self._output_kind = output_kind
         self._module: torch.nn.Module | None = graph.module.to(device)
+
+    @property
+    def test_scale(self) -> tuple[int, int]:
+        """The most pixels of the long and of the short side of a picture, where a network of instances is measured."""
+        size = (self.spec.input.height, self.spec.input.width)
+        return self._checkpoint.test_scale or published_scale(self._checkpoint.model, size)
 
     def resized(self, imgsz: tuple[int, int]) -> CheckpointEngine:
         """Return an engine for another network size. Raises: SpecError."""

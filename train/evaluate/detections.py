@@ -22,18 +22,23 @@ from solo_rt.errors import DatasetError
 from solo_rt.pipeline.stages import Counts, Job, Options, Stage, build_stages
 from solo_rt.pipeline.workers import run_threaded
 from solo_rt.preprocess import Letterbox
-from solo_rt.spec import InputSpec
 from solo_rt.train.data.instances import InstanceSet
 from solo_rt.train.evaluate.protocol import instance_decoder
 from solo_rt.types import Frame, Instances
 
 Size = tuple[int, int]  # height, width
+Scale = tuple[int, int]  # most pixels of the long and of the short side
 OnImage = Callable[[int, int], None]  # pictures done, of how many
 
 
 @runtime_checkable
 class ResizableEngine(Engine, Protocol):
     """An engine of a network that takes other sizes, too."""
+
+    @property
+    def test_scale(self) -> Scale:
+        """The most that the sides of a picture may be in the published procedure."""
+        ...
 
     def resized(self, imgsz: Size) -> Engine:
         """Return an engine for another network size."""
@@ -100,24 +105,25 @@ def detect_exactly(
     data: InstanceSet,
     indices: Sequence[int],
     *,
-    resize: Callable[[Size], Engine] | None = None,
+    scale: Scale | None = None,
     conf: float = 0.0,
     on_image: OnImage = lambda done, total: None,
 ) -> list[Detection]:
     """Return what `detect` returns, by the procedure of the published code.
 
-    Masks are enlarged in its two steps. `resize` gives the model for another network size; with it, every picture is
-    padded to multiples of 32 and no further, pictures of the same network size one after another. Without it, the
-    picture is padded to the network size that the engine has, as in `detect`.
+    Masks are enlarged in its two steps. Where the engine can be had for other network sizes, every picture is as large
+    as `scale` allows, by default the engine's `test_scale`, and padded to multiples of 32 and no further; pictures of
+    the same network size come one after another. Another engine has pictures padded to its own size, as in `detect`.
     """
     spec = engine.spec
+    resizable = engine if isinstance(engine, ResizableEngine) else None
     common = common_classes(spec.classes, data)
     geometry: Callable[[Size], Letterbox] = lambda size: (  # noqa: E731
         Letterbox.fit(size, (spec.input.height, spec.input.width))
-        if resize is None
-        else least_padding(size, spec.input)
+        if resizable is None
+        else least_padding(size, scale or resizable.test_scale, divisor=spec.input.divisor)
     )
-    if resize is not None:
+    if resizable is not None:
         indices = sorted(indices, key=lambda i: geometry(data[i].size).input_size)
 
     def prepare(job: Job) -> None:
@@ -133,8 +139,8 @@ def detect_exactly(
             box = job.letterbox
             assert box is not None
             assert job.tensor is not None
-            if resize is not None and box.input_size != size:
-                sized, size = resize(box.input_size), box.input_size
+            if resizable is not None and box.input_size != size:
+                sized, size = resizable.resized(box.input_size), box.input_size
             outputs = {name: values[0] for name, values in sized.infer({spec.input.name: job.tensor}).items()}
             found = decode_reference(cast(Mapping[str, NDArray[np.float32]], outputs), spec, box)
             kept = found.scores >= conf
@@ -146,16 +152,12 @@ def detect_exactly(
     return detections
 
 
-def least_padding(size: Size, spec: InputSpec) -> Letterbox:
-    """Return the placement of the published code: sides up to those of the model's input, either way round.
-
-    The picture is resized so that its long and short side are at most the long and short side of `spec`, then padded
-    to multiples of `spec.divisor`.
-    """
-    long, short = max(spec.height, spec.width), min(spec.height, spec.width)
+def least_padding(size: Size, scale: Scale, *, divisor: int) -> Letterbox:
+    """Return the placement of the published code: as large as `scale` allows, padded to multiples of `divisor`."""
+    long, short = scale
     factor = min(long / max(size), short / min(size))
     height, width = (max(1, int(side * factor + 0.5)) for side in size)
-    padded = (-(-height // spec.divisor) * spec.divisor, -(-width // spec.divisor) * spec.divisor)
+    padded = (-(-height // divisor) * divisor, -(-width // divisor) * divisor)
     return Letterbox(size, padded, (height, width))
 
 

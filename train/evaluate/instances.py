@@ -15,6 +15,7 @@ from solo_rt.train.evaluate.detections import (
     Detection,
     OnImage,
     ResizableEngine,
+    Scale,
     common_classes,
     detect,
     detect_exactly,
@@ -47,19 +48,23 @@ def evaluate_instances(
     *,
     shard: Shard = WHOLE,
     exact: bool = False,
+    scale: Scale | None = None,
     conf: float = 0.0,
     on_image: OnImage = lambda done, total: None,
 ) -> Findings:
     """Return what `engine` finds in its shard of the pictures, as `detect` does, or as `detect_exactly` if `exact`.
 
+    `scale` is for `detect_exactly` with an engine that can be had for other sizes.
+
     Raises: UsageError for a model that labels pixels; DatasetError.
     """
     data = open_instances(subject.data, split=subject.split, images=subject.max_images)
     indices = shard.of(range(len(data)))
-    resize = engine.resized if isinstance(engine, ResizableEngine) else None
-    protocol = describe_instances(engine, conf=conf, exact=exact, resized=resize is not None)
+    if exact and isinstance(engine, ResizableEngine):
+        scale = scale or engine.test_scale
+    protocol = describe_instances(engine, conf=conf, exact=exact, scale=scale)
     if exact:
-        found = detect_exactly(engine, data, indices, resize=resize, conf=conf, on_image=on_image)
+        found = detect_exactly(engine, data, indices, scale=scale, conf=conf, on_image=on_image)
     else:
         found = detect(engine, data, indices, conf=conf, on_image=on_image)
     return Findings(**asdict(subject), protocol=protocol, classes=engine.spec.classes, detections=tuple(found))

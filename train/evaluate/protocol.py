@@ -11,17 +11,19 @@ from solo_rt.spec import ModelSpec
 from solo_rt.train.evaluate.views import Views, semantic_decoder
 
 
-def describe_instances(engine: Engine, *, conf: float = 0.0, exact: bool = False, resized: bool = False) -> str:
+def describe_instances(
+    engine: Engine, *, conf: float = 0.0, exact: bool = False, scale: tuple[int, int] | None = None
+) -> str:
     """Return which instances are found. Raises: UsageError for a model that labels pixels.
 
-    `conf` is as for `detect`; `exact` is for `detect_exactly`, and `resized` for a network that it gives other sizes.
+    `conf` is as for `detect`; `exact` is for `detect_exactly`, and `scale` for a network that it gives other sizes.
     The limits are those of the model file; those of an engine that decodes by itself were built into it, and a `conf`
     above them is all that can be changed.
     """
     decoder = instance_decoder(engine.spec)
     parts = [
         *(["published procedure"] if exact else []),
-        _input(engine, at_most=exact and resized),
+        _input(engine) if scale is None else f"pictures of at most {scale[0]} by {scale[1]} pixels, either way round",
         f"the best {decoder.nms_pre} candidates above {decoder.score_threshold:g}",
         f"masks above {decoder.mask_threshold:g}",
         f"the best {decoder.max_instances} instances of {max(conf, decoder.update_threshold):g} or more",
@@ -56,5 +58,5 @@ def computed_by(engine: Engine) -> str:
     return f"by {re.split('[:,]', engine.backend)[0]}"
 
 
-def _input(engine: Engine, *, at_most: bool = False) -> str:
-    return f"network input {'up to ' * at_most}{engine.spec.input.height}x{engine.spec.input.width}"
+def _input(engine: Engine) -> str:
+    return f"network input {engine.spec.input.height}x{engine.spec.input.width}"

@@ -66,6 +66,16 @@ def is_semantic(name: str) -> bool:
     return name in SEMANTIC
 
 
+def published_scale(name: str, imgsz: tuple[int, int]) -> tuple[int, int]:
+    """Return the most pixels of the long and of the short side of a picture that the network `name` is measured on.
+
+    Those of the publication where `imgsz` is the size of its network of instances, else the sides of `imgsz`.
+    """
+    config = solov2.VARIANTS.get(name) or solo.VARIANTS.get(name)
+    published = config.test_scale if config and imgsz == config.imgsz else None
+    return published or (max(imgsz), min(imgsz))
+
+
 def check_model(name: str) -> None:
     """Raise UsageError unless there is a network of this name."""
     if name not in BUILDERS:

@@ -37,6 +37,7 @@ class SoloConfig:
     masks: Literal["cells", "axes"]  # SOLO or Decoupled SOLO
     scale_ranges: tuple[tuple[float, float], ...] = FULL_RANGES  # square root of the box area, pixels, inclusive
     imgsz: tuple[int, int] = (768, 1344)  # height, width
+    test_scale: tuple[int, int] = (1333, 800)  # of the published measurement: longest and shortest side at most
     shared_tower: bool = False  # one tower for the maps of both axes, as Decoupled SOLO Light has it
     tower_depth: int = 7
     tower_width: int = 256
@@ -48,7 +49,14 @@ class SoloConfig:
 
 _SOLO = SoloConfig(BACKBONES["r50"], "cells")
 _DECOUPLED = SoloConfig(BACKBONES["r50"], "axes")
-_LIGHT = replace(_DECOUPLED, shared_tower=True, tower_depth=4, scale_ranges=LIGHT_512_RANGES, imgsz=(480, 864))
+_LIGHT = replace(
+    _DECOUPLED,
+    shared_tower=True,
+    tower_depth=4,
+    scale_ranges=LIGHT_512_RANGES,
+    imgsz=(480, 864),
+    test_scale=(852, 512),
+)
 
 VARIANTS: dict[str, SoloConfig] = {
     **{

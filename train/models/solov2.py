@@ -39,6 +39,7 @@ class SoloV2Config:
     kernel_channels: int  # E: channels of the dynamic kernels and of the mask features
     scale_ranges: tuple[tuple[float, float], ...]  # square root of the box area, pixels, inclusive, per level
     imgsz: tuple[int, int]  # height, width
+    test_scale: tuple[int, int] | None = None  # longest and shortest side at most, as published; None: those of imgsz
     fpn_channels: int = 256
     mask_channels: int = 128
     grids: tuple[int, ...] = GRIDS
@@ -60,9 +61,15 @@ _LIGHT = SoloV2Config(
     imgsz=(448, 768),
 )
 _FULL = SoloV2Config(
-    _R50, tower_depth=4, tower_width=512, kernel_channels=256, scale_ranges=FULL_RANGES, imgsz=(768, 1344)
+    _R50,
+    tower_depth=4,
+    tower_width=512,
+    kernel_channels=256,
+    scale_ranges=FULL_RANGES,
+    imgsz=(768, 1344),
+    test_scale=(1333, 800),
 )
-_LIGHT_512 = replace(_LIGHT, tower_depth=3, scale_ranges=LIGHT_512_RANGES, imgsz=(480, 864))
+_LIGHT_512 = replace(_LIGHT, tower_depth=3, scale_ranges=LIGHT_512_RANGES, imgsz=(480, 864), test_scale=(852, 512))
 _DEFORMED = replace(_FULL, tower_deform="v2", deformed="all", mask_deform="v2")
 
 VARIANTS: dict[str, SoloV2Config] = {
