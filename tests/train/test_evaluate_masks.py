@@ -19,6 +19,7 @@ from pycocotools.cocoeval import COCOeval
 
 from solo_rt.engine import open_engine
 from solo_rt.errors import DatasetError
+from solo_rt.preprocess import Letterbox
 from solo_rt.spec import InputSpec
 from solo_rt.train.data.instances import InstanceSet, open_instances
 from solo_rt.train.data.world_files import write_coco
@@ -141,12 +142,13 @@ def test_native_path_scores_as_the_published_procedure(world):
     """The limit is a tenth of an AP point on hundreds of pictures; six small ones allow less of a promise."""
     engine = open_engine(None)
     found, exact = (way(engine, world, range(6)) for way in (detect, detect_exactly))
-    assert len(found) == len(exact) > 10
-    for one, other in zip(found, exact, strict=True):
+    certain, expected = ([d for d in part if d["score"] > 0.6] for part in (found, exact))
+    assert len(certain) == len(expected) > 10
+    for one, other in zip(certain, expected, strict=True):
         assert {name: one[name] for name in ("image_id", "category_id")} == {
             name: other[name] for name in ("image_id", "category_id")
         }
-        assert one["score"] == pytest.approx(other["score"], abs=2e-3)
+        assert one["score"] == pytest.approx(other["score"], abs=2e-2)  # whole levels against fractions
     categories = common_classes(engine.spec.classes, world)
     fast, slow = (score_masks(world, d, indices=range(6), categories=categories).metrics for d in (found, exact))
     assert fast["AP"] == pytest.approx(slow["AP"], abs=5e-3)
@@ -206,6 +208,45 @@ def test_sized_models_see_every_picture_with_the_least_padding(tmp_path):
         n: [60, 20] if n == 2 else [100, 120] for n in range(4)
     }.items()
     assert found
+
+
+def bilinear(image, size):
+    """Return `image` resized as OpenCV's INTER_LINEAR, before rounding: plainly, from the definition."""
+    for axis, length in enumerate(size):
+        cells = image.shape[axis]
+        at = np.clip((np.arange(length) + 0.5) * cells / length - 0.5, 0, cells - 1)
+        low = np.minimum(at.astype(int), cells - 2)
+        share = (at - low).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+        image = image.take(low, axis) * (1 - share) + image.take(low + 1, axis) * share
+    return image
+
+
+@pytest.mark.parametrize("size", [(100, 120), (60, 20), (37, 91)])
+def test_pictures_are_resized_to_whole_levels_as_published(tmp_path, size):
+    write_squares(tmp_path)
+    image = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "images/0.png"), image[..., ::-1])
+    record = json.loads((tmp_path / "instances.json").read_text())
+    record["images"][0] |= {"height": size[0], "width": size[1]}
+    (tmp_path / "instances.json").write_text(json.dumps(record | {"annotations": []}))
+    seen = []
+
+    class Watching(FakeEngine):
+        def infer(self, inputs):
+            seen.append(inputs["image"])
+            return super().infer(inputs)
+
+    spec = replace(TINY_SPEC, classes=("ant", "bee", "cat"))
+    detect_exactly(Watching(spec=spec), open_instances(f"coco:{tmp_path}"), [0])
+    ((planes,),) = seen
+    box = Letterbox.fit(size, (32, 64))
+    h, w = box.resized
+    levels = planes[:, :h, :w].transpose(1, 2, 0) * np.array(spec.input.std) + spec.input.mean
+    assert np.abs(levels - levels.round()).max() < 1e-4
+    off = np.abs(levels - bilinear(image.astype(float), box.resized))
+    assert (off.max() < 0.8, off.mean() < 0.3) == (True, True)  # OpenCV rounds more than once
+    assert not planes[:, h:].any()
+    assert not planes[:, :, w:].any()
 
 
 def test_comparison_shows_truth_beside_finds(world, tmp_path):

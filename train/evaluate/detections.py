@@ -11,11 +11,11 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Protocol, TypedDict, cast, runtime_checkable
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from solo_rt import _native
 from solo_rt.decode import decode_reference
 from solo_rt.engine import Engine
 from solo_rt.errors import DatasetError
@@ -111,9 +111,10 @@ def detect_exactly(
 ) -> list[Detection]:
     """Return what `detect` returns, by the procedure of the published code.
 
-    Masks are enlarged in its two steps. Where the engine can be had for other network sizes, every picture is as large
-    as `scale` allows, by default the engine's `test_scale`, and padded to multiples of 32 and no further; pictures of
-    the same network size come one after another. Another engine has pictures padded to its own size, as in `detect`.
+    Pictures are resized to whole levels, masks enlarged in its two steps. Where the engine can be had for other network
+    sizes, every picture is as large as `scale` allows, by default the engine's `test_scale`, and padded to multiples of
+    32 and no further; pictures of the same network size come one after another. Another engine has pictures padded to
+    its own size, as in `detect`.
     """
     spec = engine.spec
     resizable = engine if isinstance(engine, ResizableEngine) else None
@@ -126,11 +127,14 @@ def detect_exactly(
     if resizable is not None:
         indices = sorted(indices, key=lambda i: geometry(data[i].size).input_size)
 
+    mean, std = (np.array(values, np.float32) for values in (spec.input.mean, spec.input.std))
+
     def prepare(job: Job) -> None:
         job.letterbox = geometry((job.frame.height, job.frame.width))
-        job.tensor = np.empty((1, 3, *job.letterbox.input_size), np.float32)
-        planes, mean, std = job.frame.planes, spec.input.mean, spec.input.std
-        _native.letterbox(planes, False, False, job.letterbox.resized, mean, std, job.tensor[0])
+        height, width = job.letterbox.resized
+        image = cv2.resize(job.frame.planes[0], (width, height), interpolation=cv2.INTER_LINEAR)  # in whole levels
+        job.tensor = np.zeros((1, 3, *job.letterbox.input_size), np.float32)
+        job.tensor[0, :, :height, :width] = ((image - mean) / std).transpose(2, 0, 1)
 
     detections: list[Detection] = []
     sized, size = engine, (spec.input.height, spec.input.width)
