@@ -188,6 +188,12 @@ def test_no_command_shows_the_help(solo):
         assert f"\n  {name} " in out
 
 
+@pytest.mark.parametrize(("command", "time"), [("train", "an hour"), ("eval", "hours"), ("build-engine", "minutes")])
+def test_the_help_of_what_takes_long_says_how_long(solo, command, time):
+    code, out, _ = solo(command, "--help")
+    assert (code, time in " ".join(out.split("Options:")[0].split())) == (0, True)
+
+
 @pytest.mark.parametrize("arguments", [["--classes", "dog"], ["--output", "no/such/folder.jsonl"], ["--conf", 2]])
 def test_outputs_of_earlier_runs_survive_arguments_that_cannot_work(solo, source, tiny, tmp_path, arguments):
     output = tmp_path / "out.jsonl"

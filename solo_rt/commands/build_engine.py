@@ -59,7 +59,8 @@ def build_engine(
 ) -> int:
     """Compile a model into a TensorRT engine for this machine, and check that it still sees the same.
 
-    The engine is a plain TensorRT plan with a description beside it; solo-rt run --backend tensorrt finds it.
+    The engine is a plain TensorRT plan with a description beside it; solo-rt run --backend tensorrt finds it. Building
+    takes minutes, mostly for timing kernels, once for a card: an engine in the cache is taken as it is.
     """
     from solo_rt.builder import build_checked
     from solo_rt.builder.compiler import BuildOptions

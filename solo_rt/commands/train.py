@@ -110,6 +110,9 @@ def train(
 ) -> int:
     """Train a model; needs the extra "train".
 
+    Without options this is solov2-nano on the procedural world: about an hour on two CPU cores; fast-scnn takes four.
+    Recipes for other data are those published for GPUs: on a CPU they take days to months. --steps 100 is a try.
+
     On several GPUs or machines: torchrun --standalone --nproc-per-node N -m solo_rt.train, with the same options.
     Ctrl-C and SIGTERM finish the step, write a checkpoint and leave with 130 and 143; --resume auto goes on.
     """
