@@ -18,7 +18,10 @@ from solo_rt.errors import SourceError
 from solo_rt.source import SourceInfo, open_source
 from solo_rt.types import Frame, Instances, Masks, Result, UInt8
 
-FORMATS = {".mkv": "matroska", ".ts": "mpegts", ".avi": "avi", ".nut": "nut", ".mp4": "mp4", ".mov": "mov"}
+FORMATS = {
+    ".mkv": "matroska", ".webm": "webm", ".ts": "mpegts", ".avi": "avi", ".nut": "nut", ".mp4": "mp4", ".mov": "mov",
+    ".gif": "gif", ".apng": "apng",
+}  # fmt: skip
 THIRTY = Fraction(1, 30)
 LOSSLESS = {"qp": "0", "preset": "ultrafast"}
 H264 = {"preset": "ultrafast", "g": "5"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -17,6 +16,7 @@ from solo_rt.gpu.nvcodec import VideoDecoder, collected_errors, knows_nvdec, nvd
 from solo_rt.gpu.primary_context import PrimaryContext
 from solo_rt.source.base import Source, SourceInfo
 from solo_rt.source.demuxer import choose_stream, demux, open_file
+from solo_rt.source.losses import Losses, estimated_end
 from solo_rt.source.planes import to_frame
 from solo_rt.types import Frame
 
@@ -46,9 +46,6 @@ class VideoSource(Source):
         self._by_nvdec = decoder == "nvdec"
         self._uri, self._gpu = uri, gpu
         self._context: PrimaryContext | None = None  # only if pictures stay on the GPU
-        self._skipped_packets = self._read_errors = self._damaged_frames = 0
-        self._end: Fraction | None = None  # of the last frame, in seconds
-        self._cut = ""
         self._frames: Iterator[Frame] = iter(())
         self._container, self._index_ignored = open_file(uri, max_pixels)
         try:
@@ -62,6 +59,8 @@ class VideoSource(Source):
             self._codec.thread_count = 1 if self._by_nvdec else threads  # more would only hold more of the GPU's memory
             self._codec.options = {"max_pixels": str(max_pixels)}
             self._frame_rate = self._stream.average_rate or self._stream.guessed_rate or None
+            self._step = max(1, round(1 / ((self._frame_rate or DEFAULT_FRAME_RATE) * self._stream.time_base)))
+            self._losses = Losses(Path(uri), self._container, self._stream, self._step)
             self._reading = self._read()
             watch: AbstractContextManager[list[str]] = collected_errors() if self._by_nvdec else nullcontext([])
             with watch as complaints:
@@ -76,13 +75,7 @@ class VideoSource(Source):
 
     @property
     def damage(self) -> str | None:
-        counts = (
-            (self._skipped_packets, "undecodable packet"),
-            (self._damaged_frames, "damaged frame"),
-            (self._read_errors, "read error"),
-        )
-        losses = [f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts if count]
-        losses += ["its index is damaged"] * self._index_ignored + [self._cut] * bool(self._cut)
+        losses = [*self._losses.described(), *["its index is damaged"] * self._index_ignored]
         return f"{self._uri}: {', '.join(losses)}" if losses else None
 
     def __iter__(self) -> Iterator[Frame]:
@@ -92,37 +85,39 @@ class VideoSource(Source):
         self._frames = iter(())
         if hasattr(self, "_reading"):
             self._reading.close()
+            self._losses.close()
         self._container.close()
         if self._context is not None:
             self._context.close()
 
     def _read(self) -> Generator[Frame, None, None]:
-        time_base = self._stream.time_base
-        step = max(1, round(1 / ((self._frame_rate or DEFAULT_FRAME_RATE) * time_base)))
+        time_base, step, losses = self._stream.time_base, self._step, self._losses
         pts, index = -step, 0
         for picture in self._decode():
             captured_at = time.monotonic()
             pts = pts + step if picture.pts is None else picture.pts
-            self._end = (pts + (picture.duration or step)) * time_base
+            losses.count_picture(pts, picture.duration)
             if self._context is not None:
                 self._context.synchronize()
             try:
                 frame = to_frame(picture, index=index, pts=pts, time_base=time_base, captured_at=captured_at)
             except Exception:  # a damaged header may claim a layout that swscale does not know
-                self._skipped_packets += 1
+                losses.undecodable += 1
                 continue
-            self._damaged_frames += picture.is_corrupt
+            losses.damaged_frames += picture.is_corrupt
             yield frame
             index += 1
-        self._cut = self._measure_cut(step * time_base)
+        losses.finish()
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         for packet in self._packets():
+            if packet is not None:
+                self._losses.count_packet(packet)
             try:
                 pictures = self._codec.decode(packet)
             except Exception:  # on bad bytes PyAV raises IndexError, EOFError, MemoryError and more, not only its own
-                self._skipped_packets += 1
-                if self._by_nvdec and self._end is None and self._skipped_packets == _NVDEC_TRIES:
+                self._losses.undecodable += 1
+                if self._by_nvdec and self._losses.end is None and self._losses.undecodable == _NVDEC_TRIES:
                     return
             else:
                 if self._by_nvdec and pictures and self._codec.pix_fmt != "cuda":
@@ -151,7 +146,7 @@ class VideoSource(Source):
         self._codec = self._stream.codec_context
 
     def _nothing_decoded(self, complaints: list[str], max_pixels: int) -> SourceError:
-        errors = self._skipped_packets + self._read_errors
+        errors = self._losses.undecodable + self._losses.read_errors
         if self._by_nvdec:
             return SourceError(
                 f"source {self._uri}: NVDEC decoded not one frame of {self._kind()} in {errors} tries "
@@ -180,33 +175,13 @@ class VideoSource(Source):
                 return
             except Exception:  # see _decode; the next demux() goes on behind the damage
                 errors_in_a_row += 1
-                self._read_errors += 1
+                self._losses.read_errors += 1
         yield None
-
-    def _measure_cut(self, step: Fraction) -> str:
-        """Return how much of the length that the file declares is missing at its end; nothing when it is all there."""
-        declared = self._declared_end()
-        if declared is None or self._end is None or declared - self._end < 2 * step:  # a rounded duration is no loss
-            return ""
-        return f"it ends at {float(self._end):.2f} s of {float(declared):.2f} s, the rest is missing"
-
-    def _declared_end(self) -> Fraction | None:
-        """Return the time in seconds at which the video ends by what the file says about it, if it does."""
-        stream, container = self._stream, self._container
-        if stream.duration:
-            end: Fraction = ((stream.start_time or 0) + stream.duration) * stream.time_base
-            return end
-        tag = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))  # Matroska, from zero
-        if tag:
-            return 3600 * int(tag[1]) + 60 * int(tag[2]) + Fraction(tag[3])
-        if container.duration and len(container.streams) == 1:  # with more streams it is the longest one's
-            return Fraction(container.duration, av.time_base)
-        return None
 
     def _describe(self, first: Frame) -> SourceInfo:
         stream = self._stream
         count = stream.frames or None
-        end = self._declared_end()
+        end = estimated_end(self._container, stream)
         if count is None and end is not None and self._frame_rate:
             count = max(1, round((end - first.pts * first.time_base) * self._frame_rate))
         return SourceInfo(
