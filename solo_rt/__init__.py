@@ -6,10 +6,17 @@
         print(result.frame.index, len(result.instances))
 
 Importing this package loads nothing else; a name is imported from its module when it is first used.
+
+Note [Nothing is sent]
+    ONNX Runtime keeps a device id and a database of events for Microsoft in the cache folder, and OpenVINO one for
+    Google Analytics in ~/intel. Both are told not to before they are imported: that is here, since every import of
+    theirs is behind this one. Whoever wants ONNX Runtime's says ORT_DISABLE_TELEMETRY=0.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -25,6 +32,9 @@ if TYPE_CHECKING:
     from solo_rt.types import Frame, Instances, Result, SemanticMap
 
 __version__ = "0.5.0"
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # as if it were not installed
 
 _HOMES = {
     "Engine": "engine",
