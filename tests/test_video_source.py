@@ -97,6 +97,35 @@ def test_rgb_keeps_its_colour(colour: tuple[int, int, int]) -> None:
     assert np.abs(frame.rgb()[20, 20].astype(int) - colour).max() <= 3
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"),
+    [
+        ("a.mov", "png", "rgb24"),
+        ("a.apng", "apng", "rgb24"),
+        ("a.mkv", "ffv1", "bgra"),
+        ("a.avi", "huffyuv", "rgb24"),
+        ("a.mp4", "libx264rgb", "rgb24"),
+        ("a.mov", "qtrle", "rgb24"),
+    ],
+)
+@pytest.mark.parametrize("colour_range", [0, 2])
+def test_rgb_video_is_black_where_it_is_black(
+    tmp_path: Path, name: str, codec: str, pix_fmt: str, colour_range: int
+) -> None:
+    bars = np.repeat(np.array([[[0, 0, 0], [255, 255, 255], [200, 30, 60], [90, 90, 90]]], np.uint8), 16, axis=1)
+    picture = av.VideoFrame.from_ndarray(np.repeat(bars, 48, axis=0), "rgb24").reformat(format=pix_fmt)
+    with av.open(str(tmp_path / name), "w") as container:
+        stream = container.add_stream(codec, rate=30, options={"qp": "0"} if "264" in codec else {})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
+        stream.codec_context.color_range = picture.color_range = colour_range
+        for picture.pts in range(2):
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    frame = read(tmp_path / name)[0]
+    shown = frame.rgb()[24, 8::16].astype(int)
+    assert np.abs(shown - bars[0, 8::16]).max() <= 3
+
+
 @pytest.mark.xfail(PYAV_17, reason="its swscale is off by up to 6 levels", strict=True)
 def test_bt2020_becomes_bt709_and_keeps_its_colour() -> None:
     rgb = av.VideoFrame.from_ndarray(np.full((48, 64, 3), (200, 30, 60), np.uint8), "rgb24")

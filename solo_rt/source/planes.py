@@ -75,15 +75,24 @@ def _is_upright(transform: tuple[int, int, int, int]) -> bool:
 
 
 def _has_full_range(picture: av.VideoFrame) -> bool:
-    """Return whether luma spans 0..255. Untagged YUV is limited; untagged grey is full, as FFmpeg has it."""
+    """Return whether luma spans 0..255 in the frame to be. Untagged YUV is limited; untagged grey full, as in FFmpeg.
+
+    RGB says that it is full, which is so, but it becomes limited YUV.
+    """
+    if _is_rgb(picture):
+        return False
     name: str = picture.format.name
     untagged_grey = name.startswith("gray") and picture.color_range != LIMITED
     return name.startswith("yuvj") or untagged_grey or bool(picture.color_range == FULL)
 
 
+def _is_rgb(picture: av.VideoFrame) -> bool:
+    return bool(picture.format.is_rgb) or picture.format.name == "pal8"
+
+
 def _to_planar_420(picture: av.VideoFrame, matrix: ColourMatrix, full_range: bool) -> av.VideoFrame:
-    is_rgb = picture.format.is_rgb or picture.format.name == "pal8"
-    colour_range = FULL if full_range and not is_rgb else LIMITED
+    is_rgb = _is_rgb(picture)
+    colour_range = FULL if full_range else LIMITED
     tag = TAG_OF_MATRIX[matrix]
     return picture.reformat(
         format="yuv420p",
