@@ -47,6 +47,7 @@ def write_clip(
     options: Mapping[str, str] | None = None,
     muxer: Mapping[str, str] | None = None,
     rotation: tuple[float, bool, bool] | None = None,
+    pixel_aspect: Fraction = Fraction(1),
     matrix: int = 2,
     colour_range: int = 0,
     audio: bool = False,
@@ -58,6 +59,7 @@ def write_clip(
         stream = container.add_stream(codec, rate=30, options=dict(options or {}))
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         stream.codec_context.time_base = time_base
+        stream.codec_context.sample_aspect_ratio = pixel_aspect
         stream.codec_context.colorspace, stream.codec_context.color_range = matrix, colour_range
         if rotation is not None:
             stream.set_display_rotation(*rotation)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -107,6 +108,23 @@ def test_a_finer_time_base_than_the_file_holds_is_rounded(tmp_path: Path) -> Non
 
 
 # Pictures.
+
+
+@pytest.mark.parametrize("suffix", ALL)
+def test_pixels_keep_their_shape(tmp_path: Path, suffix: str) -> None:
+    given = replace(info(), pixel_aspect=Fraction(64, 45))
+    with open_sink(str(tmp_path / f"a{suffix}"), info=given) as sink:
+        sink.write(result_of(yuv_frame(0)))
+    with open_source(str(tmp_path / f"a{suffix}")) as source:
+        assert source.info.pixel_aspect == Fraction(64, 45)
+
+
+@pytest.mark.parametrize(("turn", "expected"), [(0.0, Fraction(64, 45)), (90.0, Fraction(45, 64))])
+def test_pixels_are_turned_with_the_picture(tmp_path: Path, turn: float, expected: Fraction) -> None:
+    path = tmp_path / "a.mp4"
+    write_clip(path, codec="libx264", rotation=(turn, False, False), pixel_aspect=Fraction(64, 45))
+    with open_source(str(path)) as source:
+        assert source.info.pixel_aspect == expected
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])

@@ -41,7 +41,7 @@ class VideoSink(Sink):
 
     Time stamps are the source's (see OutputClock): exact in MP4 and MOV, rounded to milliseconds in MKV and to whole
     frame periods in AVI, whose formats hold no more; AVI shows a late first frame from 0 on. The last frame lasts one
-    period of the frame rate. Size and colours are those of the first frame (see Canvas).
+    period of the frame rate. Size and colours are those of the first frame (see Canvas), pixels have the source's shape.
 
     MP4 and MOV are written in fragments of 0.2 s while recording, so that a crash or `kill -9` costs the last one
     only, and become a plain seekable file on `close()`. H.264 is encoded without look-ahead for the same reason.
@@ -68,6 +68,7 @@ class VideoSink(Sink):
         self._threads = threads
         self.takes_gpu_pictures = encoder == "nvenc"
         self._rate = info.frame_rate or DEFAULT_FRAME_RATE
+        self._pixel_aspect = info.pixel_aspect
         if encoder == "nvenc":
             self._require_nvenc(info, gpu)
         self._file = OutputFile(uri)
@@ -160,6 +161,7 @@ class VideoSink(Sink):
         stream.width, stream.height, stream.pix_fmt = canvas.width, canvas.height, ON_GPU if on_gpu else "yuv420p"
         codec = stream.codec_context
         codec.thread_count = self._threads
+        codec.sample_aspect_ratio = self._pixel_aspect
         codec.time_base = self._clock.time_base
         codec.colorspace = TAG_OF_MATRIX[canvas.matrix]
         codec.color_range = FULL if canvas.full_range else LIMITED

@@ -26,6 +26,7 @@ class SourceInfo:
     frame_count: int | None  # an estimate, good for a progress bar; None when the file does not say
     time_base: Fraction  # seconds per unit of Frame.pts
     live: bool  # frames come at their own pace and are lost unless read in time
+    pixel_aspect: Fraction = Fraction(1)  # width of a pixel as it is to be shown, by its height; frames keep their own
 
 
 class Source(Protocol):

@@ -69,6 +69,12 @@ def upright(planes: tuple[UInt8, ...], transform: tuple[int, int, int, int]) -> 
     return tuple(cv2.flip(plane, axis) for plane in planes)
 
 
+def is_turned(picture: av.VideoFrame) -> bool:
+    """Return whether the picture's rows are shown as columns."""
+    a, b, _, _ = _display_matrix(picture)
+    return abs(b) > abs(a)
+
+
 def _is_upright(transform: tuple[int, int, int, int]) -> bool:
     a, b, _, d = transform
     return abs(b) <= abs(a) and a >= 0 and d >= 0

@@ -17,7 +17,7 @@ from solo_rt.gpu.primary_context import PrimaryContext
 from solo_rt.source.base import Source, SourceInfo
 from solo_rt.source.demuxer import choose_stream, demux, open_file
 from solo_rt.source.losses import Losses, estimated_end
-from solo_rt.source.planes import to_frame
+from solo_rt.source.planes import is_turned, to_frame
 from solo_rt.types import Frame
 
 MAX_READ_ERRORS = 100  # in a row without a packet: the file is unreadable from here on
@@ -97,6 +97,8 @@ class VideoSource(Source):
             captured_at = time.monotonic()
             pts = pts + step if picture.pts is None else picture.pts
             losses.count_picture(pts, picture.duration)
+            if index == 0:
+                self._is_turned = is_turned(picture)
             if self._context is not None:
                 self._context.synchronize()
             try:
@@ -180,6 +182,7 @@ class VideoSource(Source):
 
     def _describe(self, first: Frame) -> SourceInfo:
         stream = self._stream
+        aspect = stream.sample_aspect_ratio or Fraction(1)  # 0 where the file does not say
         count = stream.frames or None
         end = estimated_end(self._container, stream)
         if count is None and end is not None and self._frame_rate:
@@ -193,4 +196,5 @@ class VideoSource(Source):
             frame_count=count,
             time_base=stream.time_base,
             live=False,
+            pixel_aspect=1 / aspect if self._is_turned else aspect,
         )
