@@ -365,6 +365,16 @@ def test_a_place_without_permission_is_refused_at_once(tmp_path: Path, monkeypat
         open_sink(str(tmp_path / "a.mp4"), info=info())
 
 
+@pytest.mark.parametrize(("suffix", "limit"), [(".mp4", 16384), (".mkv", 16384), (".avi", 65500)])
+def test_a_picture_too_large_for_the_encoder_is_refused_at_once(tmp_path: Path, suffix: str, limit: int) -> None:
+    path = tmp_path / f"a{suffix}"
+    with pytest.raises(UsageError, match=rf"expected at most {limit} pixels a side .*, got {limit + 2}x2"):
+        open_sink(str(path), info=info(size=(limit + 2, 2)))
+    assert not path.exists()
+    with open_sink(str(path), info=info(size=(limit, 2))) as sink:
+        sink.write(result_of(yuv_frame(0, size=(limit, 2))))
+
+
 @pytest.mark.parametrize(("crf", "preset"), [(52, "veryfast"), (-1, "veryfast"), (23, "quick")])
 def test_wrong_settings_are_refused_at_once(tmp_path: Path, crf: int, preset: str) -> None:
     with pytest.raises(UsageError, match=r"expected crf 0\.\.51 and a preset of ultrafast"):

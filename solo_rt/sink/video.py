@@ -33,6 +33,7 @@ ON_GPU = "cuda"  # the pixel format of pictures there
 DEFAULT_FRAME_RATE = Fraction(25)  # where the source names none
 FRAGMENT_MICROSECONDS = 200_000  # what a killed process loses at most
 FINEST_TIME_BASE = Fraction(1, 1_000_000)  # MP4 holds times in 32 bits; a finer source is rounded to this
+LONGEST_SIDE = {"x264": 16384, "mjpeg": 65500}  # pixels; tried
 JPEG_QUALITY = 3 * 118  # scale 3 of 2 (best) to 31 in FFmpeg's lambda units
 
 
@@ -71,6 +72,8 @@ class VideoSink(Sink):
         self._pixel_aspect = info.pixel_aspect
         if encoder == "nvenc":
             self._require_nvenc(info, gpu)
+        else:
+            self._require_fit(info)
         self._file = OutputFile(uri)
         if not self._file.is_regular:
             self._file.close()
@@ -114,6 +117,16 @@ class VideoSink(Sink):
             if container is not None:
                 container.close()
                 del self._stream  # and with it the encoder: NVENC has few sessions
+
+    def _require_fit(self, info: SourceInfo) -> None:
+        """Return if the encoder takes pictures as large as the source's. Raises: UsageError."""
+        codec = "mjpeg" if self._format == "avi" else "x264"
+        longest = LONGEST_SIDE[codec]
+        if max(info.width, info.height) > longest:
+            raise UsageError(
+                f"output {self.uri}: expected at most {longest} pixels a side with {codec}, got "
+                f"{info.width}x{info.height}; write pictures (folder/) instead"
+            )
 
     def _require_nvenc(self, info: SourceInfo, gpu: int) -> None:
         """Return if NVENC can encode the source's pictures. Raises: UsageError, EngineError."""
