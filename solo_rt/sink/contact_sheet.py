@@ -17,7 +17,7 @@ from solo_rt.sink.pictures import FORMATS
 from solo_rt.types import Result
 
 COLUMNS, ROWS = 3, 4
-TILE_WIDTH = 480  # pixels
+TILE_WIDTH, TALLEST_TILE = 480, 960  # pixels
 MARGIN = 8
 BACKGROUND = (24, 24, 24)
 INK = (235, 235, 235)
@@ -69,10 +69,13 @@ class ContactSheet(Sink):
 
 
 def _tile(result: Result) -> Tile:
-    """Return the frame at the width of a tile, with its time and what was found in the corner."""
+    """Return the frame as wide as a tile, or as tall as one may be, with its time and what was found in the corner."""
     picture = picture_of(result).rgb()
-    height = max(1, round(picture.shape[0] * TILE_WIDTH / picture.shape[1]))
-    tile = np.asarray(cv2.resize(picture, (TILE_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)
+    scale = min(TILE_WIDTH / picture.shape[1], TALLEST_TILE / picture.shape[0])
+    height, width = (max(1, round(size * scale)) for size in picture.shape[:2])
+    tile = np.full((height, TILE_WIDTH, 3), BACKGROUND, np.uint8)
+    left = (TILE_WIDTH - width) // 2
+    tile[:, left : left + width] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
     name = result.frame.name or f"{result.frame.time_s:.2f} s"
     semantic = result.semantic
     found = f"{len(result.instances)} found" if semantic is None else f"{len(semantic.shares())} classes"

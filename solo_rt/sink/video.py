@@ -42,7 +42,7 @@ class VideoSink(Sink):
 
     Time stamps are the source's (see OutputClock): exact in MP4 and MOV, rounded to milliseconds in MKV and to whole
     frame periods in AVI, whose formats hold no more; AVI shows a late first frame from 0 on. The last frame lasts one
-    period of the frame rate. Size and colours are those of the first frame (see Canvas), pixels have the source's shape.
+    period of the frame rate. Size and colours are those of the first frame (see Canvas), pixels have the source's.
 
     MP4 and MOV are written in fragments of 0.2 s while recording, so that a crash or `kill -9` costs the last one
     only, and become a plain seekable file on `close()`. H.264 is encoded without look-ahead for the same reason.
