@@ -11,7 +11,7 @@ from clips import times
 
 from solo_rt.errors import SourceError
 from solo_rt.source import open_source
-from solo_rt.source.picture_size import picture_size
+from solo_rt.source.picture_header import holds_several, picture_size
 from solo_rt.source.pictures import picture_paths, read_picture
 
 RED = (200, 30, 60)
@@ -81,7 +81,7 @@ def test_a_name_with_brackets_is_a_file_when_there_is_one(tmp_path: Path) -> Non
 def test_every_depth_becomes_8_bit_rgb(tmp_path: Path, suffix: str, pixels: np.ndarray, expected: int) -> None:
     path = tmp_path / f"a{suffix}"
     path.write_bytes(cv2.imencode(suffix, pixels)[1].tobytes())
-    rgb = read_picture(path, max_pixels=100)
+    rgb = read_picture(path, max_pixels=100)[0]
     assert (rgb.dtype, rgb.shape) == (np.uint8, (8, 12, 3))
     assert np.abs(rgb.astype(int) - expected).max() <= 1
 
@@ -93,7 +93,7 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     tiff = b"MM\x00*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)  # 6: shown turned clockwise
     exif = b"Exif\x00\x00" + tiff
     (tmp_path / "a.jpg").write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:])
-    rgb = read_picture(tmp_path / "a.jpg", max_pixels=1000)
+    rgb = read_picture(tmp_path / "a.jpg", max_pixels=1000)[0]
     assert rgb.shape == (16, 8, 3)
     assert rgb[:7].min() > 200
     assert rgb[9:].max() < 50
@@ -173,6 +173,70 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(cv2, "imdecode", decode)
     with pytest.raises(SourceError, match="expected at most 67108864 pixels, got 60000x60000"):
         open_source(str(tmp_path / "a.png"))
+
+
+def several(suffix: str) -> bytes:
+    """Return a file of three pictures, of which the first is RED."""
+    red = np.full((8, 12, 3), RED[::-1], np.uint8)
+    pages = [red, red // 2, red // 3]
+    if suffix == ".tif":
+        return bytes(cv2.imencodemulti(suffix, pages)[1])
+    animation = cv2.Animation()
+    animation.frames, animation.durations = pages, np.full(3, 40, np.int32)
+    return bytes(cv2.imencodeanimation(suffix, animation)[1])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
+def test_only_the_first_of_several_pictures_is_read_and_this_is_said_once(
+    tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(tmp_path / f"a{suffix}")
+    for name in "bc":
+        (tmp_path / f"{name}{suffix}").write_bytes(several(suffix))
+    with open_source(str(tmp_path)) as source:
+        frames = list(source)
+        assert source.damage is None
+    assert all(np.abs(frame.rgb()[4, 6].astype(int) - RED).max() <= 3 for frame in frames)
+    assert [frame.name for frame in frames] == [f"{name}{suffix}" for name in "abc"]
+    (line,) = caplog.messages
+    assert line.startswith(f"{tmp_path / 'b'}{suffix}: the file holds several pictures")
+
+
+def test_a_tiff_with_a_thumbnail_is_one_picture() -> None:
+    data = bytearray(several(".tif"))
+    order = "<" if data.startswith(b"II") else ">"
+    (first,) = struct.unpack(f"{order}I", data[4:8])
+    (entries,) = struct.unpack(f"{order}H", data[first : first + 2])
+    (second,) = struct.unpack(f"{order}I", data[first + 2 + 12 * entries : first + 6 + 12 * entries])
+    tags = {struct.unpack(f"{order}H", data[at : at + 2])[0]: at for at in range(second + 2, second + 100, 12)}
+    assert holds_several(np.frombuffer(data, np.uint8))
+    at = min(tags.values())  # the smallest tag comes first; it becomes NewSubfileType, a reduced picture
+    data[at : at + 12] = struct.pack(f"{order}HHII", 254, 4, 1, 1)
+    assert not holds_several(np.frombuffer(data, np.uint8))
+
+
+def test_gifs_among_pictures_are_passed_over_aloud(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save(tmp_path / "a.png")
+    for name in ("b.gif", "c.GIF"):
+        (tmp_path / name).write_bytes(b"GIF89a")
+    with open_source(str(tmp_path)) as source:
+        assert [frame.name for frame in source] == ["a.png"]
+    assert caplog.messages == [f"{tmp_path}: 2 GIF files are passed over; give them as sources of their own"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".ppm"])
+def test_libraries_say_nothing_of_bad_pictures(tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / f"a{suffix}", size=(64, 48))
+    data = (tmp_path / f"a{suffix}").read_bytes()
+    middle = len(data) // 2
+    bad = [data[:middle], data[:middle] + bytes(40) + data[middle + 40 :], data[:30] + bytes(8) + data[38:], data[:20]]
+    for i, content in enumerate(bad):
+        (tmp_path / f"b{i}{suffix}").write_bytes(content)
+    with open_source(str(tmp_path)) as source:
+        names = [frame.name for frame in source]
+        assert names[0] == f"a{suffix}"
+        assert source.damage is not None
+    assert capfd.readouterr() == ("", "")
 
 
 def test_the_cap_holds_for_formats_without_a_readable_header(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Generator, Iterator
@@ -14,24 +15,30 @@ import numpy as np
 
 from solo_rt.errors import SourceError
 from solo_rt.source.base import Source, SourceInfo
-from solo_rt.source.picture_size import picture_size
+from solo_rt.source.picture_header import holds_several, is_damaged_png, picture_size
 from solo_rt.types import Frame, UInt8
 
 SUFFIXES = (".bmp", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 FRAME_RATE = Fraction(25)  # pictures carry no time; a video made of them shows this many a second
 NAMED_IN_DAMAGE = 3
+log = logging.getLogger(__name__)
 
 
 class PictureSource(Source):
     """Pictures as rgb24 frames, each at its own size. `__iter__`, `damage`, `close`: see `Source`.
 
     EXIF orientation is applied, grey becomes RGB, 16 bits become 8, alpha is dropped. What cannot be read is skipped
-    and named in `damage`; `index` and `pts` count the pictures delivered.
+    and named in `damage`; `index` and `pts` count the pictures delivered. A file of several pictures gives its first,
+    and GIFs are passed over, which is said once each: as a source of their own they are videos.
     """
 
     def __init__(self, uri: str, *, max_pixels: int) -> None:
         paths = picture_paths(uri)
         self._uri = uri
+        self._has_told = False  # of a file of several pictures
+        gifs = sum(path.suffix.lower() == ".gif" for path in _entries(uri))
+        if gifs:
+            log.warning("%s: %d GIF files are passed over; give them as sources of their own", uri, gifs)
         self._max_pixels = max_pixels
         self._skipped: list[str] = []
         self._reading = self._read(paths)
@@ -67,11 +74,14 @@ class PictureSource(Source):
         index = 0
         for path in paths:
             try:
-                rgb = read_picture(path, max_pixels=self._max_pixels)
+                rgb, is_first_of_several = read_picture(path, max_pixels=self._max_pixels)
             except SourceError as error:
                 self._skipped.append(str(error))
                 continue
             rgb.flags.writeable = False
+            if is_first_of_several and not self._has_told:
+                self._has_told = True
+                log.warning("%s: the file holds several pictures; only the first of such a file is read", path)
             yield Frame((rgb,), "rgb24", index, index, 1 / FRAME_RATE, time.monotonic(), name=path.name)
             index += 1
 
@@ -97,12 +107,9 @@ def picture_paths(uri: str) -> list[Path]:
     """
     path = Path(uri)
     try:
-        if path.is_dir():
-            found, place = list(path.iterdir()), "in the folder"
-        elif path.exists():
-            return [path]
-        else:
-            found, place = _expand(uri), "matches the pattern"
+        found, place = _entries(uri), "in the folder" if path.is_dir() else "matches the pattern"
+        if found == [path]:
+            return found
         visible = (p for p in found if is_picture(p) and p.is_file() and not p.name.startswith("."))
         pictures = sorted(visible, key=_natural_order)
     except OSError as error:
@@ -115,8 +122,11 @@ def picture_paths(uri: str) -> list[Path]:
     return pictures
 
 
-def read_picture(path: Path, *, max_pixels: int) -> UInt8:
-    """Return the picture as `uint8 [H, W, 3]` RGB, upright. Raises: SourceError naming the file and what is wrong."""
+def read_picture(path: Path, *, max_pixels: int) -> tuple[UInt8, bool]:
+    """Return the picture as `uint8 [H, W, 3]` RGB, upright, and whether others follow it in the file.
+
+    Raises: SourceError naming the file and what is wrong.
+    """
     try:
         data = np.fromfile(path, np.uint8)  # cv2.imread takes no path that is not valid in the locale
     except OSError as error:
@@ -124,19 +134,31 @@ def read_picture(path: Path, *, max_pixels: int) -> UInt8:
     size = picture_size(data)
     if size is not None and size[0] * size[1] > max_pixels:
         raise SourceError(f"{path}: expected at most {max_pixels} pixels, got {size[0]}x{size[1]}; raise max_pixels")
-    try:
-        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except cv2.error:
-        bgr = None
+    bgr = None if data.size == 0 or is_damaged_png(data) else _decode(data)
     if bgr is None:
         raise SourceError(f"{path}: not a picture, or damaged")
     if bgr.shape[0] * bgr.shape[1] > max_pixels:
         raise SourceError(f"{path}: expected at most {max_pixels} pixels, got {bgr.shape[1]}x{bgr.shape[0]}")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), np.uint8)
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), np.uint8), holds_several(data)
 
 
-def _expand(pattern: str) -> list[Path]:
-    path = Path(pattern)
+def _decode(data: UInt8) -> UInt8 | None:
+    """Return what OpenCV makes of the data, without its own lines on stderr: the caller says what is wrong."""
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    return None if bgr is None else np.asarray(bgr, np.uint8)
+
+
+def _entries(uri: str) -> list[Path]:
+    """Return what is in the folder, or matches the pattern. Raises: OSError."""
+    path = Path(uri)
+    if path.exists():
+        return list(path.iterdir()) if path.is_dir() else [path]
     return list(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
 
 

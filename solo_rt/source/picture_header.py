@@ -1,8 +1,12 @@
-"""The size of a picture from its header, so that a bomb of a few kilobytes is refused before it becomes gigabytes."""
+"""What is known of an encoded picture before it is decoded: its size, whether more follow, whether a PNG is damaged.
+
+A bomb of a few kilobytes is refused before it becomes gigabytes.
+"""
 
 from __future__ import annotations
 
 import struct
+import zlib
 
 from solo_rt.types import UInt8
 
@@ -31,6 +35,40 @@ def picture_size(data: UInt8) -> tuple[int, int] | None:
     except (struct.error, IndexError):
         pass  # cut off inside the header: the decoder will say so
     return None
+
+
+def holds_several(data: UInt8) -> bool:
+    """Return whether the encoded picture `uint8 [N]` is the first of several: animated PNG or WebP, TIFF of pages."""
+    head = data[:_HEADER_BYTES].tobytes()
+    try:
+        if head.startswith(b"\x89PNG"):
+            return head.find(b"acTL", 0, head.find(b"IDAT")) > 0
+        if head[8:16] == b"WEBPVP8X":
+            return bool(head[20] & 2)
+        if head[:2] in (b"II", b"MM"):
+            order = "<" if head.startswith(b"II") else ">"
+            following = _tiff_directory(data, order)[1]
+            return following > 0 and not _tiff_directory(data, order, following)[0].get(254, 0) & 1  # not a thumbnail
+    except (struct.error, IndexError):
+        pass
+    return False
+
+
+def is_damaged_png(data: UInt8) -> bool:
+    """Return whether checksums say that the picture is a damaged PNG, of which libpng would complain on stderr."""
+    view = data.data
+    if bytes(view[:8]) != b"\x89PNG\r\n\x1a\n":
+        return False
+    at, kind = 8, b""
+    while kind != b"IEND":
+        kind, end = bytes(view[at + 4 : at + 8]), at + 8 + int.from_bytes(view[at : at + 4], "big")
+        is_needed = not kind[:1].islower()
+        if end + 4 > len(view) or (
+            is_needed and zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4], "big")
+        ):
+            return True
+        at = end + 4
+    return False
 
 
 def _jpeg_size(head: bytes) -> tuple[int, int] | None:
@@ -63,16 +101,25 @@ def _webp_size(head: bytes) -> tuple[int, int] | None:
 
 
 def _tiff_size(data: UInt8, order: str) -> tuple[int, int] | None:
-    """Return the size in the first directory, which may stand anywhere in the file."""
-    version, start = struct.unpack(f"{order}HI", data[2:8].tobytes())
+    size = _tiff_directory(data, order)[0]
+    return (size[256], size[257]) if {256, 257} <= size.keys() else None  # ImageWidth, ImageLength
+
+
+def _tiff_directory(data: UInt8, order: str, start: int = 0) -> tuple[dict[int, int], int]:
+    """Return numbers by tag of a directory, the first unless it is given, and where the next one is; 0 if none is.
+
+    Directories may stand anywhere in the file.
+    """
+    version, first = struct.unpack(f"{order}HI", data[2:8].tobytes())
     if version != 42:  # BigTIFF and others
-        return None
+        return {}, 0
+    start = start or first
     count = struct.unpack(f"{order}H", data[start : start + 2].tobytes())[0]
-    size = {}
-    for entry in range(count):
-        at = start + 2 + 12 * entry
+    numbers = {}
+    for at in range(start + 2, start + 2 + 12 * count, 12):
         tag, kind, _ = struct.unpack(f"{order}HHI", data[at : at + 8].tobytes())
-        if tag in (256, 257):  # ImageWidth, ImageLength, as SHORT or LONG
+        if tag in (254, 256, 257):  # as SHORT or LONG
             value = data[at + 8 : at + 12].tobytes()
-            size[tag] = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", value)[0]
-    return (size[256], size[257]) if len(size) == 2 else None
+            numbers[tag] = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", value)[0]
+    end = start + 2 + 12 * count
+    return numbers, struct.unpack(f"{order}I", data[end : end + 4].tobytes())[0]
