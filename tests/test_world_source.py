@@ -70,6 +70,7 @@ def test_the_defaults_are_ten_seconds_of_720p() -> None:
         ("?fps=0", "frame rate"),
         ("?fps=1/0", "frame rate"),
         ("?live=yes", "live=0 or live=1"),
+        ("?size=99999x99999", "at most 67108864 pixels, got size=99999x99999"),
         ("?objects=300", "0..255 objects"),
         ("world?seed=1", "got world"),
     ],

@@ -44,7 +44,7 @@ def open_source(
     check_decoder(decoder, uri, gpu=gpu)
     kind = _kind(uri)
     if kind == "world":
-        return WorldSource(uri)
+        return WorldSource(uri, max_pixels=max_pixels)
     if kind == "pictures":
         return PictureSource(uri, max_pixels=max_pixels)
     return VideoSource(uri, max_pixels=max_pixels, threads=threads, decoder=decoder, gpu=gpu, on_gpu=on_gpu)

@@ -25,7 +25,7 @@ class WorldSource(Source):
 
     damage: str | None = None
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, *, max_pixels: int) -> None:
         options = _parse(uri)
         seed, count, objects = (_whole(uri, key, options[key]) for key in ("seed", "frames", "objects"))
         rate = _rate(uri, options["fps"])
@@ -35,6 +35,8 @@ class WorldSource(Source):
         if options["live"] not in ("0", "1"):
             raise UsageError(f"{uri}: expected live=0 or live=1, got live={options['live']}")
         width, height = int(size[1]), int(size[2])
+        if width * height > max_pixels:
+            raise UsageError(f"{uri}: expected at most {max_pixels} pixels, got size={options['size']}")
         try:
             self._world = World(seed, height=height, width=width, frame_rate=float(rate), objects=objects)
         except ValueError as error:
