@@ -1,7 +1,8 @@
-"""What a source or sink address may show of itself: everything but its secrets."""
+"""Addresses of sources and sinks: what kind they are, whose home they mean, and what they show without secrets."""
 
 from __future__ import annotations
 
+import os
 import re
 
 
@@ -9,6 +10,14 @@ def scheme(uri: str) -> str:
     """Return the scheme in lower case, `"rtsp"` for `rtsp://host`; empty for a plain path."""
     head, separator, _ = uri.partition("://")
     return head.lower() if separator and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", head) else ""
+
+
+def expand_home(uri: str) -> str:
+    """Return the address with a leading `~` or `~user` as the home folder: quoted, it reaches us unexpanded.
+
+    A file whose name begins so is reached by `./~`.
+    """
+    return os.path.expanduser(uri)  # noqa: PTH111  a path would lose the slash that makes an output a folder
 
 
 def redact(uri: str) -> str:

@@ -61,6 +61,34 @@ def test_sound_alone_is_no_video(tmp_path: Path) -> None:
     assert_refused(tmp_path / "a.mp4", "audio only")
 
 
+def test_a_cover_is_no_video(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.m4a"), "w", format="mp4") as container:
+        sound = container.add_stream("aac", rate=44100)
+        cover = container.add_stream("mjpeg")
+        cover.width, cover.height, cover.pix_fmt = 16, 16, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        silence = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
+        silence.sample_rate = 44100
+        container.mux([*cover.encode(av.VideoFrame(16, 16, "yuvj420p")), *cover.encode(None)])
+        container.mux([*sound.encode(silence), *sound.encode(None)])
+    assert_refused(tmp_path / "a.m4a", "the file holds a cover picture and audio only")
+
+
+def test_a_video_that_was_never_begun_is_no_video(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.start_encoding()
+    assert_refused(tmp_path / "a.mp4", "closed before anything was written")
+
+
+def test_a_quoted_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_clip(tmp_path / "a.mkv", count=2)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with open_source("~/a.mkv") as source:
+        assert source.info.uri == str(tmp_path / "a.mkv")
+
+
 def test_a_video_without_frames_is_no_video(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     write_clip(path, count=3, codec="libx264", options=H264)

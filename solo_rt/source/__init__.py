@@ -14,7 +14,7 @@ from solo_rt.source.demuxer import require_file
 from solo_rt.source.pictures import PictureSource, is_pattern, is_picture
 from solo_rt.source.video import VideoSource
 from solo_rt.source.world import WorldSource
-from solo_rt.uri import redact, scheme
+from solo_rt.uri import expand_home, redact, scheme
 
 __all__ = ["MAX_PIXELS", "Source", "SourceInfo", "check_decoder", "open_source"]
 
@@ -41,6 +41,7 @@ def open_source(
     """
     if on_gpu and (decoder != "nvdec" or not CAN_STAY_ON_GPU):
         raise UsageError(f"on_gpu: expected the nvdec decoder and PyAV 18.1 or newer, got {decoder}, {av.__version__}")
+    uri = expand_home(uri)
     check_decoder(decoder, uri, gpu=gpu)
     kind = _kind(uri)
     if kind == "world":
@@ -58,6 +59,7 @@ def check_decoder(decoder: VideoDecoder, uri: str, *, gpu: int) -> None:
     if decoder not in DECODERS:
         raise UsageError(f"unknown decoder {decoder!r}; expected {' or '.join(DECODERS)}")
     if decoder == "nvdec":
+        uri = expand_home(uri)
         kind = _kind(uri)
         if kind != "video":
             got = {"world": "the procedural world", "pictures": "pictures"}[kind]

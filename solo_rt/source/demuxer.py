@@ -71,8 +71,9 @@ def choose_stream(uri: str, container: av.container.InputContainer) -> av.VideoS
     cover = av.stream.Disposition.attached_pic
     videos = [stream for stream in container.streams.video if not stream.disposition & cover]
     if not videos:
-        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-        raise SourceError(f"source {uri}: expected a video, but the file holds {kinds} only")
+        kinds = sorted({"a cover picture" if stream.type == "video" else stream.type for stream in container.streams})
+        found = f"holds {' and '.join(kinds)} only" if kinds else "was closed before anything was written to it"
+        raise SourceError(f"source {uri}: expected a video, but the file {found}")
     best = container.streams.best("video")
     chosen = best if best in videos else videos[0]
     if chosen.codec_context is None:
