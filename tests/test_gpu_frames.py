@@ -32,7 +32,7 @@ FOUND_SPEC = ModelSpec("found", InputSpec(height=32, width=64), DetectionsDecode
 class GpuPicture:
     """What PyAV gives for a picture on a GPU, of one in host memory."""
 
-    format = SimpleNamespace(name="cuda")
+    format = SimpleNamespace(name="cuda", is_rgb=False)
 
     def __init__(self, picture: av.VideoFrame) -> None:
         self.picture = picture
