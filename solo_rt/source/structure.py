@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 _TS_SYNC, _TS_NULL = 0x47, 0x1FFF
 _SEGMENT, _CLUSTER, _BLOCK_GROUP = 0x18538067, 0x1F43B675, 0xA0
 _BLOCKS = (0xA3, 0xA1)  # SimpleBlock, Block
@@ -34,8 +36,8 @@ class Structure:
     def is_cut_off(self, last: int) -> bool:
         """Return whether the file ends before what it consists of does; the last packet is at `last`."""
         if self._container == "mpegts" and self._stride:
-            rest = self._size % self._stride
-            return (rest > 0 and self._at(self._size - rest, 1)[0] == _TS_SYNC) or self.is_torn(last, self._size)
+            whole = self._size - self._size % self._stride
+            return self._at(whole, 1) == b"\x47" or self.is_torn(last, whole - self._stride)
         ends = {"mov": self._boxes_end, "matroska": self._segment_end, "gif": self._gif_end, "apng": self._png_end}
         end = ends.get(self._container)
         return end is not None and end() > self._size
@@ -45,7 +47,7 @@ class Structure:
         if not 0 <= start < stop <= start + _FARTHEST:
             return False
         if self._container == "mpegts" and self._stride == 188:
-            return self._skips_counter(self._at(start, stop + 4 - start))
+            return self._skips_counter(self._at(start, stop + self._stride - start))
         if self._container == "matroska":
             return not self._leads(start, stop)
         return self._container == "mov" and self._skips_fragment(self._at(start, stop - start))
@@ -62,15 +64,16 @@ class Structure:
 
     def _skips_counter(self, data: bytes) -> bool:
         """Return whether TS packets are out of step or their counters, one in each stream, leave numbers out."""
-        skips = False
-        for at in range(0, len(data) - 3, self._stride):
-            if data[at] != _TS_SYNC:
-                return True
-            pid, counter = (data[at + 1] & 0x1F) << 8 | data[at + 2], data[at + 3] & 0xF
-            if data[at + 3] & 0x10 and pid != _TS_NULL:  # only packets with a payload count
-                last = self._counters.get(pid, counter)
-                skips |= counter not in (last, last + 1 & 0xF)
-                self._counters[pid] = counter
+        count, rest = divmod(len(data), self._stride)
+        heads = np.frombuffer(data, np.uint8, count * self._stride).reshape(count, self._stride)[:, :4]
+        skips = rest > 0 or bool((heads[:, 0] != _TS_SYNC).any())
+        heads = heads[heads[:, 3] & 0x10 > 0]  # only packets with a payload count
+        pids, counters = (heads[:, 1] & 0x1F).astype(int) << 8 | heads[:, 2], heads[:, 3] & 0xF
+        for pid in set(pids.tolist()) - {_TS_NULL}:
+            own = counters[pids == pid].astype(int)
+            steps = np.diff(own, prepend=self._counters.get(pid, own[0])) & 0xF
+            skips |= bool((steps > 1).any())  # a packet may be sent twice
+            self._counters[pid] = int(own[-1])
         return skips
 
     def _skips_fragment(self, data: bytes) -> bool:
