@@ -1,13 +1,15 @@
 """Checkpoints: what is in them, and writing them so that a kill at any moment leaves a whole one.
 
-A checkpoint `x.pt` has its SHA-256 beside it in `x.pt.sha256`, in the form that `sha256sum -c` reads. A run keeps its
-last few as `step-00000250.pt` in its folder; `last.pt` is a link to the newest and `best.pt` to the best measured.
+A checkpoint `x.pt` ends with the SHA-256 of all before, as the comment of the zip archive that it is; that of the whole
+is beside it in `x.pt.sha256`, in the form that `sha256sum -c` reads. A run keeps its last few as `step-00000250.pt` in
+its folder; `last.pt` is a link to the newest and `best.pt` to the best measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,18 @@ from torch import Tensor
 
 from solo_rt.decoders import Rgb
 from solo_rt.errors import SinkError, UsageError
-from solo_rt.files import file_sha256, replace_file, replaced_file
+from solo_rt.files import replace_file, replaced_file
 from solo_rt.spec import MEAN, STD
+from solo_rt.train.checkpoint_fields import check_fields, shown
+from solo_rt.train.models import BUILDERS, build_model
+from solo_rt.train.seal import read_seal, seal
+from solo_rt.train.torch_file import read_torch_file
 
-FORMAT = 2
-READABLE = (1, 2)  # format 1 has another `training`: it can be exported and be started from, not resumed
+FORMAT = 3
+READABLE = (1, 2, 3)  # format 1 has another `training`: it can be exported and be started from, not resumed
+SEALED = 3  # the first format that ends with its SHA-256
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,12 @@ class Checkpoint:
     imgsz: tuple[int, int] | None = None  # height, width of the input that suits the weights; None: the network's own
     test_scale: tuple[int, int] | None = None  # longest and shortest side to measure at; None: those published
 
+    def __post_init__(self) -> None:
+        check_fields({name: getattr(self, name) for name in Checkpoint.__slots__})
+
+
+NEEDED = {field.name for field in fields(Checkpoint) if field.default is MISSING}
+
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write `checkpoint` to `path`, replacing it in one step; after a return it outlives a power cut.
@@ -49,11 +64,11 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     record = {"format": FORMAT, **{name: getattr(checkpoint, name) for name in Checkpoint.__slots__}}
     try:
         with replaced_file(path, durable=True) as part:
-            with part.open("wb") as file:  # with a path, its name would be in the content
+            with part.open("w+b") as file:  # with a path, its name would be in the content
                 torch.save(record, file)
-            digest = f"{file_sha256(part)}  {path.name}\n"
+                digest = seal(file)
             _digest_path(path).unlink(missing_ok=True)  # a kill leaves a file without a digest, not with a wrong one
-        replace_file(_digest_path(path), digest.encode(), durable=True)
+        replace_file(_digest_path(path), f"{digest}  {path.name}\n".encode(), durable=True)
     except (OSError, RuntimeError) as error:  # torch turns what the file raises into RuntimeError
         raise SinkError(f"cannot write checkpoint {path}: {error}; free some space or choose another --out") from error
 
@@ -61,21 +76,75 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 def load_checkpoint(path: Path) -> Checkpoint:
     """Return the checkpoint at `path`. Only tensors and plain values are read, never code.
 
-    Raises: UsageError when there is no file, it is not what was written, or it is not one of ours.
+    Raises: UsageError when there is no file, it is not what was written, it is not one of ours, or its weights are not
+    finite.
     """
+    checkpoint, proven = _load(path)
+    if not proven:
+        log.warning("%s is of an older format and has no SHA-256 beside it: damage would go unnoticed", path)
+    return checkpoint
+
+
+def network_shapes(model: str, num_classes: int) -> dict[str, torch.Size]:
+    """Return the shapes of all tensors of the network `model`, without making any. Raises: UsageError."""
+    with torch.device("meta"):
+        state: dict[str, Tensor] = build_model(model, num_classes).state_dict()
+    return {key: value.shape for key, value in state.items()}
+
+
+def not_finite(weights: Mapping[str, Tensor]) -> str:
+    """Return what is wrong with weights of which some are infinite or no numbers; empty if all are finite."""
+    broken = [key for key, value in weights.items() if not value.isfinite().all()]
+    return f"expected finite weights, got others in {len(broken)} tensors, such as {broken[0]}" if broken else ""
+
+
+def _load(path: Path) -> tuple[Checkpoint, bool]:
+    """Return the checkpoint, and whether a SHA-256 says that it is what was written. Raises: UsageError."""
     if not path.is_file():
         raise UsageError(f"no checkpoint at {path}; train one with solo-rt train")
     path = path.resolve()  # of `last.pt`, the file it is a link to
-    digest = _digest_path(path)
-    if digest.is_file() and digest.read_text(errors="replace").split()[:1] != [file_sha256(path)]:
-        raise UsageError(f"{path} is damaged: its SHA-256 is not that in {digest.name}; use another checkpoint")
+    proven = _check_digests(path)
     try:
-        record = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its unpickler and zip reader raise
-        raise UsageError(f"{path} is not a readable checkpoint ({type(error).__name__})") from error
-    if not isinstance(record, dict) or record.get("format") not in READABLE:
-        raise UsageError(f"{path} is not a solo-rt checkpoint of format {READABLE[0]} to {READABLE[-1]}")
-    return Checkpoint(**{name: record[name] for name in Checkpoint.__slots__ if name in record})
+        record = read_torch_file(path)
+    except UsageError as error:
+        raise UsageError(
+            f"not a readable checkpoint: {error}; for weights of others there is import-weights"
+        ) from error
+    version = record.get("format") if isinstance(record, dict) else None
+    if not isinstance(record, dict) or version not in READABLE:
+        expected = f"expected format {READABLE[0]} to {READABLE[-1]}, got {shown(version) if version else 'none'}"
+        raise UsageError(
+            f"{path} is not a solo-rt checkpoint: {expected}; if others made it, try solo-rt import-weights"
+        )
+    if version >= SEALED and not proven:
+        raise UsageError(f"{path} is damaged: the SHA-256 at its end is missing; use another checkpoint")
+    try:
+        for name in NEEDED - record.keys():
+            raise UsageError(f"expected {name}, there is none")
+        checkpoint = Checkpoint(**{name: record[name] for name in Checkpoint.__slots__ if name in record})
+        _check_weights(checkpoint)
+    except UsageError as error:
+        raise UsageError(f"{path} is not a solo-rt checkpoint: {error}") from error
+    if broken := not_finite(checkpoint.weights):
+        raise UsageError(f"{path}: {broken}; training went wrong, use an earlier checkpoint")
+    return checkpoint, proven
+
+
+def _check_weights(checkpoint: Checkpoint) -> None:
+    """Raise UsageError unless the weights are those of the network."""
+    if checkpoint.model not in BUILDERS:
+        raise UsageError(f"expected a network that solo-rt knows, got {checkpoint.model!r}")
+    own, found = network_shapes(checkpoint.model, len(checkpoint.classes)), checkpoint.weights
+    wrong = {
+        "missing": [key for key in own if key not in found],
+        "unknown": [str(key) for key in found if key not in own],
+        "of another shape": [key for key, shape in own.items() if key in found and found[key].shape != shape],
+    }
+    got = ", ".join(f"{len(keys)} {how} ({keys[0]} ...)" for how, keys in wrong.items() if keys)
+    if got:
+        raise UsageError(
+            f"expected the {len(own)} tensors of {checkpoint.model} for {len(checkpoint.classes)} classes, got {got}"
+        )
 
 
 def save_step(checkpoint: Checkpoint, folder: Path, *, keep: int, best: bool = False) -> Path:
@@ -104,13 +173,13 @@ def newest_checkpoint(folder: Path, on_damaged: Callable[[str], None]) -> Path |
     """Return the newest whole checkpoint of a run, or None without any; `on_damaged(why)` hears of each passed over."""
     for path in _steps(folder):
         try:
-            if not _digest_path(path).is_file():
-                raise UsageError(f"{path} has no {_digest_path(path).name} beside it")
-            load_checkpoint(path)
+            _, proven = _load(path)
         except UsageError as error:
             on_damaged(str(error))
         else:
-            return path
+            if proven:
+                return path
+            on_damaged(f"{path} has no {_digest_path(path).name} beside it")
     return None
 
 
@@ -126,3 +195,13 @@ def _steps(folder: Path) -> list[Path]:
 
 def _digest_path(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
+
+
+def _check_digests(path: Path) -> bool:
+    """Return whether there is a SHA-256, in the file or beside it. Raises: UsageError where it is another's."""
+    is_true, digest = read_seal(path)
+    beside = _digest_path(path)
+    others = beside.is_file() and beside.read_text(errors="replace").split()[:1] != [digest]
+    if others or is_true is False:
+        raise UsageError(f"{path} is damaged: its SHA-256 is not the one that was written; use another checkpoint")
+    return is_true is not None or beside.is_file()

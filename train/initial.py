@@ -13,6 +13,7 @@ from solo_rt.errors import UsageError
 from solo_rt.spec import MEAN, STD
 from solo_rt.train.checkpoint import Checkpoint, load_checkpoint
 from solo_rt.train.models import build_model
+from solo_rt.train.torch_file import is_plain, read_torch_file
 
 STEM = "backbone.conv1.weight"  # what reads the picture in all SOLO networks
 UNUSED = ("fc.", "classifier.")  # ImageNet classifiers, which no backbone of ours has
@@ -64,11 +65,8 @@ def load_backbone(path: Path, model: nn.Module) -> Fit:
     backbone = getattr(model, "backbone", None)
     if not isinstance(backbone, nn.Module):
         raise UsageError("--backbone-weights: this model has no backbone of its own; use --init")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its unpickler and zip reader raise
-        raise UsageError(f"--backbone-weights {path}: not a readable state dict ({type(error).__name__})") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    state = read_torch_file(path)
+    if not isinstance(state, dict) or not all(map(is_plain, state.values())):
         raise UsageError(f"--backbone-weights {path}: expected a dictionary of tensors, as torchvision saves them")
     state = {DOTTED.sub(r"\1", key): value for key, value in state.items() if not key.startswith(UNUSED)}
     fit = _fit(backbone, state)

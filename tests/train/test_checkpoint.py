@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
+import zipfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from solo_rt.errors import SinkError, UsageError
 from solo_rt.train.checkpoint import (
@@ -18,10 +23,26 @@ from solo_rt.train.checkpoint import (
     save_checkpoint,
     save_step,
 )
+from solo_rt.train.models import BUILDERS
+
+
+class Toy(nn.Module):
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(classes + 1))
+
+
+@pytest.fixture(autouse=True)
+def _with_a_small_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BUILDERS, "toy", Toy)
 
 
 def make(step: int = 1) -> Checkpoint:
-    return Checkpoint("solov2-nano", ("a", "b"), {"w": torch.full((3,), float(step))}, step, {}, {})
+    return Checkpoint("toy", ("a", "b"), {"w": torch.full((3,), float(step))}, step, {}, {})
+
+
+def record(version: int) -> dict[str, Any]:
+    return {"format": version, **{name: getattr(make(), name) for name in Checkpoint.__slots__}}
 
 
 def names(folder: Path) -> set[str]:
@@ -37,7 +58,7 @@ def flip(path: Path, bit: int) -> None:
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     save_checkpoint(make(7), tmp_path / "x.pt")
     back = load_checkpoint(tmp_path / "x.pt")
-    assert (back.model, back.classes, back.step) == ("solov2-nano", ("a", "b"), 7)
+    assert (back.model, back.classes, back.step) == ("toy", ("a", "b"), 7)
     assert torch.equal(back.weights["w"], make(7).weights["w"])
     assert names(tmp_path) == {"x.pt", "x.pt.sha256"}
     save_checkpoint(make(8), tmp_path / "x.pt")
@@ -49,26 +70,93 @@ def test_the_digest_is_one_that_sha256sum_reads(tmp_path: Path) -> None:
     subprocess.run(["sha256sum", "--check", "--quiet", "x.pt.sha256"], cwd=tmp_path, check=True)
 
 
-def test_any_flipped_bit_is_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("beside", [True, False])
+def test_any_flipped_bit_is_noticed(beside: bool, tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
     save_checkpoint(make(), path)
+    if not beside:
+        path.with_name("x.pt.sha256").unlink()  # a copy that came without its digest is still a checkpoint
+    assert load_checkpoint(path).step == 1
     whole = path.read_bytes()
-    for bit in range(0, 8 * len(whole), 1013):
+    last = range(8 * (len(whole) - 120), 8 * len(whole), 5)  # where the archive ends with its hash
+    for bit in (*range(0, 8 * len(whole), 1013), *last):
         flip(path, bit)
-        with pytest.raises(UsageError, match=r"x.pt is damaged: its SHA-256 is not that in x.pt.sha256"):
+        with pytest.raises(UsageError, match=r"x.pt is damaged|not a readable checkpoint"):
             load_checkpoint(path)
         path.write_bytes(whole)
-    path.with_name("x.pt.sha256").unlink()  # a copy that came without its digest is still a checkpoint
-    assert load_checkpoint(path).step == 1
 
 
-def test_files_of_the_first_format_are_still_read(tmp_path: Path) -> None:
-    record = {"format": 1, **{name: getattr(make(), name) for name in Checkpoint.__slots__}}
-    torch.save(record, tmp_path / "old.pt")
-    assert load_checkpoint(tmp_path / "old.pt").step == 1
-    torch.save(record | {"format": 3}, tmp_path / "new.pt")
-    with pytest.raises(UsageError, match="format 1 to 2"):
+def test_a_checkpoint_ends_with_the_hash_of_all_before(tmp_path: Path) -> None:
+    save_checkpoint(make(), tmp_path / "x.pt")
+    content = (tmp_path / "x.pt").read_bytes()
+    assert content[-64:].decode() == hashlib.sha256(content[: -len(b"solo-rt sha256 ") - 64]).hexdigest()
+    with zipfile.ZipFile(tmp_path / "x.pt") as archive:  # which other readers see as a comment
+        assert archive.comment == content[-79:]
+        assert archive.testzip() is None
+
+
+def test_files_of_older_formats_are_still_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for version in (1, 2):
+        torch.save(record(version), tmp_path / "old.pt")
+        assert load_checkpoint(tmp_path / "old.pt").step == 1
+        assert "old.pt is of an older format and has no SHA-256 beside it" in caplog.text
+        caplog.clear()
+    torch.save(record(4), tmp_path / "new.pt")
+    with pytest.raises(UsageError, match="format 1 to 3, got 4"):
         load_checkpoint(tmp_path / "new.pt")
+    torch.save(record(3), tmp_path / "open.pt")
+    with pytest.raises(UsageError, match="the SHA-256 at its end is missing"):
+        load_checkpoint(tmp_path / "open.pt")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weights": {}}, r"expected the 1 tensors of toy for 2 classes, got 1 missing \(w \.\.\.\)"),
+        ({"weights": {"w": torch.zeros(3), "x": torch.zeros(1)}}, r"got 1 unknown \(x \.\.\.\)"),
+        ({"weights": {"w": torch.zeros(4)}}, r"got 1 of another shape \(w \.\.\.\)"),
+        ({"weights": {"w": torch.zeros(3, device="meta")}}, "expected weights to be tensors by name"),
+        ({"weights": {"w": 3}}, "expected weights to be tensors by name"),
+        ({"classes": ("a", "b", "c")}, "of toy for 3 classes"),
+        ({"classes": ("a", "a")}, r"expected classes to be distinct names, got \('a', 'a'\)"),
+        ({"classes": 7}, "expected classes to be distinct names, got 7"),
+        ({"model": "yolo"}, "expected a network that solo-rt knows, got 'yolo'"),
+        ({"model": 3}, "expected model to be the name of a network, got 3"),
+        ({"step": -1}, "expected step to be a number of steps, got -1"),
+        ({"training": None}, "expected training to be a dictionary"),
+        ({"imgsz": (1 << 20, 1 << 20)}, "expected imgsz to be height and width of at most 16777216 pixels"),
+        ({"imgsz": (0, 32)}, "expected imgsz"),
+        ({"provenance": {"recipe": 3}}, "expected provenance to be the fields of a provenance, got {'recipe': 3}"),
+        ({"provenance": {"friend": "x"}}, "expected provenance"),
+        ({"mean": (1.0, 2.0)}, "expected mean to be three numbers"),
+        ({"std": (1.0, 2.0, 0.0)}, "expected std to be three positive numbers"),
+        ({"std": (1.0, 2.0, float("nan"))}, "expected std to be three positive numbers"),
+        ({"palette": ((1, 2, 3),)}, "expected no palette or a colour per class, got 1 for 2 classes"),
+        ({"palette": ((1, 2, 300), (1, 2, 3))}, "expected palette to be colours"),
+        ({"palette": 4}, "expected palette to be colours"),
+        ({"unpainted": ("a",)}, "expected unpainted to be numbers of classes"),
+    ],
+)
+def test_what_is_no_checkpoint_of_ours_is_named_with_what_is_wrong(
+    changes: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    torch.save(record(2) | changes, tmp_path / "x.pt")
+    with pytest.raises(UsageError, match=f"x.pt is not a solo-rt checkpoint: .*{message}"):
+        load_checkpoint(tmp_path / "x.pt")
+
+
+def test_a_checkpoint_that_lacks_a_field_is_named(tmp_path: Path) -> None:
+    for name in ("model", "weights", "step", "provenance"):
+        torch.save({key: value for key, value in record(2).items() if key != name}, tmp_path / "x.pt")
+        with pytest.raises(UsageError, match=f"x.pt is not a solo-rt checkpoint: expected {name}, there is none"):
+            load_checkpoint(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(value: float, tmp_path: Path) -> None:
+    save_checkpoint(replace(make(), weights={"w": torch.tensor([0.0, value, 1.0])}), tmp_path / "x.pt")
+    with pytest.raises(UsageError, match="expected finite weights, got others in 1 tensors, such as w"):
+        load_checkpoint(tmp_path / "x.pt")
 
 
 def test_a_run_keeps_its_last_checkpoints_and_a_link_to_the_newest(tmp_path: Path) -> None:
@@ -110,7 +198,8 @@ def test_the_newest_whole_checkpoint_is_found_and_the_others_are_named(tmp_path:
     assert damaged == []
     paths[3].write_bytes(paths[3].read_bytes()[:100])  # torn
     flip(paths[2], 4000)
-    paths[1].with_name(paths[1].name + ".sha256").unlink()  # killed before its digest was written
+    torch.save(record(2), paths[1])  # of an older solo-rt, killed before its digest was written
+    paths[1].with_name(paths[1].name + ".sha256").unlink()
     assert newest_checkpoint(tmp_path, damaged.append) == paths[0]
     assert ["4.pt is damaged" in damaged[0], "3.pt is damaged" in damaged[1], "2.pt has no" in damaged[2]] == [True] * 3
     save_step(make(4), tmp_path, keep=9)  # the run comes by again
