@@ -85,7 +85,9 @@ def as_published(model: str, classes: int, table: str) -> tuple[State, State]:
     if "pretrained.features.conv0.weight" in theirs:
         theirs["pretrained.classifier.bias"] = torch.zeros(1000)
     if "score_pool4.weight" in theirs:  # parts of the backbone have a name of their own
-        theirs |= {"pool4.3.weight": theirs["pretrained.24.weight"], "pool5.0.bias": theirs["pretrained.24.bias"]}
+        names = ("pool3.0", "pool4.0") if "score_pool3.weight" in theirs else ("pool4.0", "pool4.17")
+        parts = {names[0]: "pretrained.0", names[1]: "pretrained.17", "pool5.0": "pretrained.24"}
+        theirs |= {f"{new}.{t}": theirs[f"{old}.{t}"] for new, old in parts.items() for t in ("weight", "bias")}
     for key in [key for key in theirs if ".f_key." in key]:  # keys are queries too
         theirs[key.replace(".f_key.", ".f_query.")] = theirs[key]
     for layer in UNBIASED_OCNET:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+import datetime
 import json
-from collections import OrderedDict
+import zipfile
+from collections import OrderedDict, defaultdict
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PosixPath, PureWindowsPath
 
 import foreign
 import numpy as np
@@ -77,6 +80,27 @@ def test_metadata_with_numpy_scalars_is_read_around(official: dict[str, Tensor],
         assert read_weights_file(tmp_path / name).metadata["CLASSES"] == CLASSES
 
 
+def test_innocent_metadata_is_read_around(official: dict[str, Tensor], tmp_path: Path) -> None:
+    meta = {
+        "time": datetime.datetime(2024, 1, 2, tzinfo=datetime.timezone.utc),
+        "took": datetime.timedelta(hours=3),
+        "args": argparse.Namespace(lr=0.1, out=PosixPath("/x"), seen={1, 2}),
+        "windows": PureWindowsPath("c:/x"),
+        "history": defaultdict(list, loss=[np.float32(1), 2.0]),
+        "array": np.arange(3),
+        "order": OrderedDict(a=1),
+        "range": range(3),
+        "CLASSES": CLASSES,
+    }
+    for zipped in (True, False):
+        torch.save({"meta": meta, "state_dict": official}, tmp_path / "x.pth", _use_new_zipfile_serialization=zipped)
+        file = read_weights_file(tmp_path / "x.pth")
+        assert file.weights.keys() == official.keys()
+        assert file.metadata["CLASSES"] == CLASSES
+        assert not isinstance(file.metadata["time"], datetime.datetime)
+        assert not isinstance(file.metadata["args"], argparse.Namespace)
+
+
 class Malicious:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return (print, ("code was run",))
@@ -87,12 +111,41 @@ def test_code_in_a_file_is_never_run(zipped: bool, tmp_path: Path, capsys: pytes
     path = tmp_path / "x.pth"
     for record in ({"meta": Malicious(), "state_dict": {}}, Malicious()):
         torch.save(record, path, _use_new_zipfile_serialization=zipped)
-        with pytest.raises(UsageError, match=r"x.pth: it holds code \(print\), which is never run"):
+        with pytest.raises(UsageError, match=r"x.pth: reading it needs code \(print\), and none is ever run"):
             import_weights(path)
     torch.save(torch.nn.Linear(1, 1), path, _use_new_zipfile_serialization=zipped)  # a whole network, as some save it
-    with pytest.raises(UsageError, match=r"holds code \(torch.nn.modules.linear.Linear\).*state_dict"):
+    with pytest.raises(UsageError, match=r"needs code \(torch.nn.modules.linear.Linear\).*state_dict"):
         import_weights(path)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_a_tensor_that_claims_more_than_its_file_is_never_made(dtype: torch.dtype, tmp_path: Path) -> None:
+    claim = torch.zeros(1, dtype=dtype).expand(40_000_000_000)
+    torch.save({"fc.weight": claim}, tmp_path / "x.pth")
+    assert (tmp_path / "x.pth").stat().st_size < 2000
+    with pytest.raises(UsageError, match=r"expected weights that fit a file of \d+ bytes, got tensors of 160000000000"):
+        import_weights(tmp_path / "x.pth")
+
+
+def test_an_archive_that_unpacks_to_more_than_it_is_is_never_unpacked(tmp_path: Path) -> None:
+    torch.save({"fc.weight": torch.zeros(1 << 20)}, tmp_path / "x.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "x.pth") as plain,
+        zipfile.ZipFile(tmp_path / "y.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for entry in plain.infolist():
+            packed.writestr(entry.filename, plain.read(entry))
+    with pytest.raises(UsageError, match=r"y.pth: expected an archive that is not compressed.*it is not unpacked"):
+        import_weights(tmp_path / "y.pth")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(value: float, official: dict[str, Tensor], tmp_path: Path) -> None:
+    name = "bbox_head.solo_kernel.bias"
+    torch.save({**official, name: torch.full_like(official[name], value)}, tmp_path / "x.pth")
+    with pytest.raises(UsageError, match=r"expected finite weights, got others in 1 tensors, such as head\.solo"):
+        import_weights(tmp_path / "x.pth", classes=CLASSES)
 
 
 def test_files_that_hold_no_weights_are_refused(official: dict[str, Tensor], tmp_path: Path) -> None:

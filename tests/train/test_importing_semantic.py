@@ -257,6 +257,30 @@ def test_a_classifier_for_training_alone_may_be_absent_as_a_whole(monkeypatch: p
         import_weights(FILE)
 
 
+@pytest.mark.parametrize(
+    ("model", "table", "first", "second"),
+    [
+        ("fcn-8s", foreign_zoo.TRAMAC_FCN8S, "pretrained.17.weight", "pool4.0.weight"),
+        ("fcn-16s", foreign_zoo.TRAMAC_FCN16S, "pretrained.17.weight", "pool4.17.weight"),
+        (
+            "ocnet-base-r50s",
+            foreign_zoo.TRAMAC_OCNET_BASE,
+            "head.context.3.stages.0.f_key.0.weight",
+            "head.context.3.stages.0.f_query.0.weight",
+        ),
+    ],
+)
+def test_two_names_of_one_tensor_that_differ_are_refused(
+    model: str, table: str, first: str, second: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, theirs = as_published(model, 21, table)
+    assert torch.equal(theirs[first], theirs[second])
+    theirs[second] = theirs[second] + 1
+    keep_in_memory(monkeypatch, theirs)
+    with pytest.raises(UsageError, match=f"expected {first} and {second} to be the same"):
+        import_weights(FILE)
+
+
 def test_pooled_maps_of_leftthomas_come_before_the_map_itself(tmp_path: Path) -> None:
     theirs = renamed_modules(trained("fast-scnn-leftthomas", 19).state_dict(), foreign.LEFTTHOMAS_FAST_SCNN)
     network = restored(theirs, "fast-scnn-leftthomas", 19, tmp_path).eval()
@@ -363,6 +387,7 @@ def test_ocnet_of_tramac_has_the_context_before_the_map_and_biases(monkeypatch: 
             f"{prefix}.{name}.running_mean": noise(width, seed=40 + i),
             f"{prefix}.{name}.running_var": 1 + noise(width, seed=50 + i).square(),
         }
+    theirs |= {key.replace(".f_key.", ".f_query."): value for key, value in theirs.items() if ".f_key." in key}
 
     def conv(name: str, x: Tensor) -> Tensor:
         return F.conv2d(x, theirs[f"{prefix}.{name}.weight"], theirs[f"{prefix}.{name}.bias"])

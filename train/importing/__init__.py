@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from solo_rt.errors import UsageError
-from solo_rt.train.checkpoint import Checkpoint
+from solo_rt.train.checkpoint import Checkpoint, network_shapes, not_finite
 from solo_rt.train.importing.adet import ADET
 from solo_rt.train.importing.base import Imported, Source
 from solo_rt.train.importing.class_names import find_classes
@@ -54,11 +54,14 @@ def import_weights(
     model, report = _best_fit(origin.name, imported)
     if not report.complete:
         raise IncompleteWeightsError(path, report)
+    weights = _fill(model, imported, report)
+    if broken := not_finite(weights):
+        raise UsageError(f"{path}: {broken}; training went wrong, take an earlier file")
     found = find_classes(imported.num_classes, file.metadata, classes, imported.known)
     checkpoint = Checkpoint(
         model,
         found.names,
-        _fill(model, imported, report),
+        weights,
         step=0,
         training={},
         provenance={"recipe": f"{origin.name} weights, {path.name}", "licence": origin.licence},
@@ -91,7 +94,7 @@ def _best_fit(source: str, imported: Imported) -> tuple[str, Report]:
 
 
 def _compare(source: str, model: str, imported: Imported) -> Report:
-    own, found = _shapes(model, imported.num_classes), imported.weights
+    own, found = network_shapes(model, imported.num_classes), imported.weights
     absent = tuple(part for part in imported.training_only if not any(key.startswith(part) for key in found))
     initial = tuple(key for key in own if key.startswith(absent))
     missing = own.keys() - found.keys() - set(initial)
@@ -113,20 +116,13 @@ def _compare(source: str, model: str, imported: Imported) -> Report:
 
 def _fill(model: str, imported: Imported, report: Report) -> dict[str, Tensor]:
     """Return all tensors of the network, those that a file need not have as they are before any training."""
-    shapes = _shapes(model, imported.num_classes)
-    weights = {key: imported.weights.get(key, torch.tensor(0)) for key in shapes}
+    weights = {key: imported.weights.get(key, torch.tensor(0)) for key in network_shapes(model, imported.num_classes)}
     if report.initial:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # one file, one checkpoint
             fresh = build_model(model, imported.num_classes).state_dict()
         weights |= {key: fresh[key] for key in report.initial}
     return weights
-
-
-def _shapes(model: str, num_classes: int) -> dict[str, torch.Size]:
-    with torch.device("meta"):  # shapes without memory
-        state: dict[str, Tensor] = build_model(model, num_classes).state_dict()
-    return {key: value.shape for key, value in state.items()}
 
 
 def _size(shape: torch.Size) -> str:

@@ -6,8 +6,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from solo_rt.errors import UsageError
 from solo_rt.spec import MEAN, STD
 from solo_rt.train.importing.class_names import COCO, Classes
 from solo_rt.train.importing.weights_file import WeightsFile
@@ -50,15 +52,22 @@ def has(name: str) -> Callable[[Mapping[str, Tensor]], bool]:
 def rename(weights: Mapping[str, Tensor], rules: Rules) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Return the tensors by the names that the first rule about each gives, and the names that no rule is about.
 
-    A tensor whose new name is taken already counts as one that no rule is about.
+    Raises: UsageError when tensors that get the same name differ.
     """
     renamed: dict[str, Tensor] = {}
+    origins: dict[str, str] = {}
     unexpected = []
     for name, tensor in weights.items():
         found = next((match.expand(new) for old, new in rules.items() if (match := re.fullmatch(old, name))), None)
-        if found is None or found in renamed:
+        if found is None:
             unexpected.append(name)
         elif found:
+            first = origins.setdefault(found, name)
+            if first != name and not torch.equal(renamed[found], tensor):
+                raise UsageError(
+                    f"expected {first} and {name} to be the same, being two names of one tensor, got two that differ; "
+                    "leave the wrong one out"
+                )
             renamed[found] = tensor
     return renamed, tuple(unexpected)
 

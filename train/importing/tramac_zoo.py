@@ -13,6 +13,7 @@ from solo_rt.train.models.dunet import STRIDE
 
 RESNET = {r"pretrained\.((conv1|bn1|layer\d)\..+)": r"backbone.\1", r"pretrained\.fc\..+": ""}
 AUX = fcn_head("auxlayer.block", "aux")
+VGG_LAYERS = 31
 
 
 def _depths(name: str) -> tuple[str, ...]:
@@ -97,8 +98,7 @@ DANET = {
 def _context(theirs: str, ours: str) -> Rules:
     """Return the rules about one comparison of pixels; the layers of its queries are those of its keys."""
     return {
-        theirs.replace(".", r"\.") + r"\.f_query\..+": "",
-        **layer(f"{theirs}.f_key", f"{ours}.key"),
+        **layer(f"{theirs}.f_(?:query|key)", f"{ours}.key"),
         **module(f"{theirs}.f_value", f"{ours}.value"),
         **module(f"{theirs}.W", f"{ours}.out"),
     }
@@ -156,13 +156,24 @@ DEEPLABV3 = {
 }
 
 FCN_VGG = {
-    r"pool[345]\.\d+\.\w+": "",  # the layers of the backbone once more
     **module(r"pretrained.(\d+)", r"backbone.features.\1"),
     **fcn_head("head.block", "head"),
     **module("score_pool4", "scores.0"),
     **module("score_pool3", "scores.1"),
     **AUX,
 }
+
+
+def _parts(**starts: int) -> Rules:
+    """Return the rules about parts of VGG16 that have a name of their own, by the first layer of each."""
+    return {
+        rule: name
+        for part, first in starts.items()
+        for i in range(VGG_LAYERS - first)
+        for rule, name in module(f"{part}.{i}", f"backbone.features.{first + i}").items()
+    }
+
+
 FCN = {**RESNET, **AUX, **fcn_head("head.block", "head")}
 
 CGNET = {
@@ -276,6 +287,8 @@ ZOO = (
     Network("head.psp.conv1.0.weight", _depths("pspnet"), "head.2.weight", PSPNET),
     Network("head.aspp.b0.0.weight", _depths("deeplabv3"), "head.1.2.weight", DEEPLABV3),
     Network("stage1_0.conv.weight", ("cgnet",), "classifier.1.weight", CGNET, amend=_gates_as_convolutions),
-    Network("pretrained.28.weight", ("fcn-32s", "fcn-16s", "fcn-8s"), "head.2.weight", FCN_VGG),
+    Network("score_pool3.weight", ("fcn-8s",), "head.2.weight", {**FCN_VGG, **_parts(pool3=0, pool4=17, pool5=24)}),
+    Network("score_pool4.weight", ("fcn-16s",), "head.2.weight", {**FCN_VGG, **_parts(pool4=0, pool5=24)}),
+    Network("pretrained.28.weight", ("fcn-32s",), "head.2.weight", FCN_VGG),
     Network("head.block.4.weight", _depths("fcn"), "head.2.weight", FCN, told_by="pretrained.conv1.0.weight"),
 )

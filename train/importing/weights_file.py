@@ -1,28 +1,22 @@
-"""Reading what other code bases saved with torch: tensors and plain values, never code."""
+"""The weights of one network, and what was stored beside them, from files that other code bases wrote."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from solo_rt.errors import UsageError
+from solo_rt.train.torch_file import is_plain, read_torch_file
 
 CONTAINERS = ("ema", "state_dict", "model")  # under which weights are kept, averaged ones before others
+EXPANSION = 16  # times the size of its file that weights may take: twice for float16, again for tensors with two names
 NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")  # the same module before and since version 2
-# What OpenMMLab puts beside the weights: numpy's scalars, arrays and, in training checkpoints of mmengine, a log that
-# refers to its own methods.
-METADATA = (
-    *(f"{module}.{function}" for module in NUMPY for function in ("scalar", "_reconstruct")),
-    "numpy.dtype",
-    "numpy.ndarray",
-    "mmengine.logging.history_buffer.HistoryBuffer",
-    "builtins.getattr",
-)
+PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
 
 
 class Skipped:
@@ -33,6 +27,30 @@ class Skipped:
 
     def __setstate__(self, _state: object) -> None:
         pass
+
+
+def _empty(*_parts: object) -> dict[object, object]:
+    return {}
+
+
+# What is put beside the weights and says nothing that we need: numpy's scalars and arrays, dates, paths, arguments,
+# settings and, in training checkpoints of mmengine, a log that refers to its own methods.
+METADATA: dict[str, Callable[..., object]] = {
+    **dict.fromkeys(
+        (
+            *(f"{module}.{function}" for module in NUMPY for function in ("scalar", "_reconstruct")),
+            *("numpy.dtype", "numpy.ndarray", "mmengine.logging.history_buffer.HistoryBuffer"),
+            *(f"datetime.{name}" for name in ("datetime", "date", "time", "timedelta", "timezone")),
+            *(f"{module}.{name}" for module in ("pathlib", "pathlib._local") for name in PATHS),
+            *("argparse.Namespace", "types.SimpleNamespace", "decimal.Decimal", "uuid.UUID"),
+            *(f"builtins.{name}" for name in ("getattr", "dict", "list", "int", "float", "range", "slice")),
+        ),
+        Skipped,
+    ),
+    # These are filled like a dictionary, and torch fills no other kinds.
+    **dict.fromkeys(("addict.addict.Dict", "easydict.EasyDict", "yacs.config.CfgNode"), OrderedDict),
+    "collections.defaultdict": _empty,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +66,22 @@ def read_weights_file(path: Path) -> WeightsFile:
 
     Averaged weights are taken where there are others too. OpenMMLab's files have the averaged ones under the plain
     names, and those being trained as `ema_...` or in `ema_state_dict`.
-    Raises: UsageError when there is no file, it holds code, or no weights.
+    Raises: UsageError when there is no file, it cannot be read without running code, or it holds no weights, or more
+    than a file of its size can.
     """
     if not path.is_file():
         raise UsageError(f"no file {path}; download the weights first")
-    try:
-        with torch.serialization.safe_globals([(Skipped, name) for name in METADATA]):
-            record = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its unpickler and zip reader raise
-        raise UsageError(f"{path}: {_explain(error)}") from error
+    record = read_torch_file(path, stand_ins=METADATA)
     found = record if isinstance(record, dict) else {}
     metadata = found.get("meta")
     state = next((found[name] for name in CONTAINERS if isinstance(found.get(name), dict)), found)
-    strangers = [str(key) for key, value in state.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
+    strangers = [str(key) for key, value in state.items() if not (isinstance(key, str) and is_plain(value))]
     if not state or strangers:
         what = f"also {', '.join(strangers[:3])}" if strangers else type(record).__name__
         raise UsageError(f"{path}: expected tensors by name, alone or as {' or '.join(CONTAINERS)}; found {what}")
+    size, claimed = path.stat().st_size, sum(value.numel() * 4 for value in state.values())
+    if claimed > EXPANSION * size:
+        raise UsageError(f"{path}: expected weights that fit a file of {size} bytes, got tensors of {claimed} bytes")
     weights = {re.sub(r"^(module\.)+", "", key): _plain(value) for key, value in state.items()}
     return WeightsFile(
         {key: value for key, value in weights.items() if not key.startswith("ema_")},
@@ -74,10 +92,3 @@ def read_weights_file(path: Path) -> WeightsFile:
 def _plain(tensor: Tensor) -> Tensor:
     tensor = tensor.detach()
     return tensor.float() if tensor.is_floating_point() else tensor
-
-
-def _explain(error: Exception) -> str:
-    code = re.search(r"GLOBAL ([\w.]+)", str(error))
-    if code:
-        return f"it holds code ({code[1]}), which is never run; save the network's state_dict() alone and import that"
-    return f"not a file that torch.save wrote, or not all of it ({type(error).__name__}); download it again"
