@@ -16,6 +16,7 @@ from solo_rt import engine
 from solo_rt.decoders import SoloV2Decoder
 from solo_rt.device import Device
 from solo_rt.engine import find_model, model_file, open_engine, shipped_models, threads
+from solo_rt.engine.model_card import describe_model
 from solo_rt.engine.onnx_file import read_onnx
 from solo_rt.errors import EngineError, SpecError, UsageError
 from solo_rt.spec import METADATA_KEY
@@ -44,6 +45,33 @@ def by_hand(path, image):
     cells = [image[:, y * 8 : y * 8 + 8, x * 16 : x * 16 + 16] for y in range(4) for x in range(4)]
     cells += [image[:, y * 10 : y * 10 + 10, x * 21 : x * 21 + 21] for y in range(3) for x in range(3)]
     return 1 / (1 + np.exp(-np.stack([cell.mean((1, 2)) for cell in cells])))[None]
+
+
+@pytest.mark.parametrize("location", ["weights.data", "../weights.data", "/etc/weights.data"])
+@pytest.mark.parametrize("where", ["initializer", "constant", "branch"])
+def test_weights_in_another_file_are_refused_and_never_looked_for_in_the_current_folder(
+    location, where, tiny, tmp_path, monkeypatch
+):
+    model = onnx.load(tiny)
+    tensor = numpy_helper.from_array(np.zeros(4, np.float32), "far")
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", "0"), ("length", "16")):
+        tensor.external_data.add(key=key, value=value)
+    constant = onnx.helper.make_node("Constant", [], ["c"], value=tensor)
+    if where == "initializer":
+        model.graph.initializer.append(tensor)
+    elif where == "constant":
+        model.graph.node.append(constant)
+    else:
+        branch = onnx.helper.make_graph([constant], "branch", [], [])
+        model.graph.node.append(onnx.helper.make_node("If", ["x"], ["y"], then_branch=branch, else_branch=branch))
+    tiny.write_bytes(model.SerializeToString())
+    (tmp_path / "weights.data").write_bytes(bytes(16))
+    monkeypatch.chdir(tmp_path)
+    for use in (read_onnx, open_engine, describe_model):
+        with pytest.raises(UsageError, match=f"expected a model that holds its weights itself, got .* in {location}"):
+            use(tiny)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -1,7 +1,7 @@
 """Reads what an ONNX file says about itself, without the onnx package and without loading it into an engine.
 
 An ONNX file is one protobuf message. Its wire format is a sequence of fields, each a key `number << 3 | type` and a
-value; messages nest as length-delimited fields. Knowing fifteen field numbers is all that is needed here.
+value; messages nest as length-delimited fields. Knowing two dozen field numbers is all that is needed here.
 Source: protobuf.dev/programming-guides/encoding and onnx/onnx.proto (fields named beside the constants).
 """
 
@@ -23,6 +23,16 @@ OP_TYPE, NODE_DOMAIN = 4, 7  # NodeProto
 DIMS = 1  # TensorProto
 DOMAIN, VERSION = 1, 2  # OperatorSetIdProto
 KEY, VALUE = 1, 2  # StringStringEntryProto
+EXTERNAL_DATA = 13  # TensorProto
+# What holds what, down to all tensors of a model: by message, the fields with another one that may hold tensors.
+INSIDE = {
+    "model": {GRAPH: "graph", FUNCTIONS: "function"},
+    "graph": {NODE: "node", INITIALIZER: "tensor", 15: "sparse tensor"},
+    "function": {7: "node"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 10: "tensor", 6: "graph", 11: "graph", 22: "sparse tensor", 23: "sparse tensor"},
+    "sparse tensor": {1: "tensor", 2: "tensor"},
+}
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
 
@@ -41,15 +51,36 @@ class OnnxFile:
 
 
 def read_onnx(path: Path) -> OnnxFile:
-    """Return what the file says. Raises: UsageError if it cannot be read, SpecError if it is not an ONNX model."""
+    """Return what the file says.
+
+    Raises: UsageError if it cannot be read or keeps weights elsewhere, SpecError if it is not an ONNX model.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: the model cannot be read: {error.strerror or error}") from error
     try:
-        return _read_model(path, memoryview(content))
-    except (ValueError, IndexError) as error:
+        elsewhere = next(_other_files(memoryview(content), "model"), None)
+        found = _read_model(path, memoryview(content))
+    except (ValueError, IndexError, RecursionError) as error:
         raise SpecError(f"{path}: expected an ONNX model, got something else or a damaged file ({error})") from error
+    if elsewhere is not None:  # a runtime that gets bytes would look for it in the current folder
+        raise UsageError(
+            f"{path}: expected a model that holds its weights itself, got one that keeps them in {elsewhere}; "
+            "put them into one file with onnx.save(onnx.load(...), ...)"
+        )
+    return found
+
+
+def _other_files(view: memoryview, kind: str) -> Iterator[str]:
+    """Yield the names of the files that tensors of a model, or of a part of it, are kept in."""
+    for number, value in _fields(view):
+        if kind == "tensor" and number == EXTERNAL_DATA:
+            entry = dict(_fields(_message(value)))
+            if _text(entry.get(KEY, b"")) == "location":
+                yield _text(entry.get(VALUE, b""))
+        elif kind != "tensor" and number in INSIDE[kind]:
+            yield from _other_files(_message(value), INSIDE[kind][number])
 
 
 def _read_model(path: Path, view: memoryview) -> OnnxFile:
