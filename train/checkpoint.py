@@ -8,8 +8,9 @@ its folder; `last.pt` is a link to the newest and `best.pt` to the best measured
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import Tensor
 from solo_rt.decoders import Rgb
 from solo_rt.errors import SinkError, UsageError
 from solo_rt.files import replace_file, replaced_file
-from solo_rt.spec import MEAN, STD
+from solo_rt.spec import MEAN, STD, Provenance
 from solo_rt.train.checkpoint_fields import check_fields, shown
 from solo_rt.train.models import BUILDERS, build_model
 from solo_rt.train.seal import read_seal, seal
@@ -83,6 +84,26 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if not proven:
         log.warning("%s is of an older format and has no SHA-256 beside it: damage would go unnoticed", path)
     return checkpoint
+
+
+def describe_checkpoint(path: Path) -> dict[str, object]:
+    """Return the facts about the checkpoint at `path` as JSON values. Raises: UsageError, as `load_checkpoint`."""
+    checkpoint = load_checkpoint(path)
+    best = checkpoint.training.get("best")
+    return {
+        "name": checkpoint.model,
+        "path": str(path),
+        "bytes": path.stat().st_size,
+        "parameters": sum(value.numel() for value in checkpoint.weights.values()),
+        "classes": list(checkpoint.classes),
+        "imgsz": checkpoint.imgsz,
+        "mean": checkpoint.mean,
+        "std": checkpoint.std,
+        "step": checkpoint.step,
+        "resumable": "recipe" in checkpoint.training,
+        "best": best if isinstance(best, float) and math.isfinite(best) else None,  # of what was measured by then
+        "provenance": {**asdict(Provenance()), **checkpoint.provenance},
+    }
 
 
 def network_shapes(model: str, num_classes: int) -> dict[str, torch.Size]:

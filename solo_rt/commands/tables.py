@@ -118,26 +118,45 @@ def print_counts(counts: Iterable[tuple[str, int, int]]) -> None:
 
 
 def print_model(card: Mapping[str, Any]) -> None:
-    """Print what `describe_model` returns."""
-    taken, decoder = card["input"], dict(card["decoder"])
-    if "palette" in decoder:
-        decoder["palette"] = f"of {len(decoder['palette'])} colours"
-    is_engine = "built_for" in card
-    kind = f"{card['precision']} engine" if is_engine else f"{card['parameters']:,} parameters"
+    """Print what `describe_model` or `describe_checkpoint` returns."""
+    is_checkpoint = "step" in card
+    kind = f"{card['precision']} engine" if "precision" in card else f"{card['parameters']:,} parameters"
     facts = {
         "model": f"{card['name']}, {kind}, {card['bytes'] / 1e6:.1f} MB",
         "file": card["path"],
-        "input": f"{taken['name']} float32 {taken['shape']}",
-        "outputs": "\n".join(f"{name} {port['type']} {port['shape']}" for name, port in card["outputs"].items()),
+        **({} if is_checkpoint else _port_facts(card)),
         "classes": f"{len(card['classes'])}: {', '.join(card['classes'])}",
-        "decoder": _list(decoder),
-        **(_engine_facts(card) if is_engine else _onnx_facts(card)),
+        **(_checkpoint_facts(card) if is_checkpoint else _decoder_facts(card)),
     }
     provenance = dict(card["provenance"])
     metrics = provenance.pop("metrics")
     facts |= {name.replace("_", " "): str(value) for name, value in provenance.items() if value}
     facts |= {"metrics": ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())} if metrics else {}
     _print_columns(facts.items())
+
+
+def _port_facts(card: Mapping[str, Any]) -> dict[str, str]:
+    taken = card["input"]
+    return {
+        "input": f"{taken['name']} float32 {taken['shape']}",
+        "outputs": "\n".join(f"{name} {port['type']} {port['shape']}" for name, port in card["outputs"].items()),
+    }
+
+
+def _decoder_facts(card: Mapping[str, Any]) -> dict[str, str]:
+    decoder = dict(card["decoder"])
+    if "palette" in decoder:
+        decoder["palette"] = f"of {len(decoder['palette'])} colours"
+    return {"decoder": _list(decoder), **(_engine_facts(card) if "built_for" in card else _onnx_facts(card))}
+
+
+def _checkpoint_facts(card: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "input": "{}x{}".format(*card["imgsz"]) if card["imgsz"] else "the network's own size",
+        "normalised by": f"mean {card['mean']}, std {card['std']}",
+        "trained": f"{card['step']:,} steps{', can be resumed' if card['resumable'] else ''}",
+        **({"best measured": f"{card['best']:.4f}"} if card["best"] is not None else {}),
+    }
 
 
 def _onnx_facts(card: Mapping[str, Any]) -> dict[str, str]:

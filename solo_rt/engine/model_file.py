@@ -11,10 +11,13 @@ from solo_rt.engine.onnx_file import read_onnx
 from solo_rt.errors import SpecError, UsageError
 from solo_rt.spec import METADATA_KEY, ModelSpec
 
+FOREIGN = (".pth", ".pkl", ".ckpt", ".bin", ".safetensors", ".tar")  # what others call files of weights
 
 def find_model(model: str | Path | None = None) -> Path:
     """Return the path of a model file, given as such or by the name of a shipped one. Raises: UsageError."""
     shipped = shipped_models()
+    if model == "":
+        raise UsageError(f"expected a model file or the name of a model ({', '.join(sorted(shipped))}), got nothing")
     if model is None or (isinstance(model, str) and not {"/", "\\", "."} & set(model) and not Path(model).exists()):
         name = model or defaults.MODEL
         if name not in shipped:
@@ -27,9 +30,10 @@ def find_model(model: str | Path | None = None) -> Path:
     if not path.is_file():
         raise UsageError(f"{path}: no such model file")
     if path.suffix not in (".onnx", ".engine", ".pt"):
+        hint = "; turn weights of others into a .pt with solo-rt import-weights" if path.suffix in FOREIGN else ""
         raise UsageError(
             f"{path}: expected an .onnx file written by solo-rt export, an .engine or a .pt, got "
-            f"{path.suffix or 'no extension'}"
+            f"{path.suffix or 'no extension'}{hint}"
         )
     return path
 
