@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +14,8 @@ import pytest
 import torch
 
 from solo_rt.builder import engine_spec
-from solo_rt.errors import ExportError, SpecError, UsageError
+from solo_rt.cli import main
+from solo_rt.errors import ExportError, SinkError, SpecError, UsageError
 from solo_rt.spec import METADATA_KEY, ModelSpec
 from solo_rt.train import export as export_module
 from solo_rt.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -94,6 +98,47 @@ def test_bad_requests_are_refused(checkpoint: Path, tmp_path: Path) -> None:
         export(checkpoint, tmp_path / "nowhere" / "x.onnx", imgsz=(64, 96))
     with pytest.raises(UsageError, match="no checkpoint"):
         export(tmp_path / "none.pt", tmp_path / "x.onnx")
+
+
+@pytest.mark.parametrize("what", ["read-only", "long", "folder", "full"])
+def test_an_output_that_cannot_be_written_is_one_line_and_leaves_nothing(
+    what: str, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, error, why = tmp_path / "x.onnx", UsageError, "it is a folder"
+    if what == "folder":
+        out.mkdir()
+    elif what == "long":
+        out, why = tmp_path / f"{'x' * 300}.onnx", os.strerror(errno.ENAMETOOLONG)
+    else:
+        number = errno.EROFS if what == "read-only" else errno.ENOSPC
+        error, why = (UsageError if what == "read-only" else SinkError), os.strerror(number)
+
+        def fail(*_: object, **__: object) -> None:
+            raise OSError(number, why)
+
+        place = (export_module.tempfile, "mkdtemp") if what == "read-only" else (export_module, "write_graph")
+        monkeypatch.setattr(*place, fail)
+    before = list(tmp_path.iterdir())
+    with pytest.raises(error, match=f"cannot write .*: {why}"):
+        export(checkpoint, out, imgsz=(64, 96))
+    assert list(tmp_path.iterdir()) == before
+
+
+def test_sigterm_in_the_middle_leaves_nothing_and_exit_code_143(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def killed(_graph: StaticGraph, path: Path) -> None:
+        path.write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(export_module, "write_graph", killed)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as left:
+        main(["export", str(checkpoint), "--imgsz", "64x96", "-o", str(tmp_path / "x.onnx")])
+    assert left.value.code == 143
+    assert capsys.readouterr().err == "solo-rt: error: interrupted; nothing was written\n"
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_foreign_files_are_not_checkpoints(tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ rewritten where that is cheaper; how is written beside each family of networks.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from solo_rt.errors import ExportError, UsageError
+from solo_rt.errors import ExportError, SinkError, SoloRTError, UsageError
 from solo_rt.files import replaced_file
 from solo_rt.spec import Provenance
 from solo_rt.train.checkpoint import Checkpoint, load_checkpoint
@@ -38,15 +40,13 @@ def export(
     `imgsz` is the height and width of the network input, by default what the checkpoint was trained at, or those of the
     network. `output_kind` is what a semantic network gives, labels unless given; coarse logits are judged by the labels
     that the run time makes of them. Labels that differ from PyTorch's count where they are not a near tie.
-    Raises: UsageError for an impossible size, output or checkpoint; ExportError, leaving no file, when ONNX Runtime
-    does not reproduce PyTorch to 1e-4.
+    Raises: UsageError for an impossible size, output or checkpoint; SinkError when the disk is full; ExportError, when
+    ONNX Runtime does not reproduce PyTorch to 1e-4. Nothing is left behind then.
     """
     if out.suffix != ".onnx":
         raise UsageError(f"expected an output that ends in .onnx, got {out}")
-    if not out.parent.is_dir():
-        raise UsageError(f"cannot write {out}: there is no folder {out.parent}")
-    graph = static_graph(load_checkpoint(checkpoint), imgsz=imgsz, batch=batch, output_kind=output_kind)
-    with replaced_file(out) as part:
+    with _part_of(out) as part:
+        graph = static_graph(load_checkpoint(checkpoint), imgsz=imgsz, batch=batch, output_kind=output_kind)
         write_graph(graph, part)
         if output_kind == "coarse":
             spec = leave_coarse(part, graph.spec)
@@ -56,6 +56,26 @@ def export(
         if not max(errors.values()) <= TOLERANCE:
             raise ExportError(f"ONNX Runtime differs from PyTorch by {errors}, more than {TOLERANCE}; nothing written")
     return errors
+
+
+@contextmanager
+def _part_of(out: Path) -> Iterator[Path]:
+    """Give a file to write instead of `out`, whose place it takes unless something fails. Raises: as `export`."""
+    if out.is_dir() or not out.parent.is_dir():
+        raise UsageError(f"cannot write {out}: {'it is a folder' if out.is_dir() else f'there is no folder {out.parent}'}")
+    with replaced_file(out) as part:
+        try:  # before the work
+            part.touch()
+            with suppress(FileNotFoundError):
+                out.lstat()
+        except OSError as error:
+            raise UsageError(f"cannot write {out}: {error.strerror}; choose another -o") from error
+        try:
+            yield part
+        except OSError as error:
+            if isinstance(error, SoloRTError):
+                raise
+            raise SinkError(f"cannot write {out}: {error.strerror or error}; nothing is left of it") from error
 
 
 def static_graph(
