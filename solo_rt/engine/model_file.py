@@ -13,6 +13,7 @@ from solo_rt.spec import METADATA_KEY, ModelSpec
 
 FOREIGN = (".pth", ".pkl", ".ckpt", ".bin", ".safetensors", ".tar")  # what others call files of weights
 
+
 def find_model(model: str | Path | None = None) -> Path:
     """Return the path of a model file, given as such or by the name of a shipped one. Raises: UsageError."""
     shipped = shipped_models()

@@ -62,7 +62,8 @@ def export(
 def _part_of(out: Path) -> Iterator[Path]:
     """Give a file to write instead of `out`, whose place it takes unless something fails. Raises: as `export`."""
     if out.is_dir() or not out.parent.is_dir():
-        raise UsageError(f"cannot write {out}: {'it is a folder' if out.is_dir() else f'there is no folder {out.parent}'}")
+        why = "it is a folder" if out.is_dir() else f"there is no folder {out.parent}"
+        raise UsageError(f"cannot write {out}: {why}")
     with replaced_file(out) as part:
         try:  # before the work
             part.touch()
