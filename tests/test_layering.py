@@ -127,7 +127,14 @@ def test_the_command_line_starts_without_the_libraries_that_do_the_work():
 
 
 def test_the_run_time_the_data_sets_and_the_evaluation_never_load_torch():
-    tensors = {"base", "batches", "samples", "world_dataset", "instances.placement"}  # what makes batches of the data
+    tensors = {
+        "base",
+        "batches",
+        "workers",
+        "samples",
+        "world_dataset",
+        "instances.placement",
+    }  # what makes batches of the data
     tensors |= {"instances.training", "semantic.training"}
     rooms = ("cli", "pipeline", "doctor", "gpu.", "world", "engine.onnxruntime", "engine.tensorrt", "train.evaluate")
     inside = [

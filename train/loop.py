@@ -166,6 +166,7 @@ def _make_task(recipe: Recipe, settings: Settings, number: int) -> Task:
         imgsz=recipe.phases[number].imgsz,
         augment=settings.augment,
         seed=settings.seed * 10 + number,
+        strict=settings.strict,
     )
 
 
@@ -192,6 +193,7 @@ def _steps(state: TrainingState, task: Task, end: int, stop: threading.Event) ->
             tall=task.tall,
             workers=settings.workers,
             pin=job.device.type == "cuda",
+            strict=settings.strict,
         )
         data = _Timed(fetch(parts, job.device))
         recent: deque[tuple[float, float]] = deque([(time.perf_counter(), 0.0)], maxlen=WINDOW)

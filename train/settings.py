@@ -37,6 +37,7 @@ class Settings:
     tensorboard: bool = False
     command: str = ""  # for the record
     timeout: float = 300.0  # seconds that a process waits for the others before it gives the job up
+    strict: bool = False  # end at a picture that cannot be read, instead of leaving it out
 
     def __post_init__(self) -> None:
         if self.amp == "fp16" and self.device.kind != "cuda":

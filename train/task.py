@@ -18,6 +18,7 @@ from solo_rt.train.data.instances import SCHEMES, open_instances
 from solo_rt.train.data.instances.augment import Scales
 from solo_rt.train.data.instances.training import InstanceTrainingSet, open_instance_training
 from solo_rt.train.data.instances.world import held_out_world
+from solo_rt.train.data.left_out import LeftOut
 from solo_rt.train.data.semantic import open_semantic
 from solo_rt.train.data.semantic.training import open_training_set
 from solo_rt.train.data.world_dataset import WorldDataset
@@ -53,17 +54,28 @@ class Task:
     unpainted: tuple[int, ...] = ()  # classes that are left out of pictures, such as a background
 
 
-def make_task(recipe: Recipe, data: str, *, imgsz: tuple[int, int], augment: bool = True, seed: int = 0) -> Task:
+def make_task(
+    recipe: Recipe,
+    data: str,
+    *,
+    imgsz: tuple[int, int],
+    augment: bool = True,
+    seed: int = 0,
+    strict: bool = False,
+) -> Task:
     """Return the task of training the network of `recipe` on `data`, an address such as `coco:/path` or `world:`.
 
-    `imgsz` is the height and width of the network input. `seed` chooses the pictures of the procedural world.
+    `imgsz` is the height and width of the network input. `seed` chooses the pictures of the procedural world. `strict`
+    is whether a held-out picture that cannot be read is an error, instead of being left out.
     Raises: UsageError for an unknown model or address; DatasetError when the files are not those of the data set.
     """
     make = _semantic_task if is_semantic(recipe.model) else _instance_task
-    return make(recipe, data, imgsz=imgsz, augment=augment, seed=seed)
+    return make(recipe, data, imgsz=imgsz, augment=augment, seed=seed, left_out=LeftOut(strict=strict))
 
 
-def _instance_task(recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment: bool, seed: int) -> Task:
+def _instance_task(
+    recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment: bool, seed: int, left_out: LeftOut
+) -> Task:
     def losses(model: Any, outputs: Any, batch: Any, job: Job) -> Losses:
         found = instance_losses(model, outputs, batch, imgsz=imgsz, reduce=job.mean, processes=job.size)
         return found._asdict()
@@ -79,6 +91,7 @@ def _instance_task(recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment:
             imgsz=recipe.phases[-1].imgsz,  # so that the numbers of all phases compare
             pictures=pictures,
             job=job,
+            left_out=left_out,
         )
 
     data: WorldDataset | InstanceTrainingSet
@@ -94,7 +107,9 @@ def _instance_task(recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment:
     return Task(data, losses, shuffled=True, tall=data.tall(), held_out=held_out, measure=measure)
 
 
-def _semantic_task(recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment: bool, seed: int) -> Task:
+def _semantic_task(
+    recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment: bool, seed: int, left_out: LeftOut
+) -> Task:
     hard_pixels = HardPixels() if recipe.hard_pixels else None
 
     def losses(model: Any, outputs: Any, batch: Any, job: Job) -> Losses:
@@ -111,7 +126,7 @@ def _semantic_task(recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment:
     held_out = cache(lambda: open_semantic(uri, split="val"))
 
     def measure(model: Network, pictures: int, job: Job) -> dict[str, float]:
-        return measure_semantic(model, held_out(), pictures=pictures, job=job)
+        return measure_semantic(model, held_out(), pictures=pictures, job=job, left_out=left_out)
 
     data = open_training_set(uri, imgsz=imgsz, augmented=augment, seed=seed)
     legend = data.data.legend

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 @click.option("--merge", is_flag=True, help="Score FILES, the --results of all shards.")
 @click.option("--backend", default="auto", show_default=True, help="onnxruntime, openvino, tensorrt or torch.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option("--strict", is_flag=True, help="End at a picture that cannot be read, instead of leaving it out.")
 @click.option("--trust", is_flag=True, help="Open a TensorRT engine that was not built on this machine.")
 @click.option("--record", is_flag=True, help='Write AP or mIoU into the model file; needs the extra "train".')
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
@@ -67,6 +68,7 @@ def evaluate(
     merge: bool,
     backend: str,
     device: str,
+    strict: bool,
     trust: bool,
     record: bool,
     files: tuple[Path, ...],
@@ -110,10 +112,19 @@ def evaluate(
                 size = f"{engine.spec.input.height}x{engine.spec.input.width}"
                 click.echo(f"{path} has one input size: pictures are padded to {size}, not less", err=True)
             if semantic:
-                found = evaluate_pixels(engine, subject, shard=share, views=views, pictures=pictures, on_image=on_image)
+                found = evaluate_pixels(
+                    engine, subject, shard=share, views=views, pictures=pictures, strict=strict, on_image=on_image
+                )
             else:
                 found = evaluate_instances(
-                    engine, subject, shard=share, exact=exact, scale=test_scale, conf=conf, on_image=on_image
+                    engine,
+                    subject,
+                    shard=share,
+                    exact=exact,
+                    scale=test_scale,
+                    conf=conf,
+                    strict=strict,
+                    on_image=on_image,
                 )
     if isinstance(found, Counted):
         return _finish_pixels(found, part, results=results, record=record, as_json=as_json)

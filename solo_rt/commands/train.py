@@ -59,6 +59,7 @@ class PhaseType(click.ParamType):  # type: ignore[type-arg]
 @click.option("--channels-last/--no-channels-last", default=Settings.channels_last, help="Memory layout.")
 @click.option("--device", default=Settings.device, help="cpu, cuda or cuda:N; under torchrun cpu or cuda.")
 @click.option("--sync-bn", is_flag=True, help="Batch normalisation over all processes, on GPUs.")
+@click.option("--strict", is_flag=True, help="End at a picture that cannot be read, instead of leaving it out.")
 @click.option(
     "--workers",
     type=click.IntRange(min=0),
@@ -97,6 +98,7 @@ def train(
     device: str,
     sync_bn: bool,
     workers: int,
+    strict: bool,
     seed: int,
     out: Path | None,
     resume: str,
@@ -145,6 +147,7 @@ def train(
         amp=amp or ("bf16" if wanted.kind == "cuda" else "off"),
         device=wanted,
         workers=workers,
+        strict=strict,
         channels_last=channels_last,
         compile=compiled,
         sync_bn=sync_bn,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from solo_rt.errors import UsageError
-from solo_rt.train.data.batches import Part, fetch, load_parts
+from solo_rt.errors import DatasetError, UsageError
+from solo_rt.train.data.batches import MOST_BAD, Part, fetch, load_parts
 from solo_rt.train.data.world_dataset import WorldDataset
 
 
@@ -131,6 +134,70 @@ def test_workers_draw_the_same() -> None:
 def test_parts_are_fetched_in_order_on_a_cpu() -> None:
     parts = list(load_parts(Counting(4), steps=range(2), batch=2))
     assert draws(list(fetch(iter(parts), torch.device("cpu")))) == draws(parts)
+
+
+class Spoilt(Counting):
+    """Pictures of which some cannot be read."""
+
+    def __init__(self, length: int, *, bad: set[int]) -> None:
+        super().__init__(length)
+        self.bad = bad
+
+    def sample(self, index: int, rng: np.random.Generator) -> tuple[int, float]:
+        if index in self.bad:
+            raise DatasetError(f"picture {index} is missing")
+        return super().sample(index, rng)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_next_picture_takes_the_place_of_a_bad_one_which_is_named_once(
+    workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = Spoilt(5, bad={1, 2, 4})
+    found = draws(list(load_parts(data, steps=range(3), batch=5, shuffled=False, workers=workers)))
+    assert [index for index, _ in found] == [0, 3, 3, 3, 0] * 3
+    whole = draws(list(load_parts(Counting(5), steps=range(3), batch=5, shuffled=False)))
+    assert [chance for _, chance in found] == [chance for _, chance in whole], "others were augmented otherwise"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"left out: picture {i} is missing" for i in (1, 2, 4)
+    ]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_bad_picture_is_one_line_where_it_is_not_left_out(workers: int) -> None:
+    with pytest.raises(DatasetError, match=r"^picture 1 is missing$"):
+        list(load_parts(Spoilt(5, bad={1}), steps=range(2), batch=5, workers=workers, strict=True))
+
+
+def test_too_many_bad_pictures_one_after_another_are_the_end() -> None:
+    with pytest.raises(DatasetError, match=r"^picture \d is missing \(3 pictures one after another are bad\)$"):
+        list(load_parts(Spoilt(3, bad={0, 1, 2}), steps=range(2), batch=1))
+    assert list(load_parts(Spoilt(MOST_BAD + 1, bad=set(range(MOST_BAD))), steps=range(2), batch=1))
+    with pytest.raises(DatasetError, match=rf"\({MOST_BAD + 1} pictures one after another are bad\)"):
+        list(load_parts(Spoilt(999, bad=set(range(998))), steps=range(1), batch=1, shuffled=False))
+
+
+LEAVING = """
+import sys
+
+from solo_rt.train.data.batches import load_parts
+from solo_rt.train.data.world_dataset import WorldDataset
+
+if __name__ == "__main__":
+    parts = load_parts(WorldDataset(seed=0, imgsz=(32, 64)), steps=range(9), batch=2, workers=2)
+    next(parts)
+    sys.exit(7)
+"""
+
+
+@pytest.mark.slow
+def test_workers_end_with_their_process_and_know_python_s_own_modules(tmp_path: Path) -> None:
+    (tmp_path / "pickle.py").write_text("raise SystemExit(1)")
+    script = tmp_path / "script" / "leaving.py"
+    script.parent.mkdir()
+    script.write_text(LEAVING)
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert (done.returncode, done.stderr) == (7, "")
 
 
 def test_batches_that_cannot_be_dealt_out_are_refused() -> None:

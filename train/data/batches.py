@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from solo_rt.errors import UsageError
+from solo_rt.errors import DatasetError, UsageError
 from solo_rt.train.data.base import Batch, TrainingSet
+from solo_rt.train.data.left_out import LeftOut
+from solo_rt.train.data.workers import WorkerContext, begin_worker, safe_start
+
+MOST_BAD = 100  # pictures one after another that cannot be read, before the data set is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class Part:
 
     indices: tuple[int, ...]  # of the pictures in their data set
     batch: Batch
+    bad: tuple[tuple[int, DatasetError], ...] = ()  # pictures that others took the place of
 
     def pin_memory(self) -> Part:
         """Return the part in memory that a GPU can fetch while it computes."""
@@ -43,6 +46,7 @@ def load_parts(
     tall: NDArray[np.bool_] | None = None,
     workers: int = 0,
     pin: bool = False,
+    strict: bool = False,
 ) -> Iterator[Part]:
     """Yield this process's `parts` of each of the batches number `steps`, one after another.
 
@@ -52,7 +56,8 @@ def load_parts(
     `tall` says which pictures share a batch with their like only, so that little is padded: then there are two such
     sequences, and a batch comes from either. Both get their share of the batches, evenly spread; where one has fewer
     pictures than a batch holds, the batch shows some of them again.
-    Raises: UsageError when a batch cannot be dealt out evenly.
+    The next of the epoch takes the place of a picture that cannot be read, which is named once; not if `strict`.
+    Raises: UsageError when a batch cannot be dealt out evenly; DatasetError for a picture if `strict`, else for many.
     """
     if not len(data):
         raise UsageError("the data set has no pictures to train on")
@@ -63,16 +68,23 @@ def load_parts(
         for start in (step * batch + (part * size + rank) * share for part in range(parts))
     ]
     loader = DataLoader(
-        _Draws(data, batch=batch, seed=seed, shuffled=shuffled, tall=tall),
+        _Draws(data, batch=batch, seed=seed, shuffled=shuffled, tall=tall, most_bad=0 if strict else MOST_BAD),
         batch_sampler=numbers,
         num_workers=workers,
         collate_fn=_Collate(data.collate),
         pin_memory=pin,
-        # A fork would copy the locks of the threads that run here; a spawned worker imports and starts clean.
-        multiprocessing_context="spawn" if workers else None,
-        worker_init_fn=_begin_worker,
+        multiprocessing_context=WorkerContext() if workers else None,
+        worker_init_fn=begin_worker,
     )
-    yield from loader
+    left_out = LeftOut(strict=strict)
+    with safe_start():
+        loaded = iter(loader)
+    for part in loaded:
+        if isinstance(part, DatasetError):
+            raise part
+        for index, error in part.bad:
+            left_out.add(index, error)
+        yield part
 
 
 def share_of(batch: int, *, parts: int, size: int) -> int:
@@ -103,30 +115,53 @@ def fetch(parts: Iterator[Part], device: torch.device) -> Iterator[Part]:
         yield ahead
 
 
-class _Draws(Dataset[tuple[int, Any]]):
-    """The endless sequence of draws: item n is the picture's index and the picture."""
+class _Drawn(NamedTuple):
+    picture: int  # its index
+    sample: Any
+    bad: tuple[tuple[int, DatasetError], ...]  # pictures that it took the place of
+
+
+class _Draws(Dataset[_Drawn | DatasetError]):
+    """The endless sequence of draws."""
 
     def __init__(
-        self, data: TrainingSet[Any], *, batch: int, seed: int, shuffled: bool, tall: NDArray[np.bool_] | None
+        self,
+        data: TrainingSet[Any],
+        *,
+        batch: int,
+        seed: int,
+        shuffled: bool,
+        tall: NDArray[np.bool_] | None,
+        most_bad: int,
     ) -> None:
-        self.data, self.batch, self.seed, self.shuffled = data, batch, seed, shuffled
+        self.data, self.batch, self.seed, self.shuffled, self.most_bad = data, batch, seed, shuffled, most_bad
         tall = np.zeros(len(data), np.bool_) if tall is None else tall
         self._groups = np.flatnonzero(~tall), np.flatnonzero(tall)  # the pictures of both sequences
         # By group: an epoch, and the pictures in the order in which it shows them.
         self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
 
-    def __getitem__(self, number: int) -> tuple[int, Any]:
-        index = self._index(number)
-        return index, self.data.sample(index, np.random.default_rng([self.seed, 3, number]))
+    def __getitem__(self, number: int) -> _Drawn | DatasetError:
+        """Return draw `number`; an error is returned, for raised in a worker it would arrive as a traceback."""
+        bad: list[tuple[int, DatasetError]] = []
+        for index in self._candidates(number):
+            try:
+                return _Drawn(index, self.data.sample(index, np.random.default_rng([self.seed, 3, number])), tuple(bad))
+            except DatasetError as error:
+                bad.append((index, error))
+        first = bad[0][1]
+        return first if not self.most_bad else DatasetError(f"{first} ({len(bad)} pictures one after another are bad)")
 
-    def _index(self, number: int) -> int:
+    def _candidates(self, number: int) -> Iterator[int]:
+        """Yield the picture of a draw, then those that come after it in its epoch, which take its place."""
         step, slot = divmod(number, self.batch)
         # Of the first n batches, as many as their share of n, rounded down, are of tall pictures.
         before, after = (n * len(self._groups[1]) // len(self.data) for n in (step, step + 1))
         group = after - before
         draw = (before if group else step - before) * self.batch + slot
         epoch, place = divmod(draw, len(self._groups[group]))
-        return int(self._order(group, epoch)[place])
+        order = self._order(group, epoch)
+        for later in range(min(self.most_bad + 1, len(order))):
+            yield int(order[(place + later) % len(order)])
 
     def _order(self, group: int, epoch: int) -> NDArray[np.int64]:
         """Return the pictures of a group in the order in which `epoch` shows them."""
@@ -142,17 +177,14 @@ class _Draws(Dataset[tuple[int, Any]]):
 class _Collate:
     collate: Callable[[Sequence[Any]], Batch]
 
-    def __call__(self, drawn: Sequence[tuple[int, Any]]) -> Part:
-        indices, samples = zip(*drawn, strict=True)
-        return Part(indices, self.collate(samples))
-
-
-def _begin_worker(worker: int) -> None:
-    """Use one thread, and leave signals to the training process: it ends its workers itself."""
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    def __call__(self, drawn: Sequence[_Drawn | DatasetError]) -> Part | DatasetError:
+        found: list[_Drawn] = []
+        for item in drawn:
+            if isinstance(item, DatasetError):
+                return item
+            found.append(item)
+        batch = self.collate([item.sample for item in found])
+        return Part(tuple(item.picture for item in found), batch, tuple(bad for item in found for bad in item.bad))
 
 
 def _pinned(batch: Any) -> Any:

@@ -23,6 +23,7 @@ from solo_rt.pipeline.stages import Counts, Job, Options, Stage, build_stages
 from solo_rt.pipeline.workers import run_threaded
 from solo_rt.preprocess import Letterbox
 from solo_rt.train.data.instances import InstanceSet
+from solo_rt.train.data.left_out import LeftOut
 from solo_rt.train.evaluate.protocol import instance_decoder
 from solo_rt.types import Frame, Instances
 
@@ -77,18 +78,20 @@ def detect(
     indices: Sequence[int],
     *,
     conf: float = 0.0,
+    left_out: LeftOut | None = None,
     on_image: OnImage = lambda done, total: None,
 ) -> list[Detection]:
     """Return what `engine` finds in the pictures `indices` of `data` with a score of at least `conf`.
 
-    Objects of classes that the data set does not have are left out. `on_image` is called after every picture.
+    Objects of classes that the data set does not have are left out, and so are pictures that cannot be read, if
+    `left_out` is there to take them. `on_image` is called after every picture.
     Raises: DatasetError for a picture that cannot be read or when no class is common.
     """
     spec = engine.spec
     common = common_classes(spec.classes, data)
     stages = build_stages(engine, Options(conf=conf, max_det=instance_decoder(spec).max_instances), with_picture=False)
     detections: list[Detection] = []
-    with closing(_through(_read(data, indices), stages)) as jobs:
+    with closing(_through(_read(data, indices, left_out), stages)) as jobs:
         for done, job in enumerate(jobs, 1):
             found = job.found
             assert isinstance(found, Instances)
@@ -107,6 +110,7 @@ def detect_exactly(
     *,
     scale: Scale | None = None,
     conf: float = 0.0,
+    left_out: LeftOut | None = None,
     on_image: OnImage = lambda done, total: None,
 ) -> list[Detection]:
     """Return what `detect` returns, by the procedure of the published code.
@@ -138,7 +142,7 @@ def detect_exactly(
 
     detections: list[Detection] = []
     sized, size = engine, (spec.input.height, spec.input.width)
-    with closing(_through(_read(data, indices), [Stage("prepare", prepare)])) as jobs:
+    with closing(_through(_read(data, indices, left_out), [Stage("prepare", prepare)])) as jobs:
         for done, job in enumerate(jobs, 1):
             box = job.letterbox
             assert box is not None
@@ -165,10 +169,16 @@ def least_padding(size: Size, scale: Scale, *, divisor: int) -> Letterbox:
     return Letterbox(size, padded, (height, width))
 
 
-def _read(data: InstanceSet, indices: Sequence[int]) -> Iterator[Job]:
+def _read(data: InstanceSet, indices: Sequence[int], left_out: LeftOut | None) -> Iterator[Job]:
+    left_out = left_out or LeftOut(strict=True)
     for index in indices:
-        picture = data[index]
-        yield Job(Frame((picture.load(),), "rgb24", index=index, name=picture.path.name))
+        try:
+            picture = data[index]
+            image = picture.load()
+        except DatasetError as error:
+            left_out.add(index, error)
+        else:
+            yield Job(Frame((image,), "rgb24", index=index, name=picture.path.name))
 
 
 def _through(jobs: Iterator[Job], stages: Sequence[Stage]) -> Generator[Job, None, None]:

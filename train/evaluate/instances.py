@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from solo_rt.engine import Engine
+from solo_rt.train.data.left_out import LeftOut
 from solo_rt.train.data.instances import InstanceSet, open_instances
 from solo_rt.train.evaluate.cityscapes_instances import CityscapesScores, score_cityscapes
 from solo_rt.train.evaluate.comparison import write_comparison
@@ -50,24 +51,33 @@ def evaluate_instances(
     exact: bool = False,
     scale: Scale | None = None,
     conf: float = 0.0,
+    strict: bool = False,
     on_image: OnImage = lambda done, total: None,
 ) -> Findings:
     """Return what `engine` finds in its shard of the pictures, as `detect` does, or as `detect_exactly` if `exact`.
 
-    `scale` is for `detect_exactly` with an engine that can be had for other sizes.
-
-    Raises: UsageError for a model that labels pixels; DatasetError.
+    `scale` is for `detect_exactly` with an engine that can be had for other sizes. Pictures that cannot be read are left
+    out and named, unless `strict`. Raises: UsageError for a model that labels pixels; DatasetError.
     """
     data = open_instances(subject.data, split=subject.split, images=subject.max_images)
     indices = shard.of(range(len(data)))
     if exact and isinstance(engine, ResizableEngine):
         scale = scale or engine.test_scale
-    protocol = describe_instances(engine, conf=conf, exact=exact, scale=scale)
+    protocol, left_out = describe_instances(engine, conf=conf, exact=exact, scale=scale), LeftOut(strict=strict)
     if exact:
-        found = detect_exactly(engine, data, indices, scale=scale, conf=conf, on_image=on_image)
+        found = detect_exactly(
+            engine, data, indices, scale=scale, conf=conf, left_out=left_out, on_image=on_image
+        )
     else:
-        found = detect(engine, data, indices, conf=conf, on_image=on_image)
-    return Findings(**asdict(subject), protocol=protocol, classes=engine.spec.classes, detections=tuple(found))
+        found = detect(engine, data, indices, conf=conf, left_out=left_out, on_image=on_image)
+    left_out.report(len(indices))
+    return Findings(
+        **asdict(subject),
+        protocol=protocol,
+        classes=engine.spec.classes,
+        detections=tuple(found),
+        left_out=tuple(sorted(left_out.indices)),
+    )
 
 
 def score_findings(findings: Findings, *, results: Path | None = None, pictures: Path | None = None) -> InstanceScores:
@@ -76,7 +86,8 @@ def score_findings(findings: Findings, *, results: Path | None = None, pictures:
     Raises: DatasetError; UsageError when the comparison cannot be written.
     """
     data = open_instances(findings.data, split=findings.split, images=findings.max_images)
-    indices, detections = range(len(data)), findings.detections
+    indices = [index for index in range(len(data)) if index not in findings.left_out]
+    detections = findings.detections
     if results is not None:
         results.write_text(json.dumps(detections))
     if pictures is not None:

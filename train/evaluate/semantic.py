@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from solo_rt.engine import Engine
 from solo_rt.errors import DatasetError
+from solo_rt.train.data.left_out import LeftOut
 from solo_rt.train.data.semantic import IGNORED, Picture, SemanticSet, open_semantic
 from solo_rt.train.data.semantic.cityscapes import instance_files, read_instance_ids
 from solo_rt.train.evaluate.cityscapes import (
@@ -125,16 +126,21 @@ def evaluate_pixels(
     shard: Shard = WHOLE,
     views: Views,
     pictures: Path | None = None,
+    strict: bool = False,
     on_image: OnImage = lambda done, total: None,
 ) -> Counted:
     """Return what was counted on the shard of the pictures, after drawing the first ones to `pictures`, a PNG.
 
-    Raises: as `count`; UsageError when the drawing cannot be written.
+    Pictures that cannot be read are left out and named, unless `strict`. Raises: as `count`; UsageError when the drawing cannot be written.
     """
     data = open_semantic(subject.data, split=subject.split)
     sheet = LabelSheet(data.legend)
     indices = shard.of(range(len(data))[: subject.max_images])
-    tally = count(engine, data, indices, views=views, on_image=on_image, on_picture=sheet.add)
+    left_out = LeftOut(strict=strict)
+    tally = count(
+        engine, data, indices, views=views, left_out=left_out, on_image=on_image, on_picture=sheet.add
+    )
+    left_out.report(len(indices))
     if pictures is not None:
         sheet.write(pictures)
     return Counted(**asdict(subject), protocol=describe_labels(engine, views), tally=tally)
@@ -152,10 +158,11 @@ def count(
     indices: Iterable[int],
     *,
     views: Views,
+    left_out: LeftOut | None = None,
     on_image: OnImage = lambda done, total: None,
     on_picture: OnPicture = lambda picture, found: None,
 ) -> Tally:
-    """Return the tally of some pictures of `data`.
+    """Return the tally of some pictures of `data`, without those that cannot be read if `left_out` takes them.
 
     Raises: UsageError if the model finds instances or lacks what the views need; DatasetError if it lacks a class of
     the data set, or a file cannot be read.
@@ -167,13 +174,18 @@ def count(
     limit = engine.spec.input.height, engine.spec.input.width
     only_labels = semantic_decoder(engine.spec).output == "labels"
     tally = Tally(0, np.zeros((classes, classes + 1), np.int64), InstanceTally.none() if paths else None)
+    left_out = left_out or LeftOut(strict=True)
     for done, index in enumerate(order, 1):
-        picture = data[index]
+        try:
+            picture, ids = data[index], read_instance_ids(paths[index]) if paths else None
+        except DatasetError as error:
+            left_out.add(index, error)
+            continue
         found = lookup[label(picture.image)]
         tally += Tally(
             1,
             count_pixels(picture.labels, found, classes=classes),
-            count_instances(read_instance_ids(paths[index]), found) if paths else None,
+            count_instances(ids, found) if ids is not None else None,
             only_labels and any(side > most for side, most in zip(picture.labels.shape, limit, strict=True)),
         )
         on_picture(picture, found)

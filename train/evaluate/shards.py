@@ -54,6 +54,7 @@ class Findings:
     protocol: str  # how it was found
     classes: tuple[str, ...]  # of the model
     detections: tuple[Detection, ...]
+    left_out: tuple[int, ...] = ()  # pictures that could not be read, by index
 
 
 def write_part(path: Path, shard: Shard, findings: Findings) -> None:
@@ -86,7 +87,8 @@ def merge_parts(paths: Sequence[Path]) -> Findings:
     if sorted(found) != list(range(1, count + 1)) or not found:
         raise DatasetError(f"expected the files of all {count or 'N'} parts, got {sorted(found)}")
     detections = tuple(detection for part in sorted(found) for detection in found[part].detections)
-    return replace(found[1], detections=detections)
+    left_out = tuple(index for part in sorted(found) for index in found[part].left_out)
+    return replace(found[1], detections=detections, left_out=left_out)
 
 
 def _read_part(path: Path) -> tuple[int, int, Findings]:
@@ -96,6 +98,7 @@ def _read_part(path: Path) -> tuple[int, int, Findings]:
             raise KeyError("solo-rt findings")
         part, parts = int(record.pop("part")), int(record.pop("parts"))
         record |= {"classes": tuple(record["classes"]), "detections": tuple(record["detections"])}
+        record["left_out"] = tuple(record.get("left_out", ()))
         return part, parts, Findings(**record)
     except OSError as error:
         raise DatasetError(f"cannot read {path}: {error.strerror}") from error

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from solo_rt.errors import DatasetError
 from solo_rt.train.data.instances.masks import Segmentation
 from solo_rt.train.data.semantic.pictures import read_picture
 
@@ -41,16 +40,7 @@ class AnnotatedPicture(NamedTuple):
         """Return the picture, `uint8 [H, W, 3] RGB`, as stored. Raises: DatasetError if it is missing or not `size`."""
         if self.draw is not None:
             return self.draw()
-        if not self.path.is_file():
-            raise DatasetError(f"picture {self.path} is missing; is the data set complete?")
-        image = read_picture(self.path)
-        if image.shape[:2] != self.size:
-            found = f"{image.shape[0]}x{image.shape[1]}"
-            raise DatasetError(
-                f"picture {self.path}: expected {self.size[0]}x{self.size[1]} as annotated, got {found}; "
-                "is it another version, or turned by its EXIF data?"
-            )
-        return image
+        return read_picture(self.path, size=self.size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt.errors import DatasetError
+from solo_rt.source.picture_size import picture_size
 from solo_rt.train.data.semantic.base import IGNORED, Image, Labels
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+MOST_PIXELS = 1 << 28  # of a picture
 JPEG_QUALITY = 95  # of 100
 PNG_COLOUR_TYPE = 25  # offset of the colour type in a PNG file: PNG specification, 5.2 and 11.2.2
 PNG_PALETTE = 3
@@ -32,11 +34,12 @@ class FilePairs:
         return read_picture(self.images[index]), stored if self.lookup is None else self.lookup[stored]
 
 
-def read_picture(path: Path) -> Image:
-    """Return the picture as stored, not turned by what its EXIF data says. Raises: DatasetError."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if picture is None:
-        raise DatasetError(f"cannot read picture {path}; is the data set complete?")
+def read_picture(path: Path, *, size: tuple[int, int] | None = None) -> Image:
+    """Return the picture as stored, not turned by what its EXIF data says.
+
+    Raises: DatasetError when it is missing, damaged or not of `size`, height and width, where that is given.
+    """
+    picture = _decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, what="picture", size=size)
     return np.ascontiguousarray(picture[..., ::-1], np.uint8)
 
 
@@ -55,9 +58,7 @@ def read_labels(path: Path) -> NDArray[np.uint8]:
     """
     if _has_palette(path):
         return _read_indices(path)
-    ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if ids is None:
-        raise DatasetError(f"cannot read labels {path}; is the data set complete?")
+    ids = _decode(path, cv2.IMREAD_UNCHANGED, what="labels")
     if ids.ndim != 2 or ids.dtype != np.uint8:
         depth = f"{ids.dtype.itemsize * 8} bits" if ids.ndim == 2 else f"{ids.shape[2]} channels"
         raise DatasetError(f"labels {path}: expected 8-bit class numbers, grey or with a palette, got {depth}")
@@ -90,6 +91,36 @@ def pair_files(images: dict[str, Path], labels: dict[str, Path], *, where: Path)
         got = f"{len(lonely)} without the other, such as {lonely[0]}" if lonely else "none"
         raise DatasetError(f"{where}: expected pictures and a label file for each, got {got}")
     return [images[key] for key in images], [labels[key] for key in images]
+
+
+def _decode(path: Path, flags: int, *, what: str, size: tuple[int, int] | None = None) -> NDArray[np.generic]:
+    """Return what a file holds; its size is read first, before a bomb becomes gigabytes. Raises: DatasetError."""
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise DatasetError(f"cannot read {what} {path}: {error.strerror}; is the data set complete?") from error
+    width, height = picture_size(data) or (0, 0)
+    _check_size(path, (height, width), size, what=what)
+    try:
+        decoded = cv2.imdecode(data, flags) if data.size else None
+    except cv2.error:
+        decoded = None
+    if decoded is None:
+        raise DatasetError(f"cannot read {what} {path}: not a picture, or damaged; is the data set complete?")
+    _check_size(path, decoded.shape[:2], size, what=what)
+    return decoded
+
+
+def _check_size(path: Path, found: tuple[int, ...], expected: tuple[int, int] | None, *, what: str) -> None:
+    """Raise DatasetError for a picture of another size than expected, or too many pixels; (0, 0) is not known."""
+    height, width = found
+    if expected is not None and found not in (expected, (0, 0)):
+        raise DatasetError(
+            f"{what} {path}: expected {expected[0]}x{expected[1]} as annotated, got {height}x{width}; "
+            "is it another version, or turned by its EXIF data?"
+        )
+    if height * width > MOST_PIXELS:
+        raise DatasetError(f"{what} {path}: expected at most {MOST_PIXELS} pixels, got {height}x{width}")
 
 
 def _has_palette(path: Path) -> bool:
