@@ -11,6 +11,7 @@ import logging
 import re
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import NoReturn
 
 import click
@@ -22,7 +23,8 @@ from solo_rt.commands.options import log
 from solo_rt.commands.terminal import patient_stderr
 from solo_rt.errors import SoloRTError
 
-SECRETS = re.compile(r"(\w+://)\S*@")  # user and password of an address; FFmpeg's messages repeat them
+# User and password of an address; FFmpeg's messages repeat them. A path made of an address has lost one slash.
+SECRETS = re.compile(r"(\w+://|\w+:/(?=\S*:\S*@))\S*@")
 
 
 @click.group(
@@ -57,8 +59,7 @@ def _run(arguments: list[str] | None) -> int:
         with interrupts:
             return commands.main(arguments, prog_name="solo-rt", standalone_mode=False) or 0
     except click.ClickException as error:
-        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "solo-rt"
-        return complain(f"{error.format_message()} (see {command} --help)", 2)
+        return complain(_with_help(error, sys.argv[1:] if arguments is None else arguments), 2)
     except SoloRTError as error:
         return complain(_with_stage(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
@@ -79,6 +80,16 @@ def complain(message: str, code: int) -> int:
         text = traceback.format_exc() + text
     click.echo(SECRETS.sub(r"\1***@", text), err=True)
     return code
+
+
+def _with_help(error: click.ClickException, arguments: Sequence[str]) -> str:
+    """Return what is wrong with a command line, and where to read on."""
+    text, command = error.format_message(), " ".join(["solo-rt", *arguments[:1]])
+    if not arguments or arguments[0] not in commands.commands:
+        command = "solo-rt"
+    if command == "solo-rt run" and ("'--source'" in text or "unexpected extra argument" in text):
+        text = text.rstrip(".") + "; the video goes behind --source"
+    return f"{text} (see {command} --help)"
 
 
 def _with_stage(error: Exception) -> str:

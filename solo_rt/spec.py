@@ -8,6 +8,7 @@ stored as JSON under the metadata key `solo_rt.spec`, so `solo-rt run --model x.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -47,7 +48,8 @@ class InputSpec:
                 f"model input must be positive and divisible by {self.divisor}, "
                 f"got {self.height}x{self.width}, batch {self.batch}"
             )
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+        numbers = (*self.mean, *self.std)
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0 or not all(map(math.isfinite, numbers)):
             raise SpecError(f"model input needs three means and three positive stds, got {self.mean} and {self.std}")
 
 
@@ -101,8 +103,8 @@ class ModelSpec:
     def from_json(cls, text: str) -> ModelSpec:
         """Return the spec written by `to_json`. Raises: SpecError on unknown schema, unknown or missing fields."""
         try:
-            record = json.loads(text)
-        except ValueError as error:
+            record = json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
             raise SpecError(f"model spec is not JSON ({error}); export the model again with solo-rt export") from error
         if not isinstance(record, dict):
             raise SpecError(f"model spec must be a JSON object, got {type(record).__name__}")
@@ -113,8 +115,8 @@ class ModelSpec:
             )
         decoder = record.get("decoder")
         kind = decoder.get("kind") if isinstance(decoder, dict) else decoder
-        if kind not in DECODERS:
-            raise SpecError(f"model spec has decoder {kind!r}, this solo-rt knows: {', '.join(DECODERS)}")
+        if not isinstance(kind, str) or kind not in DECODERS:
+            raise SpecError(f"model spec has decoder {kind!r:.80}, this solo-rt knows: {', '.join(DECODERS)}")
         return _build(
             cls,
             record,
@@ -122,6 +124,10 @@ class ModelSpec:
             decoder=_build(DECODERS[kind], decoder),
             provenance=_build(Provenance, record.get("provenance") or {}),
         )
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
 
 
 def _build(cls: type[T], record: Any, **parts: object) -> T:
@@ -140,7 +146,7 @@ def _build(cls: type[T], record: Any, **parts: object) -> T:
     for key, value in values.items():
         if not _fits(value, kinds[key]):
             raise SpecError(
-                f"model spec: {cls.__name__}.{key} must be {cls.__annotations__[key]}, got {value!r}; export again"
+                f"model spec: {cls.__name__}.{key} must be {cls.__annotations__[key]}, got {value!r:.80}; export again"
             )
     try:
         return cls(**values)

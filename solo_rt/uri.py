@@ -17,6 +17,9 @@ def expand_home(uri: str) -> str:
 
     A file whose name begins so is reached by `./~`.
     """
+    head, colon, rest = uri.partition(":~")
+    if colon:  # of `labels:~/folder` and `coco:~/folder`
+        return f"{head}:{os.path.expanduser(f'~{rest}')}"  # noqa: PTH111  as below
     return os.path.expanduser(uri)  # noqa: PTH111  a path would lose the slash that makes an output a folder
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from solo_rt.commands.measured import check_recordable, find_measured, is_semantic, open_measured, record_metrics
-from solo_rt.commands.options import Size, as_json, print_json, verbose
+from solo_rt.commands.options import Size, as_json, check_writable, print_json, verbose
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "--results", type=click.Path(path_type=Path), help="Write the detections in COCO's format, or the counts."
 )
+@click.option("--overwrite", is_flag=True, help="Replace files that --results and --pictures name.")
 @click.option(
     "--pictures", type=click.Path(path_type=Path), help="Draw the first pictures, truth beside finds: a .png."
 )
@@ -58,6 +59,7 @@ def evaluate(
     split: str,
     max_images: int | None,
     results: Path | None,
+    overwrite: bool,
     pictures: Path | None,
     exact: bool,
     test_scale: tuple[int, int] | None,
@@ -82,6 +84,8 @@ def evaluate(
     for the 5,000 pictures of COCO, and longer with --exact; --max-images 100 is a first look.
     """
     part = _check(data, model=model, shard=shard, results=results, pictures=pictures, merge=merge, files=files)
+    for output in filter(None, (results, pictures)):
+        check_writable(output, overwrite=overwrite)
     path = None if merge else find_measured(model, backend=backend, device=device)
     if record and path is not None:
         check_recordable(path)
@@ -146,9 +150,6 @@ def _check(
         raise UsageError("--merge takes the files of all shards and neither --data, --model nor --shard")
     if not merge and (files or not data):
         raise UsageError("expected --data URI, such as coco:DIR, or --merge FILES")
-    for path in (results, pictures):
-        if path is not None and not path.parent.is_dir():
-            raise UsageError(f"cannot write {path}: there is no folder {path.parent}")
     if pictures is not None and pictures.suffix.lower() != ".png":
         raise UsageError(f"--pictures {pictures}: expected a file that ends in .png")
     if shard is None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -57,3 +59,13 @@ def require_torch(command: str) -> None:
     missing = [name for name in ("torch", "onnx", "onnxscript") if find_spec(name) is None]
     if missing:
         raise UsageError(f"{command} needs {', '.join(missing)}; install them with pip install 'solo-rt[train]'")
+
+
+def check_writable(path: Path, *, overwrite: bool) -> None:
+    """Raise UsageError, before the work, where its result could not be written, or would replace another file."""
+    if not path.parent.is_dir():
+        raise UsageError(f"cannot write {path}: there is no folder {path.parent}")
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise UsageError(f"cannot write {path}: it is a folder, or in one that cannot be written; choose another place")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} is there already; choose another file, or --overwrite it")

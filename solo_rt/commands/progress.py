@@ -75,6 +75,8 @@ class Reporter:
         if self._quiet or now - self._shown_at < (LINE_SECONDS if self._on_terminal else LOG_SECONDS):
             return
         self._shown_at = now
+        if self._total is not None and progress.processed > self._total:
+            self._total = None  # it was an estimate, of a damaged file, say
         done = f"{progress.processed}{f'/{self._total}' if self._total else ''} frames"
         rate = f"{self._rate(progress):.1f} fps"
         losses = f"{progress.dropped} dropped" if progress.dropped else ""

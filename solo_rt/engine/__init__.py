@@ -16,6 +16,7 @@ from solo_rt.errors import UsageError
 
 __all__ = ["BACKENDS", "Engine", "FrameEngine", "choose_backend", "find_model", "open_engine", "shipped_models"]
 
+MOST_THREADS = 1024  # more than any machine has cores; engines try to start as many as they are told
 BACKENDS = ("auto", "onnxruntime", "openvino", "tensorrt", "torch")
 
 log = logging.getLogger(__name__)
@@ -42,10 +43,9 @@ def open_engine(
     """
     if backend not in BACKENDS:
         raise UsageError(f"unknown backend {backend!r}; expected one of {', '.join(BACKENDS)}")
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads must be at least 1, got {threads}")
-    if lanes is not None and lanes < 1:
-        raise UsageError(f"lanes must be at least 1, got {lanes}")
+    for name, count in (("threads", threads), ("lanes", lanes)):
+        if count is not None and not 1 <= count <= MOST_THREADS:
+            raise UsageError(f"{name} must be at least 1 and at most {MOST_THREADS}, got {count}")
     if lanes is not None and threads is not None and threads < lanes:
         raise UsageError(f"expected at least one thread per lane, got {threads} for {lanes} lanes")
     wanted = Device.parse(device)

@@ -10,6 +10,7 @@ from solo_rt import defaults
 from solo_rt.engine.onnx_file import read_onnx
 from solo_rt.errors import SpecError, UsageError
 from solo_rt.spec import METADATA_KEY, ModelSpec
+from solo_rt.uri import expand_home
 
 FOREIGN = (".pth", ".pkl", ".ckpt", ".bin", ".safetensors", ".tar")  # what others call files of weights
 
@@ -27,7 +28,7 @@ def find_model(model: str | Path | None = None) -> Path:
                 f"no model named {name} ships with solo-rt (there are: {known}); give a path to an .onnx file"
             )
         return shipped[name]
-    path = Path(model)
+    path = Path(expand_home(str(model)))
     if not path.is_file():
         raise UsageError(f"{path}: no such model file")
     if path.suffix not in (".onnx", ".engine", ".pt"):

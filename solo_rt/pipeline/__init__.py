@@ -36,6 +36,7 @@ from solo_rt.pipeline.workers import T, open_interruptibly, run_in_turn, run_thr
 from solo_rt.sink import Sink, check_encoder, open_sink
 from solo_rt.source import Source, SourceInfo, check_decoder, open_source
 from solo_rt.types import Instances, Result
+from solo_rt.uri import expand_home
 
 log = logging.getLogger(__name__)
 
@@ -194,7 +195,7 @@ def process(
     """
     options = options or Options()
     stop = stop or threading.Event()
-    path = find_model(model)
+    path, outputs = find_model(model), [expand_home(uri) for uri in outputs]
     gpu = gpu_of(device)
     refuse_overwriting(source, path, outputs)
     check_decoder(decoder, source, gpu=gpu)

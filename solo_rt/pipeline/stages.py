@@ -51,8 +51,8 @@ class Options:
             raise UsageError(f"max_det must be at least 1, got {self.max_det}")
         if self.max_frames is not None and self.max_frames < 1:
             raise UsageError(f"max_frames must be at least 1, got {self.max_frames}")
-        if self.max_fps is not None and not self.max_fps > 0:
-            raise UsageError(f"max_fps must be above 0, got {self.max_fps}")
+        if self.max_fps is not None and not 0 < self.max_fps < math.inf:
+            raise UsageError(f"max_fps must be above 0 and finite, got {self.max_fps}")
 
 
 @dataclass(slots=True)

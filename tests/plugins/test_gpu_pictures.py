@@ -34,9 +34,10 @@ from solo_rt.gpu.picture_memory import describe
 from solo_rt.gpu.picture_pool import PicturePool
 from solo_rt.gpu.primary_context import share_primary_context
 from solo_rt.pipeline import run
+from solo_rt.pipeline.outputs import Outputs
 from solo_rt.pipeline.stages import Options
 from solo_rt.render.lettering import Label, draw_label, text_coverage
-from solo_rt.sink import open_sink, take_gpu_pictures
+from solo_rt.sink import open_sink
 from solo_rt.sink import video as video_sink
 from solo_rt.source import open_source
 from solo_rt.spec import ModelSpec
@@ -193,7 +194,7 @@ def test_file_holds_the_pictures_of_the_gpu(open_engine, x264_for_nvenc, tmp_pat
     given.insert(3, frames[3])  # one from the host in between
     path = tmp_path / f"a{suffix}"
     with open_sink(str(path), info=info(size=(80, 48), time_base=Fraction(1, 1000)), encoder="nvenc") as sink:
-        assert take_gpu_pictures([sink])
+        assert Outputs([sink]).take_gpu_pictures
         run_on_gpu(open_engine, given, sink, conf=0.0)
     expected = results(CpuEngine(SPEC), [*frames[:4], frames[3], *frames[4:]], conf=0.0).pictures
     for i, frame in enumerate(read(path)):
@@ -206,10 +207,9 @@ def test_only_video_by_nvenc_takes_pictures_of_a_gpu(x264_for_nvenc, tmp_path: P
     by_nvenc = open_sink(str(tmp_path / "a.mp4"), info=info(), encoder="nvenc")
     by_x264 = open_sink(str(tmp_path / "b.mp4"), info=info())
     records, nothing = open_sink(str(tmp_path / "c.jsonl"), info=info()), open_sink("null://", info=info())
-    assert take_gpu_pictures([by_nvenc, records, nothing])
-    assert not take_gpu_pictures([by_nvenc, by_x264])
-    assert not take_gpu_pictures([records])
-    assert not take_gpu_pictures([])
+    assert Outputs([by_nvenc, records, nothing]).take_gpu_pictures
+    assert not Outputs([by_nvenc, by_x264]).take_gpu_pictures
+    assert not Outputs([records]).take_gpu_pictures
     for sink in (by_nvenc, by_x264, records):
         sink.close()
 

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from solo_rt.engine import Engine
-from solo_rt.train.data.left_out import LeftOut
+from solo_rt.files import replace_file
 from solo_rt.train.data.instances import InstanceSet, open_instances
+from solo_rt.train.data.left_out import LeftOut
 from solo_rt.train.evaluate.cityscapes_instances import CityscapesScores, score_cityscapes
 from solo_rt.train.evaluate.comparison import write_comparison
 from solo_rt.train.evaluate.detections import (
@@ -56,8 +57,8 @@ def evaluate_instances(
 ) -> Findings:
     """Return what `engine` finds in its shard of the pictures, as `detect` does, or as `detect_exactly` if `exact`.
 
-    `scale` is for `detect_exactly` with an engine that can be had for other sizes. Pictures that cannot be read are left
-    out and named, unless `strict`. Raises: UsageError for a model that labels pixels; DatasetError.
+    `scale` is for `detect_exactly` with an engine that can be had for other sizes. Pictures that cannot be read are
+    left out and named, unless `strict`. Raises: UsageError for a model that labels pixels; DatasetError.
     """
     data = open_instances(subject.data, split=subject.split, images=subject.max_images)
     indices = shard.of(range(len(data)))
@@ -65,9 +66,7 @@ def evaluate_instances(
         scale = scale or engine.test_scale
     protocol, left_out = describe_instances(engine, conf=conf, exact=exact, scale=scale), LeftOut(strict=strict)
     if exact:
-        found = detect_exactly(
-            engine, data, indices, scale=scale, conf=conf, left_out=left_out, on_image=on_image
-        )
+        found = detect_exactly(engine, data, indices, scale=scale, conf=conf, left_out=left_out, on_image=on_image)
     else:
         found = detect(engine, data, indices, conf=conf, left_out=left_out, on_image=on_image)
     left_out.report(len(indices))
@@ -89,7 +88,7 @@ def score_findings(findings: Findings, *, results: Path | None = None, pictures:
     indices = [index for index in range(len(data)) if index not in findings.left_out]
     detections = findings.detections
     if results is not None:
-        results.write_text(json.dumps(detections))
+        replace_file(results, json.dumps(detections).encode())
     if pictures is not None:
         write_comparison(pictures, data, detections, indices=indices)
     return score_instances(data, detections, indices=indices, classes=findings.classes, protocol=findings.protocol)

@@ -131,15 +131,14 @@ def evaluate_pixels(
 ) -> Counted:
     """Return what was counted on the shard of the pictures, after drawing the first ones to `pictures`, a PNG.
 
-    Pictures that cannot be read are left out and named, unless `strict`. Raises: as `count`; UsageError when the drawing cannot be written.
+    Pictures that cannot be read are left out and named, unless `strict`.
+    Raises: as `count`; UsageError when the drawing cannot be written.
     """
     data = open_semantic(subject.data, split=subject.split)
     sheet = LabelSheet(data.legend)
     indices = shard.of(range(len(data))[: subject.max_images])
     left_out = LeftOut(strict=strict)
-    tally = count(
-        engine, data, indices, views=views, left_out=left_out, on_image=on_image, on_picture=sheet.add
-    )
+    tally = count(engine, data, indices, views=views, left_out=left_out, on_image=on_image, on_picture=sheet.add)
     left_out.report(len(indices))
     if pictures is not None:
         sheet.write(pictures)

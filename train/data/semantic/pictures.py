@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt.errors import DatasetError
-from solo_rt.source.picture_size import picture_size
+from solo_rt.source.picture_header import picture_size
 from solo_rt.train.data.semantic.base import IGNORED, Image, Labels
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")

@@ -1,0 +1,97 @@
+"""Whatever a user types wrong is answered in one line that is no bug of ours and shows no password."""
+
+from __future__ import annotations
+
+import click
+import pytest
+from fakes import FakeSource, write_tiny_model
+
+from solo_rt import pipeline
+from solo_rt.cli import commands, main
+
+SECRET = "hunter2"
+WRONG = [
+    "", " ", "-1", "0", "1", "nan", "inf", "1e999", "99999999999999999999", "x", "0x0", "1x", "99999x99999", "cuda:x",
+    "cuda:99", "a,b", ",", "1/0", "3/2", "ü" * 300, "/", ".", "/dev/null", "/proc/self/mem", "none/at/all.mp4",
+    "out.mp4", "out.jsonl", "sheet.png", "~nobody/x", f"https://user:{SECRET}@host/x", f"coco:https://user:{SECRET}@host",
+    "coco:none", "world:", "[", "*", "null://", "labels:", "x.onnx", "x.pt", "x.engine", "{}", "fast-scnn",
+]  # fmt: skip
+# What a command is given beside the wrong value: it fails soon, or does next to nothing.
+BASE = {
+    "run": ["--source", "x", "--model", "TINY", "--threads", "1"],
+    "demo-data": ["videos", "--size", "16x16", "--frames", "1"],
+    "download": ["nothing"],
+    "eval": ["--model", "TINY", "--data", "coco:none"],
+    "train": ["--model", "solov2-nano", "--data", "coco:none"],
+    "export": ["none.pt", "-o", "none.onnx"],
+    "import-weights": ["none.pth", "-o", "none.pt"],
+    "build-engine": ["--model", "TINY"],
+    "check-labels": ["folder:none"],
+    "inspect": ["TINY"],
+    "doctor": [],
+}
+# Not mistakes, but hours of work.
+LONG = {("demo-data", "frames"), ("demo-data", "coco"), ("demo-data", "semantic"), ("demo-data", "size")}
+
+
+def cases():
+    for name, command in commands.commands.items():
+        for parameter in command.params:
+            if not (isinstance(parameter, click.Option) and parameter.is_flag) and (name, parameter.name) not in LONG:
+                yield pytest.param(name, parameter, id=f"{name} {parameter.name}")
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SOLO_RT_CACHE", str(tmp_path / "cache"))
+    genuine = pipeline.open_source
+    monkeypatch.setattr(pipeline, "open_source", lambda uri, **o: FakeSource(1) if uri == "x" else genuine(uri, **o))
+    return write_tiny_model(tmp_path / "tiny.onnx")
+
+
+def mistaken(name, parameter, value, tiny):
+    """Return a command line with the value in the place of the parameter."""
+    base = [str(tiny) if word == "TINY" else word for word in BASE[name]]
+    if isinstance(parameter, click.Argument):
+        return [name, value, *base[1:]]
+    return [name, *base, parameter.opts[0], value]
+
+
+def test_every_command_has_a_base():
+    assert set(BASE) == set(commands.commands)
+
+
+@pytest.mark.parametrize(("name", "parameter"), list(cases()))
+def test_no_mistake_is_called_a_bug(name, parameter, tiny, capsys, monkeypatch):
+    for value in WRONG:
+        with pytest.raises(SystemExit) as left:
+            main(mistaken(name, parameter, value, tiny))
+        shown = capsys.readouterr()
+        lines = [line for line in shown.err.splitlines() if line.startswith("solo-rt: error:")]
+        case = f"{name} {parameter.name}={value!r:.40}: {left.value.code} {shown.err[-300:]}"
+        assert left.value.code in range(6), case
+        assert "(a bug" not in shown.err, case
+        assert "Traceback" not in shown.err, case
+        assert SECRET not in shown.err + shown.out, case
+        assert len(lines) == (left.value.code in (2, 3, 5)) or left.value.code in (1, 4), case
+
+
+def test_where_to_read_on_is_the_command_that_was_typed(capsys):
+    for arguments, command in (
+        (["run", "--output"], "run"),
+        (["eval", "--data"], "eval"),
+        (["walk"], None),
+        ([], None),
+    ):
+        with pytest.raises(SystemExit):
+            main([*arguments])
+        err = capsys.readouterr().err
+        assert not arguments or f"(see solo-rt {command} --help)".replace("None ", "") in err
+
+
+@pytest.mark.parametrize("arguments", [["run", "v.mp4"], ["run", "--source", "x", "v.mp4"]])
+def test_a_video_without_its_option_is_told_where_it_goes(arguments, capsys):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "the video goes behind --source (see solo-rt run --help)" in capsys.readouterr().err
