@@ -108,7 +108,11 @@ def test_shards_put_together_score_as_one_run(solo, pictures, tmp_path):
     assert one == other
     assert "expected the files of all 3 parts, got [1, 3]" in solo("eval", "--merge", parts[0], parts[2])[2]
     assert "part 2 of 3 is there twice" in solo("eval", "--merge", parts[1], *parts)[2]
-    solo("eval", "--data", data, "--shard", "3/3", "--results", parts[2])
+    assert (
+        "part3.json is there already; choose another file, or --overwrite it"
+        in solo("eval", "--data", data, "--shard", "3/3", "--results", parts[2])[2]
+    )
+    solo("eval", "--data", data, "--shard", "3/3", "--results", parts[2], "--overwrite")
     assert "expected max_images 5 as in" in solo("eval", "--merge", *parts)[2]
     parts[0].write_text("[]")
     assert "expected what solo-rt eval --shard writes" in solo("eval", "--merge", *parts)[2]

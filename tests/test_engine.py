@@ -229,8 +229,8 @@ def test_openvino_that_is_not_installed_is_an_error(tiny, monkeypatch):
     ("arguments", "message"),
     [
         ({"backend": "tensorflow"}, "unknown backend 'tensorflow'; expected one of auto, onnxruntime, openvino"),
-        ({"threads": 0}, "threads must be at least 1, got 0"),
-        ({"lanes": 0}, "lanes must be at least 1, got 0"),
+        ({"threads": 0}, "threads must be at least 1, and at most 1024, got 0"),
+        ({"lanes": 0}, "lanes must be at least 1, and at most 1024, got 0"),
         ({"lanes": 3, "threads": 2}, "expected at least one thread per lane, got 2 for 3 lanes"),
     ],
 )

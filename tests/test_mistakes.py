@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 import pytest
-from fakes import FakeSource, write_tiny_model
+from fakes import FakeEngine, FakeSource, write_tiny_model
 
 from solo_rt import pipeline
 from solo_rt.cli import commands, main
@@ -16,6 +16,8 @@ WRONG = [
     "out.mp4", "out.jsonl", "sheet.png", "~nobody/x", f"https://user:{SECRET}@host/x", f"coco:https://user:{SECRET}@host",
     "coco:none", "world:", "[", "*", "null://", "labels:", "x.onnx", "x.pt", "x.engine", "{}", "fast-scnn",
 ]  # fmt: skip
+FEW = ["", "-1", "nan", "99999999999999999999", "ü" * 300, "/", f"https://user:{SECRET}@host/x"]
+OF_ENGINES = {"model", "backend", "device", "threads", "lanes"}  # options of `run` that no fake engine checks
 # What a command is given beside the wrong value: it fails soon, or does next to nothing.
 BASE = {
     "run": ["--source", "x", "--model", "TINY", "--threads", "1"],
@@ -62,9 +64,12 @@ def test_every_command_has_a_base():
     assert set(BASE) == set(commands.commands)
 
 
+@pytest.mark.parametrize("values", [FEW, pytest.param(WRONG, marks=pytest.mark.slow)], ids=["few values", "all values"])
 @pytest.mark.parametrize(("name", "parameter"), list(cases()))
-def test_no_mistake_is_called_a_bug(name, parameter, tiny, capsys, monkeypatch):
-    for value in WRONG:
+def test_no_mistake_is_called_a_bug(name, parameter, values, tiny, capsys, monkeypatch):
+    if name == "run" and parameter.name not in OF_ENGINES:
+        monkeypatch.setattr(pipeline, "open_engine", lambda path, **_: FakeEngine())
+    for value in values:
         with pytest.raises(SystemExit) as left:
             main(mistaken(name, parameter, value, tiny))
         shown = capsys.readouterr()

@@ -46,9 +46,9 @@ def test_max_fps_goes_on_when_time_jumps():
     [
         ({"conf": 1.5}, "conf must be in 0..1, got 1.5"),
         ({"conf": float("nan")}, "conf must be"),
-        ({"max_det": 0}, "max_det must be at least 1, got 0"),
+        ({"max_det": 0}, "max_det must be at least 1, and at most 1048576, got 0"),
         ({"max_frames": 0}, "max_frames must be at least 1, got 0"),
-        ({"max_fps": 0.0}, "max_fps must be above 0, got 0.0"),
+        ({"max_fps": 0.0}, "max_fps must be above 0 and finite, got 0.0"),
         ({"max_fps": float("nan")}, "max_fps must be above 0"),
     ],
 )

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from solo_rt import defaults
-from solo_rt.commands.options import Size, as_json, print_json, verbose
+from solo_rt.commands.options import LocalPath, Size, as_json, print_json, verbose
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
 
@@ -19,7 +19,7 @@ from solo_rt.errors import UsageError
 @click.option(
     "--model", metavar="NAME|FILE", help=f"Shipped model, .onnx file or .pt checkpoint.  [default: {defaults.MODEL}]"
 )
-@click.option("--output", type=click.Path(path_type=Path), help="The .engine file to write.  [default: in the cache]")
+@click.option("--output", type=LocalPath(), help="The .engine file to write.  [default: in the cache]")
 @click.option("--fp16", "precision", flag_value="fp16", help="Half precision where it is safe. The default.")
 @click.option("--fp32", "precision", flag_value="fp32", help="Single precision.")
 @click.option("--int8", "precision", flag_value="int8", help="INT8 convolutions; needs --calib.")
@@ -32,9 +32,7 @@ from solo_rt.errors import UsageError
 @click.option("--level", type=click.IntRange(0, 5), help="How long to look for fast kernels, 0 to 5.")
 @click.option("--dla", type=click.IntRange(min=0), metavar="CORE", help="Deep-learning accelerator of a Jetson.")
 @click.option("--version-compatible", is_flag=True, help="Runs on later TensorRT of the same major version, too.")
-@click.option(
-    "--timing-cache", type=click.Path(path_type=Path), help="Keep kernel timings here: later builds are quick."
-)
+@click.option("--timing-cache", type=LocalPath(), help="Keep kernel timings here: later builds are quick.")
 @click.option("--device", type=click.IntRange(min=0), default=0, show_default=True, help="Number of the CUDA device.")
 @click.option("--rebuild", is_flag=True, help="Build although the cache holds a fitting engine.")
 @click.option("--no-check", is_flag=True, help="Without a GPU, and without comparing with the FP32 model afterwards.")

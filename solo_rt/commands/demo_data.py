@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from solo_rt.commands.options import Size, verbose
+from solo_rt.commands.options import LocalPath, Size, verbose
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
 
 
 @click.command(name="demo-data")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=LocalPath())
 @click.option("--seed", default=7, show_default=True, help="The world to draw.")
 @click.option("--size", type=Size("WxH"), default="1280x720", show_default=True, help="Of the videos.")
 @click.option("--frames", type=click.IntRange(min=1), default=300, show_default=True, help="Of the videos.")

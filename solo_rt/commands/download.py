@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from solo_rt.commands.options import as_json, print_json, verbose
+from solo_rt.commands.options import LocalPath, as_json, print_json, verbose
 from solo_rt.commands.progress import show_progress
 
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--root", type=click.Path(path_type=Path), help="Of all data.  [default: $SOLO_RT_DATA]")
+@click.option("--root", type=LocalPath(), help="Of all data.  [default: $SOLO_RT_DATA]")
 @click.option("--verify", is_flag=True, help="Download nothing, only count the files that are there.")
 @click.option("--keep", is_flag=True, help="Keep the archives after they have been unpacked.")
 @as_json

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from solo_rt.commands.measured import check_recordable, find_measured, is_semantic, open_measured, record_metrics
-from solo_rt.commands.options import Size, as_json, check_writable, print_json, verbose
+from solo_rt.commands.options import LocalPath, Size, as_json, check_writable, print_json, verbose
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
 
@@ -29,13 +29,9 @@ if TYPE_CHECKING:
 )
 @click.option("--split", type=click.Choice(["train", "val"]), default="val", show_default=True)
 @click.option("--max-images", type=click.IntRange(min=1), help="Only the first ones, in the order of their ids.")
-@click.option(
-    "--results", type=click.Path(path_type=Path), help="Write the detections in COCO's format, or the counts."
-)
+@click.option("--results", type=LocalPath(), help="Write the detections in COCO's format, or the counts.")
 @click.option("--overwrite", is_flag=True, help="Replace files that --results and --pictures name.")
-@click.option(
-    "--pictures", type=click.Path(path_type=Path), help="Draw the first pictures, truth beside finds: a .png."
-)
+@click.option("--pictures", type=LocalPath(), help="Draw the first pictures, truth beside finds: a .png.")
 @click.option("--exact", is_flag=True, help="Enlarge masks and pad pictures as the published code does; slow.")
 @click.option(
     "--test-scale", type=Size("LONGxSHORT"), help="Most pixels of the sides with --exact.  [default: as published]"
@@ -50,7 +46,7 @@ if TYPE_CHECKING:
 @click.option("--strict", is_flag=True, help="End at a picture that cannot be read, instead of leaving it out.")
 @click.option("--trust", is_flag=True, help="Open a TensorRT engine that was not built on this machine.")
 @click.option("--record", is_flag=True, help='Write AP or mIoU into the model file; needs the extra "train".')
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, type=LocalPath())
 @as_json
 @verbose
 def evaluate(

@@ -11,12 +11,12 @@ from typing import Literal
 
 import click
 
-from solo_rt.commands.options import Size, as_json, print_json, require_torch, verbose
+from solo_rt.commands.options import LocalPath, Size, as_json, print_json, require_torch, verbose
 
 
 @click.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The .onnx file to write.")
+@click.argument("checkpoint", type=LocalPath())
+@click.option("-o", "--output", type=LocalPath(), required=True, help="The .onnx file to write.")
 @click.option("--imgsz", type=Size("HxW"), help="Network input, height x width.  [default: as trained]")
 @click.option(
     "--output-kind",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from solo_rt.commands.options import Size, as_json, print_json, require_torch, verbose
+from solo_rt.commands.options import LocalPath, Size, as_json, print_json, require_torch, verbose
 from solo_rt.errors import UsageError
 
 # Those of train.importing, which --help does not load.
@@ -18,8 +18,8 @@ SOURCES = (
 
 
 @click.command(name="import-weights")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The .pt file to write.")
+@click.argument("file", type=LocalPath())
+@click.option("-o", "--output", type=LocalPath(), required=True, help="The .pt file to write.")
 @click.option(
     "--from",
     "source",

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from solo_rt.errors import UsageError
+from solo_rt.uri import redact, scheme
 
 log = logging.getLogger("solo_rt")
 
@@ -29,6 +30,19 @@ def verbose(function: Callable[..., int]) -> Callable[..., int]:
         "-v", "--verbose", is_flag=True, expose_value=False, callback=set_level, help="Log details; show tracebacks."
     )
     return option(function)
+
+
+class LocalPath(click.Path):
+    """A path of this machine; an address of another, which would become one, is refused."""
+
+    def __init__(self, *, exists: bool = False, dir_okay: bool = True) -> None:
+        super().__init__(exists=exists, dir_okay=dir_okay, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if isinstance(value, str) and scheme(value):
+            self.fail(f"expected a path, got an address, {redact(value)}", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from solo_rt.commands.options import Size, require_torch, verbose
+from solo_rt.commands.options import LocalPath, Size, require_torch, verbose
 from solo_rt.commands.progress import show_progress
 from solo_rt.device import Device
 from solo_rt.errors import UsageError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 UNLISTED = ("total", "lr", "gradient_norm")  # values of a step that are no parts of the loss
 
 Positive = click.IntRange(min=1)
-File = click.Path(path_type=Path, exists=True, dir_okay=False)
+File = LocalPath(exists=True, dir_okay=False)
 
 
 class PhaseType(click.ParamType):  # type: ignore[type-arg]
@@ -68,7 +68,7 @@ class PhaseType(click.ParamType):  # type: ignore[type-arg]
     help="Processes loading pictures.",
 )
 @click.option("--seed", default=Settings.seed, help="Of the weights and of the data.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/MODEL]")
+@click.option("--out", type=LocalPath(), help="Folder of the run.  [default: runs/MODEL]")
 @click.option("--resume", default=Settings.resume, metavar="auto|off|FILE", help="Go on with the run in --out.")
 @click.option("--init", type=File, help="Checkpoint to start from; takes what fits.")
 @click.option("--backbone-weights", type=File, help="ImageNet weights with torchvision's names.")

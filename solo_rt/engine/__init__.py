@@ -45,7 +45,7 @@ def open_engine(
         raise UsageError(f"unknown backend {backend!r}; expected one of {', '.join(BACKENDS)}")
     for name, count in (("threads", threads), ("lanes", lanes)):
         if count is not None and not 1 <= count <= MOST_THREADS:
-            raise UsageError(f"{name} must be at least 1 and at most {MOST_THREADS}, got {count}")
+            raise UsageError(f"{name} must be at least 1, and at most {MOST_THREADS}, got {count}")
     if lanes is not None and threads is not None and threads < lanes:
         raise UsageError(f"expected at least one thread per lane, got {threads} for {lanes} lanes")
     wanted = Device.parse(device)

@@ -27,6 +27,7 @@ from solo_rt.source import Source
 from solo_rt.spec import ModelSpec
 from solo_rt.types import Found, Frame, Instances, Output, Result
 
+MOST_INSTANCES = 1 << 20  # per frame, more than any network has cells
 SAMPLE = 1 << 15  # numbers of an output that are looked at: 20 microseconds
 
 Float32 = NDArray[np.float32]
@@ -47,8 +48,8 @@ class Options:
     def __post_init__(self) -> None:
         if self.conf is not None and not 0 <= self.conf <= 1:
             raise UsageError(f"conf must be in 0..1, got {self.conf}")
-        if self.max_det is not None and self.max_det < 1:
-            raise UsageError(f"max_det must be at least 1, got {self.max_det}")
+        if self.max_det is not None and not 1 <= self.max_det <= MOST_INSTANCES:
+            raise UsageError(f"max_det must be at least 1, and at most {MOST_INSTANCES}, got {self.max_det}")
         if self.max_frames is not None and self.max_frames < 1:
             raise UsageError(f"max_frames must be at least 1, got {self.max_frames}")
         if self.max_fps is not None and not 0 < self.max_fps < math.inf:
