@@ -36,7 +36,9 @@ def import_tensorrt() -> Any:
         if not hasattr(module, "IPluginV3"):
             raise EngineError(f"TensorRT {module.__version__} is too old; expected 10.0 or newer")
         return module
-    raise EngineError("TensorRT is not installed; pip install 'solo-rt[tensorrt]', README says which release fits")
+    raise EngineError(
+        "TensorRT is not installed; pip install 'solo-rt[tensorrt]', docs/tensorrt.md says which release fits"
+    )
 
 
 class Messages:

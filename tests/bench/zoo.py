@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--imgsz", default="480x480", metavar="HEIGHTxWIDTH")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--markdown", action="store_true", help="a table for the README")
+    parser.add_argument("--markdown", action="store_true", help="a table for docs/semantic.md")
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in NAMES]:
         parser.error(f"no semantic network {', '.join(unknown)}; choose from {', '.join(NAMES)}")
