@@ -63,6 +63,7 @@ def _run(arguments: list[str] | None) -> int:
     except SoloRTError as error:
         return complain(_with_stage(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
+        click.echo("solo-rt: interrupted", err=True)
         return interrupts.exit_code
     except BrokenPipeError:
         return 1  # whoever read our output has left; there is nobody to tell

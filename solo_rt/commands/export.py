@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Literal
 
 import click
@@ -36,27 +32,10 @@ def export(
     require_torch("export")
     from solo_rt.train.export import export as write_onnx
 
-    with _ended_in_order():
-        errors = write_onnx(checkpoint, output, imgsz=imgsz, output_kind=output_kind)
+    errors = write_onnx(checkpoint, output, imgsz=imgsz, output_kind=output_kind)
     if as_json:
         print_json({"output": str(output), "relative_errors": errors})
     else:
         parity = ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
         click.echo(f"{output}: {output.stat().st_size / 1e6:.2f} MB, relative error to PyTorch: {parity}")
     return 0
-
-
-@contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """Let SIGTERM end the process as Ctrl-C does, so that what is half written is removed."""
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN)
-        click.echo("solo-rt: error: interrupted; nothing was written", err=True)
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

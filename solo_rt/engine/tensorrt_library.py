@@ -37,7 +37,7 @@ def import_tensorrt() -> Any:
             raise EngineError(f"TensorRT {module.__version__} is too old; expected 10.0 or newer")
         return module
     raise EngineError(
-        "TensorRT is not installed; pip install 'solo-rt[tensorrt]', docs/tensorrt.md says which release fits"
+        "TensorRT is not installed; pip install 'solo-rt[tensorrt]', see docs/tensorrt.md for the release"
     )
 
 

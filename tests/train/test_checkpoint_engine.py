@@ -50,7 +50,7 @@ def test_engine_computes_the_network_at_any_size(checkpoint):
 
 
 def test_the_scale_of_a_measurement_is_that_of_the_checkpoint_or_of_the_network(checkpoint, tmp_path, capsys):
-    assert open_checkpoint(checkpoint, device="cpu").test_scale == (448, 256)
+    assert open_checkpoint(checkpoint, device=Device("cpu")).test_scale == (448, 256)
     source = load_checkpoint(checkpoint)
     world = write_coco(tmp_path / "coco", images=1, size=(90, 160))
     save_checkpoint(replace(source, classes=("ball", "ring"), test_scale=(100, 60)), tmp_path / "x.pt")

@@ -109,7 +109,7 @@ def test_instances_of_an_engine_score_as_those_of_its_file(workshop: Workshop, w
     scores, found = [], []
     for chosen in (["--backend", "onnxruntime"], ["--model", plan.path], ["--backend", "tensorrt"]):
         results = workshop.folder / "results.json"
-        code, out, err = workshop.eval("--data", world, *chosen, "--results", results, "--json")
+        code, out, err = workshop.eval("--data", world, *chosen, "--results", results, "--overwrite", "--json")
         assert code == 0, err
         scores.append(json.loads(out))
         found.append(json.loads(results.read_text()))

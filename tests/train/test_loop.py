@@ -309,7 +309,7 @@ def test_a_hundred_steps_learn_something(tmp_path: Path) -> None:
 @pytest.mark.parametrize("model", ["solov2-nano", "fast-scnn"])
 def test_a_checkpoint_is_used_at_the_size_it_was_trained_at(model: str) -> None:
     recipe = tiny(1, 1, model=model)
-    with loop.join_job("cpu", timeout=60) as job:
+    with loop.join_job(Device("cpu"), timeout=60) as job:
         state = TrainingState(recipe, make_task(recipe, "world:", imgsz=(32, 64)), settings(), job)
         state.begin()
         found = static_graph(state.snapshot()).spec.input

@@ -7,7 +7,7 @@ rewritten where that is cheaper; how is written beside each family of networks.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,14 +61,13 @@ def export(
 @contextmanager
 def _part_of(out: Path) -> Iterator[Path]:
     """Give a file to write instead of `out`, whose place it takes unless something fails. Raises: as `export`."""
-    if out.is_dir() or not out.parent.is_dir():
-        why = "it is a folder" if out.is_dir() else f"there is no folder {out.parent}"
-        raise UsageError(f"cannot write {out}: {why}")
-    with replaced_file(out) as part:
+    with ExitStack() as stack:
         try:  # before the work
+            if out.is_dir() or not out.parent.is_dir():
+                why = "it is a folder" if out.is_dir() else f"there is no folder {out.parent}"
+                raise UsageError(f"cannot write {out}: {why}")
+            part = stack.enter_context(replaced_file(out))
             part.touch()
-            with suppress(FileNotFoundError):
-                out.lstat()
         except OSError as error:
             raise UsageError(f"cannot write {out}: {error.strerror}; choose another -o") from error
         try:
