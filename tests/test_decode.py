@@ -194,6 +194,11 @@ def test_score_must_exceed_the_threshold():
     assert select(outputs)[2].tolist() == [1]
 
 
+def test_score_equal_to_the_threshold_is_no_candidate_for_the_reference_either():
+    outputs = outputs_of([rectangle(2, 2, 8, 8)], {(0, 0): DECODER.score_threshold})
+    assert len(reference(outputs).scores) == 0
+
+
 def test_score_equal_to_the_update_threshold_is_kept():
     outputs = outputs_of([rectangle(0, 0, 6, 6)] * 2, {(0, 0): 0.9, (1, 0): 0.5})
     low = select(outputs)[0][1]

@@ -12,8 +12,8 @@ from overlay_twin import blend_masks, drawn_apart, make_frame
 from soft_mask_twin import make_instances, make_masks, random_masks
 
 from solo_rt.errors import UsageError
-from solo_rt.render import PALETTE, Style, render
-from solo_rt.render.lettering import plane_colours
+from solo_rt.render import PALETTE, Style, _place, instance_labels, render
+from solo_rt.render.lettering import label_height, plane_colours
 from solo_rt.types import Frame, Instances
 
 CLASSES = tuple(f"class {i}" for i in range(40))
@@ -135,6 +135,37 @@ def test_object_without_a_pixel_has_no_label():
     frame = Frame((np.zeros((300, 400, 3), np.uint8),), "rgb24")
     found = make_instances(make_masks([np.zeros((3, 3), np.uint8)], [(2, 2)], (30, 40), (0.1, 0.1)), (300, 400))
     assert not label_area(frame, found).any()
+
+
+def test_a_frame_of_three_labels_has_room_for_one():
+    height = label_height(Frame((np.zeros((60, 400, 3), np.uint8),), "rgb24"))
+    for rows, drawn in ((3 * height, True), (3 * height - 1, False)):
+        frame = Frame((np.zeros((rows, 400, 3), np.uint8),), "rgb24")
+        assert label_height(frame) == height
+        found = make_instances(make_masks([np.full((2, 4), 255, np.uint8)], [(2, 1)], (8, 40), (0.1, 0.1)), (rows, 400))
+        assert bool(instance_labels(frame, found, CLASSES)) is drawn
+
+
+@pytest.mark.parametrize(
+    ("extent", "taken", "place"),
+    [
+        ((50, 40, 80), [], (30, 30)),  # above the mask
+        ((50, 40, 80), [(30, 30, 70, 40)], (30, 40)),  # at its top
+        ((50, 40, 80), [(30, 30, 70, 50)], (30, 70)),  # at its foot
+        ((50, 40, 80), [(30, 30, 70, 80)], (30, 80)),  # below it
+        ((50, 40, 80), [(30, 20, 70, 90)], (30, 30)),  # nowhere
+        ((50, 40, 80), [(0, 30, 30, 40)], (30, 30)),  # neighbours touch: left,
+        ((50, 40, 80), [(70, 30, 90, 40)], (30, 30)),  # right,
+        ((50, 40, 80), [(30, 20, 70, 30)], (30, 30)),  # above,
+        ((50, 40, 80), [(30, 40, 70, 50)], (30, 30)),  # below
+        ((3, 2, 9), [], (0, 0)),  # and nothing leaves the frame
+        ((99, 2, 99), [], (60, 0)),
+        ((51, 41, 81), [], (30, 30)),  # nor is odd
+    ],
+)
+def test_a_label_takes_the_first_free_place(extent, taken, place):
+    taken = np.array(taken, np.int64).reshape(-1, 4)
+    assert _place((10, 40), extent, (100, 100), taken) == place
 
 
 def test_names_beyond_ascii_are_drawn():
