@@ -94,17 +94,18 @@ class _Output:
         if self._gap is not None and (not self.sink.can_resume or time.monotonic() < self._retry_at):
             self._miss(result)
             return
+        gap = self._gap
         try:
-            if self._gap is not None:
-                self.sink.resume(self._gap)
+            if gap is not None:
+                self.sink.resume(gap)
+                self._gap = None  # it is noted: what fails from here on is another one
             self.sink.write(result)
         except SinkError as error:
             self._fail(error)
             self._miss(result)
         else:
-            if self._gap is not None:
-                log.warning("output %s goes on; it lacks %d frames", self.name, self._gap.frames)
-            self._gap = None
+            if gap is not None:
+                log.warning("output %s goes on; it lacks %d frames", self.name, self._missed)
 
     def close(self) -> None:
         """Finish the sink, its last gap noted if it can be."""

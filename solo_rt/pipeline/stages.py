@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,19 +18,19 @@ from solo_rt.decoders import SemanticDecoder, is_painted
 from solo_rt.engine.base import Engine, FrameEngine
 from solo_rt.errors import UsageError
 from solo_rt.gpu.labels import GpuLabels
+from solo_rt.pipeline.frame_rate import FrameRateLimit
+from solo_rt.pipeline.sanity import Sanity
 from solo_rt.pipeline.timing import Histogram
 from solo_rt.preprocess import Letterbox, prepare
 from solo_rt.render import Painting, draw_labels, instance_labels, legend_labels, render, render_semantic
 from solo_rt.render.lettering import Label
 from solo_rt.source import Source
 from solo_rt.spec import ModelSpec
-from solo_rt.types import Found, Frame, Instances, Output, Result
+from solo_rt.types import Found, Frame, Output, Result
 
 MOST_INSTANCES = 1 << 20  # per frame, more than any network has cells
-SAMPLE = 1 << 15  # numbers of an output that are looked at: 20 microseconds
 
 Float32 = NDArray[np.float32]
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,32 +119,6 @@ class Stage:
 def name_stage(error: BaseException, stage: str) -> None:
     """Note on an exception where it came from; Python 3.11 and later print it with the traceback (PEP 678)."""
     error.__notes__ = [*getattr(error, "__notes__", []), f"in the {stage} stage"]  # type: ignore[attr-defined]
-
-
-class Sanity:
-    """Looks at what a network gives, and says once per run what no trained one gives."""
-
-    def __init__(self, model: str) -> None:
-        self._model = model
-        self._said: set[str] = set()
-
-    def check(self, outputs: Mapping[str, Output]) -> None:
-        """Look at a sample of each output for numbers that are none."""
-        for name, values in outputs.items():
-            if values.dtype.kind == "f" and not np.isfinite(values.ravel()[:: max(1, values.size // SAMPLE)]).all():
-                self._say(name, f"output {name} holds NaN or infinite numbers")
-
-    def scored(self, found: Found) -> Found:
-        """Return what was found with scores of at most 1."""
-        if not isinstance(found, Instances) or not len(found) or found.scores.max() <= 1:
-            return found
-        self._say("score", f"a score is {found.scores.max():g}; it is taken for 1")
-        return replace(found, scores=np.minimum(found.scores, np.float32(1)))
-
-    def _say(self, about: str, what: str) -> None:
-        if about not in self._said:
-            self._said.add(about)
-            log.warning("model %s: %s; its weights are broken, or it was not exported by solo-rt", self._model, what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,32 +253,3 @@ def read_jobs(
             yield Job(frame, {"read": seconds})
         else:
             counts.skipped += 1
-
-
-class FrameRateLimit:
-    """Says which frames to keep so that at most `max_fps` per second remain, without drift.
-
-    Time is cut into slots of 1 / max_fps seconds and the first frame of each is kept. A frame may come a little before
-    its slot: half a millisecond in files, because Matroska rounds time stamps to one, a quarter of a slot in live
-    sources, because they jitter. Time that runs backwards starts a new slot.
-    """
-
-    def __init__(self, max_fps: float | None, *, live: bool) -> None:
-        self._max_fps = max_fps
-        self._live = live
-        self._first: float | None = None
-        self._slot: int | None = None
-
-    def __call__(self, frame: Frame) -> bool:
-        """Return whether to keep this frame; each frame is asked about once, in order."""
-        if self._max_fps is None:
-            return True
-        now = frame.captured_at if self._live else frame.time_s
-        if self._first is None:
-            self._first = now
-        early = 0.25 if self._live else 0.0005 * self._max_fps
-        slot = math.floor((now - self._first) * self._max_fps + early)
-        if slot == self._slot:
-            return False
-        self._slot = slot
-        return True
