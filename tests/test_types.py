@@ -227,6 +227,21 @@ def test_record_is_plain_json_with_everything_in_it():
         assert entry["score"] == pytest.approx(float(found.scores[i]), abs=1e-5)
 
 
+def test_times_are_recorded_to_the_microsecond():
+    frame = Frame((np.zeros((*SIZE, 3), np.uint8),), "rgb24", pts=100, time_base=Fraction(1, 3))
+    assert Result(frame, Instances.none(SIZE), ()).to_record()["time_s"] == 33.333333
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (3, 5)])
+def test_polygons_lie_where_their_mask_does(shift):
+    square = np.zeros((5, 5), np.uint8)
+    square[1:4, 1:4] = 255
+    (polygon,) = make_instances(make_masks([square], [shift], (12, 20), (1.0, 1.0)), (12, 20)).polygons(0)
+    x, y = shift
+    assert polygon.min(0).tolist() == [x + 1, y + 1]
+    assert polygon.max(0).tolist() == [x + 3, y + 3]
+
+
 def test_record_of_an_empty_video_frame_names_no_file_and_no_instance():
     found = make_instances(make_masks([], [], (12, 20), (0.25, 0.25)), SIZE)
     record = Result(Frame((np.zeros((*SIZE, 3), np.uint8),), "rgb24"), found, ("a",)).to_record()

@@ -271,3 +271,11 @@ def test_frames_go_without_waiting_for_the_garbage_collector(tmp_path):
         assert sum(type(thing) is av.VideoFrame for thing in gc.get_objects()) <= 1  # the decoder's spare one
     finally:
         gc.enable()
+
+
+def test_frame_count_of_a_video_that_starts_late_is_that_of_its_frames(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mkv", pts=range(300, 330))
+    with open_source(str(tmp_path / "a.mkv")) as source:
+        assert source.info.frame_count == pytest.approx(30, abs=1)
+        assert len(list(source)) == 30
+        assert source.damage is None

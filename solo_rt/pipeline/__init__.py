@@ -4,10 +4,10 @@
              thread   thread    threads  thread    thread    caller's thread
 
 Every arrow between two threads is a `Channel`. Inference has a thread per lane of the engine and gives frames on in
-their order; a `FrameEngine` does what prepare does as well, and paints all of the picture but its labels. A stage takes
-a frame only when there is room for its result, so that the frames of a live source wait where newer ones can still
-replace them. A stage that fails ends the run: the frames before that one are still handed out, then the exception is
-raised on the caller's thread with the stage's name.
+their order. With a `FrameEngine`, whose work is on a GPU, infer is prepare and the painting of masks as well; render
+writes the labels. A stage takes a frame only when there is room for its result, so that the frames of a live source
+wait where newer ones can still replace them. A stage that fails ends the run: the frames before that one are still
+handed out, then the exception is raised on the caller's thread with the stage's name. A sink that fails ends alone.
 """
 
 from __future__ import annotations

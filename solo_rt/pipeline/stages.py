@@ -142,12 +142,8 @@ def build_stages(
     wanted = check_options(spec, options)
     conf = defaults.CONF if options.conf is None else options.conf
     max_det = options.max_det or defaults.MAX_DET
-    task = (
-        _semantic_task(spec, wanted)
-        if spec.decoder.task == "semantic"
-        else _instance_task(spec, wanted, conf=conf, max_det=max_det)
-    )
-
+    is_semantic = spec.decoder.task == "semantic"
+    task = _semantic_task(spec, wanted) if is_semantic else _instance_task(spec, wanted, conf=conf, max_det=max_det)
     sane = Sanity(spec.name)
 
     def decode_job(job: Job) -> None:
