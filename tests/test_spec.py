@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -152,3 +153,23 @@ def test_classes_must_be_there_and_distinct():
     for classes, message in [((), "at least one class"), (("a", "a"), "must be distinct, got")]:
         with pytest.raises(SpecError, match=message):
             replace(TINY_SPEC, classes=classes)
+
+
+def test_what_a_decoder_is_cannot_be_set_by_a_file():
+    record = json.loads(TINY_SPEC.to_json())
+    record["decoder"]["task"] = "semantic"
+    with pytest.raises(SpecError, match=r"SoloV2Decoder\.task must be .*, got 'semantic'"):
+        ModelSpec.from_json(json.dumps(record))
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"schema": 1, "decoder": {"kind": ["solov2"]}}', '{"schema": NaN}'])
+def test_nonsense_is_a_spec_error(text):
+    with pytest.raises(SpecError):
+        ModelSpec.from_json(text)
+
+
+@pytest.mark.parametrize(("field", "value"), [("mean", "1e999"), ("std", "1e999"), ("std", "NaN"), ("std", "0")])
+def test_numbers_that_normalise_nothing_are_refused(field, value):
+    text = re.sub(rf'"{field}": \[[^,]+,', f'"{field}": [{value},', TINY_SPEC.to_json())
+    with pytest.raises(SpecError):
+        ModelSpec.from_json(text)

@@ -102,3 +102,13 @@ def test_the_world_as_data_set_is_reproducible_and_fits() -> None:
     images = [first.sample(i, np.random.default_rng(0)).image for i in (0, 8)]
     assert not np.array_equal(images[0].ravel()[:99], images[1].ravel()[:99])
     assert first.name(8) != first.name(0)
+
+
+def test_a_batch_moves_whole() -> None:
+    world = WorldDataset(seed=0, imgsz=(64, 96))
+    batch = world.collate([world.sample(0, np.random.default_rng(0))])
+    moved = batch.to(torch.device("meta"))
+    for name in batch.__slots__:
+        before, after = getattr(batch, name), getattr(moved, name)
+        assert (after.device.type, after.shape, after.dtype) == ("meta", before.shape, before.dtype)
+    assert moved.images.is_contiguous(memory_format=torch.channels_last)
