@@ -14,7 +14,7 @@ WRONG = [
     "", " ", "-1", "0", "1", "nan", "inf", "1e999", "99999999999999999999", "x", "0x0", "1x", "99999x99999", "cuda:x",
     "cuda:99", "a,b", ",", "1/0", "3/2", "ü" * 300, "/", ".", "/dev/null", "/proc/self/mem", "none/at/all.mp4",
     "out.mp4", "out.jsonl", "sheet.png", "~nobody/x", f"https://user:{SECRET}@host/x", f"coco:https://user:{SECRET}@host",
-    "coco:none", "world:", "[", "*", "null://", "labels:", "x.onnx", "x.pt", "x.engine", "{}", "fast-scnn",
+    "coco:none", "[", "*", "null://", "labels:", "x.onnx", "x.pt", "x.engine", "{}", "fast-scnn",
 ]  # fmt: skip
 FEW = ["", "-1", "nan", "99999999999999999999", "ü" * 300, "/", f"https://user:{SECRET}@host/x"]
 OF_ENGINES = {"model", "backend", "device", "threads", "lanes"}  # options of `run` that no fake engine checks

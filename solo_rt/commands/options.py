@@ -13,7 +13,6 @@ from typing import Any
 import click
 
 from solo_rt.errors import UsageError
-from solo_rt.uri import redact, scheme
 
 log = logging.getLogger("solo_rt")
 
@@ -40,8 +39,8 @@ class LocalPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path."""
-        if isinstance(value, str) and scheme(value):
-            self.fail(f"expected a path, got an address, {redact(value)}", param, ctx)
+        if isinstance(value, str) and "://" in value:
+            self.fail(f"expected a path, got an address, {value}", param, ctx)
         return super().convert(value, param, ctx)
 
 
