@@ -16,7 +16,6 @@ WRONG = [
     "out.mp4", "out.jsonl", "sheet.png", "~nobody/x", f"https://user:{SECRET}@host/x", f"coco:https://user:{SECRET}@host",
     "coco:none", "[", "*", "null://", "labels:", "x.onnx", "x.pt", "x.engine", "{}", "fast-scnn",
 ]  # fmt: skip
-FEW = ["", "-1", "nan", "99999999999999999999", "ü" * 300, "/", f"https://user:{SECRET}@host/x"]
 OF_ENGINES = {"model", "backend", "device", "threads", "lanes"}  # options of `run` that no fake engine checks
 # What a command is given beside the wrong value: it fails soon, or does next to nothing.
 BASE = {
@@ -64,12 +63,11 @@ def test_every_command_has_a_base():
     assert set(BASE) == set(commands.commands)
 
 
-@pytest.mark.parametrize("values", [FEW, pytest.param(WRONG, marks=pytest.mark.slow)], ids=["few values", "all values"])
 @pytest.mark.parametrize(("name", "parameter"), list(cases()))
-def test_no_mistake_is_called_a_bug(name, parameter, values, tiny, capsys, monkeypatch):
+def test_no_mistake_is_called_a_bug(name, parameter, tiny, capsys, monkeypatch):
     if name == "run" and parameter.name not in OF_ENGINES:
         monkeypatch.setattr(pipeline, "open_engine", lambda path, **_: FakeEngine())
-    for value in values:
+    for value in WRONG:
         with pytest.raises(SystemExit) as left:
             main(mistaken(name, parameter, value, tiny))
         shown = capsys.readouterr()

@@ -179,8 +179,6 @@ def save_step(checkpoint: Checkpoint, folder: Path, *, keep: int, best: bool = F
         for name in ("last.pt", "best.pt") if best else ("last.pt",):
             with replaced_file(folder / name, durable=True) as link:
                 link.symlink_to(path.name)
-        for torn in folder.glob(".*.pt*.part"):  # of a run that was killed
-            torn.unlink()
         for old in _steps(folder)[keep:]:
             if old.name != (folder / "best.pt").resolve().name:
                 old.unlink()
@@ -191,7 +189,12 @@ def save_step(checkpoint: Checkpoint, folder: Path, *, keep: int, best: bool = F
 
 
 def newest_checkpoint(folder: Path, on_damaged: Callable[[str], None]) -> Path | None:
-    """Return the newest whole checkpoint of a run, or None without any; `on_damaged(why)` hears of each passed over."""
+    """Return the newest whole checkpoint of a run, or None without any; `on_damaged(why)` hears of each passed over.
+
+    What a run that was killed left half written goes.
+    """
+    for torn in folder.glob(".*.pt*.part"):
+        torn.unlink()
     for path in _steps(folder):
         try:
             _, proven = _load(path)

@@ -183,13 +183,13 @@ def test_the_best_checkpoint_outlives_newer_ones(tmp_path: Path) -> None:
     assert [load_checkpoint(tmp_path / name).step for name in ("best.pt", "last.pt")] == [2, 4]
 
 
-def test_what_a_killed_run_left_of_a_write_goes_with_the_next_checkpoint(tmp_path: Path) -> None:
+def test_what_a_killed_run_left_of_a_write_goes_when_it_is_resumed(tmp_path: Path) -> None:
     for name in (".step-00000001.pt.0123abcd.part", ".step-00000001.pt.sha256.0123abcd.part", ".last.pt.0123abcd.part"):
         (tmp_path / name).write_bytes(b"half")
     (tmp_path / ".theirs.part").touch()
-    save_step(make(1), tmp_path, keep=1)
-    kept = {"step-00000001.pt", "step-00000001.pt.sha256", "last.pt", ".theirs.part"}
-    assert names(tmp_path) == kept
+    kept = save_step(make(1), tmp_path, keep=1)
+    assert newest_checkpoint(tmp_path, lambda why: None) == kept
+    assert names(tmp_path) == {kept.name, f"{kept.name}.sha256", "last.pt", ".theirs.part"}
 
 
 def test_the_newest_whole_checkpoint_is_found_and_the_others_are_named(tmp_path: Path) -> None:

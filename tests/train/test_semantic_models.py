@@ -218,8 +218,9 @@ def fit_statistics(model: nn.Module, images: Tensor) -> nn.Module:
     return model.eval()
 
 
-MOST_STEPS = 150
-LEARNING_RATES = {"bisenet": 4e-3, "enet": 1e-2}  # 1e-3 for all others
+MOST_STEPS = 250  # most need 30 to 80
+# 1e-3 for all others; with it fast-scnn-tramac stays at 0.945 on some processors, whose rounding differs.
+LEARNING_RATES = {"bisenet": 4e-3, "enet": 1e-2, "fast-scnn-tramac": 2e-3}
 
 
 @pytest.mark.slow
@@ -228,7 +229,9 @@ def test_one_picture_can_be_learnt_by_heart(name: str) -> None:
     torch.manual_seed(0)
     model = build_model(name, 4).train()
     images, labels = quadrants()
-    optimiser = torch.optim.Adam(model.parameters(), lr=LEARNING_RATES.get(name.partition("-")[0], 1e-3))
+    optimiser = torch.optim.Adam(
+        model.parameters(), lr=LEARNING_RATES.get(name, LEARNING_RATES.get(name.partition("-")[0], 1e-3))
+    )
     for step in range(MOST_STEPS):
         found = model(images)
         optimiser.zero_grad()
