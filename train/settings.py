@@ -12,11 +12,14 @@ from solo_rt.errors import UsageError
 Amp = Literal["off", "bf16", "fp16"]
 
 
+WORLD = "world:"  # the procedural world, drawn while training
+
+
 @dataclass(frozen=True)  # without slots, so that `Settings.keep` is the default, which the command line shows
 class Settings:
     """One run on one data set."""
 
-    data: str = "world:"  # address of the data set; this one is drawn while training
+    data: str = WORLD  # address of the data set
     seed: int = 0
     augment: bool = True
     accumulate: int = 1  # parts in which a process takes its share of a batch, one after another

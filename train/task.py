@@ -28,10 +28,8 @@ from solo_rt.train.losses.semantic import HardPixels, semantic_losses
 from solo_rt.train.models import is_semantic
 from solo_rt.train.models.network import Network
 from solo_rt.train.recipes import Recipe
-from solo_rt.train.settings import Settings
+from solo_rt.train.settings import WORLD
 from solo_rt.train.validation import measure_instances, measure_semantic
-
-WORLD = Settings.data
 
 Losses = dict[str, Tensor]  # scalars; `total` is what is minimised, the others are for the log
 LossFunction = Callable[[Any, Any, Any, Job], Losses]  # from network, outputs of its forward, batch and job

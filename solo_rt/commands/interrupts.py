@@ -18,7 +18,7 @@ from types import FrameType
 
 from solo_rt.commands.terminal import say
 
-SHOW_CURSOR = b"\x1b[?25h"  # a progress line may have hidden it
+SHOW_CURSOR = "\x1b[?25h"  # a progress line may have hidden it
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -94,5 +94,5 @@ class Interrupts:
 
 def _leave(number: int) -> None:
     if sys.stderr.isatty():
-        say((SHOW_CURSOR).decode())
+        say(SHOW_CURSOR)
     os._exit(128 + number)

@@ -12,7 +12,6 @@ handed out, then the exception is raised on the caller's thread with the stage's
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -37,8 +36,6 @@ from solo_rt.sink import Sink, check_encoder, open_sink
 from solo_rt.source import Source, SourceInfo, check_decoder, open_source
 from solo_rt.types import Instances, Result
 from solo_rt.uri import expand_home
-
-log = logging.getLogger(__name__)
 
 
 def run(

@@ -59,13 +59,9 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(Subject):
     """A tally, and everything that must agree before the tallies of parts can be added."""
 
-    data: str  # address of the data set
-    split: str
-    max_images: int | None
-    model: str
     protocol: str
     tally: Tally
 

@@ -44,13 +44,9 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class Findings(Subject):
     """What was found, and everything that must agree before parts can be put together."""
 
-    data: str  # address of the data set
-    split: str
-    max_images: int | None
-    model: str
     protocol: str  # how it was found
     classes: tuple[str, ...]  # of the model
     detections: tuple[Detection, ...]
