@@ -171,3 +171,17 @@ def test_nothing_is_lost_or_reordered_between_two_threads():
 def test_depth_must_be_positive():
     with pytest.raises(ValueError, match="at least 1, got 0"):
         Channel(0)
+
+
+def test_place_of_a_handed_over_item_is_free_once_it_is_done():
+    channel: Channel[int] = Channel(1, handover=True)
+    channel.put(0)
+    assert channel.get() == 0
+    places: list[int] = []
+    thread = threading.Thread(target=lambda: places.append(channel.reserve()), daemon=True)
+    thread.start()
+    thread.join(0.05)
+    assert thread.is_alive()
+    channel.done()
+    thread.join(WAIT)
+    assert places == [1]

@@ -354,13 +354,12 @@ def test_live_source_drops_the_oldest_and_counts_every_drop():
     assert frames[-1] == 99
 
 
-def test_live_source_is_never_far_behind():
-    """One frame may wait ready for inference and one in front of preparation, whatever the load."""
+def test_live_frame_does_not_wait_for_a_slow_network():
+    """A result is as old as its own computation and at most one frame period."""
     source = FakeSource(120, live=True, gate=lambda index: time.sleep(0.005))
     report = run(source, FakeEngine(gate=lambda call: time.sleep(0.03)), [])
     longest = report.stages["infer"].p99  # as measured, so that a busy machine changes both sides
-    assert report.latency.p50 < 3.5 * longest
-    assert report.latency.p95 < 5 * longest
+    assert report.latency.p50 < 1.7 * longest
 
 
 def test_file_is_never_dropped_however_slow_the_sink():

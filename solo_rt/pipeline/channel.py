@@ -24,15 +24,18 @@ class Channel(Generic[T]):
 
     Several producers may work at once: each reserves a place before it starts and fills it when it is done, and items
     come out in the order of their places. A full channel makes its producers wait (`freshest=False`, no item is ever
-    lost) or drops its oldest item (`freshest=True`, the consumer always gets the newest there is). One consumer at a
-    time. One lock guards all state.
+    lost) or drops its oldest item (`freshest=True`, the consumer always gets the newest there is). With `handover` an
+    item keeps its place until the consumer has called `done` for it: with a depth of one, nobody starts to make the
+    next item before the last one is dealt with, and no item ever waits inside. One lock guards all state.
     """
 
-    def __init__(self, depth: int, *, freshest: bool = False) -> None:
+    def __init__(self, depth: int, *, freshest: bool = False, handover: bool = False) -> None:
         if depth < 1:
             raise ValueError(f"channel depth must be at least 1, got {depth}")
         self._depth = depth
         self._freshest = freshest
+        self._handover = handover
+        self._held = 0  # places of items that came out and are not done
         self._items: dict[int, T] = {}  # by place
         self._first = 0  # place of the next item to come out
         self._next = 0  # place to be reserved next
@@ -45,7 +48,7 @@ class Channel(Generic[T]):
     def reserve(self) -> int:
         """Wait for room and return the number of the place to fill, counted from 0. Raises: Closed."""
         with self._not_full:
-            self._not_full.wait_for(lambda: self._end is not None or self._next - self._first < self._depth)
+            self._not_full.wait_for(lambda: self._end is not None or self._held + self._next - self._first < self._depth)
             if self._end is not None:
                 raise Closed(self._reason)
             self._next += 1
@@ -88,8 +91,15 @@ class Channel(Generic[T]):
                 raise Closed(self._reason)
             item = self._items.pop(self._first)
             self._first += 1
+            self._held += self._handover
             self._not_full.notify()
             return item
+
+    def done(self) -> None:
+        """Give back the place of an item that came out; without `handover` that has happened already."""
+        with self._not_full:
+            self._held -= self._handover
+            self._not_full.notify()
 
     def close(self, *, at: int | None = None, reason: BaseException | None = None) -> None:
         """Take no more items; the consumer still gets those before place `at`, by default all there are.

@@ -105,11 +105,16 @@ class _Workers:
     """The threads of one run: one that reads, one per lane of a stage. `receive` returns their jobs in order."""
 
     def __init__(self, jobs: Iterator[Job], stages: Sequence[Stage], counts: Counts, *, live: bool) -> None:
-        depth = 1 if live else 2
-        # A place is taken while a frame is worked on: each further lane needs one of its own.
         self._stages = stages
-        outboxes = [Channel[Job](depth + stage.lanes - 1) for stage in stages]
-        self._channels = [Channel[Job](depth, freshest=live), *outboxes]
+        # A place is taken while a frame is worked on: each further lane needs one of its own. A live frame is handed
+        # over: it is begun when the stage behind is free, too, and is never older than one period and its own work.
+        behind = [*(stage.lanes for stage in stages[1:]), 1]
+        outboxes = [
+            Channel[Job](max(stage.lanes, lanes), handover=True) if live else Channel[Job](1 + stage.lanes)
+            for stage, lanes in zip(stages, behind, strict=True)
+        ]
+        self._channels = [Channel[Job](1, freshest=True) if live else Channel[Job](2), *outboxes]
+        self._has_handed_out = False
         self._threads = [self._thread("read", self._read, jobs, self._channels[0], counts)]
         for stage, inbox, outbox in zip(stages, self._channels, outboxes, strict=False):
             turn = threading.Lock()
@@ -123,13 +128,22 @@ class _Workers:
             thread.start()
 
     def receive(self, timeout: float) -> Job:
-        """Return the next finished job. Raises: TimeoutError; Closed after the last; what a stage raised."""
+        """Return the next finished job; the one before is dealt with.
+
+        Raises: TimeoutError; Closed after the last; what a stage raised.
+        """
+        if self._has_handed_out:
+            self._has_handed_out = False
+            self._channels[-1].done()
         try:
-            return self._channels[-1].get(timeout)
+            job = self._channels[-1].get(timeout)
         except Closed as end:
             if end.reason is None:
                 raise
             error = end.reason
+        else:
+            self._has_handed_out = True
+            return job
         raise error
 
     def drain(self) -> None:
@@ -195,4 +209,5 @@ class _Workers:
                 outbox.close(at=place, reason=error)
                 return
             outbox.fill(place, job)
+            inbox.done()
             del job
