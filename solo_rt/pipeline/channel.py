@@ -48,7 +48,9 @@ class Channel(Generic[T]):
     def reserve(self) -> int:
         """Wait for room and return the number of the place to fill, counted from 0. Raises: Closed."""
         with self._not_full:
-            self._not_full.wait_for(lambda: self._end is not None or self._held + self._next - self._first < self._depth)
+            self._not_full.wait_for(
+                lambda: self._end is not None or self._held + self._next - self._first < self._depth
+            )
             if self._end is not None:
                 raise Closed(self._reason)
             self._next += 1

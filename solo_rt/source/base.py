@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, Protocol, TypeVar
@@ -14,12 +14,15 @@ S = TypeVar("S", bound="Source")
 MAX_PIXELS = 8192 * 8192  # a picture with more is refused before it is allocated; 8K video has half as many
 
 
+Kind = Literal["video", "pictures", "world", "camera", "network", "screen", "pipe"]
+
+
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
     """What is known about a source once it is open. Size and rate are those of the first frame, shown upright."""
 
     uri: str  # as given, credentials removed
-    kind: Literal["video", "pictures", "world"]
+    kind: Kind
     width: int
     height: int
     frame_rate: Fraction | None  # average, frames per second; None when the file does not say
@@ -27,6 +30,18 @@ class SourceInfo:
     time_base: Fraction  # seconds per unit of Frame.pts
     live: bool  # frames come at their own pace and are lost unless read in time
     pixel_aspect: Fraction = Fraction(1)  # width of a pixel as it is to be shown, by its height; frames keep their own
+
+
+SourceState = Literal["connecting", "live", "stalled", "lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """A live source has come or gone."""
+
+    state: SourceState  # stalled: connected, but no picture comes; lost: given up
+    reason: str  # one sentence; empty when all is well
+    at: float  # time.monotonic(), seconds
 
 
 class Source(Protocol):
@@ -37,12 +52,18 @@ class Source(Protocol):
     """
 
     info: SourceInfo
+    on_state: Callable[[StateChange], None] | None = None
+    """Called by the reading thread when a live source has come or gone; whoever wants to know sets it."""
 
     @property
     def damage(self) -> str | None:
         """One sentence on what could not be read so far and how much it was; None when nothing was lost."""
 
     def __iter__(self) -> Iterator[Frame]: ...
+
+    def stop(self) -> None:
+        """Let a loop that waits for the next frame end soon. For any thread, at any time."""
+        return  # a file keeps nobody waiting
 
     def close(self) -> None:
         """Release the file; reading ends. May be called again."""

@@ -1,0 +1,227 @@
+"""One attempt to read a stream, on a thread of its own that can be left behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from queue import Empty, Full, Queue
+
+import av
+
+from solo_rt.errors import SourceError
+from solo_rt.source.address import Address
+from solo_rt.source.demuxer import choose_stream
+from solo_rt.source.losses import estimated_end
+from solo_rt.source.planes import is_turned, to_frame
+from solo_rt.types import Frame
+
+OPEN_SECONDS = 10.0  # for a server to answer and to say what it sends
+MOST_WAITING = 4  # pictures that are decoded and not taken
+MAX_ERRORS = 20  # in a row, of reading: the connection is dead
+MAX_LATE_SECONDS = 1.0  # behind the clock, from which on decoding is left out until the next key frame
+DRIFT = 1e-3  # seconds per second by which two clocks may differ
+POLL_SECONDS = 0.1
+
+# At once and as it comes: nothing is held back to look at it first.
+_LIVE = {"fflags": "nobuffer+genpts", "probesize": "1000000", "analyzeduration": "2000000"}  # bytes, microseconds
+
+
+class Disconnected(Exception):
+    """No further picture comes; says why. `is_final` if trying again is no use."""
+
+    def __init__(self, reason: str, *, is_final: bool = False, is_stall: bool = False, has_ended: bool = False) -> None:
+        super().__init__(reason)
+        self.is_final = is_final
+        self.is_stall = is_stall  # connected, and still no picture
+        self.has_ended = has_ended  # in good order
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a stream says of itself."""
+
+    is_live: bool
+    frame_rate: Fraction | None
+    time_base: Fraction
+    pixel_aspect: Fraction
+    end: Fraction | None  # seconds
+
+
+@dataclass(slots=True)
+class Lost:
+    """What could not be shown, of all connections of a source. Written by their threads."""
+
+    undecodable: int = 0  # packets
+    damaged: int = 0  # pictures
+    late: int = 0  # packets that were left out because decoding was behind
+
+
+class Connection:
+    """Pictures of an address as frames, numbered from 0, with the stream's own times. It connects when it is made."""
+
+    def __init__(
+        self, address: Address, lost: Lost, *, max_pixels: int, threads: int, read_seconds: float | None
+    ) -> None:
+        """Begin; `read_seconds` is how long FFmpeg waits for data, None for ever."""
+        self.facts: Facts | None = None  # once it is open, before the first frame
+        self._lost = lost
+        self._address, self._max_pixels, self._threads = address, max_pixels, threads
+        self._read_seconds = read_seconds
+        self._frames: Queue[Frame | Disconnected] = Queue(MOST_WAITING)
+        self._is_abandoned = threading.Event()
+        threading.Thread(target=self._work, name="solo-rt connection", daemon=True).start()
+
+    def get(self) -> Frame:
+        """Return the next frame. Raises: TimeoutError after a tenth of a second; Disconnected after the last."""
+        try:
+            frame = self._frames.get(timeout=POLL_SECONDS)
+        except Empty:
+            raise TimeoutError from None
+        if isinstance(frame, Disconnected):
+            raise frame
+        return frame
+
+    def abandon(self) -> None:
+        """Want no more: the thread closes what it opened once it is out of FFmpeg. May be called again."""
+        self._is_abandoned.set()
+
+    def _work(self) -> None:
+        try:
+            end = self._read()
+        except Disconnected as error:
+            end = error
+        except Exception as error:  # PyAV raises all kinds of exceptions, whose texts may hold the password
+            end = Disconnected(_reason(error), is_final=isinstance(error, _FINAL))
+        self._put(end)
+
+    def _read(self) -> Disconnected:
+        address, live = self._address, _LIVE if self._address.is_live else {"fflags": "genpts"}
+        with av.open(
+            address.url,
+            format=address.format,
+            metadata_errors="replace",
+            options={"max_pixels": str(self._max_pixels)},  # probing decodes, too
+            container_options={**live, **address.options},
+            timeout=(OPEN_SECONDS, self._read_seconds) if self._read_seconds else None,
+        ) as container:
+            try:
+                stream = choose_stream(address.uri, container)
+            except SourceError as error:
+                raise Disconnected(str(error), is_final=True) from None
+            # A length is what tells a film on a web server from a camera.
+            is_live = address.is_live or (address.kind == "network" and container.duration is None)
+            rate = stream.average_rate or stream.guessed_rate or None
+            codec = stream.codec_context
+            codec.options = {"max_pixels": str(self._max_pixels)}
+            codec.thread_count = self._threads
+            codec.thread_type = "SLICE" if is_live else "AUTO"  # frames side by side would come that many frames later
+            if is_live:
+                codec.flags |= av.codec.context.Flags.low_delay
+            pts, index, step = None, 0, max(1, round(1 / ((rate or Fraction(25)) * stream.time_base)))
+            for picture in self._pictures(container, stream, is_live=is_live):
+                pts = picture.pts if picture.pts is not None else 0 if pts is None else pts + step
+                if self.facts is None:
+                    aspect = stream.sample_aspect_ratio or Fraction(1)
+                    aspect = 1 / aspect if is_turned(picture) else aspect
+                    self.facts = Facts(is_live, rate, stream.time_base, aspect, estimated_end(container, stream))
+                try:
+                    frame = to_frame(
+                        picture, index=index, pts=pts, time_base=stream.time_base, captured_at=time.monotonic()
+                    )
+                except Exception:  # a damaged header may claim a layout that swscale does not know
+                    self._lost.undecodable += 1
+                    continue
+                self._lost.damaged += picture.is_corrupt
+                index += 1
+                if not self._put(frame):
+                    break
+                del picture, frame  # or they would live until the next one comes
+        return Disconnected("the stream ended", has_ended=True)
+
+    def _pictures(
+        self, container: av.container.InputContainer, stream: av.VideoStream, *, is_live: bool
+    ) -> Iterator[av.VideoFrame]:
+        lateness = _Lateness()
+        is_behind = False
+        for packet in self._packets(container, stream):
+            if is_live and packet is not None and packet.dts is not None:
+                late = lateness.of(float(packet.dts * stream.time_base)) > MAX_LATE_SECONDS
+                is_behind = late if packet.is_keyframe else is_behind or late
+                if is_behind and not packet.is_keyframe:
+                    self._lost.late += 1
+                    continue
+            try:
+                yield from stream.codec_context.decode(packet)
+            except Exception:  # on bad bytes PyAV raises IndexError, EOFError, MemoryError and more, not only its own
+                self._lost.undecodable += 1
+
+    def _packets(self, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet | None]:
+        """Yield the packets of the stream, the last one empty or None: it drains the decoder."""
+        errors = 0
+        while not self._is_abandoned.is_set():
+            try:
+                for packet in container.demux(stream):
+                    errors = 0
+                    yield packet
+                    if self._is_abandoned.is_set():
+                        return
+                return
+            except (ConnectionError, TimeoutError, av.error.ExitError):
+                raise
+            except Exception as error:  # see _pictures; the next demux() goes on behind the damage
+                errors += 1
+                self._lost.undecodable += 1
+                if errors == MAX_ERRORS:
+                    raise Disconnected(_reason(error)) from None
+
+    def _put(self, item: Frame | Disconnected) -> bool:
+        """Hand an item over when there is room and return True; False if nobody wants it any more."""
+        while not self._is_abandoned.is_set():
+            with suppress(Full):
+                self._frames.put(item, timeout=POLL_SECONDS)
+                return True
+        return False
+
+
+class _Lateness:
+    """How far behind the clock a stream is, measured against the best it ever was."""
+
+    def __init__(self) -> None:
+        self._least: float | None = None
+        self._last = 0.0
+
+    def of(self, stream_seconds: float) -> float:
+        """Return by how many seconds what has this time now comes later than it could."""
+        now = time.monotonic()
+        behind = now - stream_seconds
+        if self._least is None or abs(behind - self._least) > 60:  # the first, or the stream's clock was set
+            self._least = behind
+        self._least = min(behind, self._least + DRIFT * (now - self._last) if self._last else behind)
+        self._last = now
+        return behind - self._least
+
+
+_FINAL = (
+    av.error.ProtocolNotFoundError,
+    av.error.DemuxerNotFoundError,
+    av.error.DecoderNotFoundError,
+    av.error.HTTPUnauthorizedError,
+    av.error.HTTPForbiddenError,
+    av.error.HTTPNotFoundError,
+    PermissionError,
+    FileNotFoundError,
+)
+
+
+def _reason(error: Exception) -> str:
+    """Return what went wrong without the address, which PyAV puts into the texts of its exceptions."""
+    if isinstance(error, av.error.ExitError):
+        return "no answer in time"
+    if isinstance(error, av.error.ProtocolNotFoundError):
+        return "the FFmpeg of this PyAV does not speak its protocol; build PyAV against one that does"
+    reason = str(getattr(error, "strerror", None) or type(error).__name__)
+    return "no such host, or another server than expected" if reason == "Input/output error" else reason

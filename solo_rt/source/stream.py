@@ -1,0 +1,191 @@
+"""Frames of what cannot be seen whole: cameras, network streams, the screen, standard input."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import threading
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from itertools import chain
+
+from solo_rt.errors import SourceError
+from solo_rt.source.address import Address
+from solo_rt.source.base import Source, SourceInfo, SourceState, StateChange
+from solo_rt.source.connection import OPEN_SECONDS, Connection, Disconnected, Facts, Lost
+from solo_rt.types import Frame
+
+STALL_SECONDS = 5.0  # without a picture, until a connection is given up
+FIRST_SECONDS = 10.0  # to go on trying before the first picture
+FIRST_WAIT, LONGEST_WAIT, GROWTH, JITTER = 0.5, 30.0, 1.5, 0.2  # seconds between attempts: about 130 an hour
+
+log = logging.getLogger(__name__)
+
+
+class StreamSource(Source):
+    """A stream, read as it comes. `__iter__`, `damage`, `stop`, `close`: see `Source`.
+
+    What is live is reached again whenever it is lost or gives no picture for `stall_after` seconds, whatever else it
+    sends. It is lost for good, and ends, when there is none for `retry_for` seconds; None is for ever, but ten seconds
+    before the first. Times go on where they were, the outage included. What is not live, a film on a web server or
+    what a program writes to a pipe, is read once and waits for its reader.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        max_pixels: int,
+        threads: int,
+        retry_for: float | None = None,
+        stall_after: float = STALL_SECONDS,
+    ) -> None:
+        """Return once there is a first frame. Raises: SourceError."""
+        self._address, self._max_pixels, self._threads = address, max_pixels, threads
+        self._retry_for, self._stall_after = retry_for, stall_after
+        self._is_stopped = threading.Event()
+        self._lost = Lost()
+        self._outages, self._away = 0, 0.0  # how many, and seconds
+        self._ending = ""  # why there are no more frames, unless that is as it should be
+        self._facts: Facts | None = None
+        self._state: SourceState = "connecting"
+        self._has_told = False  # that it cannot be reached yet
+        self._frames: Iterator[Frame] = iter(())
+        self._reading = self._read()
+        first = next(self._reading, None)
+        if first is None:
+            why = self._ending or "it was stopped"
+            raise SourceError(f"source {address.uri}: expected pictures, got none: {why}; check the address")
+        self._frames = chain((first,), self._reading)
+        self.info = self._describe(first)
+
+    @property
+    def damage(self) -> str | None:
+        lost = self._lost
+        counts = (
+            (lost.undecodable, "undecodable packet", ""),
+            (lost.damaged, "damaged frame", ""),
+            (lost.late, "packet", " left out because decoding was too slow"),
+            (self._outages, "outage", f" of {self._away:.1f} s in all"),
+        )
+        losses = [f"{count} {noun}{'' if count == 1 else 's'}{more}" for count, noun, more in counts if count]
+        losses += [self._ending] * bool(self._ending)
+        return f"{self._address.uri}: {', '.join(losses)}" if losses else None
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self._frames
+
+    def stop(self) -> None:
+        self._is_stopped.set()
+
+    def close(self) -> None:
+        self.stop()
+        self._frames = iter(())
+        self._reading.close()
+
+    def _read(self) -> Generator[Frame, None, None]:
+        last: Frame | None = None
+        wait, begun = FIRST_WAIT, time.monotonic()
+        while not self._is_stopped.is_set():
+            shift: int | None = None  # of the times of this connection
+            try:
+                for frame in self._follow():
+                    if shift is None:
+                        shift = 0 if last is None else self._count_outage(last, frame)
+                        self._enter("live")
+                        wait = FIRST_WAIT
+                    last = replace(frame, index=0 if last is None else last.index + 1, pts=frame.pts + shift)
+                    yield last
+            except Disconnected as end:
+                self._enter("stalled" if end.is_stall else "connecting", str(end))
+                if not self._is_worth_trying(
+                    end, since=begun if last is None else last.captured_at, is_new=last is None
+                ):
+                    return
+            self._is_stopped.wait(wait * random.uniform(1 - JITTER, 1 + JITTER))
+            wait = min(wait * GROWTH, LONGEST_WAIT)
+            self._enter("connecting")
+
+    def _follow(self) -> Iterator[Frame]:
+        """Yield the frames of one connection. Raises: Disconnected when there are no more."""
+        # FFmpeg's own patience is the second line: it may take twice the time, and some devices never give up.
+        connection = Connection(
+            self._address,
+            self._lost,
+            max_pixels=self._max_pixels,
+            threads=self._threads,
+            read_seconds=None if self._address.kind == "pipe" else self._stall_after,
+        )
+        try:
+            patience, since = OPEN_SECONDS + self._stall_after, time.monotonic()
+            while not self._is_stopped.is_set():
+                try:
+                    frame = connection.get()
+                except TimeoutError:
+                    if self._address.kind != "pipe" and time.monotonic() - since > patience:
+                        what = "no picture" if connection.facts else "no answer"
+                        raise Disconnected(f"{what} for {patience:g} s", is_stall=True) from None
+                    continue
+                assert connection.facts is not None
+                self._facts = connection.facts
+                yield frame
+                del frame  # or it would live until the next one comes
+                period = 1 / self._facts.frame_rate if self._facts.frame_rate else 0
+                patience, since = max(self._stall_after, float(3 * period)), time.monotonic()
+        finally:
+            connection.abandon()
+
+    def _is_worth_trying(self, end: Disconnected, *, since: float, is_new: bool) -> bool:
+        """Return whether to connect once more after no picture came `since` then; if not, note why, unless all came."""
+        facts, kind = self._facts, self._address.kind
+        if not (facts.is_live if facts else kind != "pipe"):
+            if not end.has_ended or is_new:
+                self._ending = f"it broke off: {end}"
+            return False
+        allowed = self._retry_for if self._retry_for is not None else FIRST_SECONDS if is_new else math.inf
+        if time.monotonic() - since < allowed and not (is_new and end.is_final):
+            if is_new and not self._has_told:
+                self._has_told = True
+                log.warning("source %s: %s; trying for %g s", self._address.uri, end, allowed)
+            return True
+        self._ending = str(end) if is_new else f"lost: {end}"
+        self._enter("lost", str(end))
+        return False
+
+    def _count_outage(self, last: Frame, first: Frame) -> int:
+        """Return the shift by which `first`, of a new connection, comes as long after `last` as it did."""
+        away = first.captured_at - last.captured_at
+        self._outages += 1
+        self._away += away
+        log.warning("source %s: live again after %.1f s", self._address.uri, away)
+        return round((last.pts * last.time_base + Fraction(away)) / first.time_base) - first.pts
+
+    def _enter(self, state: SourceState, reason: str = "") -> None:
+        if state == self._state:
+            return
+        self._state = state
+        if reason and self._facts is not None:
+            log.warning("source %s: %s: %s", self._address.uri, state, reason)
+        if self.on_state is not None:
+            self.on_state(StateChange(state, reason, time.monotonic()))
+
+    def _describe(self, first: Frame) -> SourceInfo:
+        facts = self._facts
+        assert facts is not None
+        count = None
+        if not facts.is_live and facts.end is not None and facts.frame_rate:
+            count = max(1, round((facts.end - first.pts * first.time_base) * facts.frame_rate))
+        return SourceInfo(
+            uri=self._address.uri,
+            kind=self._address.kind,
+            width=first.width,
+            height=first.height,
+            frame_rate=facts.frame_rate,
+            frame_count=count,
+            time_base=facts.time_base,
+            live=facts.is_live,
+            pixel_aspect=facts.pixel_aspect,
+        )

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice, pairwise
+
+import pytest
+from cameras import RATE, camera
+from clips import write_clip
+from fakes import ends_all_threads
+
+from solo_rt.errors import SourceError, UsageError
+from solo_rt.source import camera as camera_module
+from solo_rt.source import connection, open_source, stream
+from solo_rt.source.address import Address
+from solo_rt.source.camera import camera_address
+from solo_rt.source.stream import StreamSource
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(stream, "FIRST_WAIT", 0.05)
+    monkeypatch.setattr(stream, "FIRST_SECONDS", 1.0)
+    monkeypatch.setattr(connection, "OPEN_SECONDS", 5.0)
+    with ends_all_threads():
+        yield
+        deadline = time.monotonic() + 10
+        while any(t.name == "solo-rt connection" for t in threading.enumerate()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+
+def states(source):
+    changes = []
+    source.on_state = changes.append
+    return changes
+
+
+def test_live_stream_gives_frames_with_their_own_times():
+    with camera() as cam, open_source(cam.uri) as source:
+        info = source.info
+        assert (info.kind, info.live, info.width, info.height, info.frame_count) == ("network", True, 64, 48, None)
+        frames = list(islice(source, 20))
+    assert [frame.index for frame in frames] == list(range(20))
+    steps = {round((b.time_s - a.time_s) * RATE, 3) for a, b in pairwise(frames)}
+    assert steps == {1}
+    assert source.damage is None
+
+
+@pytest.mark.parametrize("absence", ["hang_up", "away", "mute"])
+def test_stream_that_was_lost_goes_on(absence, caplog):
+    with camera(sound=True) as cam, open_source(cam.uri, stall_after=0.5) as source:
+        changes = states(source)
+        before = list(islice(source, 10))
+        if absence == "mute":  # its sound goes on
+            cam.sends_pictures = False
+            threading.Timer(1.0, lambda: setattr(cam, "sends_pictures", True)).start()
+        elif absence == "hang_up":
+            cam.hang_up()
+        else:
+            cam.go_away()
+            threading.Timer(0.4, cam.come_back).start()
+        after = []
+        for frame in source:
+            after.append(frame)
+            if changes and changes[-1].state == "live" and len(after) > 40:
+                break
+        reached = [change.state for change in changes]
+    assert reached[-1] == "live"
+    assert ("stalled" in reached) == (absence == "mute")
+    frames = before + after
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+    assert all(a.time_s < b.time_s for a, b in pairwise(frames))
+    for a, b in pairwise(frames):  # the outage is in the times
+        assert b.time_s - a.time_s == pytest.approx(b.captured_at - a.captured_at, abs=0.3)
+    assert "outage" in source.damage
+    assert "live again" in caplog.text
+
+
+def test_stream_of_another_size_goes_on():
+    with camera() as cam, open_source(cam.uri) as source:
+        assert next(iter(source)).width == 64
+        cam.size = (96, 64)
+        cam.hang_up()
+        assert next(frame for frame in source if frame.width == 96).height == 64
+
+
+def test_stream_is_lost_after_the_time_it_may_be_away():
+    with camera() as cam, open_source(cam.uri, retry_for=0.5, stall_after=0.5) as source:
+        changes = states(source)
+        next(iter(source))
+        cam.go_away()
+        list(source)
+    assert changes[-1].state == "lost"
+    assert "Connection refused" in changes[-1].reason
+    assert "lost: Connection refused" in source.damage
+
+
+def test_clock_of_the_stream_that_jumps_is_its_own_matter():
+    with camera() as cam, open_source(cam.uri) as source:
+        next(iter(source))
+        cam.start = 10**6
+        cam.hang_up()
+        frames = list(islice(source, 60))
+    assert frames[-1].time_s < 20
+
+
+def test_stop_ends_a_loop_that_waits():
+    with camera() as cam, open_source(cam.uri) as source:
+        next(iter(source))
+        cam.sends_pictures = False
+        threading.Timer(0.3, source.stop).start()
+        started = time.monotonic()
+        list(source)
+        assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("uri", "error", "message"),
+    [
+        ("tcp://user:geheim@127.0.0.1:1", SourceError, "Connection refused"),
+        ("srt://user:geheim@127.0.0.1:1?passphrase=geheim", SourceError, "does not speak its protocol"),
+        ("gopher://user:geheim@cam", UsageError, "expected a file, camera:0"),
+        ("camera:x", UsageError, "expected camera:0"),
+        ("camera:997", SourceError, "there is no /dev/video997"),
+        ("/dev/video997", SourceError, "there is no /dev/video997"),
+        ("screen:", SourceError, "there is no X display"),
+        ("screen::99?zoom=2", UsageError, "unknown setting zoom; expected size, fps"),
+    ],
+)
+def test_addresses_that_lead_nowhere_are_named_without_their_password(uri, error, message, monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    with pytest.raises(error, match=message) as caught:
+        open_source(uri)
+    chain, texts = caught.value, ""
+    while chain is not None:
+        texts += repr(chain)
+        chain = chain.__cause__ or chain.__context__
+    assert "geheim" not in texts
+
+
+@pytest.fixture
+def web(tmp_path):
+    """Serve the folder on the loopback network; yields its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(tmp_path))) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("name", ["film.mkv", "film.m3u8"])
+def test_film_on_a_web_server_is_read_once_and_not_live(web, tmp_path, name):
+    write_clip(tmp_path / "film.mkv", count=12)
+    write_clip(tmp_path / "film0.ts", count=12, codec="mpeg2video")
+    playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.4,\nfilm0.ts\n#EXT-X-ENDLIST\n"
+    (tmp_path / "film.m3u8").write_text(playlist)
+    with open_source(f"{web}/{name}") as source:
+        assert (source.info.kind, source.info.live) == ("network", False)
+        assert len(list(source)) == 12
+        assert source.damage is None
+
+
+def test_playlist_of_a_web_server_opens_no_file_of_this_machine(web, tmp_path):
+    write_clip(tmp_path / "film0.ts", count=12, codec="mpeg2video")
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.4,\nfile://{tmp_path}/film0.ts\n#EXT-X-ENDLIST\n"
+    (tmp_path / "film.m3u8").write_text(playlist)
+    with pytest.raises(SourceError, match="expected pictures, got none"):
+        open_source(f"{web}/film.m3u8", retry_for=0)
+
+
+def test_missing_film_is_said_at_once(web):
+    with pytest.raises(SourceError, match="404 Not Found"):
+        open_source(f"{web}/film.mkv", retry_for=60)
+
+
+def test_video_on_standard_input_is_read_to_its_end(tmp_path):
+    write_clip(tmp_path / "film.mkv", count=7)
+    program = "import solo_rt; print(sum(1 for frame in solo_rt.open_source('-')))"
+    with (tmp_path / "film.mkv").open("rb") as film:
+        done = subprocess.run([sys.executable, "-c", program], stdin=film, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("7\n", "")
+
+
+def test_camera_of_this_machine_is_asked_for_what_the_address_says(tmp_path, monkeypatch):
+    (tmp_path / "video3").touch()
+    monkeypatch.setattr(camera_module, "_DEVICES", tmp_path)
+    address = camera_address("camera:3?size=640x360&fps=15&format=mjpeg")
+    assert (address.url, address.format) == (str(tmp_path / "video3"), "video4linux2,v4l2")
+    assert address.options == {"video_size": "640x360", "framerate": "15", "input_format": "mjpeg"}
+
+
+def test_device_of_ffmpeg_is_a_live_source():
+    address = Address("camera:0", "camera", "testsrc2=size=64x48:rate=50,realtime", format="lavfi")
+    with StreamSource(address, max_pixels=10**6, threads=1) as source:
+        assert (source.info.live, source.info.kind, source.info.frame_rate) == (True, "camera", 50)
+        started = time.monotonic()
+        assert [frame.index for frame in islice(source, 25)] == list(range(25))
+        assert time.monotonic() - started > 0.3
+
+
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs Xvfb")
+def test_screen_is_a_live_source():
+    with subprocess.Popen(["Xvfb", ":97", "-screen", "0", "160x120x24"], stderr=subprocess.DEVNULL) as server:
+        try:
+            with open_source("screen::97?size=64x48&x=8&y=8&fps=20") as source:
+                assert (source.info.width, source.info.height, source.info.live) == (64, 48, True)
+                assert len(list(islice(source, 5))) == 5
+        finally:
+            server.terminate()
