@@ -95,7 +95,8 @@ class Connection:
         except Disconnected as error:
             end = error
         except Exception as error:  # PyAV raises all kinds of exceptions, whose texts may hold the password
-            end = Disconnected(_reason(error), is_final=isinstance(error, _FINAL))
+            is_stall = isinstance(error, av.error.ExitError)
+            end = Disconnected(_reason(error), is_final=isinstance(error, _FINAL), is_stall=is_stall)
         self._put(end)
 
     def _read(self) -> Disconnected:

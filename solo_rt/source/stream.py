@@ -100,24 +100,23 @@ class StreamSource(Source):
                     last = replace(frame, index=0 if last is None else last.index + 1, pts=frame.pts + shift)
                     yield last
             except Disconnected as end:
-                self._enter("stalled" if end.is_stall else "connecting", str(end))
-                if not self._is_worth_trying(
-                    end, since=begun if last is None else last.captured_at, is_new=last is None
-                ):
+                since = begun if last is None else last.captured_at
+                if not self._is_worth_trying(end, since=since, is_new=last is None):
                     return
+                self._enter("stalled" if end.is_stall else "connecting", str(end))
             self._is_stopped.wait(wait * random.uniform(1 - JITTER, 1 + JITTER))
             wait = min(wait * GROWTH, LONGEST_WAIT)
             self._enter("connecting")
 
     def _follow(self) -> Iterator[Frame]:
         """Yield the frames of one connection. Raises: Disconnected when there are no more."""
-        # FFmpeg's own patience is the second line: it may take twice the time, and some devices never give up.
+        # FFmpeg's own patience is the second line: it takes longer than it says, and some devices never give up.
         connection = Connection(
             self._address,
             self._lost,
             max_pixels=self._max_pixels,
             threads=self._threads,
-            read_seconds=None if self._address.kind == "pipe" else self._stall_after,
+            read_seconds=None if self._address.kind == "pipe" else 2 * self._stall_after,
         )
         try:
             patience, since = OPEN_SECONDS + self._stall_after, time.monotonic()
