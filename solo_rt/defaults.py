@@ -9,3 +9,7 @@ MODEL = "solov2-nano"  # ships with the package
 CONF = 0.25  # lowest score of an instance
 MAX_DET = 100  # most instances per frame, best first
 TENSORRT_LANES = 2  # frames computed at once: one copies while the other computes
+MAX_STALENESS = 0.5  # seconds that a frame of a live source may be old when it is begun
+MAX_FAILURES = 30  # frames in a row that the command line lets fail before it gives up
+STALL_SECONDS = 5.0  # without a picture, until the connection to a live source is given up
+FIRST_RETRY_SECONDS = 10.0  # to go on trying to reach a live source before its first picture

@@ -142,6 +142,7 @@ class FakeSource:
             live=live,
         )
         self.damage = damage
+        self.on_state = None
         self.closed = False
         self._count, self._gate, self._error, self._fail_at = count, gate, error, fail_at
 
@@ -151,6 +152,9 @@ class FakeSource:
             if self._error is not None and index == self._fail_at:
                 raise self._error
             yield replace(colour_frame(index), captured_at=time.monotonic())
+
+    def stop(self) -> None:
+        pass
 
     def close(self) -> None:
         self.closed = True

@@ -82,7 +82,7 @@ def test_json_is_one_object_on_stdout(solo, source, tiny, tmp_path):
     code, out, _ = solo("run", "--source", "x", "--model", tiny, "--output", output, "--json", "--max-fps", 10)
     report = json.loads(out)
     assert code == 0
-    assert report["frames"] == {"read": 10, "processed": 4, "dropped": 0, "skipped": 6}
+    assert report["frames"] == {"read": 10, "processed": 4, "dropped": 0, "skipped": 6, "failed": 0}
     assert report["outputs"] == [str(output)]
     assert report["stages"]["infer"]["p99_ms"] > 0
     assert (report["damage"], report["interrupted"]) == (None, False)
@@ -103,7 +103,7 @@ def test_damaged_source_is_a_warning_and_exit_code_4(solo, source, tiny):
     code, out, err = solo("run", "--source", "x", "--model", tiny)
     assert code == 4
     assert out.startswith("10 frames in ")
-    assert "solo-rt: warning: the source is damaged: 2 packets could not be decoded" in err
+    assert "solo-rt: warning: not all of the source arrived: 2 packets could not be decoded" in err
 
 
 def test_missing_source_is_exit_code_3_and_writes_nothing(solo, tiny, tmp_path):

@@ -33,7 +33,7 @@ def tiny(tmp_path_factory):
 
 
 def balanced(report):
-    return report.read == report.processed + report.dropped + report.skipped
+    return report.read == report.processed + report.dropped + report.skipped + report.failed
 
 
 @pytest.mark.parametrize("needs_picture", [False, True])
@@ -352,6 +352,59 @@ def test_live_source_drops_the_oldest_and_counts_every_drop():
     frames = [record["frame"] for record in sink.records]
     assert frames == sorted(set(frames))
     assert frames[-1] == 99
+
+
+def test_every_frame_of_a_live_source_is_computed_where_that_is_asked_for():
+    source = FakeSource(30, live=True, gate=lambda index: time.sleep(0.001))
+    report = run(source, FakeEngine(gate=lambda call: time.sleep(0.004)), [], options=Options(policy="every-frame"))
+    assert (report.processed, report.dropped) == (30, 0)
+
+
+def test_frame_that_is_too_old_when_its_turn_comes_is_dropped():
+    options = Options(policy="every-frame", max_staleness=0.02)
+    source = FakeSource(30, live=True, gate=lambda index: time.sleep(0.001))
+    report = run(source, FakeEngine(gate=lambda call: time.sleep(0.03)), [], options=options)
+    assert report.dropped > 5
+    assert balanced(report)
+
+
+def test_file_is_played_at_its_own_pace_where_the_freshest_frame_is_asked_for():
+    started = time.monotonic()
+    sink = FakeSink()
+    report = run(
+        FakeSource(16), FakeEngine(gate=lambda call: time.sleep(0.1)), [sink], options=Options(policy="freshest")
+    )
+    assert time.monotonic() - started > 0.5
+    assert report.dropped > 5
+    assert balanced(report)
+    assert sink.records[-1]["frame"] == 15
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_frames_that_fail_are_left_out_and_counted(sync, caplog):
+    def gate(call):
+        if call in (2, 3, 6):
+            raise EngineError(f"no memory for {call}")
+
+    sink = FakeSink()
+    report = run(FakeSource(9), FakeEngine(gate=gate), [sink], options=Options(max_failures=2, sync=sync))
+    assert [record["frame"] for record in sink.records] == [0, 1, 4, 5, 7, 8]
+    assert (report.processed, report.failed) == (6, 3)
+    assert balanced(report)
+    assert [record.message for record in caplog.records] == [
+        "frame 2 is left out: no memory for 2",
+        "frame 6 is left out: no memory for 6",
+    ]
+
+
+@pytest.mark.parametrize(("count", "first", "last"), [(20, 5, 7), (2, 0, 2)])
+def test_run_ends_when_too_many_frames_fail_in_a_row_or_all_do(count, first, last):
+    def gate(call):
+        if first <= call <= last:
+            raise EngineError(f"no memory for {call}")
+
+    with pytest.raises(EngineError, match=f"no memory for {min(last, count - 1)}"):
+        run(FakeSource(count), FakeEngine(gate=gate), [], options=Options(max_failures=2))
 
 
 def test_live_frame_does_not_wait_for_a_slow_network():

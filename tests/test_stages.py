@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import replace
 
@@ -71,7 +72,20 @@ def test_a_stage_that_failed_is_busy_no_longer_and_has_no_time():
         raise ValueError("no")
 
     stage = Stage("infer", fail)
-    with pytest.raises(ValueError, match="no") as caught:
-        stage(Job(colour_frame(0)))
-    assert caught.value.__notes__ == ["in the infer stage"]
+    job = Job(colour_frame(0))
+    stage(job)
+    assert (repr(job.error), job.error.__notes__) == ("ValueError('no')", ["in the infer stage"])
     assert (stage.is_busy, stage.times.stats(1.0).count) == (False, 0)
+
+
+def test_a_stage_leaves_a_job_alone_that_failed_before():
+    job = Job(colour_frame(0), error=ValueError("no"))
+    stage = Stage("decode", lambda _job: pytest.fail("it must not be called"))
+    stage(job)
+    assert (repr(job.error), stage.times.stats(1.0).count) == ("ValueError('no')", 0)
+
+
+@pytest.mark.parametrize("wrong", [{"policy": "newest"}, {"max_staleness": 0}, {"max_staleness": math.inf}])
+def test_policy_and_staleness_must_make_sense(wrong):
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        Options(**wrong)

@@ -14,6 +14,7 @@ from cameras import RATE, camera
 from clips import write_clip
 from fakes import ends_all_threads
 
+from solo_rt import defaults
 from solo_rt.errors import SourceError, UsageError
 from solo_rt.source import camera as camera_module
 from solo_rt.source import connection, open_source, stream
@@ -25,7 +26,7 @@ from solo_rt.source.stream import StreamSource
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     monkeypatch.setattr(stream, "FIRST_WAIT", 0.05)
-    monkeypatch.setattr(stream, "FIRST_SECONDS", 1.0)
+    monkeypatch.setattr(defaults, "FIRST_RETRY_SECONDS", 1.0)
     monkeypatch.setattr(connection, "OPEN_SECONDS", 5.0)
     with ends_all_threads():
         yield

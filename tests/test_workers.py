@@ -45,6 +45,8 @@ def received(results: Iterator[Job]) -> tuple[list[int], Exception | None]:
     indices = []
     try:
         for job in results:
+            if job.error is not None:
+                return indices, job.error
             indices.append(job.frame.index)
     except Exception as error:
         return indices, error

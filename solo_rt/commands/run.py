@@ -15,10 +15,16 @@ STOP_SECONDS = 3.0  # from a signal to the end of the process
 
 if TYPE_CHECKING:
     from solo_rt.gpu.nvcodec import VideoDecoder, VideoEncoder
+    from solo_rt.pipeline.stages import Policy
 
 
 @click.command()
-@click.option("--source", required=True, metavar="URI", help="Video file, picture, folder, 'pattern/*.png' or test://.")
+@click.option(
+    "--source",
+    required=True,
+    metavar="URI",
+    help="Video file, picture, folder, 'pattern/*.png', camera:0, rtsp://..., other streams, screen:, - or test://.",
+)
 @click.option(
     "--model", metavar="NAME|FILE", help=f"Shipped model, .onnx, .engine or .pt file.  [default: {defaults.MODEL}]"
 )
@@ -32,6 +38,34 @@ if TYPE_CHECKING:
 @click.option("--classes", metavar="A,B", help="Classes to keep.  [default: all]")
 @click.option("--max-frames", type=int, help="End after this many results.")
 @click.option("--max-fps", type=float, help="Leave frames out so that at most this many per second remain.")
+@click.option(
+    "--policy",
+    type=click.Choice(["auto", "every-frame", "freshest"]),
+    default="auto",
+    show_default=True,
+    help="Compute every frame, or drop those that newer ones replace; auto does so for live sources.",
+)
+@click.option(
+    "--max-staleness",
+    type=float,
+    metavar="SECONDS",
+    help=f"Drop frames older than this when their turn comes.  [default: {defaults.MAX_STALENESS} with freshest]",
+)
+@click.option(
+    "--retry-for",
+    type=float,
+    metavar="SECONDS",
+    help="How long a live source may be out of reach.  [default: for ever, but "
+    f"{defaults.FIRST_RETRY_SECONDS:g} before the first frame]",
+)
+@click.option(
+    "--stall-after",
+    type=float,
+    metavar="SECONDS",
+    default=defaults.STALL_SECONDS,
+    show_default=True,
+    help="Connect again to a live source that gives no picture for this long.",
+)
 @click.option("--sync", is_flag=True, help="One frame at a time, without threads: for debugging.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--backend", default="auto", show_default=True, help="onnxruntime, openvino, tensorrt or torch.")
@@ -74,6 +108,10 @@ def run(
     classes: str | None,
     max_frames: int | None,
     max_fps: float | None,
+    policy: Policy,
+    max_staleness: float | None,
+    retry_for: float | None,
+    stall_after: float,
     sync: bool,
     device: str,
     trust: bool,
@@ -104,6 +142,9 @@ def run(
         classes=tuple(filter(None, (name.strip() for name in (classes or "").split(",")))),
         max_frames=max_frames,
         max_fps=max_fps,
+        policy=policy,
+        max_staleness=max_staleness,
+        max_failures=defaults.MAX_FAILURES,
         sync=sync,
     )
     if save_jsonl is not None and not save_jsonl.endswith(".jsonl"):
@@ -126,6 +167,8 @@ def run(
                 decoder=decoder,
                 encoder=encoder,
                 options=options,
+                retry_for=retry_for,
+                stall_after=stall_after,
                 trusted=trust,
                 overwrite=overwrite,
                 on_start=lambda info, engine: reporter.begin(info, engine, max_frames=max_frames),
@@ -143,10 +186,12 @@ def run(
         with suppress(BrokenPipeError):  # nobody reads the summary; the outputs are complete all the same
             print_report(report, [redact(uri) for uri in outputs])
     if report.damage is not None:
-        click.echo(f"solo-rt: warning: the source is damaged: {report.damage}", err=True)
+        click.echo(f"solo-rt: warning: not all of the source arrived: {report.damage}", err=True)
     for failure in report.failures:
         lacks = f" (it lacks {failure.missed} frames)" if failure.missed else ""
         click.echo(f"solo-rt: error: {failure.reason}{lacks}", err=True)
+    if report.failed:
+        click.echo(f"solo-rt: error: {report.failed} frames failed and were left out", err=True)
     if report.interrupted:
         return interrupts.exit_code
-    return 4 if report.damage is not None or report.failures else 0
+    return 4 if report.damage is not None or report.failures or report.failed else 0

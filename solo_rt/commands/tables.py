@@ -20,7 +20,7 @@ from solo_rt.train.evaluate.semantic import SemanticScores
 
 def print_report(report: RunReport, outputs: Sequence[str]) -> None:
     """Print what a run did: counts, time per stage in milliseconds, outputs."""
-    losses = [(report.dropped, "dropped"), (report.skipped, "skipped by --max-fps")]
+    losses = [(report.dropped, "dropped"), (report.skipped, "skipped by --max-fps"), (report.failed, "failed")]
     counts = ", ".join(
         [
             f"{report.processed} frame{'s' if report.processed != 1 else ''} in {report.seconds:.2f} s",

@@ -6,12 +6,14 @@
 Every arrow between two threads is a `Channel`. Inference has a thread per lane of the engine and gives frames on in
 their order. With a `FrameEngine`, whose work is on a GPU, infer is prepare and the painting of masks as well; render
 writes the labels. A stage takes a frame only when there is room for its result, so that the frames of a live source
-wait where newer ones can still replace them. A stage that fails ends the run: the frames before that one are still
-handed out, then the exception is raised on the caller's thread with the stage's name. A sink that fails ends alone.
+wait where newer ones can still replace them. A frame on which a stage fails is left out, or ends the run: the frames
+before it are still handed out, then the exception is raised on the caller's thread with the stage's name. A sink that
+fails ends alone.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -19,6 +21,7 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
+from solo_rt import defaults
 from solo_rt.decoders import SemanticDecoder, is_painted
 from solo_rt.engine import Engine, find_model, open_engine
 from solo_rt.engine.base import FrameEngine
@@ -36,6 +39,8 @@ from solo_rt.sink import Sink, check_encoder, open_sink
 from solo_rt.source import Source, SourceInfo, check_decoder, open_source
 from solo_rt.types import Instances, Result
 from solo_rt.uri import expand_home
+
+log = logging.getLogger(__name__)
 
 
 def run(
@@ -78,7 +83,8 @@ def _run(
 
     def progress() -> Progress:
         seconds = time.perf_counter() - started
-        return Progress(counts.read, processed, counts.dropped, counts.skipped, instances, seconds)
+        dropped = counts.dropped + counts.stale
+        return Progress(counts.read, processed, dropped, counts.skipped, counts.failed, instances, seconds)
 
     def tick() -> None:
         if on_progress is not None:
@@ -86,8 +92,10 @@ def _run(
 
     feed = read_jobs(source, options, counts, read_times, stop)
     with closing(_through(feed, stages, source, options, counts, stop, on_wait=tick)) as jobs:
-        for job in jobs:
+        for job in _succeeding(jobs, counts, options.max_failures):
             sink_stage(job)
+            if job.error is not None:
+                raise job.error
             latency.add(time.monotonic() - job.frame.captured_at)
             processed += 1
             if instances is not None and isinstance(job.found, Instances):
@@ -96,7 +104,7 @@ def _run(
     if not counts.read and not stop.is_set():
         raise SourceError(f"{source.info.uri}: expected frames, got none ({source.damage or 'it is empty'})")
     if stop.is_set():  # what was with a stage that was given up
-        counts.dropped = counts.read - counts.skipped - processed
+        counts.dropped = counts.read - counts.skipped - counts.stale - counts.failed - processed
     end = progress()
     timed = {"read": read_times, **{stage.name: stage.times for stage in [*stages, sink_stage]}}
     return RunReport(
@@ -104,6 +112,7 @@ def _run(
         processed=end.processed,
         dropped=end.dropped,
         skipped=end.skipped,
+        failed=end.failed,
         instances=end.instances,
         seconds=end.seconds,
         stages={name: times.stats(end.seconds) for name, times in timed.items()},
@@ -158,7 +167,7 @@ def stream(
         feed = read_jobs(opened, options, counts, Histogram(), stop)
         stages = build_stages(engine, options, with_picture=render)
         jobs = stack.enter_context(closing(_through(feed, stages, opened, options, counts, stop)))
-        for job in jobs:
+        for job in _succeeding(jobs, counts, options.max_failures):
             yield job.result(engine.spec.classes)
 
 
@@ -174,6 +183,8 @@ def process(
     decoder: VideoDecoder = "cpu",
     encoder: VideoEncoder = "x264",
     options: Options | None = None,
+    retry_for: float | None = None,
+    stall_after: float = defaults.STALL_SECONDS,
     trusted: bool = False,
     overwrite: bool = False,
     on_start: Callable[[SourceInfo, Engine], None] | None = None,
@@ -185,8 +196,8 @@ def process(
 
     What outputs replace is not touched before the first result; `on_start` is called when all is open, `on_step` with
     what is being waited for. The outputs are finished files however the run ends. `lanes` and `decoder` are as in
-    `stream`; `encoder` makes the H.264 of video outputs, nvenc on the same GPU as `decoder`; `overwrite` lets pictures
-    go into a folder that holds such files already.
+    `stream`, `retry_for` and `stall_after` as in `open_source`; `encoder` makes the H.264 of video outputs, nvenc on
+    the same GPU as `decoder`; `overwrite` lets pictures go into a folder that holds such files already.
     Raises: as `run`; UsageError if an output would overwrite the source, the model or another output;
     KeyboardInterrupt if `stop` is set while opening.
     """
@@ -211,7 +222,16 @@ def process(
 
         def start_source(*, on_gpu: bool) -> Source:
             on_step("opening the source")
-            return start(lambda: open_source(source, decoder=decoder, gpu=gpu, on_gpu=on_gpu))
+            return start(
+                lambda: open_source(
+                    source,
+                    decoder=decoder,
+                    gpu=gpu,
+                    on_gpu=on_gpu,
+                    retry_for=retry_for,
+                    stall_after=stall_after,
+                )
+            )
 
         # The lanes of the engine depend on whether the source is live. NVDEC, which no live source has, needs the
         # engine first: frames stay on the GPU if it takes them there, and paints all that `render` would.
@@ -267,4 +287,32 @@ def _through(
     """Return the jobs after all stages, on threads or not."""
     if options.sync:
         return run_in_turn(feed, stages)
-    return run_threaded(feed, stages, counts, live=source.info.live, stop=stop, on_wait=on_wait)
+    live = source.info.live
+    return run_threaded(
+        feed,
+        stages,
+        counts,
+        live=options.is_freshest(live=live),
+        stop=stop,
+        on_wait=on_wait,
+        on_stop=source.stop,
+        stale_after=options.stale_after(live=live),
+    )
+
+
+def _succeeding(jobs: Iterator[Job], counts: Counts, max_failures: int) -> Iterator[Job]:
+    """Yield the jobs that did not fail, and count the others. Raises: what failed, if it is more than may in a row."""
+    in_a_row, any_succeeded, last = 0, False, None
+    for job in jobs:
+        if job.error is None:
+            in_a_row, any_succeeded = 0, True
+            yield job
+            continue
+        in_a_row, last = in_a_row + 1, job.error
+        if in_a_row > max_failures:
+            raise job.error
+        counts.failed += 1
+        if in_a_row == 1:
+            log.warning("frame %d is left out: %s", job.frame.index, last)
+    if last is not None and not any_succeeded:
+        raise last

@@ -1,8 +1,11 @@
-"""Which frames to keep where more come than are wanted."""
+"""Which frames to keep where more come than are wanted, and when those of a file are due."""
 
 from __future__ import annotations
 
 import math
+import threading
+import time
+from dataclasses import replace
 
 from solo_rt.types import Frame
 
@@ -34,3 +37,20 @@ class FrameRateLimit:
             return False
         self._slot = slot
         return True
+
+
+class Pace:
+    """Gives the frames of a file on when they are due, as if they were live. One that comes late is not made up for."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        """Wait no longer once `stop` is set."""
+        self._stop = stop
+        self._start: float | None = None  # when time 0 of the file was, in seconds of the monotonic clock
+
+    def keep(self, frame: Frame) -> Frame:
+        """Wait until the frame is due and return it as one that was captured now."""
+        now = time.monotonic()
+        if self._start is None or now > self._start + frame.time_s:
+            self._start = now - frame.time_s
+        self._stop.wait(self._start + frame.time_s - now)
+        return replace(frame, captured_at=time.monotonic())

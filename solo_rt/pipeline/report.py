@@ -17,18 +17,20 @@ class Progress:
     processed: int
     dropped: int
     skipped: int
+    failed: int
     instances: int | None
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """What happened; `read == processed + dropped + skipped`."""
+    """What happened; `read == processed + dropped + skipped + failed`."""
 
     read: int  # frames the source gave
     processed: int  # results the sinks got
-    dropped: int  # frames of a live source that newer ones replaced
+    dropped: int  # frames of a live source that newer ones replaced, or that were too old when their turn came
     skipped: int  # frames left out because of max_fps
+    failed: int  # frames left out because a stage raised something
     instances: int | None  # of all results together; None with a model that looks for none
     seconds: float  # wall time from the first read to the last write
     stages: Mapping[str, Stats]  # by stage in the order a frame meets them; "read" includes waiting for a live source
@@ -50,6 +52,7 @@ class RunReport:
                 "processed": self.processed,
                 "dropped": self.dropped,
                 "skipped": self.skipped,
+                "failed": self.failed,
             },
             "instances": self.instances,
             "seconds": round(self.seconds, 3),

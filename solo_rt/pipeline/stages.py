@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from solo_rt.decoders import SemanticDecoder, is_painted
 from solo_rt.engine.base import Engine, FrameEngine
 from solo_rt.errors import UsageError
 from solo_rt.gpu.labels import GpuLabels
-from solo_rt.pipeline.frame_rate import FrameRateLimit
+from solo_rt.pipeline.frame_rate import FrameRateLimit, Pace
 from solo_rt.pipeline.sanity import Sanity
 from solo_rt.pipeline.timing import Histogram
 from solo_rt.preprocess import Letterbox, prepare
@@ -31,6 +31,8 @@ from solo_rt.types import Found, Frame, Output, Result
 MOST_INSTANCES = 1 << 20  # per frame, more than any network has cells
 
 Float32 = NDArray[np.float32]
+Policy = Literal["auto", "every-frame", "freshest"]
+POLICIES: tuple[Policy, ...] = ("auto", "every-frame", "freshest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,16 @@ class Options:
     classes: tuple[str, ...] = ()  # names to keep; empty keeps all
     max_frames: int | None = None  # end after this many results
     max_fps: float | None = None  # most results per second, of video time for files and of wall time for live sources
+    policy: Policy = "auto"  # see `is_freshest`
+    max_staleness: float | None = None  # seconds that a frame may be old when it is begun, else it is dropped
+    max_failures: int = 0  # frames in a row that may fail and are left out; one more ends the run
     sync: bool = False  # one frame at a time on the caller's thread: the reference, and easy to debug
 
     def __post_init__(self) -> None:
+        if self.policy not in POLICIES:
+            raise UsageError(f"policy must be one of {', '.join(POLICIES)}, got {self.policy!r}")
+        if self.max_staleness is not None and not 0 < self.max_staleness < math.inf:
+            raise UsageError(f"max_staleness must be above 0 and finite, got {self.max_staleness}")
         if self.conf is not None and not 0 <= self.conf <= 1:
             raise UsageError(f"conf must be in 0..1, got {self.conf}")
         if self.max_det is not None and not 1 <= self.max_det <= MOST_INSTANCES:
@@ -54,14 +63,32 @@ class Options:
         if self.max_fps is not None and not 0 < self.max_fps < math.inf:
             raise UsageError(f"max_fps must be above 0 and finite, got {self.max_fps}")
 
+    def is_freshest(self, *, live: bool) -> bool:
+        """Return whether newer frames replace those that wait: auto does so with live sources.
+
+        Otherwise every frame is computed, and the source waits. Files with `freshest` are played at their own pace.
+        """
+        return live if self.policy == "auto" else self.policy == "freshest"
+
+    def stale_after(self, *, live: bool) -> float:
+        """Return the age in seconds from which on a frame is dropped instead of begun."""
+        if self.max_staleness is not None:
+            return self.max_staleness
+        return defaults.MAX_STALENESS if self.is_freshest(live=live) else math.inf
+
 
 @dataclass(slots=True)
 class Counts:
-    """Frames so far; `read == dropped + skipped + processed` once a run is over. Written by the reading side only."""
+    """Frames so far; `read == dropped + stale + skipped + failed + processed` once a run is over.
+
+    Each is written by one thread: `stale` by the first stage, `failed` by the caller's, the others by the reading one.
+    """
 
     read: int = 0  # given by the source
-    dropped: int = 0  # replaced by newer ones of a live source, or given after the run was stopped
+    dropped: int = 0  # replaced by newer ones, or given after the run was stopped
     skipped: int = 0  # left out because of max_fps
+    stale: int = 0  # too old when their turn came
+    failed: int = 0  # a stage raised something
 
 
 @dataclass(slots=True)
@@ -75,6 +102,7 @@ class Job:
     outputs: Mapping[str, Output] = field(default_factory=dict)
     found: Found | None = None
     rendered: Frame | None = None  # by a FrameEngine without labels at first
+    error: Exception | None = None  # what a stage raised; later ones leave the job alone
 
     def result(self, classes: tuple[str, ...]) -> Result:
         """Return what the caller gets to see."""
@@ -99,6 +127,9 @@ class Stage:
         return self._working > 0
 
     def __call__(self, job: Job) -> None:
+        """Do the work, unless it failed before; what is raised now stays with the job."""
+        if job.error is not None:
+            return
         with self._lock:
             self._working += 1
         started = time.perf_counter()
@@ -106,14 +137,14 @@ class Stage:
             self._function(job)
         except Exception as error:
             name_stage(error, self.name)
-            raise
+            job.error = error
         finally:
             seconds = time.perf_counter() - started
             with self._lock:
                 self._working -= 1
+                if job.error is None:
+                    self.times.add(seconds)
         job.seconds[self.name] = seconds
-        with self._lock:
-            self.times.add(seconds)
 
 
 def name_stage(error: BaseException, stage: str) -> None:
@@ -226,13 +257,16 @@ def read_jobs(
 ) -> Iterator[Job]:
     """Yield a job per admitted frame until the source ends, `max_frames` are on their way or `stop` is set.
 
-    The consumer adds the frames it drops to `counts.dropped`, so that `max_frames` counts results.
+    The consumer adds the frames it drops to `counts.dropped` and `counts.stale`, so that `max_frames` counts results.
     Raises: what the source raises, with the stage's name noted.
     """
-    admits = FrameRateLimit(options.max_fps, live=source.info.live)
+    is_live, is_freshest = source.info.live, options.is_freshest(live=source.info.live)
+    admits = FrameRateLimit(options.max_fps, live=is_freshest)
+    pace = Pace(stop) if is_freshest and not is_live else None
     frames = iter(source)
     while not stop.is_set():
-        if options.max_frames is not None and counts.read - counts.skipped - counts.dropped >= options.max_frames:
+        lost = counts.skipped + counts.dropped + counts.stale
+        if options.max_frames is not None and counts.read - lost >= options.max_frames:
             return
         started = time.perf_counter()
         try:
@@ -242,6 +276,8 @@ def read_jobs(
             raise
         if frame is None:
             return
+        if pace is not None:
+            frame = pace.keep(frame)
         seconds = time.perf_counter() - started
         times.add(seconds)
         counts.read += 1

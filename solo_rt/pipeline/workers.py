@@ -1,14 +1,14 @@
 """Threads: one per lane of a stage, joined by channels. No other module starts any.
 
 Lanes of a stage work on several frames at once. They take turns in reserving a place in the next channel and taking a
-frame for it, so that results leave in the order of the frames, and failures too: what is raised is the failure of the
-earliest frame, after all frames before it, whichever lane or stage was first to fail.
+frame for it, so that results leave in the order of the frames, and those that failed as well.
 """
 
 from __future__ import annotations
 
 import atexit
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -49,23 +49,29 @@ def run_threaded(
     live: bool,
     stop: threading.Event,
     on_wait: Callable[[], None],
+    on_stop: Callable[[], None] = lambda: None,
+    stale_after: float = math.inf,
 ) -> Generator[Job, None, None]:
     """Yield the jobs after all stages, in order, while each stage works on threads of its own.
 
-    With `live`, the newest job replaces those that wait for the first stage and `counts.dropped` says how many.
-    `on_wait` is called on the caller's thread while no job is ready. Raises: what was raised for the first job that
-    failed, after the jobs before that one have been handed out. Leaving the generator ends all threads; once `stop` is
-    set, one that stays with its frame for too long is named, and left behind with what is under way.
+    With `live`, the newest job replaces those that wait for the first stage and `counts.dropped` says how many. One
+    that is older than `stale_after` seconds when its turn comes is left out and counted in `counts.stale`.
+    `on_wait` is called on the caller's thread while no job is ready. Raises: what `jobs` raises, after the jobs before
+    have been handed out. Leaving the generator ends all threads; once `stop` is set, `on_stop` is called if the source
+    keeps its thread waiting, and a stage that stays with its frame for too long is named, and left behind with what is
+    under way.
     """
-    with closing(_Workers(jobs, stages, counts, live=live)) as workers:
+    with closing(_Workers(jobs, stages, counts, live=live, stale_after=stale_after)) as workers:
         waiting_since = None
         while True:
             try:
                 job = workers.receive(POLL_SECONDS)
             except TimeoutError:
                 if stop.is_set():  # and the source keeps the thread that would notice
+                    if waiting_since is None:
+                        waiting_since = time.monotonic()
+                        on_stop()
                     workers.drain()
-                    waiting_since = waiting_since or time.monotonic()
                     if time.monotonic() - waiting_since > GIVE_UP_SECONDS:
                         workers.give_up()
                         return
@@ -104,7 +110,9 @@ def open_interruptibly(open_it: Callable[[], T], stop: threading.Event) -> T:
 class _Workers:
     """The threads of one run: one that reads, one per lane of a stage. `receive` returns their jobs in order."""
 
-    def __init__(self, jobs: Iterator[Job], stages: Sequence[Stage], counts: Counts, *, live: bool) -> None:
+    def __init__(
+        self, jobs: Iterator[Job], stages: Sequence[Stage], counts: Counts, *, live: bool, stale_after: float
+    ) -> None:
         self._stages = stages
         # A place is taken while a frame is worked on: each further lane needs one of its own. A live frame is handed
         # over: it is begun when the stage behind is free, too, and is never older than one period and its own work.
@@ -116,6 +124,7 @@ class _Workers:
         self._channels = [Channel[Job](1, freshest=True) if live else Channel[Job](2), *outboxes]
         self._has_handed_out = False
         self._threads = [self._thread("read", self._read, jobs, self._channels[0], counts)]
+        self._counts, self._stale_after = counts, stale_after
         for stage, inbox, outbox in zip(stages, self._channels, outboxes, strict=False):
             turn = threading.Lock()
             self._threads += [
@@ -188,8 +197,15 @@ class _Workers:
         else:
             outbox.close()
 
-    @staticmethod
-    def _work(stage: Stage, inbox: Channel[Job], outbox: Channel[Job], turn: threading.Lock) -> None:
+    def _take(self, inbox: Channel[Job]) -> Job:
+        """Return the next job that is not too old to be begun. Raises: Closed."""
+        job = inbox.get()
+        while inbox is self._channels[0] and time.monotonic() - job.frame.captured_at > self._stale_after:
+            self._counts.stale += 1
+            job = inbox.get()
+        return job
+
+    def _work(self, stage: Stage, inbox: Channel[Job], outbox: Channel[Job], turn: threading.Lock) -> None:
         """Work as one lane; `turn` is held while a place and the job for it are taken, so that they stay in order."""
         while True:
             with turn:
@@ -199,7 +215,7 @@ class _Workers:
                 except Closed:
                     return
                 try:
-                    job = inbox.get()
+                    job = self._take(inbox)
                 except Closed as end:
                     outbox.close(at=place, reason=end.reason)
                     return

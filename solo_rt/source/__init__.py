@@ -6,6 +6,7 @@ from pathlib import Path
 
 import av
 
+from solo_rt import defaults
 from solo_rt.errors import SourceError, UsageError
 from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU, DECODERS, VideoDecoder, require_gpu
 from solo_rt.source.address import Address
@@ -16,7 +17,7 @@ from solo_rt.source.network import PROTOCOLS, network_address
 from solo_rt.source.pictures import PictureSource, is_pattern, is_picture
 from solo_rt.source.pipe import pipe_address
 from solo_rt.source.screen import screen_address
-from solo_rt.source.stream import STALL_SECONDS, StreamSource
+from solo_rt.source.stream import StreamSource
 from solo_rt.source.video import VideoSource
 from solo_rt.source.world import WorldSource
 from solo_rt.uri import expand_home, redact, scheme
@@ -33,7 +34,7 @@ def open_source(
     gpu: int = 0,
     on_gpu: bool = False,
     retry_for: float | None = None,
-    stall_after: float = STALL_SECONDS,
+    stall_after: float = defaults.STALL_SECONDS,
 ) -> Source:
     """Return the opened source that `uri` names.
 

@@ -12,14 +12,13 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
 
-from solo_rt.errors import SourceError
+from solo_rt import defaults
+from solo_rt.errors import SourceError, UsageError
 from solo_rt.source.address import Address
 from solo_rt.source.base import Source, SourceInfo, SourceState, StateChange
 from solo_rt.source.connection import OPEN_SECONDS, Connection, Disconnected, Facts, Lost
 from solo_rt.types import Frame
 
-STALL_SECONDS = 5.0  # without a picture, until a connection is given up
-FIRST_SECONDS = 10.0  # to go on trying before the first picture
 FIRST_WAIT, LONGEST_WAIT, GROWTH, JITTER = 0.5, 30.0, 1.5, 0.2  # seconds between attempts: about 130 an hour
 
 log = logging.getLogger(__name__)
@@ -41,9 +40,13 @@ class StreamSource(Source):
         max_pixels: int,
         threads: int,
         retry_for: float | None = None,
-        stall_after: float = STALL_SECONDS,
+        stall_after: float = defaults.STALL_SECONDS,
     ) -> None:
-        """Return once there is a first frame. Raises: SourceError."""
+        """Return once there is a first frame. Raises: SourceError; UsageError for times that make no sense."""
+        if (retry_for is not None and not retry_for >= 0) or not 0 < stall_after < math.inf:
+            raise UsageError(
+                f"expected retry_for of at least 0 s and stall_after above 0 s, got {retry_for} and {stall_after}"
+            )
         self._address, self._max_pixels, self._threads = address, max_pixels, threads
         self._retry_for, self._stall_after = retry_for, stall_after
         self._is_stopped = threading.Event()
@@ -144,7 +147,9 @@ class StreamSource(Source):
             if not end.has_ended or is_new:
                 self._ending = f"it broke off: {end}"
             return False
-        allowed = self._retry_for if self._retry_for is not None else FIRST_SECONDS if is_new else math.inf
+        allowed = (
+            self._retry_for if self._retry_for is not None else defaults.FIRST_RETRY_SECONDS if is_new else math.inf
+        )
         if time.monotonic() - since < allowed and not (is_new and end.is_final):
             if is_new and not self._has_told:
                 self._has_told = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -84,6 +85,10 @@ class VideoSource(Source):
     def close(self) -> None:
         self._frames = iter(())
         if hasattr(self, "_reading"):
+            if (
+                inspect.getgeneratorstate(self._reading) == inspect.GEN_RUNNING
+            ):  # by a thread that was left behind, in FFmpeg: nothing may be taken from it
+                return
             self._reading.close()
             self._losses.close()
         self._container.close()

@@ -18,7 +18,7 @@ DEFAULTS = {"seed": "0", "size": "1280x720", "frames": "300", "fps": "30", "obje
 
 
 class WorldSource(Source):
-    """`frames` frames of the world as rgb24. `__iter__`, `damage`, `close`: see `Source`.
+    """`frames` frames of the world as rgb24. `__iter__`, `damage`, `stop`, `close`: see `Source`.
 
     `live=1` delivers each frame when its time has come, as a camera would, and never before.
     """
@@ -41,7 +41,7 @@ class WorldSource(Source):
             self._world = World(seed, height=height, width=width, frame_rate=float(rate), objects=objects)
         except ValueError as error:
             raise UsageError(f"{uri}: {error}") from error
-        self._closed = threading.Event()
+        self._is_stopped = threading.Event()
         self._indices = iter(range(count))
         self._started_at: float | None = None
         self.info = SourceInfo(
@@ -61,18 +61,21 @@ class WorldSource(Source):
             rgb.flags.writeable = False
             if self.info.live:
                 self._wait_for(index)
-            if self._closed.is_set():
+            if self._is_stopped.is_set():
                 return
             yield Frame((rgb,), "rgb24", index, index, self.info.time_base, time.monotonic())
 
+    def stop(self) -> None:
+        self._is_stopped.set()
+
     def close(self) -> None:
-        self._closed.set()
+        self.stop()
 
     def _wait_for(self, index: int) -> None:
-        """Sleep until frame `index` is due; `close()` wakes up."""
+        """Sleep until frame `index` is due; `stop()` wakes up."""
         now = time.monotonic()
         self._started_at = now if self._started_at is None else self._started_at
-        self._closed.wait(max(0.0, self._started_at + float(index * self.info.time_base) - now))
+        self._is_stopped.wait(max(0.0, self._started_at + float(index * self.info.time_base) - now))
 
 
 def _parse(uri: str) -> dict[str, str]:
