@@ -8,7 +8,6 @@ and 143 interrupted, with the outputs finished.
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -19,12 +18,10 @@ import click
 from solo_rt import __version__
 from solo_rt.commands import COMMANDS
 from solo_rt.commands.interrupts import Interrupts
+from solo_rt.commands.lines import hide_secrets
 from solo_rt.commands.options import log
 from solo_rt.commands.terminal import patient_stderr
 from solo_rt.errors import SoloRTError
-
-# User and password of an address; FFmpeg's messages repeat them. A path made of an address has lost one slash.
-SECRETS = re.compile(r"(\w+://|\w+:/(?=\S*:\S*@))\S*@")
 
 
 @click.group(
@@ -79,7 +76,7 @@ def complain(message: str, code: int) -> int:
     text = f"solo-rt: error: {' '.join(message.split())}"
     if log.isEnabledFor(logging.DEBUG):
         text = traceback.format_exc() + text
-    click.echo(SECRETS.sub(r"\1***@", text), err=True)
+    click.echo(hide_secrets(text), err=True)
     return code
 
 
@@ -90,6 +87,8 @@ def _with_help(error: click.ClickException, arguments: Sequence[str]) -> str:
         command = "solo-rt"
     if command == "solo-rt run" and ("'--source'" in text or "unexpected extra argument" in text):
         text = text.rstrip(".") + "; the video goes behind --source"
+    if command == "solo-rt" and "--config" in text:
+        text = text.rstrip(".") + "; it goes behind the command, as in solo-rt run --config FILE"
     return f"{text} (see {command} --help)"
 
 

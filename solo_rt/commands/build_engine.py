@@ -10,12 +10,12 @@ from tempfile import TemporaryDirectory
 import click
 
 from solo_rt import defaults
-from solo_rt.commands.options import LocalPath, Size, as_json, print_json, verbose
+from solo_rt.commands.options import LocalPath, Size, as_json, command, print_json
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
 
 
-@click.command(name="build-engine")
+@command("build-engine")
 @click.option(
     "--model", metavar="NAME|FILE", help=f"Shipped model, .onnx file or .pt checkpoint.  [default: {defaults.MODEL}]"
 )
@@ -37,7 +37,6 @@ from solo_rt.errors import UsageError
 @click.option("--rebuild", is_flag=True, help="Build although the cache holds a fitting engine.")
 @click.option("--no-check", is_flag=True, help="Without a GPU, and without comparing with the FP32 model afterwards.")
 @as_json
-@verbose
 def build_engine(
     model: str | None,
     output: Path | None,

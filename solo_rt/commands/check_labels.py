@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import click
 
-from solo_rt.commands.options import as_json, print_json, verbose
+from solo_rt.commands.options import as_json, command, print_json
 from solo_rt.commands.progress import show_progress
 
 
-@click.command(name="check-labels")
+@command("check-labels")
 @click.argument("data", metavar="URI")
 @click.option("--split", type=click.Choice(["train", "val", "both"]), default="both", show_default=True)
 @click.option("--max-images", type=click.IntRange(min=1), help="Of each part, only the first ones.")
 @as_json
-@verbose
 def check_labels(data: str, split: str, max_images: int | None, as_json: bool) -> int:
     """Look at the labels of a data set: classes, sizes, values that mean nothing. URI is folder:DIR, voc:DIR ...
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from solo_rt.commands.options import LocalPath, Size, verbose
+from solo_rt.commands.options import LocalPath, Size, command
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
 
 
-@click.command(name="demo-data")
+@command("demo-data")
 @click.argument("folder", type=LocalPath())
 @click.option("--seed", default=7, show_default=True, help="The world to draw.")
 @click.option("--size", type=Size("WxH"), default="1280x720", show_default=True, help="Of the videos.")
@@ -19,7 +19,6 @@ from solo_rt.errors import UsageError
 @click.option("--coco", type=click.IntRange(min=1), help="Also write a COCO data set of this many pictures.")
 @click.option("--semantic", type=click.IntRange(min=1), help="Also write that many pictures with a label per pixel.")
 @click.option("--overwrite", is_flag=True, help="Write the videos anew where files of their names are there already.")
-@verbose
 def demo_data(
     folder: Path, seed: int, size: tuple[int, int], frames: int, coco: int | None, semantic: int | None, overwrite: bool
 ) -> int:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import click
-
-from solo_rt.commands.options import as_json, print_json, verbose
+from solo_rt.commands.options import as_json, command, print_json
 
 
-@click.command()
+@command()
 @as_json
-@verbose
 def doctor(as_json: bool) -> int:
     """Show what this machine and installation can do. Exits with 1 if something needed is missing."""
     from dataclasses import asdict

@@ -6,17 +6,16 @@ from pathlib import Path
 
 import click
 
-from solo_rt.commands.options import LocalPath, as_json, print_json, verbose
+from solo_rt.commands.options import LocalPath, as_json, command, print_json
 from solo_rt.commands.progress import show_progress
 
 
-@click.command()
+@command()
 @click.argument("name", required=False)
 @click.option("--root", type=LocalPath(), help="Of all data.  [default: $SOLO_RT_DATA]")
 @click.option("--verify", is_flag=True, help="Download nothing, only count the files that are there.")
 @click.option("--keep", is_flag=True, help="Keep the archives after they have been unpacked.")
 @as_json
-@verbose
 def download(name: str | None, root: Path | None, verify: bool, keep: bool, as_json: bool) -> int:
     """Get a published data set. Without a NAME, list them.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from solo_rt.commands.measured import check_recordable, find_measured, is_semantic, open_measured, record_metrics
-from solo_rt.commands.options import LocalPath, Size, as_json, check_writable, print_json, verbose
+from solo_rt.commands.options import LocalPath, Size, as_json, check_writable, command, print_json
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from solo_rt.train.evaluate.shards import Findings, Shard
 
 
-@click.command(name="eval")
+@command("eval")
 @click.option("--model", metavar="NAME|FILE", help="Shipped model, .onnx, .engine or .pt file.  [default: solov2-nano]")
 @click.option(
     "--data", metavar="URI", help="coco:, casia: or cityscapes:DIR; labels of pixels: also folder:, voc:, ade20k: ..."
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 @click.option("--record", is_flag=True, help='Write AP or mIoU into the model file; needs the extra "train".')
 @click.argument("files", nargs=-1, type=LocalPath())
 @as_json
-@verbose
 def evaluate(
     model: str | None,
     data: str | None,

@@ -7,10 +7,10 @@ from typing import Literal
 
 import click
 
-from solo_rt.commands.options import LocalPath, Size, as_json, print_json, require_torch, verbose
+from solo_rt.commands.options import LocalPath, Size, as_json, command, print_json, require_torch
 
 
-@click.command()
+@command()
 @click.argument("checkpoint", type=LocalPath())
 @click.option("-o", "--output", type=LocalPath(), required=True, help="The .onnx file to write.")
 @click.option("--imgsz", type=Size("HxW"), help="Network input, height x width.  [default: as trained]")
@@ -20,7 +20,6 @@ from solo_rt.commands.options import LocalPath, Size, as_json, print_json, requi
     help="What a semantic network gives; coarse logits are the fastest on a CPU.  [default: labels]",
 )
 @as_json
-@verbose
 def export(
     checkpoint: Path,
     output: Path,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from solo_rt.commands.options import LocalPath, Size, as_json, print_json, require_torch, verbose
+from solo_rt.commands.options import LocalPath, Size, as_json, command, print_json, require_torch
 from solo_rt.errors import UsageError
 
 # Those of train.importing, which --help does not load.
@@ -17,7 +17,7 @@ SOURCES = (
 )
 
 
-@click.command(name="import-weights")
+@command("import-weights")
 @click.argument("file", type=LocalPath())
 @click.option("-o", "--output", type=LocalPath(), required=True, help="The .pt file to write.")
 @click.option(
@@ -37,7 +37,6 @@ SOURCES = (
     help="Most pixels of the sides of a picture when eval --exact measures it.  [default: as published]",
 )
 @as_json
-@verbose
 def import_weights(
     file: Path,
     output: Path,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import click
 
-from solo_rt.commands.options import as_json, print_json, require_torch, verbose
+from solo_rt.commands.options import as_json, command, print_json, require_torch
 
 
-@click.command()
+@command()
 @click.argument("model", required=False)
 @as_json
-@verbose
 def inspect(model: str | None, as_json: bool) -> int:
     """Show what a model is: a shipped name, an .onnx file, an .engine with the file beside it, or a checkpoint."""
     from solo_rt.commands.tables import print_model

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from solo_rt.commands.config import Configured
 from solo_rt.errors import UsageError
 
 log = logging.getLogger("solo_rt")
@@ -19,16 +20,29 @@ log = logging.getLogger("solo_rt")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
-def verbose(function: Callable[..., int]) -> Callable[..., int]:
-    """Add -v: what the library logs, and tracebacks."""
+def _set_level(_context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    log.setLevel(logging.DEBUG if value else logging.WARNING)
 
-    def set_level(_context: click.Context, _parameter: click.Parameter, value: bool) -> None:
-        log.setLevel(logging.DEBUG if value else logging.WARNING)
 
-    option = click.option(
-        "-v", "--verbose", is_flag=True, expose_value=False, callback=set_level, help="Log details; show tracebacks."
-    )
-    return option(function)
+SHARED = (
+    click.Option(
+        ["-v", "--verbose"], is_flag=True, expose_value=False, callback=_set_level, help="Log details; show tracebacks."
+    ),
+    click.Option(["--config"], metavar="FILE", expose_value=False, help="Take options from a TOML file."),
+    click.Option(["--print-config"], is_flag=True, expose_value=False, help="Print the options as such a file."),
+)
+
+
+def command(name: str | None = None, *, show_default: bool = False) -> Callable[[Callable[..., int]], Configured]:
+    """Return a decorator that makes a command of a function, with the options that all have."""
+
+    def make(function: Callable[..., int]) -> Configured:
+        settings = {"show_default": show_default}
+        made = click.command(name, cls=Configured, context_settings=settings)(function)
+        made.params += SHARED
+        return made
+
+    return make
 
 
 class LocalPath(click.Path):

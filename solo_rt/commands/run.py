@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from solo_rt import defaults
-from solo_rt.commands.options import as_json, print_json, verbose
+from solo_rt.commands.options import as_json, command, print_json
 from solo_rt.errors import UsageError
 
 STOP_SECONDS = 3.0  # from a signal to the end of the process
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from solo_rt.pipeline.stages import Policy
 
 
-@click.command()
+@command()
 @click.option(
     "--source",
     required=True,
@@ -94,7 +94,6 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Write pictures into a folder that holds such files already.")
 @click.option("--quiet", is_flag=True, help="Show no progress and no summary.")
 @as_json
-@verbose
 def run(
     source: str,
     model: str | None,

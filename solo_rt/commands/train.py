@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from solo_rt.commands.options import LocalPath, Size, require_torch, verbose
+from solo_rt.commands.options import LocalPath, Size, command, require_torch
 from solo_rt.commands.progress import show_progress
 from solo_rt.device import Device
 from solo_rt.errors import UsageError
@@ -40,7 +40,7 @@ class PhaseType(click.ParamType):  # type: ignore[type-arg]
         return Size("HxW").convert(parts[0], param, ctx), int(parts[1]), int(parts[2])
 
 
-@click.command(context_settings={"show_default": True})
+@command(show_default=True)
 @click.option("--model", default="solov2-nano", help="The network to train.")
 @click.option("--data", default=Settings.data, metavar="URI", help="Data set, such as coco:DIR.")
 @click.option("--recipe", metavar="NAME", help="How to train it.  [default: the recipe of the model]")
@@ -57,7 +57,7 @@ class PhaseType(click.ParamType):  # type: ignore[type-arg]
 @click.option("--amp", type=click.Choice(["off", "bf16", "fp16"]), help="Precision.  [default: off, on CUDA bf16]")
 @click.option("--compile", "compiled", is_flag=True, help="Compile the network with torch.compile.")
 @click.option("--channels-last/--no-channels-last", default=Settings.channels_last, help="Memory layout.")
-@click.option("--device", default=Settings.device, help="cpu, cuda or cuda:N; under torchrun cpu or cuda.")
+@click.option("--device", default=str(Settings.device), help="cpu, cuda or cuda:N; under torchrun cpu or cuda.")
 @click.option("--sync-bn", is_flag=True, help="Batch normalisation over all processes, on GPUs.")
 @click.option("--strict", is_flag=True, help="End at a picture that cannot be read, instead of leaving it out.")
 @click.option(
@@ -77,7 +77,6 @@ class PhaseType(click.ParamType):  # type: ignore[type-arg]
 @click.option("--val", type=click.IntRange(min=0), default=Settings.val, help="Pictures to measure on by then.")
 @click.option("--max-steps", type=Positive, help="Leave after this step, to be resumed.")
 @click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard.")
-@verbose
 def train(
     model: str,
     data: str,
