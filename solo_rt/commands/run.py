@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from solo_rt import defaults
-from solo_rt.commands.options import as_json, command, print_json
+from solo_rt.commands.options import LocalPath, as_json, command, print_json
 from solo_rt.errors import UsageError
 
 STOP_SECONDS = 3.0  # from a signal to the end of the process
@@ -92,6 +93,7 @@ if TYPE_CHECKING:
     help="What makes H.264: nvenc is the GPU of --device.",
 )
 @click.option("--overwrite", is_flag=True, help="Write pictures into a folder that holds such files already.")
+@click.option("--trace", type=LocalPath(), help="Write what every thread did when, for ui.perfetto.dev.")
 @click.option("--quiet", is_flag=True, help="Show no progress and no summary.")
 @as_json
 def run(
@@ -120,6 +122,7 @@ def run(
     decoder: VideoDecoder,
     encoder: VideoEncoder,
     overwrite: bool,
+    trace: Path | None,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -170,6 +173,7 @@ def run(
                 stall_after=stall_after,
                 trusted=trust,
                 overwrite=overwrite,
+                trace=trace,
                 on_start=lambda info, engine: reporter.begin(info, engine, max_frames=max_frames),
                 on_progress=reporter,
                 on_step=reporter.step,

@@ -34,6 +34,7 @@ from solo_rt.pipeline.paths import refuse_overwriting
 from solo_rt.pipeline.report import Progress, RunReport
 from solo_rt.pipeline.stages import Counts, Job, Options, Stage, build_stages, check_options, read_jobs
 from solo_rt.pipeline.timing import Histogram
+from solo_rt.pipeline.trace import Trace
 from solo_rt.pipeline.workers import T, open_interruptibly, run_in_turn, run_threaded
 from solo_rt.sink import Sink, check_encoder, open_sink
 from solo_rt.source import Source, SourceInfo, check_decoder, open_source
@@ -73,10 +74,13 @@ def _run(
     stop: threading.Event,
     on_progress: Callable[[Progress], None] | None,
     gpu_labels: GpuLabels | None,
+    trace: Trace | None = None,
 ) -> RunReport:
     counts, read_times, latency = Counts(), Histogram(), Histogram()
     stages = build_stages(engine, options, with_picture=outputs.need_picture, gpu_labels=gpu_labels)
     sink_stage = Stage("sink", lambda job: outputs.write(job.result(engine.spec.classes)))
+    for stage in [*stages, sink_stage]:
+        stage.trace = trace
     processed = 0
     instances = 0 if engine.spec.decoder.task == "instances" else None
     started = time.perf_counter()
@@ -87,10 +91,14 @@ def _run(
         return Progress(counts.read, processed, dropped, counts.skipped, counts.failed, instances, seconds)
 
     def tick() -> None:
+        if trace is not None:
+            under_way = counts.read - counts.skipped - counts.dropped - counts.stale - counts.failed - processed
+            trace.count(under_way=under_way, dropped=counts.dropped)
+            trace.write()
         if on_progress is not None:
             on_progress(progress())
 
-    feed = read_jobs(source, options, counts, read_times, stop)
+    feed = read_jobs(source, options, counts, read_times, stop, trace)
     with closing(_through(feed, stages, source, options, counts, stop, on_wait=tick)) as jobs:
         for job in _succeeding(jobs, counts, options.max_failures):
             sink_stage(job)
@@ -187,6 +195,7 @@ def process(
     stall_after: float = defaults.STALL_SECONDS,
     trusted: bool = False,
     overwrite: bool = False,
+    trace: Path | None = None,
     on_start: Callable[[SourceInfo, Engine], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_step: Callable[[str], None] = lambda doing: None,
@@ -197,7 +206,8 @@ def process(
     What outputs replace is not touched before the first result; `on_start` is called when all is open, `on_step` with
     what is being waited for. The outputs are finished files however the run ends. `lanes` and `decoder` are as in
     `stream`, `retry_for` and `stall_after` as in `open_source`; `encoder` makes the H.264 of video outputs, nvenc on
-    the same GPU as `decoder`; `overwrite` lets pictures go into a folder that holds such files already.
+    the same GPU as `decoder`; `overwrite` lets pictures go into a folder that holds such files already; `trace` is a
+    file for what every thread did when (see `Trace`).
     Raises: as `run`; UsageError if an output would overwrite the source, the model or another output;
     KeyboardInterrupt if `stop` is set while opening.
     """
@@ -205,7 +215,7 @@ def process(
     stop = stop or threading.Event()
     path, outputs = find_model(model), [expand_home(uri) for uri in outputs]
     gpu = gpu_of(device)
-    refuse_overwriting(source, path, outputs)
+    refuse_overwriting(source, path, [*outputs, *([] if trace is None else [str(trace)])])
     check_decoder(decoder, source, gpu=gpu)
     check_encoder(encoder, outputs, gpu=gpu)
     with ExitStack() as stack:
@@ -260,10 +270,11 @@ def process(
                 overwrite=overwrite,
             )
             results.add(sink)
+        events = None if trace is None else stack.enter_context(closing(Trace(trace)))
         if on_start is not None:
             on_start(opened.info, engine)
         labels = open_gpu_labels(gpu) if on_gpu and results.take_gpu_pictures else None
-        report = _run(opened, engine, results, options, stop, on_progress, labels)
+        report = _run(opened, engine, results, options, stop, on_progress, labels, events)
         results.close()
         return replace(report, failures=results.failures)
 

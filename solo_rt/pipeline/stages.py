@@ -21,6 +21,7 @@ from solo_rt.gpu.labels import GpuLabels
 from solo_rt.pipeline.frame_rate import FrameRateLimit, Pace
 from solo_rt.pipeline.sanity import Sanity
 from solo_rt.pipeline.timing import Histogram
+from solo_rt.pipeline.trace import Trace
 from solo_rt.preprocess import Letterbox, prepare
 from solo_rt.render import Painting, draw_labels, instance_labels, legend_labels, render, render_semantic
 from solo_rt.render.lettering import Label
@@ -117,6 +118,7 @@ class Stage:
         self.name = name
         self.lanes = lanes
         self.times = Histogram()
+        self.trace: Trace | None = None  # is told of every frame
         self._function = function
         self._working = 0
         self._lock = threading.Lock()  # guards `times` and `_working` while the stage runs
@@ -145,6 +147,8 @@ class Stage:
                 if job.error is None:
                     self.times.add(seconds)
         job.seconds[self.name] = seconds
+        if self.trace is not None:
+            self.trace.span(self.name, job.frame.index, started, seconds)
 
 
 def name_stage(error: BaseException, stage: str) -> None:
@@ -253,7 +257,12 @@ def check_options(spec: ModelSpec, options: Options) -> tuple[int, ...] | None:
 
 
 def read_jobs(
-    source: Source, options: Options, counts: Counts, times: Histogram, stop: threading.Event
+    source: Source,
+    options: Options,
+    counts: Counts,
+    times: Histogram,
+    stop: threading.Event,
+    trace: Trace | None = None,
 ) -> Iterator[Job]:
     """Yield a job per admitted frame until the source ends, `max_frames` are on their way or `stop` is set.
 
@@ -281,7 +290,12 @@ def read_jobs(
         seconds = time.perf_counter() - started
         times.add(seconds)
         counts.read += 1
+        if trace is not None:
+            trace.span("read", frame.index, started, seconds)
         if admits(frame):
+            before = counts.dropped
             yield Job(frame, {"read": seconds})
+            if trace is not None and counts.dropped > before:
+                trace.drop(counts.dropped - before)
         else:
             counts.skipped += 1
