@@ -18,7 +18,7 @@ import click
 from solo_rt import __version__
 from solo_rt.commands import COMMANDS
 from solo_rt.commands.interrupts import Interrupts
-from solo_rt.commands.lines import hide_secrets
+from solo_rt.commands.lines import FORMATTER, choose_format, tell
 from solo_rt.commands.options import log
 from solo_rt.commands.terminal import patient_stderr
 from solo_rt.errors import SoloRTError
@@ -42,7 +42,10 @@ for command in COMMANDS:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code; every failure is one line on stderr."""
     with patient_stderr():
-        logging.basicConfig(format="solo-rt: %(levelname)s: %(message)s", stream=sys.stderr)
+        choose_format("text")
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(FORMATTER)
+        logging.basicConfig(handlers=[handler])
         for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
             logging.addLevelName(level, logging.getLevelName(level).lower())
         code = _run(arguments)
@@ -60,7 +63,7 @@ def _run(arguments: list[str] | None) -> int:
     except SoloRTError as error:
         return complain(_with_stage(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("solo-rt: interrupted", err=True)
+        tell("solo-rt: interrupted", fields={"exit_code": interrupts.exit_code})
         return interrupts.exit_code
     except BrokenPipeError:
         return 1  # whoever read our output has left; there is nobody to tell
@@ -73,10 +76,8 @@ def _run(arguments: list[str] | None) -> int:
 
 def complain(message: str, code: int) -> int:
     """Print one line, with the traceback before it if verbose, and return the exit code."""
-    text = f"solo-rt: error: {' '.join(message.split())}"
-    if log.isEnabledFor(logging.DEBUG):
-        text = traceback.format_exc() + text
-    click.echo(hide_secrets(text), err=True)
+    exception = traceback.format_exc() if log.isEnabledFor(logging.DEBUG) else ""
+    tell(" ".join(message.split()), level="error", exception=exception, fields={"exit_code": code})
     return code
 
 

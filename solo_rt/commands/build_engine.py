@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from solo_rt import defaults
+from solo_rt.commands.lines import tell
 from solo_rt.commands.options import LocalPath, Size, as_json, command, print_json
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
@@ -95,7 +96,7 @@ def build_engine(
     if plan.agreement:
         click.echo(", ".join(f"{name} {value:.4f}" for name, value in plan.agreement.items()))
     else:
-        click.echo("not compared with the FP32 model; run the comparison on the machine that will use it", err=True)
+        tell("not compared with the FP32 model; run the comparison on the machine that will use it")
     return 0
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import click
 from click.types import FloatParamType, IntParamType
 
-from solo_rt.commands.lines import hide_secrets
+from solo_rt.commands.lines import choose_format, hide_secrets
 from solo_rt.errors import UsageError
 from solo_rt.uri import expand_home, redact
 
@@ -47,10 +47,13 @@ class Configured(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take what the command line leaves open from the environment and the file."""
-        given, _, _ = self.make_parser(ctx).parse_args(list(args))
+        parser = self.make_parser(ctx)
+        parser.ignore_unknown_options = True  # they are complained about below, in the format that was chosen
+        given, _, _ = parser.parse_args(list(args))
         help_option = self.get_help_option(ctx)
         if help_option is not None and help_option.name in given:
             return super().parse_args(ctx, args)
+        choose_format(given.get("log_format", os.environ.get(f"{_prefix(self)}LOG_FORMAT")))
         siblings = [command for command in _siblings(ctx) if isinstance(command, Configured)]
         _refuse_unknown_variables(siblings)
         path = given.get("config", os.environ.get(FILE) or None)
@@ -58,6 +61,7 @@ class Configured(click.Command):
         found |= _from_environment(self)
         ctx.default_map = {name: setting.value for name, setting in found.items()}
         found |= {name: Setting(value, "flag") for name, value in given.items()}
+        choose_format(found["log_format"].value if "log_format" in found else "text")
         try:
             if given.get("print_config"):
                 click.echo("\n".join(_describe(self, ctx, found)))

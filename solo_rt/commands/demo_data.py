@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from solo_rt.commands.lines import tell
 from solo_rt.commands.options import LocalPath, Size, command
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
@@ -44,7 +45,7 @@ def demo_data(
             on_image=lambda n, total: show(n, total, "frames"),
         )
         for kept in [folder / name for name in VIDEOS if folder / name not in paths]:
-            click.echo(f"{kept} is left as it is; --overwrite writes it anew", err=True)
+            tell(f"{kept} is left as it is; --overwrite writes it anew")
 
         def on_image(done: int, total: int) -> None:
             show(done, total, "pictures")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from solo_rt.commands.lines import tell
 from solo_rt.commands.measured import check_recordable, find_measured, is_semantic, open_measured, record_metrics
 from solo_rt.commands.options import LocalPath, Size, as_json, check_writable, command, print_json
 from solo_rt.commands.progress import show_progress
@@ -109,7 +110,7 @@ def evaluate(
             on_image: OnImage = lambda done, total: show(done, total, "pictures")  # noqa: E731
             if exact and not isinstance(engine, ResizableEngine):
                 size = f"{engine.spec.input.height}x{engine.spec.input.width}"
-                click.echo(f"{path} has one input size: pictures are padded to {size}, not less", err=True)
+                tell(f"{path} has one input size: pictures are padded to {size}, not less")
             if semantic:
                 found = evaluate_pixels(
                     engine, subject, shard=share, views=views, pictures=pictures, strict=strict, on_image=on_image
@@ -191,10 +192,10 @@ def _finish_pixels(counted: Counted, part: Shard | None, *, results: Path | None
     from solo_rt.train.evaluate.tallies import write_tally
 
     if counted.tally.enlarged:
-        click.echo(
-            "solo-rt: warning: the model's labels were enlarged, borders are coarser than by the usual protocol; "
+        tell(
+            "the model's labels were enlarged, borders are coarser than by the usual protocol; "
             "export with --output-kind logits to measure by it",
-            err=True,
+            level="warning",
         )
     if results is not None:
         write_tally(results, part or WHOLE, counted)

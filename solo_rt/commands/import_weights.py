@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from solo_rt.commands.lines import tell
 from solo_rt.commands.options import LocalPath, Size, as_json, command, print_json, require_torch
 from solo_rt.errors import UsageError
 
@@ -60,7 +61,7 @@ def import_weights(
         names = [name.strip() for name in classes.split(",")] if classes else None
         checkpoint, report = read_weights(file, source=source, classes=names)
     except IncompleteWeightsError as error:
-        click.echo(error.report.listing(), err=True)
+        tell(error.report.listing())
         raise
     save_checkpoint(replace(checkpoint, test_scale=test_scale), output)
     if as_json:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
+from solo_rt.commands.lines import line
 from solo_rt.commands.terminal import say
 
 SHOW_CURSOR = "\x1b[?25h"  # a progress line may have hidden it
@@ -79,7 +80,8 @@ class Interrupts:
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             if not select.select([self._read_end], [], [], left)[0]:
-                say(f"solo-rt: error: not done within {self._within:g} s, so it is given up: {self._doing()}")
+                complaint = f"not done within {self._within:g} s, so it is given up: {self._doing()}"
+                say(line(complaint, level="error", fields={"exit_code": self.exit_code}))
                 _leave(first or signal.SIGINT)
             for number in os.read(self._read_end, 64):
                 if number == 0:

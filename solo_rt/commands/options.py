@@ -28,6 +28,14 @@ SHARED = (
     click.Option(
         ["-v", "--verbose"], is_flag=True, expose_value=False, callback=_set_level, help="Log details; show tracebacks."
     ),
+    click.Option(
+        ["--log-format"],
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        expose_value=False,
+        help="Of what is said on stderr: lines, or objects.",
+    ),
     click.Option(["--config"], metavar="FILE", expose_value=False, help="Take options from a TOML file."),
     click.Option(["--print-config"], is_flag=True, expose_value=False, help="Print the options as such a file."),
 )

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import click
+from solo_rt.commands.lines import FORMATTER, tell
 
 if TYPE_CHECKING:
     from solo_rt.commands.interrupts import Interrupts
@@ -38,7 +38,7 @@ class Reporter:
         self._doing = "starting"
         self._begun = self._told_interrupted = False
         self._quiet = quiet
-        self._on_terminal = sys.stderr.isatty()
+        self._has_bar = sys.stderr.isatty() and not FORMATTER.as_json
         self._total: int | None = None
         self._shown_at = time.monotonic()
         self._recent: deque[tuple[float, int]] = deque()  # seconds, processed
@@ -63,31 +63,33 @@ class Reporter:
             return
         rate = f", {float(info.frame_rate):.4g} fps" if info.frame_rate else ""
         live = ", live" if info.live else ""
-        click.echo(f"{info.uri}: {info.width}x{info.height}{rate}{live}", err=True)
-        click.echo(f"{engine.spec.name} on {engine.backend}", err=True)
-        if self._on_terminal:
+        tell(f"{info.uri}: {info.width}x{info.height}{rate}{live}")
+        tell(f"{engine.spec.name} on {engine.backend}")
+        if self._has_bar:
             self._bar.start()
 
     def __call__(self, progress: Progress) -> None:
         """Show the counts if it is time to."""
         now = time.monotonic()
         self._tell_interrupted()
-        if self._quiet or now - self._shown_at < (LINE_SECONDS if self._on_terminal else LOG_SECONDS):
+        if self._quiet or now - self._shown_at < (LINE_SECONDS if self._has_bar else LOG_SECONDS):
             return
         self._shown_at = now
         if self._total is not None and progress.processed > self._total:
             self._total = None  # it was an estimate, of a damaged file, say
         done = f"{progress.processed}{f'/{self._total}' if self._total else ''} frames"
-        rate = f"{self._rate(progress):.1f} fps"
+        fps = self._rate(progress)
+        rate = f"{fps:.1f} fps"
         losses = f"{progress.dropped} dropped" if progress.dropped else ""
-        if self._on_terminal:
+        if self._has_bar:
             completed = progress.processed + progress.skipped
             self._bar.update(
                 self._task, completed=completed, total=self._total, done=done, rate=rate, losses=losses, refresh=True
             )
         else:
             found = f"{progress.instances} instances" if progress.instances is not None else ""
-            click.echo(", ".join(filter(None, [done, rate, found, losses])), err=True)
+            fields = {"frames": progress.processed, "fps": round(fps, 2), "dropped": progress.dropped}
+            tell(", ".join(filter(None, [done, rate, found, losses])), fields=fields)
 
     def step(self, doing: str) -> None:
         """Take what the run does now."""
@@ -120,7 +122,7 @@ class Reporter:
         if self._bar.live.is_started:
             self._bar.console.print(text, markup=False, highlight=False)  # above the line
         else:
-            click.echo(text, err=True)
+            tell(text)
 
     def _rate(self, progress: Progress) -> float:
         self._recent.append((progress.seconds, progress.processed))
@@ -137,7 +139,7 @@ def show_progress() -> Iterator[Show]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Column
 
-    if not sys.stderr.isatty():
+    if FORMATTER.as_json or not sys.stderr.isatty():
         shown_at = time.monotonic()
         first: tuple[float, int] | None = None  # when we were first told, and how much was done by then
 
@@ -151,7 +153,7 @@ def show_progress() -> Iterator[Show]:
                 if done > first[1]:
                     left = (now - first[0]) / (done - first[1]) * (total - done)
                     text += f", {timedelta(seconds=round(left))} left"
-                click.echo(f"{done}/{total} {text}", err=True)
+                tell(f"{done}/{total} {text}", fields={"done": done, "total": total})
 
         yield log
         return

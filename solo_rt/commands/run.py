@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from solo_rt import defaults
+from solo_rt.commands.lines import tell
 from solo_rt.commands.options import LocalPath, as_json, command, print_json
 from solo_rt.errors import UsageError
 
@@ -180,7 +181,7 @@ def run(
                 stop=interrupts.stop,
             )
         except KeyboardInterrupt:
-            click.echo("solo-rt: interrupted before anything was written", err=True)
+            tell("solo-rt: interrupted before anything was written", fields={"exit_code": interrupts.exit_code})
             return interrupts.exit_code
     drain_stderr()
     if as_json:
@@ -189,12 +190,12 @@ def run(
         with suppress(BrokenPipeError):  # nobody reads the summary; the outputs are complete all the same
             print_report(report, [redact(uri) for uri in outputs])
     if report.damage is not None:
-        click.echo(f"solo-rt: warning: not all of the source arrived: {report.damage}", err=True)
+        tell(f"not all of the source arrived: {report.damage}", level="warning")
     for failure in report.failures:
         lacks = f" (it lacks {failure.missed} frames)" if failure.missed else ""
-        click.echo(f"solo-rt: error: {failure.reason}{lacks}", err=True)
+        tell(f"{failure.reason}{lacks}", level="error")
     if report.failed:
-        click.echo(f"solo-rt: error: {report.failed} frames failed and were left out", err=True)
+        tell(f"{report.failed} frames failed and were left out", level="error")
     if report.interrupted:
         return interrupts.exit_code
     return 4 if report.damage is not None or report.failures or report.failed else 0

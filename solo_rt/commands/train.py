@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from solo_rt.commands.lines import tell
 from solo_rt.commands.options import LocalPath, Size, command, require_torch
 from solo_rt.commands.progress import show_progress
 from solo_rt.device import Device
@@ -178,7 +179,7 @@ def _run(recipe: Recipe, folder: Path, settings: Settings) -> int:
             folder,
             settings,
             stop=interrupts.stop,
-            on_start=lambda line: click.echo(line, err=True),
+            on_start=tell,
             on_step=on_step,
         )
     if outcome.leads:
