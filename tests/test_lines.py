@@ -15,6 +15,7 @@ from solo_rt import pipeline
 from solo_rt.cli import main
 from solo_rt.commands import progress
 from solo_rt.commands.lines import LineFormatter, choose_format, line
+from solo_rt.pipeline import report
 
 SECRET = "hunter2"
 
@@ -124,6 +125,7 @@ def test_no_password_is_logged(name):
 
 def test_progress_is_objects_with_figures(solo, tiny, monkeypatch):
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+    monkeypatch.setattr(report, "PERCENTILE_SECONDS", 0.0)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(pipeline, "open_source", lambda uri, **_: FakeSource(3))
     _, _, err = solo("run", "--source", "x", "--model", tiny, "--log-format", "json", "--sync")
@@ -132,3 +134,14 @@ def test_progress_is_objects_with_figures(solo, tiny, monkeypatch):
     assert shown[-1]["message"].startswith("3/3 frames, ")
     assert shown[-1]["dropped"] == 0
     assert shown[-1]["fps"] > 0
+    assert 0 < shown[-1]["latency"]["p50_ms"] <= shown[-1]["latency"]["p95_ms"]
+    assert list(shown[-1]["stages"]) == ["read", "prepare", "infer", "decode", "sink"]
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_lines_of_a_live_source_have_its_latency(solo, tiny, monkeypatch, live):
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+    monkeypatch.setattr(pipeline, "open_source", lambda uri, **_: FakeSource(2, live=live))
+    _, _, err = solo("run", "--source", "x", "--model", tiny, "--sync")
+    last = err.splitlines()[-1]
+    assert re.fullmatch(rf"2/?2? frames, .* fps, \d+ instances{r', latency [0-9]+/[0-9]+ ms' if live else ''}", last)

@@ -14,8 +14,11 @@ from solo_rt import pipeline
 from solo_rt.engine import open_engine
 from solo_rt.errors import EngineError, SinkError, SourceError, UsageError
 from solo_rt.pipeline import process, run, stream
+from solo_rt.pipeline import report as report_module
 from solo_rt.pipeline import stages as stages_module
+from solo_rt.pipeline.report import RunningTimes
 from solo_rt.pipeline.stages import Options
+from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.workers import open_interruptibly
 
 WAIT = 10.0  # seconds; only a failing test takes that long
@@ -114,6 +117,27 @@ def test_report_has_times_of_every_stage_in_order():
     assert {stats.count for stats in report.stages.values()} == {5}
     assert report.latency.count == 5
     assert report.fps == pytest.approx(5 / report.seconds)
+
+
+def test_progress_has_the_percentiles_so_far(monkeypatch):
+    monkeypatch.setattr(report_module, "PERCENTILE_SECONDS", 0.0)
+    seen = []
+    report = run(FakeSource(5), FakeEngine(), [FakeSink()], on_progress=seen.append)
+    assert list(seen[-1].stages) == list(report.stages)
+    assert seen[-1].stages == {name: (stats.p50, stats.p95) for name, stats in report.stages.items()}
+    assert seen[-1].latency == (report.latency.p50, report.latency.p95)
+    assert 0 < seen[-1].latency.p50 <= seen[-1].latency.p95 <= report.latency.max
+
+
+def test_percentiles_of_a_run_are_computed_now_and_then_only(monkeypatch):
+    monkeypatch.setattr(report_module, "PERCENTILE_SECONDS", 60.0)
+    latency = Histogram()
+    times = RunningTimes({}, latency)
+    latency.add(0.5)
+    before = times.percentiles()
+    latency.add(1.5)
+    assert times.percentiles() == before
+    assert latency.percentiles() != before[1]
 
 
 @pytest.mark.parametrize("lanes", [1, 3])

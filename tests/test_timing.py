@@ -19,7 +19,7 @@ def test_percentiles_are_those_of_the_sorted_list():
 
 def test_empty_histogram_is_all_zeros():
     stats = Histogram().stats(1.0)
-    assert (stats.count, stats.mean, stats.p50, stats.p99, stats.busy) == (0, 0, 0, 0, 0)
+    assert (stats.count, stats.mean, stats.p50, stats.p99, stats.max, stats.busy) == (0, 0, 0, 0, 0, 0)
 
 
 def test_one_duration_is_every_percentile():
@@ -29,6 +29,16 @@ def test_one_duration_is_every_percentile():
     assert stats.mean == 0.02
     assert stats.p50 == stats.p95 == stats.p99 == pytest.approx(0.02, rel=0.005)
     assert stats.busy == pytest.approx(0.2)
+
+
+def test_no_percentile_is_above_the_longest_duration():
+    histogram = Histogram()
+    for seconds in (0.0301, 0.0302, 0.0303):
+        histogram.add(seconds)
+    stats = histogram.stats(1.0)
+    assert stats.max == 0.0303
+    assert stats.p50 <= stats.p95 <= stats.p99 <= stats.max
+    assert histogram.percentiles() == (stats.p50, stats.p95)
 
 
 def test_extreme_durations_stay_inside_the_buckets():

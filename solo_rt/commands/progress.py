@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from solo_rt.commands.interrupts import Interrupts
     from solo_rt.engine import Engine
     from solo_rt.pipeline.report import Progress
+    from solo_rt.pipeline.timing import Percentiles
     from solo_rt.source import SourceInfo
 
 LINE_SECONDS = 0.1  # between two refreshes of the line
@@ -40,6 +41,7 @@ class Reporter:
         self._quiet = quiet
         self._has_bar = sys.stderr.isatty() and not FORMATTER.as_json
         self._total: int | None = None
+        self._is_live = False
         self._shown_at = time.monotonic()
         self._recent: deque[tuple[float, int]] = deque()  # seconds, processed
         self._bar = Bar(
@@ -47,16 +49,17 @@ class Reporter:
             BarColumn(bar_width=30),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[losses]}"),
+            TextColumn("{task.fields[more]}"),
             console=Console(stderr=True),
             auto_refresh=False,
             transient=True,
         )
-        self._task = self._bar.add_task("", total=None, done="", rate="", losses="")
+        self._task = self._bar.add_task("", total=None, done="", rate="", more="")
 
     def begin(self, info: SourceInfo, engine: Engine, *, max_frames: int | None) -> None:
         """Say what runs on what, and start the line."""
         self._begun = True
+        self._is_live = info.live
         counts = [count for count in (info.frame_count, max_frames) if count]
         self._total = min(counts) if counts and not info.live else max_frames
         if self._quiet:
@@ -80,16 +83,17 @@ class Reporter:
         done = f"{progress.processed}{f'/{self._total}' if self._total else ''} frames"
         fps = self._rate(progress)
         rate = f"{fps:.1f} fps"
+        latency = "latency {:.0f}/{:.0f} ms".format(*(1e3 * seconds for seconds in progress.latency))
         losses = f"{progress.dropped} dropped" if progress.dropped else ""
+        more = ", ".join(filter(None, [latency if self._is_live else "", losses]))
         if self._has_bar:
             completed = progress.processed + progress.skipped
             self._bar.update(
-                self._task, completed=completed, total=self._total, done=done, rate=rate, losses=losses, refresh=True
+                self._task, completed=completed, total=self._total, done=done, rate=rate, more=more, refresh=True
             )
         else:
             found = f"{progress.instances} instances" if progress.instances is not None else ""
-            fields = {"frames": progress.processed, "fps": round(fps, 2), "dropped": progress.dropped}
-            tell(", ".join(filter(None, [done, rate, found, losses])), fields=fields)
+            tell(", ".join(filter(None, [done, rate, found, more])), fields=_figures(progress, fps))
 
     def step(self, doing: str) -> None:
         """Take what the run does now."""
@@ -130,6 +134,22 @@ class Reporter:
             self._recent.popleft()
         seconds, frames = self._recent[0] if len(self._recent) > 1 else (0.0, 0)
         return (progress.processed - frames) / max(progress.seconds - seconds, 1e-9)
+
+
+def _figures(progress: Progress, fps: float) -> dict[str, object]:
+    """Return what programs get to know of a run under way; times in milliseconds."""
+    stages = {name: _in_ms(percentiles) for name, percentiles in progress.stages.items()}
+    return {
+        "frames": progress.processed,
+        "fps": round(fps, 2),
+        "dropped": progress.dropped,
+        "latency": _in_ms(progress.latency),
+        "stages": stages,
+    }
+
+
+def _in_ms(percentiles: Percentiles) -> dict[str, float]:
+    return {"p50_ms": round(1e3 * percentiles.p50, 3), "p95_ms": round(1e3 * percentiles.p95, 3)}
 
 
 @contextmanager

@@ -35,10 +35,10 @@ def print_report(report: RunReport, outputs: Sequence[str]) -> None:
     )
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("stage, ms")
-    for heading in ("mean", "p50", "p95", "p99", "busy"):
+    for heading in ("mean", "p50", "p95", "p99", "max", "busy"):
         table.add_column(heading, justify="right")
     for name, stats in {**report.stages, "latency": report.latency}.items():
-        times = [f"{1e3 * value:.1f}" for value in (stats.mean, stats.p50, stats.p95, stats.p99)]
+        times = [f"{1e3 * value:.1f}" for value in (stats.mean, stats.p50, stats.p95, stats.p99, stats.max)]
         table.add_row(name, *times, f"{stats.busy:.0%}" if name != "latency" else "")
     click.echo(counts)
     _print(table)

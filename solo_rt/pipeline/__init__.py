@@ -31,7 +31,7 @@ from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU, VideoDecoder, VideoEncoder, gpu
 from solo_rt.gpu.primary_context import share_primary_context
 from solo_rt.pipeline.outputs import Outputs
 from solo_rt.pipeline.paths import refuse_overwriting
-from solo_rt.pipeline.report import Progress, RunReport
+from solo_rt.pipeline.report import Progress, RunningTimes, RunReport
 from solo_rt.pipeline.stages import Counts, Job, Options, Stage, build_stages, check_options, read_jobs
 from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.trace import Trace
@@ -81,6 +81,8 @@ def _run(
     sink_stage = Stage("sink", lambda job: outputs.write(job.result(engine.spec.classes)))
     for stage in [*stages, sink_stage]:
         stage.trace = trace
+    timed = {"read": read_times, **{stage.name: stage.times for stage in [*stages, sink_stage]}}
+    times = RunningTimes(timed, latency)
     processed = 0
     instances = 0 if engine.spec.decoder.task == "instances" else None
     started = time.perf_counter()
@@ -88,7 +90,9 @@ def _run(
     def progress() -> Progress:
         seconds = time.perf_counter() - started
         dropped = counts.dropped + counts.stale
-        return Progress(counts.read, processed, dropped, counts.skipped, counts.failed, instances, seconds)
+        return Progress(
+            counts.read, processed, dropped, counts.skipped, counts.failed, instances, seconds, *times.percentiles()
+        )
 
     def tick() -> None:
         if trace is not None:
@@ -114,7 +118,6 @@ def _run(
     if stop.is_set():  # what was with a stage that was given up
         counts.dropped = counts.read - counts.skipped - counts.stale - counts.failed - processed
     end = progress()
-    timed = {"read": read_times, **{stage.name: stage.times for stage in [*stages, sink_stage]}}
     return RunReport(
         read=end.read,
         processed=end.processed,
@@ -123,7 +126,7 @@ def _run(
         failed=end.failed,
         instances=end.instances,
         seconds=end.seconds,
-        stages={name: times.stats(end.seconds) for name, times in timed.items()},
+        stages={name: histogram.stats(end.seconds) for name, histogram in timed.items()},
         latency=latency.stats(end.seconds),
         damage=source.damage,
         failures=outputs.failures,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from solo_rt.pipeline.outputs import Failure
-from solo_rt.pipeline.timing import Stats
+from solo_rt.pipeline.timing import Histogram, Percentiles, Stats
+
+PERCENTILE_SECONDS = 0.25  # between two looks at the histograms, which take 0.1 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,26 @@ class Progress:
     failed: int
     instances: int | None
     seconds: float
+    stages: Mapping[str, Percentiles]  # so far, of a moment ago; by stage as in `RunReport`
+    latency: Percentiles  # likewise
+
+
+class RunningTimes:
+    """The times of a run that goes on: percentiles of histograms that others fill, no more often than is cheap."""
+
+    def __init__(self, stages: Mapping[str, Histogram], latency: Histogram) -> None:
+        self._stages, self._latency = stages, latency
+        self._looked_at = -math.inf
+        self._found: tuple[Mapping[str, Percentiles], Percentiles] = {}, latency.percentiles()
+
+    def percentiles(self) -> tuple[Mapping[str, Percentiles], Percentiles]:
+        """Return those of the stages and of the latency."""
+        now = time.monotonic()
+        if now >= self._looked_at + PERCENTILE_SECONDS:
+            self._looked_at = now
+            stages = {name: times.percentiles() for name, times in self._stages.items()}
+            self._found = stages, self._latency.percentiles()
+        return self._found
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,5 +90,5 @@ class RunReport:
 
 
 def _in_ms(stats: Stats) -> dict[str, float]:
-    times = {"mean_ms": stats.mean, "p50_ms": stats.p50, "p95_ms": stats.p95, "p99_ms": stats.p99}
+    times = {"mean_ms": stats.mean, "p50_ms": stats.p50, "p95_ms": stats.p95, "p99_ms": stats.p99, "max_ms": stats.max}
     return {**{name: round(1e3 * value, 3) for name, value in times.items()}, "busy": round(stats.busy, 4)}
