@@ -105,9 +105,9 @@ def rgb_frame(array: UInt8, *, index: int = 0, name: str = "") -> Frame:
 
 def info(
     *, uri: str = "test://", frame_rate: Fraction | None = Fraction(30), time_base: Fraction = THIRTY,
-    size: tuple[int, int] = (64, 48)
+    size: tuple[int, int] = (64, 48), live: bool = False
 ) -> SourceInfo:  # fmt: skip
-    return SourceInfo(uri, "video", *size, frame_rate, None, time_base, False)
+    return SourceInfo(uri, "video", *size, frame_rate, None, time_base, live)
 
 
 def times(frames: Sequence[Frame]) -> list[Fraction]:

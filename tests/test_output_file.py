@@ -88,10 +88,11 @@ def test_a_file_that_went_away_is_begun_anew_with_a_header(tmp_path: Path, monke
             sink.write(result_of(yuv_frame(1)))
         sink.resume(Gap(1, 1))
         sink.write(result_of(yuv_frame(2)))
-    header, gap, record = path.read_text().splitlines()
-    assert '"solo_rt":1' in header
+    header, gap, record, end = path.read_text().splitlines()
+    assert '"solo_rt":2' in header
     assert gap == '{"gap":{"frame":1,"frames":1}}'
     assert record.startswith('{"frame":2')
+    assert end == '{"end":{"results":1}}'
     assert len((tmp_path / "moved.jsonl").read_text().splitlines()) == 2
 
 
@@ -108,6 +109,8 @@ def test_a_pipe_with_a_reader_gets_records_but_no_video(tmp_path: Path) -> None:
     with open_sink(str(tmp_path / "a.jsonl"), info=info()) as sink:
         sink.write(result_of(yuv_frame(0)))
         assert os.read(readers[0], 1 << 16).count(b"\n") == 2
+        sink.write(result_of(yuv_frame(1)))
+        assert os.read(readers[0], 1 << 16).count(b"\n") == 1, "the header comes once"
     with pytest.raises(UsageError, match=r"expected a file, got a pipe or a device"):
         open_sink(str(tmp_path / "a.mp4"), info=info())
     for reader in readers:

@@ -38,7 +38,7 @@ def test_wheel_installs_and_runs_on_its_own(tmp_path):
     ):
         subprocess.run([command, *arguments], cwd=elsewhere, check=True, capture_output=True, timeout=300)
     lines = [json.loads(line) for line in (elsewhere / "out.jsonl").read_text().splitlines()]
-    assert [line["frame"] for line in lines[1:]] == list(range(12))
+    assert [line["frame"] for line in lines[1:-1]] == list(range(12))
     assert (elsewhere / "out.mp4").stat().st_size > 1000
     code = "import importlib.util, solo_rt; assert importlib.util.find_spec('torch') is None"
     subprocess.run([python, "-c", code], cwd=elsewhere, check=True, timeout=60)

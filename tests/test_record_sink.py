@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,9 +27,9 @@ def test_a_header_comes_first(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     with open_sink(str(path), info=given, model="solov2-light", classes=("cat", "größe")) as sink:
         sink.write(result_of(yuv_frame(0)))
-    assert lines(path)[:-1] == [
+    assert lines(path)[:1] == [
         {
-            "solo_rt": 1,
+            "solo_rt": 2,
             "source": "clip.mp4",
             "model": "solov2-light",
             "classes": ["cat", "größe"],
@@ -48,9 +50,10 @@ def test_one_compact_line_per_result(tmp_path: Path, suffix: str) -> None:
         for result in results:
             sink.write(result)
             assert path.read_bytes().endswith(b"\n")  # every line is with the operating system at once
-    header, *records = lines(path)
+    header, *records, end = lines(path)
     assert header["frame_rate"] is None
     assert records == [result.to_record() for result in results]
+    assert end == {"end": {"results": 3}}
     assert b" " not in path.read_bytes().split(b"\n", 1)[1]
 
 
@@ -123,7 +126,63 @@ def test_kill_9_loses_no_line(tmp_path: Path) -> None:
     """
     path = tmp_path / "a.jsonl"
     assert run_child(body, path).returncode == -signal.SIGKILL
-    assert [record["frame"] for record in lines(path)[1:]] == list(range(50))
+    assert [record.get("frame") for record in lines(path)] == [None, *range(50)], "and no end is said"
+
+
+def test_a_live_sources_results_say_when_they_were_captured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the system's clock at the start, so that setting it during the run moves nothing."""
+    with open_sink(str(tmp_path / "a.jsonl"), info=info(live=True)) as sink:
+        before, captured = time.time(), time.monotonic()
+        monkeypatch.setattr(time, "time", lambda: before + 3600)
+        for i in range(2):
+            sink.write(result_of(replace(yuv_frame(i), captured_at=captured + i * 0.04)))
+    _, first, second, _ = lines(tmp_path / "a.jsonl")
+    assert abs(first["wall_time"] - before) < 1  # both clocks are read one after the other
+    assert second["wall_time"] - first["wall_time"] == pytest.approx(0.04, abs=2e-3)
+    assert round(first["wall_time"], 3) == first["wall_time"]
+
+
+def test_events_have_lines_of_their_own_and_are_no_results(tmp_path: Path) -> None:
+    lost = {"source_state": {"state": "reconnecting", "frame": 1}}
+    with open_sink(str(tmp_path / "a.jsonl"), info=info()) as sink:
+        sink.note({"source_state": {"state": "running"}})
+        sink.write(result_of(yuv_frame(0)))
+        sink.note(lost)
+    assert lines(tmp_path / "a.jsonl")[3:] == [lost, {"end": {"results": 1}}]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "sheet.png", "pictures/"])
+def test_outputs_without_a_place_for_events_leave_them_out(tmp_path: Path, name: str) -> None:
+    with open_sink(f"{tmp_path}/{name}", info=info()) as sink:
+        sink.note({"source_state": {}})
+        sink.write(result_of(yuv_frame(0)))
+
+
+def test_the_end_is_said_once(tmp_path: Path) -> None:
+    sink = open_sink(str(tmp_path / "a.jsonl"), info=info())
+    sink.write(result_of(yuv_frame(0)))
+    sink.close()
+    sink.close()
+    assert [*lines(tmp_path / "a.jsonl")[-1]] == ["end"]
+    assert len(lines(tmp_path / "a.jsonl")) == 3
+
+
+def test_an_end_that_cannot_be_written_is_a_sink_error(tmp_path: Path) -> None:
+    body = """
+        sink = open_sink(path, info=info())
+        sink.write(result_of(yuv_frame(0)))
+        size = os.path.getsize(path)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        try:
+            sink.close()
+        except SinkError as error:
+            print(error)
+        sink.close()
+    """
+    done = run_child(body, tmp_path / "a.jsonl")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "writing failed after 1 frames: File too large" in done.stdout
+    assert len(lines(tmp_path / "a.jsonl")) == 2
 
 
 def test_a_disk_that_heals_gets_the_rest_behind_a_gap(tmp_path: Path) -> None:
@@ -146,6 +205,7 @@ def test_a_disk_that_heals_gets_the_rest_behind_a_gap(tmp_path: Path) -> None:
     done = run_child("        from solo_rt.sink import Gap\n" + body, path)
     assert (done.returncode, done.stderr) == (0, "")
     failed = int(done.stdout)
-    _, *records, gap, last = lines(path)
+    _, *records, gap, last, end = lines(path)
     assert [record["frame"] for record in records] == list(range(failed))
     assert (gap, last["frame"]) == ({"gap": {"frame": failed, "frames": 2}}, failed + 2)
+    assert end == {"end": {"results": failed + 1}}

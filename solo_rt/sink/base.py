@@ -7,7 +7,7 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol, TypeVar
@@ -33,7 +33,7 @@ class Gap(NamedTuple):
 class Sink(Protocol):
     """Takes results. Used by one thread at a time; `close()` finishes the output and may be called again.
 
-    An opened sink has not touched what was there before: that is replaced with the first result.
+    An opened sink has not touched what was there before: that is replaced with the first result or event.
     """
 
     uri: str
@@ -43,6 +43,10 @@ class Sink(Protocol):
 
     def write(self, result: Result) -> None:
         """Add one result; what it holds is not kept after the call. Raises: SinkError when the output failed."""
+
+    def note(self, event: Mapping[str, object]) -> None:
+        """Add what happened between two results, as plain JSON values. Raises: SinkError when the output failed."""
+        return  # most outputs have no place for it
 
     def resume(self, gap: Gap) -> None:
         """Make ready for the result after a gap, if the sink `can_resume`. Raises: SinkError while it cannot be."""
@@ -79,11 +83,6 @@ class OutputFile:
         self._is_new = self._begun = False
         self._look_at = 0.0
         self._open()
-
-    @property
-    def size(self) -> int:
-        """Where the next bytes go."""
-        return os.lseek(self._descriptor, 0, os.SEEK_CUR) if self.is_regular else 0
 
     def stream(self) -> BinaryIO:
         """Return the file as Python's, for one who seeks in it; flush it before `writing` ends."""

@@ -1,8 +1,9 @@
-"""Results as JSON lines: one header, then one record per frame."""
+"""Results as JSON lines: one header, one record per frame, one line that says that this is all."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 
 from solo_rt.errors import SinkError
@@ -11,15 +12,18 @@ from solo_rt.source.base import SourceInfo
 from solo_rt.types import Result
 
 SUFFIXES = (".jsonl", ".ndjson")
-SCHEMA = 1  # raised when the meaning of a field changes
+SCHEMA = 2  # raised when the meaning of a field changes
 
 
 class RecordSink(Sink):
-    """Strict JSON in UTF-8, one object a line. `write`, `resume`, `close`: see `Sink`.
+    """Strict JSON in UTF-8, one object a line. `write`, `note`, `resume`, `close`: see `Sink`.
 
-    The first line is `{"solo_rt": 1, "source", "model", "classes", "size", "frame_rate", "time_base"}`, the others are
-    `Result.to_record()`. Every line reaches the operating system before `write` returns: a killed process leaves at
-    most one torn line, the last. Where the disk was full or the file was taken away, lines go on when they can, behind
+    The first line is `{"solo_rt": 2, "source", "model", "classes", "size", "frame_rate", "time_base"}`, the last one
+    `{"end": {"results"}}`, how many there are; without it the process was killed or the disk filled up. Between them
+    are `Result.to_record()`s, of a live source with `wall_time`, when the frame was captured in Unix seconds: the
+    system's clock as the output was opened, and steady from there on, so that setting the clock makes no frame jump.
+    Every line reaches the operating system before `write` returns: a killed process leaves at most one torn line, the
+    last. Where the disk was full or the file was taken away, lines go on when they can, behind
     `{"gap": {"frame", "frames"}}`: the first frame that is missing, and how many are.
     """
 
@@ -30,6 +34,7 @@ class RecordSink(Sink):
         self.uri = uri
         self._file = OutputFile(uri)
         self._whole = 0  # bytes of whole lines
+        self._epoch = time.time() - time.monotonic() if info.live else None  # Unix seconds when that clock was 0
         rate, time_base = info.frame_rate, info.time_base
         self._header = {
             "solo_rt": SCHEMA,
@@ -42,24 +47,35 @@ class RecordSink(Sink):
         }
 
     def write(self, result: Result) -> None:
-        self._write_line(result.to_record())
+        record = result.to_record()
+        if self._epoch is not None:
+            record["wall_time"] = round(self._epoch + result.frame.captured_at, 3)
+        self._write_line(record)
         self._file.written += 1
+
+    def note(self, event: Mapping[str, object]) -> None:
+        self._write_line(event)
 
     def resume(self, gap: Gap) -> None:
         try:
             if self._file.resume(self._whole):
-                self._whole = 0
+                self._whole = self._file.written = 0
         except OSError as error:
             raise SinkError(f"output {self.uri}: {error.strerror}") from error
         self._write_line({"gap": {"frame": gap.first, "frames": gap.frames}})
 
     def close(self) -> None:
-        self._file.close()
+        try:
+            if self._whole and not self._file.failed and not self._file.is_closed:
+                self._write_line({"end": {"results": self._file.written}})
+        finally:
+            self._file.close()
 
     def _write_line(self, record: Mapping[str, object]) -> None:
+        data = _line(record) if self._whole else _line(self._header) + _line(record)
         with self._file.writing():
-            self._file.append(_line(record) if self._whole else _line(self._header) + _line(record))
-        self._whole = self._file.size
+            self._file.append(data)
+        self._whole += len(data)
 
 
 def _line(record: Mapping[str, object]) -> bytes:
