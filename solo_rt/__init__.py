@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from solo_rt.pipeline import process, run, stream
     from solo_rt.pipeline.report import RunReport
     from solo_rt.pipeline.stages import Options
-    from solo_rt.sink import open_sink
+    from solo_rt.sink import VideoOptions, open_sink
     from solo_rt.source import open_source
     from solo_rt.spec import ModelSpec
     from solo_rt.types import Frame, Instances, Result, SemanticMap
@@ -46,6 +46,7 @@ _HOMES = {
     "RunReport": "pipeline.report",
     "SemanticMap": "types",
     "SoloRTError": "errors",
+    "VideoOptions": "sink",
     "open_engine": "engine",
     "open_sink": "sink",
     "open_source": "source",
@@ -64,6 +65,7 @@ __all__ = [
     "RunReport",
     "SemanticMap",
     "SoloRTError",
+    "VideoOptions",
     "open_engine",
     "open_sink",
     "open_source",

@@ -18,6 +18,7 @@ STOP_SECONDS = 3.0  # from a signal to the end of the process
 if TYPE_CHECKING:
     from solo_rt.gpu.nvcodec import VideoDecoder, VideoEncoder
     from solo_rt.pipeline.stages import Policy
+    from solo_rt.sink.encoding import VideoCodec
 
 
 @command()
@@ -93,6 +94,20 @@ if TYPE_CHECKING:
     show_default=True,
     help="What makes H.264: nvenc is the GPU of --device.",
 )
+@click.option(
+    "--codec",
+    type=click.Choice(["h264", "h265", "av1"]),
+    default="h264",
+    show_default=True,
+    help="Codec of .mp4, .mov and .mkv outputs.",
+)
+@click.option(
+    "--crf",
+    type=int,
+    help="Quality of such outputs, best first: 0 to 51, of av1 1 to 63.  "
+    f"[default: {', '.join(f'{name} {crf}' for name, crf in defaults.CRF.items())}]",
+)
+@click.option("--preset", help="Of the encoder: ultrafast to veryslow, of av1 13 to 0, of nvenc p1 to p7.")
 @click.option("--overwrite", is_flag=True, help="Write pictures into a folder that holds such files already.")
 @click.option("--trace", type=LocalPath(), help="Write what every thread did when, for ui.perfetto.dev.")
 @click.option("--quiet", is_flag=True, help="Show no progress and no summary.")
@@ -122,6 +137,9 @@ def run(
     lanes: int | None,
     decoder: VideoDecoder,
     encoder: VideoEncoder,
+    codec: VideoCodec,
+    crf: int | None,
+    preset: str | None,
     overwrite: bool,
     trace: Path | None,
     quiet: bool,
@@ -137,6 +155,7 @@ def run(
     from solo_rt.commands.terminal import drain_stderr
     from solo_rt.pipeline import process
     from solo_rt.pipeline.stages import Options
+    from solo_rt.sink import VideoOptions
     from solo_rt.uri import redact
 
     options = Options(
@@ -150,6 +169,7 @@ def run(
         max_failures=defaults.MAX_FAILURES,
         sync=sync,
     )
+    video = VideoOptions(codec=codec, encoder=encoder, crf=crf, preset=preset)
     if save_jsonl is not None and not save_jsonl.endswith(".jsonl"):
         raise UsageError(f"--save-jsonl {save_jsonl}: expected a file that ends in .jsonl")
     if contact_sheet is not None and not contact_sheet.endswith((".png", ".jpg")):
@@ -168,7 +188,7 @@ def run(
                 threads=threads,
                 lanes=lanes,
                 decoder=decoder,
-                encoder=encoder,
+                video=video,
                 options=options,
                 retry_for=retry_for,
                 stall_after=stall_after,

@@ -27,7 +27,7 @@ from solo_rt.engine import Engine, find_model, open_engine
 from solo_rt.engine.base import FrameEngine
 from solo_rt.errors import SourceError, UsageError
 from solo_rt.gpu.labels import GpuLabels, open_gpu_labels
-from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU, VideoDecoder, VideoEncoder, gpu_of
+from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU, VideoDecoder, gpu_of
 from solo_rt.gpu.primary_context import share_primary_context
 from solo_rt.pipeline.outputs import Outputs
 from solo_rt.pipeline.paths import refuse_overwriting
@@ -36,7 +36,7 @@ from solo_rt.pipeline.stages import Counts, Job, Options, Stage, build_stages, c
 from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.trace import Trace
 from solo_rt.pipeline.workers import T, open_interruptibly, run_in_turn, run_threaded
-from solo_rt.sink import Sink, check_encoder, open_sink
+from solo_rt.sink import Sink, VideoOptions, check_video, open_sink
 from solo_rt.source import Source, SourceInfo, check_decoder, open_source
 from solo_rt.types import Instances, Result
 from solo_rt.uri import expand_home
@@ -192,7 +192,7 @@ def process(
     threads: int | None = None,
     lanes: int | None = None,
     decoder: VideoDecoder = "cpu",
-    encoder: VideoEncoder = "x264",
+    video: VideoOptions | None = None,
     options: Options | None = None,
     retry_for: float | None = None,
     stall_after: float = defaults.STALL_SECONDS,
@@ -208,19 +208,19 @@ def process(
 
     What outputs replace is not touched before the first result; `on_start` is called when all is open, `on_step` with
     what is being waited for. The outputs are finished files however the run ends. `lanes` and `decoder` are as in
-    `stream`, `retry_for` and `stall_after` as in `open_source`; `encoder` makes the H.264 of video outputs, nvenc on
+    `stream`, `retry_for` and `stall_after` as in `open_source`; `video` says how video outputs are encoded, nvenc on
     the same GPU as `decoder`; `overwrite` lets pictures go into a folder that holds such files already; `trace` is a
     file for what every thread did when (see `Trace`).
     Raises: as `run`; UsageError if an output would overwrite the source, the model or another output;
     KeyboardInterrupt if `stop` is set while opening.
     """
-    options = options or Options()
+    options, video = options or Options(), video or VideoOptions()
     stop = stop or threading.Event()
     path, outputs = find_model(model), [expand_home(uri) for uri in outputs]
     gpu = gpu_of(device)
     refuse_overwriting(source, path, [*outputs, *([] if trace is None else [str(trace)])])
     check_decoder(decoder, source, gpu=gpu)
-    check_encoder(encoder, outputs, gpu=gpu)
+    check_video(video, outputs, gpu=gpu)
     with ExitStack() as stack:
 
         def start(open_it: Callable[[], T]) -> T:
@@ -268,7 +268,7 @@ def process(
                 model=spec.name,
                 classes=spec.classes,
                 palette=palette,
-                encoder=encoder,
+                video=video,
                 gpu=gpu,
                 overwrite=overwrite,
             )

@@ -8,20 +8,20 @@ from pathlib import Path
 
 from solo_rt.decoders import Rgb
 from solo_rt.errors import SoloRTError, UsageError
-from solo_rt.gpu.nvcodec import ENCODERS, VideoEncoder, require_gpu
-from solo_rt.sink import labels, pictures, records, video
+from solo_rt.sink import labels, pictures, records
 from solo_rt.sink.base import Gap, Sink
 from solo_rt.sink.contact_sheet import ContactSheet
+from solo_rt.sink.encoding import VideoOptions, check_video
 from solo_rt.sink.labels import LabelSink
 from solo_rt.sink.null import NullSink
 from solo_rt.sink.pictures import PictureSink
 from solo_rt.sink.records import RecordSink
-from solo_rt.sink.video import VideoSink
+from solo_rt.sink.video import CONTAINERS, VideoSink
 from solo_rt.source.base import SourceInfo
 from solo_rt.source.pictures import is_pattern, is_picture, picture_paths
 from solo_rt.uri import redact, scheme
 
-__all__ = ["Gap", "Sink", "check_encoder", "open_sink", "refuse_overwrite"]
+__all__ = ["Gap", "Sink", "VideoOptions", "check_video", "open_sink", "refuse_overwrite"]
 
 
 def open_sink(
@@ -31,18 +31,15 @@ def open_sink(
     model: str = "",
     classes: Sequence[str] = (),
     palette: Sequence[Rgb] = (),
-    encoder: VideoEncoder = "x264",
+    video: VideoOptions = VideoOptions(),  # noqa: B008  frozen
     gpu: int = 0,
-    crf: int = 23,
-    preset: str | None = None,
-    threads: int = 0,
     overwrite: bool = False,
 ) -> Sink:
     """Return the opened sink that `uri` names. A file that exists is replaced, unless it is the source itself.
 
     That happens with the first result: opening touches nothing that is there. Only one process can have a file open.
 
-    - `out.mp4`, `.mov`, `.mkv` (H.264) or `.avi` (Motion JPEG): annotated video;
+    - `out.mp4`, `.mov`, `.mkv` (H.264, or the codec that `video` names) or `.avi` (Motion JPEG): annotated video;
     - `out.jsonl` or `.ndjson`: JSON lines;
     - `folder/` or `folder/*.jpg`, `folder/*.png`: one annotated picture per frame;
     - `labels:folder`: one PNG of class ids per frame, of a semantic model;
@@ -50,13 +47,11 @@ def open_sink(
     - `null://`: nothing.
 
     `info` is the source's; `model` and `classes` go into the header of JSON lines, `palette`, the colours of a semantic
-    model's classes, into label PNGs. `encoder` makes the H.264: x264, or nvenc on GPU number `gpu`; `crf` (1 best, 51
-    worst; 0 is lossless with x264) and `preset` are its own; `threads` bounds x264's threads (0: FFmpeg's choice).
+    model's classes, into label PNGs. `video` says how video is encoded; its nvenc is GPU number `gpu`.
     `overwrite`: also in a folder that holds such pictures already.
     Raises: UsageError for an address of another kind or a place where nothing can be written, EngineError for nvenc
     without a GPU that can encode the source's pictures.
     """
-    _check_name(encoder)
     if uri == "null://":
         return NullSink(uri)
     if scheme(uri) or not uri:
@@ -67,8 +62,8 @@ def open_sink(
         refuse_overwrite(info.uri, uri)
         if uri.startswith(labels.PREFIX):
             return LabelSink(uri, palette, overwrite=overwrite)
-        if suffix in video.CONTAINERS:
-            return VideoSink(uri, info=info, encoder=encoder, gpu=gpu, crf=crf, preset=preset, threads=threads)
+        if suffix in CONTAINERS:
+            return VideoSink(uri, info=info, video=video, gpu=gpu)
         if suffix in records.SUFFIXES:
             return RecordSink(uri, info=info, model=model, classes=classes)
         if uri.endswith("/") or path.is_dir() or (path.stem == "*" and suffix in pictures.FORMATS):
@@ -87,24 +82,9 @@ def open_sink(
 
 
 _KNOWN = (
-    f"expected a video ({' '.join(video.CONTAINERS)}), JSON lines ({' '.join(records.SUFFIXES)}), pictures (folder/ or "
+    f"expected a video ({' '.join(CONTAINERS)}), JSON lines ({' '.join(records.SUFFIXES)}), pictures (folder/ or "
     f"folder/*.png), class ids (labels:folder), a contact sheet (sheet.png) or null://"
 )
-
-
-def check_encoder(encoder: VideoEncoder, outputs: Sequence[str], *, gpu: int) -> None:
-    """Return if the encoder has a GPU, where it needs one, and something to do. Raises: UsageError, EngineError."""
-    _check_name(encoder)
-    if encoder == "nvenc":
-        if not any(Path(uri).suffix.lower() in video.H264 for uri in outputs):
-            got = " ".join(outputs) or "none"
-            raise UsageError(f"encoder nvenc: expected an .mp4, .mov or .mkv output, got {got}; leave --encoder out")
-        require_gpu("nvenc", gpu)
-
-
-def _check_name(encoder: str) -> None:
-    if encoder not in ENCODERS:
-        raise UsageError(f"unknown encoder {encoder!r}; expected {' or '.join(ENCODERS)}")
 
 
 def refuse_overwrite(source_uri: str, sink_uri: str) -> None:

@@ -1,4 +1,4 @@
-"""Annotated video: H.264 by x264 or NVENC in MP4, MOV and MKV, Motion JPEG in AVI, with the source's time stamps."""
+"""Annotated video: H.264, H.265 or AV1 in MP4, MOV and MKV, Motion JPEG in AVI, with the source's time stamps."""
 
 from __future__ import annotations
 
@@ -10,30 +10,22 @@ from pathlib import Path
 import av
 
 from solo_rt.colour import FULL, LIMITED, TAG_OF_MATRIX
-from solo_rt.errors import EngineError, UsageError
-from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU, VideoEncoder, require_gpu, try_nvenc
+from solo_rt.errors import UsageError
+from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU
 from solo_rt.sink.base import OutputFile, Sink, picture_of
-from solo_rt.sink.canvas import Canvas, even
+from solo_rt.sink.canvas import Canvas
 from solo_rt.sink.clock import OutputClock
 from solo_rt.sink.dlpack import open_context, to_video_frame
+from solo_rt.sink.encoding import VideoOptions, require_fit
 from solo_rt.source.base import SourceInfo
 from solo_rt.source.planes import split_nv12
 from solo_rt.types import Frame, Result
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".avi": "avi"}
-H264 = (".mp4", ".mov", ".mkv")
-CODECS: dict[VideoEncoder, str] = {"x264": "libx264", "nvenc": "h264_nvenc"}
-PRESETS: dict[VideoEncoder, tuple[str, ...]] = {
-    "x264": ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"),
-    "nvenc": ("p1", "p2", "p3", "p4", "p5", "p6", "p7"),  # fastest to best
-}
-DEFAULT_PRESETS: dict[VideoEncoder, str] = {"x264": "veryfast", "nvenc": "p4"}
-BEST_CRF: dict[VideoEncoder, int] = {"x264": 0, "nvenc": 1}  # NVENC's 0 means that it may choose
 ON_GPU = "cuda"  # the pixel format of pictures there
 DEFAULT_FRAME_RATE = Fraction(25)  # where the source names none
 FRAGMENT_MICROSECONDS = 200_000  # what a killed process loses at most
 FINEST_TIME_BASE = Fraction(1, 1_000_000)  # MP4 holds times in 32 bits; a finer source is rounded to this
-LONGEST_SIDE = {"x264": 16384, "mjpeg": 65500}  # pixels; tried
 JPEG_QUALITY = 3 * 118  # scale 3 of 2 (best) to 31 in FFmpeg's lambda units
 
 
@@ -45,35 +37,27 @@ class VideoSink(Sink):
     period of the frame rate. Size and colours are those of the first frame (see Canvas), pixels have the source's.
 
     MP4 and MOV are written in fragments of 0.2 s while recording, so that a crash or `kill -9` costs the last one
-    only, and become a plain seekable file on `close()`. H.264 is encoded without look-ahead for the same reason.
-    For x264's `preset`, 1080p with moving texture on one core: ultrafast 5 ms and 8.1 Mbit/s, superfast 9 ms and 7.3,
-    veryfast 11 ms and 5.0, at about the same PSNR (38.4, 39.2 and 38.9 dB with crf 23). NVENC, on GPU number `gpu`,
-    gets the same settings in its own words: constant quality `crf` on the same scale of 51, each frame out before the
-    next goes in. Frames on that GPU are taken where they are, but those that are unlike the first go by the host.
+    only, and become a plain seekable file on `close()`. Encoders look at no frame ahead for the same reason. Of 30 fps,
+    killed behind any of 55 frames, MP4 and MOV lacked 6 frames at most (3.5 on average) and MKV 7 (4), with each codec,
+    and AVI none.
+    Of their presets, 1080p with moving texture on one core: x264 ultrafast 6 ms and 4.6 Mbit/s, veryfast 10 ms and 2.6;
+    x265 ultrafast 28 ms and 1.4, veryfast 51 ms and 1.3; SVT-AV1 12 11 ms and 2.4, 10 28 ms and 2.0, 8 38 ms and 1.7,
+    each with its default crf at about the same PSNR (37.9 to 39.8 dB). NVENC, on GPU number `gpu`, gets x264's settings
+    in its own words: constant quality `crf` on the same scale of 51, each frame out before the next goes in. Frames on
+    that GPU are taken where they are, but those that are unlike the first go by the host.
     """
 
     needs_picture = True
 
-    def __init__(
-        self, uri: str, *, info: SourceInfo, encoder: VideoEncoder, gpu: int, crf: int, preset: str | None, threads: int
-    ) -> None:
-        preset = preset or DEFAULT_PRESETS[encoder]
-        if preset not in PRESETS[encoder] or not BEST_CRF[encoder] <= crf <= 51:
-            raise UsageError(
-                f"output {uri}: expected crf {BEST_CRF[encoder]}..51 and a preset of {', '.join(PRESETS[encoder])}; "
-                f"got crf {crf}, preset {preset}"
-            )
+    def __init__(self, uri: str, *, info: SourceInfo, video: VideoOptions, gpu: int) -> None:
+        """Open the file. Raises: OSError, UsageError, EngineError."""
         self.uri = uri
         self._format = CONTAINERS[Path(uri).suffix.lower()]
-        self._codec, self._options = CODECS[encoder], _options(encoder, gpu=gpu, crf=crf, preset=preset)
-        self._threads = threads
-        self.takes_gpu_pictures = encoder == "nvenc"
+        self._video, self._gpu = video, gpu
+        self.takes_gpu_pictures = video.encoder == "nvenc"
         self._rate = info.frame_rate or DEFAULT_FRAME_RATE
         self._pixel_aspect = info.pixel_aspect
-        if encoder == "nvenc":
-            self._require_nvenc(info, gpu)
-        else:
-            self._require_fit(info)
+        require_fit(uri, info, video, rate=self._rate, gpu=gpu)
         self._file = OutputFile(uri)
         if not self._file.is_regular:
             self._file.close()
@@ -82,7 +66,7 @@ class VideoSink(Sink):
         self._clock = OutputClock(_time_base(self._format, info.time_base, self._rate), frame_rate=self._rate)
         self._canvas: Canvas | None = None
         self._container: av.container.OutputContainer | None = None
-        self._context = open_context(gpu) if encoder == "nvenc" and CAN_STAY_ON_GPU else None
+        self._context = open_context(gpu) if self.takes_gpu_pictures and CAN_STAY_ON_GPU else None
 
     def write(self, result: Result) -> None:
         picture = picture_of(result)
@@ -118,26 +102,6 @@ class VideoSink(Sink):
                 container.close()
                 del self._stream  # and with it the encoder: NVENC has few sessions
 
-    def _require_fit(self, info: SourceInfo) -> None:
-        """Return if the encoder takes pictures as large as the source's. Raises: UsageError."""
-        codec = "mjpeg" if self._format == "avi" else "x264"
-        longest = LONGEST_SIDE[codec]
-        if max(info.width, info.height) > longest:
-            raise UsageError(
-                f"output {self.uri}: expected at most {longest} pixels a side with {codec}, got "
-                f"{info.width}x{info.height}; write pictures (folder/) instead"
-            )
-
-    def _require_nvenc(self, info: SourceInfo, gpu: int) -> None:
-        """Return if NVENC can encode the source's pictures. Raises: UsageError, EngineError."""
-        if self._format == "avi":
-            raise UsageError(f"output {self.uri}: expected .mp4, .mov or .mkv with nvenc; AVI holds Motion JPEG")
-        require_gpu("nvenc", gpu)
-        try:
-            try_nvenc(even(info.width), even(info.height), rate=self._rate, options=self._options)
-        except EngineError as error:
-            raise EngineError(f"output {self.uri}: {error}; use --encoder x264") from error
-
     def _choose_canvas(self, first: Frame) -> Canvas:
         canvas = Canvas.fitting(first)
         # JPEG has one meaning of colour, whatever the tags say: BT.601 in full range.
@@ -170,10 +134,13 @@ class VideoSink(Sink):
             stream.codec_context.qscale = True
             stream.codec_context.global_quality = JPEG_QUALITY
         else:
-            stream = container.add_stream(self._codec, rate=self._rate, options=self._options)
+            options = self._video.private(self._gpu)
+            stream = container.add_stream(self._video.by.name, rate=self._rate, options=options)
+            if self._video.codec == "h265" and self._format != "matroska":
+                stream.codec_context.codec_tag = "hvc1"  # players of Apple's know the file by it; FFmpeg's is hev1
         stream.width, stream.height, stream.pix_fmt = canvas.width, canvas.height, ON_GPU if on_gpu else "yuv420p"
         codec = stream.codec_context
-        codec.thread_count = self._threads
+        codec.thread_count = self._video.threads
         codec.sample_aspect_ratio = self._pixel_aspect
         codec.time_base = self._clock.time_base
         codec.colorspace = TAG_OF_MATRIX[canvas.matrix]
@@ -186,24 +153,6 @@ class VideoSink(Sink):
         """Encode and write the image, or what the encoder still holds."""
         self._stream.container.mux(self._stream.encode(image))
         self._bytes.flush()
-
-
-def _options(encoder: VideoEncoder, *, gpu: int, crf: int, preset: str) -> dict[str, str]:
-    """Return constant quality without look-ahead or B-frames: every frame leaves the encoder as it comes in."""
-    if encoder == "x264":
-        return {"preset": preset, "tune": "zerolatency", "crf": str(crf)}
-    return {
-        "gpu": str(gpu),
-        "preset": preset,
-        "tune": "ll",
-        "profile": "high",  # x264's, where NVENC's own choice is main
-        "rc": "vbr",
-        "cq": str(crf),  # with it FFmpeg drops any bit rate
-        "bf": "0",
-        "rc-lookahead": "0",
-        "delay": "0",  # else FFmpeg keeps frames back to have the encoder and the program work side by side
-        "zerolatency": "1",
-    }
 
 
 def _time_base(container: str, source: Fraction, rate: Fraction) -> Fraction:

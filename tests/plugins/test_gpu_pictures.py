@@ -37,7 +37,7 @@ from solo_rt.pipeline import run
 from solo_rt.pipeline.outputs import Outputs
 from solo_rt.pipeline.stages import Options
 from solo_rt.render.lettering import Label, draw_label, text_coverage
-from solo_rt.sink import open_sink
+from solo_rt.sink import VideoOptions, encoding, open_sink
 from solo_rt.sink import video as video_sink
 from solo_rt.source import open_source
 from solo_rt.spec import ModelSpec
@@ -178,12 +178,12 @@ def test_labels_are_written_as_on_the_host(open_engine):  # noqa: F811
 @pytest.fixture
 def x264_for_nvenc(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let x264 encode without loss what NVENC would be given; it takes NV12 from host memory."""
-    monkeypatch.setattr(video_sink, "require_gpu", lambda codec, gpu: None)
-    monkeypatch.setattr(video_sink, "try_nvenc", lambda *args, **kwargs: None)
+    monkeypatch.setattr(encoding, "require_gpu", lambda codec, gpu: None)
+    monkeypatch.setattr(encoding, "try_nvenc", lambda *args, **kwargs: None)
     monkeypatch.setattr(video_sink, "open_context", lambda gpu: None)
     monkeypatch.setattr(video_sink, "ON_GPU", "nv12")
-    monkeypatch.setitem(video_sink.CODECS, "nvenc", "libx264")
-    monkeypatch.setattr(video_sink, "_options", lambda *args, **kwargs: {"qp": "0", "preset": "ultrafast"})
+    monkeypatch.setattr(encoding, "NVENC", replace(encoding.NVENC, name="libx264"))
+    monkeypatch.setattr(VideoOptions, "private", lambda video, gpu: {"qp": "0", "preset": "ultrafast"})
 
 
 @pytest.mark.skipif(not CAN_STAY_ON_GPU, reason="this PyAV cannot leave frames on a GPU")
@@ -193,7 +193,9 @@ def test_file_holds_the_pictures_of_the_gpu(open_engine, x264_for_nvenc, tmp_pat
     given = [decoded_on_gpu(frame) for frame in frames]
     given.insert(3, frames[3])  # one from the host in between
     path = tmp_path / f"a{suffix}"
-    with open_sink(str(path), info=info(size=(80, 48), time_base=Fraction(1, 1000)), encoder="nvenc") as sink:
+    with open_sink(
+        str(path), info=info(size=(80, 48), time_base=Fraction(1, 1000)), video=VideoOptions(encoder="nvenc")
+    ) as sink:
         assert Outputs([sink]).take_gpu_pictures
         run_on_gpu(open_engine, given, sink, conf=0.0)
     expected = results(CpuEngine(SPEC), [*frames[:4], frames[3], *frames[4:]], conf=0.0).pictures
@@ -204,7 +206,7 @@ def test_file_holds_the_pictures_of_the_gpu(open_engine, x264_for_nvenc, tmp_pat
 
 
 def test_only_video_by_nvenc_takes_pictures_of_a_gpu(x264_for_nvenc, tmp_path: Path):
-    by_nvenc = open_sink(str(tmp_path / "a.mp4"), info=info(), encoder="nvenc")
+    by_nvenc = open_sink(str(tmp_path / "a.mp4"), info=info(), video=VideoOptions(encoder="nvenc"))
     by_x264 = open_sink(str(tmp_path / "b.mp4"), info=info())
     records, nothing = open_sink(str(tmp_path / "c.jsonl"), info=info()), open_sink("null://", info=info())
     assert Outputs([by_nvenc, records, nothing]).take_gpu_pictures
@@ -227,7 +229,7 @@ def test_frames_go_from_nvdec_to_nvenc(gpu: Cuda, tmp_path: Path):
     with (
         device.bound(),
         open_source(str(tmp_path / "a.mp4"), decoder="nvdec", on_gpu=True) as source,
-        open_sink(str(tmp_path / "b.mp4"), info=source.info, encoder="nvenc", crf=5) as sink,
+        open_sink(str(tmp_path / "b.mp4"), info=source.info, video=VideoOptions(encoder="nvenc", crf=5)) as sink,
     ):
         pool, stream, labels = PicturePool(device), device.stream(), GpuLabels(device, kernels)
         for frame in source:
