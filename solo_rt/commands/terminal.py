@@ -38,9 +38,6 @@ class Patient(io.TextIOBase):
             self._change.notify_all()
         return len(text)
 
-    def writable(self) -> bool:
-        return True
-
     def isatty(self) -> bool:
         return self._stream.isatty()
 

@@ -127,8 +127,8 @@ class Losses:
             return f"it ends at {float(end):.2f} s of {float(declared):.2f} s, the rest is missing"
         if missing:
             return f"{missing} of {frames} frames are missing"
-        begun = 0 if self._last_packet is None else self._last_packet[0]
-        return "it is cut off" if self._structure.is_cut_off(begun) else ""
+        is_cut_off = self._last_packet is not None and self._structure.is_cut_off(self._last_packet[0])
+        return "it is cut off" if is_cut_off else ""
 
     def _declared_frames(self) -> int | None:
         frames: int = self._stream.frames

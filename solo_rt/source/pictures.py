@@ -134,7 +134,7 @@ def read_picture(path: Path, *, max_pixels: int) -> tuple[UInt8, bool]:
     size = picture_size(data)
     if size is not None and size[0] * size[1] > max_pixels:
         raise SourceError(f"{path}: expected at most {max_pixels} pixels, got {size[0]}x{size[1]}; raise max_pixels")
-    bgr = None if data.size == 0 or is_damaged_png(data) else _decode(data)
+    bgr = None if is_damaged_png(data) else _decode(data)
     if bgr is None:
         raise SourceError(f"{path}: not a picture, or damaged")
     if bgr.shape[0] * bgr.shape[1] > max_pixels:
