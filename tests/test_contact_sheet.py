@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,48 @@ import pytest
 from clips import info, result_of, rgb_frame
 
 from solo_rt.sink import open_sink
+
+
+def sheet_of(path: Path, colours: list[int]) -> np.ndarray:
+    """Return the sheet of frames of these reds, one each, `uint8 [H, W, 3]` RGB."""
+    with open_sink(str(path), info=info()) as sink:
+        for red in colours:
+            sink.write(result_of(rgb_frame(np.full((45, 80, 3), (red, 0, 0), np.uint8))))
+    return np.asarray(cv2.imread(str(path)))[:, :, ::-1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 12, 13, 23, 24, 25, 100, 250])
+def test_frames_are_evenly_spaced_from_the_first_on(tmp_path: Path, count: int) -> None:
+    sheet = sheet_of(tmp_path / "sheet.png", list(range(count)))
+    columns = min(3, count)
+    tiles = sheet[8 + 269 :: 270 + 8, 8 + 479 :: 480 + 8, 0].ravel()  # the last pixel of each
+    shown = tiles[: min(12, count)].tolist()
+    assert sheet.shape == (8 + 278 * -(-len(shown) // columns), 8 + 488 * columns, 3)
+    steps = np.diff(shown)
+    assert shown[0] == 0
+    assert not len(steps) or min(steps) > 0
+    assert count - 1 - shown[-1] <= count // 12
+    assert not len(steps) or max(steps) <= max(2 * min(steps), 2)
+
+
+def test_a_long_run_takes_no_more_memory_than_two_sheets(tmp_path: Path) -> None:
+    frame = rgb_frame(np.zeros((45, 80, 3), np.uint8))
+    tracemalloc.start()
+    try:
+        with open_sink(str(tmp_path / "sheet.png"), info=info()) as sink:
+            for _ in range(200):
+                sink.write(result_of(frame))
+            assert tracemalloc.get_traced_memory()[0] < 25 * 270 * 480 * 3
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_text_of_a_tile_stands_on_its_own_paper(tmp_path: Path) -> None:
+    one, other = (sheet_of(tmp_path / "sheet.png", [red]) for red in (0, 200))
+    ink = (one > 60).all(axis=-1)
+    picture = (one != other).any(axis=-1).astype(np.uint8)
+    assert ink.sum() > 100
+    assert not (cv2.dilate(picture, np.ones((3, 3), np.uint8)).astype(bool) & ink).any()
 
 
 @pytest.mark.parametrize(

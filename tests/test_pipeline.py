@@ -140,6 +140,24 @@ def test_percentiles_of_a_run_are_computed_now_and_then_only(monkeypatch):
     assert latency.percentiles() != before[1]
 
 
+@pytest.mark.parametrize("sync", [False, True])
+def test_no_time_in_a_report_is_longer_than_the_run(sync):
+    seen = []
+    started = time.perf_counter()
+    report = run(
+        FakeSource(5),
+        FakeEngine(),
+        [FakeSink(needs_picture=True)],
+        options=Options(sync=sync),
+        on_progress=lambda progress: seen.append(progress.seconds),
+    )
+    whole = time.perf_counter() - started
+    assert 0 < seen[0] <= seen[-1] <= report.seconds <= whole
+    for stats in (*report.stages.values(), report.latency):
+        assert 0 < stats.mean * stats.count <= 5 * whole
+        assert stats.busy == pytest.approx(stats.mean * stats.count / report.seconds)
+
+
 @pytest.mark.parametrize("lanes", [1, 3])
 def test_stop_event_drains_what_is_under_way(lanes):
     stop = threading.Event()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from soft_mask_twin import make_instances, make_masks, random_masks
 
 from solo_rt.errors import UsageError
 from solo_rt.render import PALETTE, Style, _place, instance_labels, render
-from solo_rt.render.lettering import label_height, plane_colours
+from solo_rt.render.lettering import Label, label_colours, label_height, plane_colours, text_coverage
 from solo_rt.types import Frame, Instances
 
 CLASSES = tuple(f"class {i}" for i in range(40))
@@ -131,6 +133,31 @@ def test_label_in_yuv_looks_like_the_one_in_rgb():
     assert (x0 % 2, y0 % 2, x1 % 2, y1 % 2) == (0, 0, 0, 0)
 
 
+def test_an_object_between_two_cells_is_labelled_above_its_pixels():
+    masks = make_masks([np.full((2, 2), 127, np.uint8)], [(19, 14)], (30, 40), (0.1, 0.1))  # no cell is inside
+    boxes = np.array([[190, 140, 200, 150]], np.float32)
+    frame = Frame((np.zeros((300, 400, 3), np.uint8),), "rgb24")
+    (label,) = instance_labels(frame, replace(make_instances(masks, (300, 400)), boxes=boxes), CLASSES)
+    height, width = label.coverage.shape
+    assert (abs(label.x + width / 2 - 190) <= 2, label.y) == (True, 140 - height)
+
+
+def test_a_mask_of_one_row_of_cells_has_its_label_in_the_middle():
+    frame = Frame((np.zeros((300, 400, 3), np.uint8),), "rgb24")
+    crop = np.pad(np.full((1, 9), 255, np.uint8), 1)
+    found = make_instances(make_masks([crop], [(10, 14)], (30, 40), (0.1, 0.1)), (300, 400))
+    (label,) = instance_labels(frame, found, CLASSES)
+    assert abs(label.x + label.coverage.shape[1] / 2 - found.boxes[0, ::2].mean()) <= 2
+
+
+def test_text_can_be_read_on_any_colour():
+    frame = make_frame((60, 80), "rgb24")
+    coverage, halves = text_coverage("a", 14)
+    for colour in itertools.product(range(0, 256, 51), repeat=3):
+        ink, paper = label_colours(frame, Label(0, 0, coverage, halves, colour)).astype(float) @ (0.299, 0.587, 0.114)
+        assert abs(ink - paper) >= 115
+
+
 def test_object_without_a_pixel_has_no_label():
     frame = Frame((np.zeros((300, 400, 3), np.uint8),), "rgb24")
     found = make_instances(make_masks([np.zeros((3, 3), np.uint8)], [(2, 2)], (30, 40), (0.1, 0.1)), (300, 400))
@@ -177,7 +204,7 @@ def test_names_beyond_ascii_are_drawn():
 @pytest.mark.parametrize("matrix", ["bt601", "bt709"])
 @pytest.mark.parametrize("full_range", [False, True])
 def test_plane_colours_come_back_as_rgb(matrix, full_range):
-    rgb = np.array(PALETTE, np.uint8)
+    rgb = np.array([*PALETTE, *itertools.product((0, 255), repeat=3)], np.uint8)
     planes = plane_colours(make_frame((4, 4), "yuv420p", matrix=matrix, full_range=full_range), rgb)
     y, u, v = (np.repeat(np.repeat(planes[None, :, c], 2, 1), 2, 0) for c in range(3))
     shown = Frame((y, u[:1, ::2].copy(), v[:1, ::2].copy()), "yuv420p", matrix=matrix, full_range=full_range).rgb()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 
 import pytest
 from children import WAIT, command, start
 from fakes import write_tiny_model
+
+from solo_rt.commands.terminal import DRAIN_SECONDS, Patient, say
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,9 @@ def test_a_closed_stream_stops_nothing_and_gets_no_file_in_its_place(tiny, tmp_p
     assert (code, records) == (0, 10)
 
 
-def test_a_full_pipe_that_nobody_reads_stops_nothing(tiny, tmp_path):
+@pytest.fixture
+def full_pipe():
+    """Give the end to write to of a pipe that takes nothing more, as nobody reads it."""
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
     try:
@@ -54,11 +59,44 @@ def test_a_full_pipe_that_nobody_reads_stops_nothing(tiny, tmp_path):
             os.write(write_end, b"x" * 4096)
     except BlockingIOError:
         os.set_blocking(write_end, True)
+    yield write_end
+    os.close(read_end)
+    os.close(write_end)
+
+
+def test_a_full_pipe_that_nobody_reads_stops_nothing(tiny, tmp_path, full_pipe):
+    assert run_to_the_end(tiny, "-v", output=tmp_path / "a.jsonl", stderr=full_pipe) == (0, 10)
+
+
+def test_last_words_are_waited_for_but_not_for_long(full_pipe):
+    patient = Patient(os.fdopen(full_pipe, "w", closefd=False))
+    patient.write("words")
+    started = time.monotonic()
+    patient.drain()
+    assert DRAIN_SECONDS <= time.monotonic() - started < WAIT
+
+
+def test_what_is_drained_is_written(tmp_path):
+    with open(tmp_path / "a", "w") as file:
+        patient = Patient(file)
+        for i in range(100):
+            patient.write(f"{i}\n")
+        patient.drain()
+        assert (tmp_path / "a").read_text().split() == [str(i) for i in range(100)]
+
+
+def test_a_word_past_everything_is_said_at_once_or_not_at_all(full_pipe, capfd):
+    say("wörd")
+    assert capfd.readouterr().err == "wörd\n"
+    before = os.dup(2)
+    os.dup2(full_pipe, 2)
     try:
-        assert run_to_the_end(tiny, "-v", output=tmp_path / "a.jsonl", stderr=write_end) == (0, 10)
+        started = time.monotonic()
+        say("word")
+        assert time.monotonic() - started < 0.5
     finally:
-        os.close(write_end)
-        os.close(read_end)
+        os.dup2(before, 2)
+        os.close(before)
 
 
 def test_reader_of_stdout_may_leave(tiny):

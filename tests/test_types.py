@@ -100,6 +100,7 @@ def test_frame_knows_its_size_and_time():
     frame = Frame((np.zeros((4, 5, 3), np.uint8),), "rgb24", pts=1001, time_base=Fraction(1, 30000))
     assert (frame.height, frame.width) == (4, 5)
     assert frame.time_s == pytest.approx(1001 / 30000)
+    assert Frame(frame.planes, "rgb24", pts=1500).time_s == 1.5  # milliseconds unless told otherwise
 
 
 def test_frame_refuses_planes_that_do_not_belong_together():

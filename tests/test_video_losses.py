@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from contextlib import closing
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import av
 import pytest
@@ -14,6 +17,7 @@ from clips import read, write_clip
 
 from solo_rt.errors import SourceError
 from solo_rt.source import open_source
+from solo_rt.source.losses import Losses
 
 COUNT = 40
 X264 = {"preset": "ultrafast", "g": "10", "bf": "2"}
@@ -80,6 +84,15 @@ def test_a_file_that_is_cut_off_says_so(tmp_path: Path, kind: Kind) -> None:
         path.write_bytes(data[: cut + (cut % 188 == 0)])  # whole TS packets do not tell that more have followed
         count, damage = read_rest(path)
         assert count >= COUNT or damage is not None, f"{count} frames of {cut} bytes"
+
+
+def test_a_file_that_ends_with_the_head_of_a_box_says_so(tmp_path: Path) -> None:
+    path = KINDS["fragmented"].write(tmp_path / "a")
+    data = path.read_bytes()
+    box = data.rindex(b"moof") - 4
+    for size, is_cut_off in ((box, False), (box + 8, True)):
+        path.write_bytes(data[:size])
+        assert (read_rest(path)[1] is not None) is is_cut_off
 
 
 @pytest.mark.parametrize("name", sorted(KINDS.keys() - {"gif"}))  # whose blocks carry neither numbers nor checksums
@@ -155,6 +168,30 @@ def test_the_length_of_a_cut_avi_is_the_one_in_its_header(tmp_path: Path) -> Non
     count, damage = read_rest(path)
     assert count == 90
     assert damage == f"{path}: it ends at 3.00 s of 5.00 s, the rest is missing"
+
+
+def losses_of(folder: Path, *, packets: range, pictures: list[int]) -> list[str]:
+    """Return what is lost of a stream with packets and pictures of these times; a picture lasts 2."""
+    (folder / "a.ts").touch()
+    codec = SimpleNamespace(name="h264")
+    stream: Any = SimpleNamespace(time_base=Fraction(1, 50), codec_context=codec, frames=0, duration=None)
+    container: Any = SimpleNamespace(format=SimpleNamespace(name="mpegts"))
+    with closing(Losses(folder / "a.ts", container, stream, 2)) as losses:
+        for pts in packets:
+            packet: Any = SimpleNamespace(size=9, pts=pts, dts=pts, pos=None, is_discard=False)
+            losses.count_packet(packet)
+        for pts in pictures:
+            losses.count_picture(pts, 2)
+        losses.finish()
+        return losses.described()
+
+
+def test_the_second_field_of_a_picture_is_not_lost(tmp_path: Path) -> None:
+    assert losses_of(tmp_path, packets=range(7), pictures=[0, 2, 5]) == []  # the last one half a picture late
+
+
+def test_a_picture_that_does_not_come_is_told(tmp_path: Path) -> None:
+    assert losses_of(tmp_path, packets=range(0, 10, 2), pictures=[0, 2, 4, 8]) == ["1 packet without a picture"]
 
 
 def test_reading_a_part_loses_nothing(tmp_path: Path) -> None:

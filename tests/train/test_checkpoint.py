@@ -171,6 +171,42 @@ def test_a_run_keeps_its_last_checkpoints_and_a_link_to_the_newest(tmp_path: Pat
     assert names(tmp_path) == kept | {f"{name}.sha256" for name in kept} | {"last.pt"}
 
 
+def test_either_a_checkpoint_or_its_link_tells_of_a_run(tmp_path: Path) -> None:
+    step = save_step(make(5), tmp_path, keep=2)
+    (tmp_path / "last.pt").unlink()  # killed before the link was there
+    assert holds_run(tmp_path)
+    step.rename(tmp_path / "mine.pt")
+    (tmp_path / "last.pt").symlink_to("mine.pt")
+    assert holds_run(tmp_path)
+
+
+def test_an_old_checkpoint_goes_when_the_links_to_the_new_one_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_step(make(1), tmp_path, keep=1, best=True)
+    done: list[str] = []
+    sync, rename, remove = os.fsync, Path.replace, Path.unlink
+
+    def spy_sync(descriptor: int) -> None:
+        done.append("synced" if Path(f"/proc/self/fd/{descriptor}").readlink() == tmp_path else "")
+        sync(descriptor)
+
+    def spy_rename(path: Path, target: Path) -> Path:
+        done.append(target.name)
+        return rename(path, target)
+
+    def spy_remove(path: Path, missing_ok: bool = False) -> None:
+        done.append("removed" if path.name == "step-00000001.pt" else "")
+        remove(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(os, "fsync", spy_sync)
+    monkeypatch.setattr(Path, "replace", spy_rename)
+    monkeypatch.setattr(Path, "unlink", spy_remove)
+    save_step(make(2), tmp_path, keep=1, best=True)
+    told = [word for word in done if word in ("synced", "last.pt", "best.pt", "removed")]
+    assert told[-5:] == ["last.pt", "synced", "best.pt", "synced", "removed"]
+
+
 def test_the_best_checkpoint_outlives_newer_ones(tmp_path: Path) -> None:
     for step, best in ((1, True), (2, True), (3, False), (4, False)):
         save_step(make(step), tmp_path, keep=1, best=best)
