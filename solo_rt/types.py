@@ -41,7 +41,7 @@ class DevicePicture:
     strides: tuple[int, int]
     height: int
     width: int
-    owner: object = field(repr=False, compare=False)
+    owner: object
 
     def __post_init__(self) -> None:
         rows = (self.width, (self.width + 1) // 2 * 2)
