@@ -9,7 +9,7 @@ from overlay_twin import drawn_apart, make_frame
 
 from solo_rt.errors import UsageError
 from solo_rt.render import Style, render_semantic
-from solo_rt.render.legend import PAPER
+from solo_rt.render.legend import PAPER, lay_out_legend
 from solo_rt.render.lettering import label_height, plane_colours
 from solo_rt.types import Frame, SemanticMap
 
@@ -99,6 +99,12 @@ def test_small_frames_have_no_legend(size):
 
 def test_nothing_painted_has_no_legend():
     assert not legend_area(make_frame((300, 400), "rgb24"), some_map((300, 400), [255])).any()
+
+
+@pytest.mark.parametrize("size", [(300, 400), (301, 403), (1080, 1920)])
+def test_every_part_of_a_legend_is_even(size):
+    for label in lay_out_legend(make_frame(size, "rgb24"), [("thing", (1, 2, 3)), ("other", (4, 5, 6))]):
+        assert not any(value % 2 for value in (label.x, label.y, *label.coverage.shape))
 
 
 def test_legend_in_yuv_looks_like_the_one_in_rgb():

@@ -13,13 +13,14 @@ import av
 import numpy as np
 import psutil
 import pytest
-from clips import LOSSLESS, info, planes, result_of, rgb_frame, run_child, times, write_clip, yuv_frame
+from clips import LOSSLESS, THIRTY, info, planes, result_of, rgb_frame, run_child, times, write_clip, yuv_frame
 
 from solo_rt.errors import SinkError, UsageError
 from solo_rt.sink import VideoOptions, base, open_sink
 from solo_rt.sink.canvas import Canvas
 from solo_rt.sink.encoding import CODECS, HOLDERS, VideoCodec
 from solo_rt.source import open_source
+from solo_rt.source.planes import to_frame
 from solo_rt.types import Frame, Result
 
 MP4_LIKE = [".mp4", ".mov"]
@@ -225,6 +226,15 @@ def test_another_size_is_letterboxed_into_the_first(tmp_path: Path) -> None:
     assert max(square[:, :22].max(), square[:, 74:].max()) <= 2
     assert tall[:, 38:58].min() >= 253  # 24 columns
     assert max(tall[:, :34].max(), tall[:, 62:].max()) <= 2
+
+
+@pytest.mark.parametrize("size", [(30, 48), (64, 20), (17, 64)])
+def test_the_colour_of_a_letterboxed_frame_lies_where_its_luma_does(size: tuple[int, int]) -> None:
+    red = rgb_frame(np.full((size[1], size[0], 3), (200, 30, 60), np.uint8))
+    picture = Canvas(64, 48, "bt601", False).paint(red)
+    luma, _, chroma = to_frame(picture, index=0, pts=0, time_base=THIRTY, captured_at=0.0).planes
+    assert 0 < (luma == 16).mean() < 1
+    np.testing.assert_array_equal(chroma != 128, luma[::2, ::2] != 16)
 
 
 @pytest.mark.parametrize("size", [(400, 1), (1, 400), (3, 3), (1000, 20)])
