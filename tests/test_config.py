@@ -243,6 +243,14 @@ def test_variables_that_are_no_options_are_left_alone(solo, monkeypatch):
     assert solo("run", "--print-config")[0] == 0
 
 
+def test_the_file_in_the_docs_can_be_used(solo, write):
+    (example,) = re.findall(r"^```toml\n(.*?)^```$", (ROOT / "docs" / "run.md").read_text(), re.DOTALL | re.MULTILINE)
+    for name in tomllib.loads(example):
+        code, out, err = solo(name, "--config", write(example), "--print-config")
+        assert (code, err) == (0, "")
+        assert [origin for _, origin in settings(out).values()].count("file solo.toml") >= 2
+
+
 def test_no_two_options_share_a_variable():
     names = [variable for command in COMMANDS for variable in command.variables]
     assert len(names) == len(set(names))
