@@ -23,9 +23,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from solo_rt.engine import Engine, open_engine
     from solo_rt.errors import SoloRTError
-    from solo_rt.pipeline import process, run, stream
+    from solo_rt.pipeline import Hooks, Options, Pipeline, run, stream
     from solo_rt.pipeline.report import RunReport
-    from solo_rt.pipeline.stages import Options
     from solo_rt.sink import VideoOptions, open_sink
     from solo_rt.source import open_source
     from solo_rt.spec import ModelSpec
@@ -41,7 +40,9 @@ _HOMES = {
     "Frame": "types",
     "Instances": "types",
     "ModelSpec": "spec",
-    "Options": "pipeline.stages",
+    "Hooks": "pipeline",
+    "Options": "pipeline",
+    "Pipeline": "pipeline",
     "Result": "types",
     "RunReport": "pipeline.report",
     "SemanticMap": "types",
@@ -50,7 +51,6 @@ _HOMES = {
     "open_engine": "engine",
     "open_sink": "sink",
     "open_source": "source",
-    "process": "pipeline",
     "run": "pipeline",
     "stream": "pipeline",
 }
@@ -58,9 +58,11 @@ _HOMES = {
 __all__ = [
     "Engine",
     "Frame",
+    "Hooks",
     "Instances",
     "ModelSpec",
     "Options",
+    "Pipeline",
     "Result",
     "RunReport",
     "SemanticMap",
@@ -69,7 +71,6 @@ __all__ = [
     "open_engine",
     "open_sink",
     "open_source",
-    "process",
     "run",
     "stream",
 ]

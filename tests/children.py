@@ -14,11 +14,11 @@ import sys, threading, time
 sys.path.insert(0, {tests!r})
 import fakes
 from fakes import FakeSource
-from solo_rt import pipeline
+from solo_rt.pipeline import opening
 from solo_rt.__main__ import main
-genuine = pipeline.open_engine
-pipeline.open_source = lambda uri, **_: {source}
-pipeline.open_engine = lambda *a, **k: {engine}
+genuine = opening.open_engine
+opening.open_source = lambda uri, **_: {source}
+opening.open_engine = lambda *a, **k: {engine}
 main()
 """
 

@@ -210,6 +210,9 @@ class FakeSink:
         self.closed = False
         self._gate = gate
 
+    def note(self, event: Mapping[str, object]) -> None:
+        pass
+
     def write(self, result: Result) -> None:
         self._gate(result)
         self.records.append(result.to_record())

@@ -9,9 +9,9 @@ from children import WAIT, start
 from fakes import FakeSource, write_tiny_model
 
 import solo_rt
-from solo_rt import pipeline
 from solo_rt.cli import main
 from solo_rt.errors import SinkError, SourceError
+from solo_rt.pipeline import opening
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def tiny(tmp_path_factory):
 def source(monkeypatch):
     """Make every address lead to a fake source of ten frames; its attributes may be changed before the run."""
     fake = FakeSource(10)
-    monkeypatch.setattr(pipeline, "open_source", lambda uri, **_: fake)
+    monkeypatch.setattr(opening, "open_source", lambda uri, **_: fake)
     return fake
 
 
@@ -116,7 +116,7 @@ def test_missing_source_is_exit_code_3_and_writes_nothing(solo, tiny, tmp_path):
 
 
 def test_source_without_frames_is_exit_code_3(solo, monkeypatch, tiny):
-    monkeypatch.setattr(pipeline, "open_source", lambda uri, **_: FakeSource(0))
+    monkeypatch.setattr(opening, "open_source", lambda uri, **_: FakeSource(0))
     code, _, err = solo("run", "--source", "x", "--model", tiny)
     assert code == 3
     assert complaint(err) == "fake: expected frames, got none (it is empty)"
@@ -124,7 +124,7 @@ def test_source_without_frames_is_exit_code_3(solo, monkeypatch, tiny):
 
 @pytest.mark.parametrize("method", ["write", "close"])
 def test_failing_output_is_exit_code_4_and_the_others_are_finished(solo, source, tiny, tmp_path, monkeypatch, method):
-    genuine = pipeline.open_sink
+    genuine = opening.open_sink
     closed = []
 
     def open_sink(uri, **arguments):
@@ -144,7 +144,7 @@ def test_failing_output_is_exit_code_4_and_the_others_are_finished(solo, source,
             monkeypatch.setattr(sink, method, fail)
         return sink
 
-    monkeypatch.setattr(pipeline, "open_sink", open_sink)
+    monkeypatch.setattr(opening, "open_sink", open_sink)
     outputs = [a for name in ("first", "bad", "last") for a in ("--output", tmp_path / f"{name}.jsonl")]
     code, _, err = solo("run", "--source", "x", "--model", tiny, *outputs)
     assert code == 4
@@ -251,7 +251,7 @@ def test_unexpected_exception_is_one_line_and_verbose_shows_where(solo, tiny, mo
     def explode(uri, **_):
         raise ZeroDivisionError("division by\nzero at rtsp://user:secret@camera/1")
 
-    monkeypatch.setattr(pipeline, "open_source", explode)
+    monkeypatch.setattr(opening, "open_source", explode)
     code, _, err = solo("run", "--source", "x", "--model", tiny)
     assert code == 1
     assert complaint(err) == (
@@ -264,7 +264,7 @@ def test_unexpected_exception_is_one_line_and_verbose_shows_where(solo, tiny, mo
 
 
 def test_failing_stage_is_named(solo, source, tiny, monkeypatch):
-    monkeypatch.setattr(pipeline, "open_source", lambda uri, **_: FakeSource(5, error=SourceError("gone"), fail_at=2))
+    monkeypatch.setattr(opening, "open_source", lambda uri, **_: FakeSource(5, error=SourceError("gone"), fail_at=2))
     code, _, err = solo("run", "--source", "x", "--model", tiny)
     assert (code, complaint(err)) == (3, "gone (in the read stage)")
 

@@ -135,7 +135,7 @@ def test_a_value_of_every_origin_reaches_the_command(solo, write, monkeypatch, t
     code, out, err = solo("run", "--config", path, "--max-fps", 1000)
     assert (code, err) == (0, "")
     assert '"processed": 2' in out
-    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 3
+    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 4
 
 
 def test_repeated_options_are_lists_that_a_flag_replaces(solo, write, monkeypatch):

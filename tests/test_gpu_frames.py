@@ -13,11 +13,11 @@ from clips import THIRTY, read, write_clip
 from fakes import STREET_SPEC, TINY_SPEC, FakeSource
 from gpu_memory import downloaded, planes_of, require_gpu
 
-from solo_rt import pipeline
 from solo_rt.decoders import DetectionsDecoder
 from solo_rt.errors import EngineError, UsageError
 from solo_rt.gpu import nvcodec, primary_context
 from solo_rt.gpu.primary_context import PrimaryContext, share_primary_context
+from solo_rt.pipeline import Pipeline, opening
 from solo_rt.render import Painting
 from solo_rt.source import open_source, planes
 from solo_rt.source import video as video_source
@@ -229,8 +229,16 @@ class FakeFrameEngine(FakeEngine):
 @pytest.mark.parametrize(
     ("engine", "decoder", "asked"),
     [
-        (FakeFrameEngine(FOUND_SPEC), "nvdec", {"decoder": "nvdec", "gpu": 1, "on_gpu": nvcodec.CAN_STAY_ON_GPU}),
-        (FakeFrameEngine(STREET_SPEC), "nvdec", {"decoder": "nvdec", "gpu": 1, "on_gpu": nvcodec.CAN_STAY_ON_GPU}),
+        (
+            FakeFrameEngine(FOUND_SPEC),
+            "nvdec",
+            {"decoder": "nvdec", "gpu": 1, "on_gpu": nvcodec.CAN_STAY_ON_GPU},
+        ),
+        (
+            FakeFrameEngine(STREET_SPEC),
+            "nvdec",
+            {"decoder": "nvdec", "gpu": 1, "on_gpu": nvcodec.CAN_STAY_ON_GPU},
+        ),
         (FakeFrameEngine(TINY_SPEC), "nvdec", {"decoder": "nvdec", "gpu": 1, "on_gpu": False}),
         (FakeEngine(FOUND_SPEC), "nvdec", {"decoder": "nvdec", "gpu": 1, "on_gpu": False}),
         (FakeFrameEngine(FOUND_SPEC), "cpu", {"decoder": "cpu", "gpu": 1, "on_gpu": False}),
@@ -249,7 +257,7 @@ def test_engine_says_where_frames_stay(
     video.write_bytes(b"not looked into")
 
     def open_fake_source(uri: str, **options: object) -> FakeSource:
-        opened.append(options)
+        opened.append({name: options[name] for name in ("decoder", "gpu", "on_gpu")})
         raise EngineError("enough seen")
 
     def open_fake_engine(path: Path, **options: object) -> FakeEngine:
@@ -258,11 +266,11 @@ def test_engine_says_where_frames_stay(
         return engine
 
     monkeypatch.setattr(nvcodec, "device_count", lambda: 2)
-    monkeypatch.setattr(pipeline, "open_source", open_fake_source)
-    monkeypatch.setattr(pipeline, "open_engine", open_fake_engine)
-    monkeypatch.setattr(pipeline, "find_model", lambda model: Path("x.onnx"))
+    monkeypatch.setattr(opening, "open_source", open_fake_source)
+    monkeypatch.setattr(opening, "open_engine", open_fake_engine)
+    monkeypatch.setattr(opening, "find_model", lambda model: Path("x.onnx"))
     with pytest.raises(EngineError, match="enough seen"):
-        pipeline.process(str(video), decoder=decoder, device="cuda:1")  # type: ignore[arg-type]
+        Pipeline(str(video), decoder=decoder, device="cuda:1").run()  # type: ignore[arg-type]
     assert opened == ([engine, asked] if decoder == "nvdec" else [asked])
 
 

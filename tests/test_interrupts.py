@@ -90,7 +90,7 @@ def test_an_output_that_nobody_takes_is_given_up_by_name(tiny, tmp_path):
     _, err = process.communicate(timeout=WAIT)
     os.close(reader)
     assert process.returncode == 130
-    assert f"not done within 3 s, so it is given up: writing {pipe}" in err
+    assert f"given up: output {pipe}: it does not take its results" in err
     assert output.read_text().endswith("\n")
 
 

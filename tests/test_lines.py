@@ -11,11 +11,10 @@ import pytest
 from children import WAIT, start
 from fakes import FakeSource, write_tiny_model
 
-from solo_rt import pipeline
 from solo_rt.cli import main
 from solo_rt.commands import progress
 from solo_rt.commands.lines import LineFormatter, choose_format, line
-from solo_rt.pipeline import report
+from solo_rt.pipeline import opening, report
 
 SECRET = "hunter2"
 
@@ -62,7 +61,7 @@ def test_every_line_of_a_run_is_an_object(tiny):
     said = {each["message"]: each for each in objects(err)}
     assert json.loads(out)["frames"]["processed"] == 2
     assert said["fake: 80x48, 30 fps"]["level"] == "info"
-    assert said["the source is damaged: it hangs together badly"]["level"] == "warning"
+    assert said["not all of the source arrived: it hangs together badly"]["level"] == "warning"
     (logged,) = [each for each in said.values() if each["logger"] == "solo_rt.engine"]
     assert logged["message"].startswith("model tiny on ")
 
@@ -99,7 +98,7 @@ def test_a_traceback_is_a_field_and_no_secret_is_in_it(solo, tiny, monkeypatch):
     def explode(uri, **_):
         raise ZeroDivisionError(f"at rtsp://user:{SECRET}@camera/1")
 
-    monkeypatch.setattr(pipeline, "open_source", explode)
+    monkeypatch.setattr(opening, "open_source", explode)
     _, _, err = solo("run", "--source", "x", "--model", tiny, "-v", "--log-format", "json")
     complaint = objects(err)[-1]
     assert complaint["exit_code"] == 1
@@ -127,7 +126,7 @@ def test_progress_is_objects_with_figures(solo, tiny, monkeypatch):
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
     monkeypatch.setattr(report, "PERCENTILE_SECONDS", 0.0)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(pipeline, "open_source", lambda uri, **_: FakeSource(3))
+    monkeypatch.setattr(opening, "open_source", lambda uri, **_: FakeSource(3))
     _, _, err = solo("run", "--source", "x", "--model", tiny, "--log-format", "json", "--sync")
     shown = [each for each in objects(err) if "frames" in each]
     assert [each["frames"] for each in shown] == [1, 2, 3]
@@ -141,7 +140,7 @@ def test_progress_is_objects_with_figures(solo, tiny, monkeypatch):
 @pytest.mark.parametrize("live", [False, True])
 def test_lines_of_a_live_source_have_its_latency(solo, tiny, monkeypatch, live):
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
-    monkeypatch.setattr(pipeline, "open_source", lambda uri, **_: FakeSource(2, live=live))
+    monkeypatch.setattr(opening, "open_source", lambda uri, **_: FakeSource(2, live=live))
     _, _, err = solo("run", "--source", "x", "--model", tiny, "--sync")
     last = err.splitlines()[-1]
     assert re.fullmatch(rf"2/?2? frames, .* fps, \d+ instances{r', latency [0-9]+/[0-9]+ ms' if live else ''}", last)

@@ -6,8 +6,8 @@ import click
 import pytest
 from fakes import FakeEngine, FakeSource, write_tiny_model
 
-from solo_rt import pipeline
 from solo_rt.cli import commands, main
+from solo_rt.pipeline import opening
 
 SECRET = "hunter2"
 WRONG = [
@@ -46,8 +46,8 @@ def cases():
 def tiny(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SOLO_RT_CACHE", str(tmp_path / "cache"))
-    genuine = pipeline.open_source
-    monkeypatch.setattr(pipeline, "open_source", lambda uri, **o: FakeSource(1) if uri == "x" else genuine(uri, **o))
+    genuine = opening.open_source
+    monkeypatch.setattr(opening, "open_source", lambda uri, **o: FakeSource(1) if uri == "x" else genuine(uri, **o))
     return write_tiny_model(tmp_path / "tiny.onnx")
 
 
@@ -66,7 +66,7 @@ def test_every_command_has_a_base():
 @pytest.mark.parametrize(("name", "parameter"), list(cases()))
 def test_no_mistake_is_called_a_bug(name, parameter, tiny, capsys, monkeypatch):
     if name == "run" and parameter.name not in OF_ENGINES:
-        monkeypatch.setattr(pipeline, "open_engine", lambda path, **_: FakeEngine())
+        monkeypatch.setattr(opening, "open_engine", lambda path, **_: FakeEngine())
     for value in WRONG:
         with pytest.raises(SystemExit) as left:
             main(mistaken(name, parameter, value, tiny))

@@ -16,12 +16,12 @@ from clips import H264, THIRTY, info, planes, read, result_of, write_clip, yuv_f
 from gpu_memory import require_gpu, require_nvenc
 
 import solo_rt
-from solo_rt import pipeline
 from solo_rt.doctor import examine
 from solo_rt.errors import EngineError, SourceError, UsageError
 from solo_rt.gpu import nvcodec
 from solo_rt.gpu.cuda import device_count
 from solo_rt.gpu.nvcodec import collected_errors, gpu_of, knows_nvdec
+from solo_rt.pipeline import opening
 from solo_rt.sink import VideoOptions, open_sink
 from solo_rt.sink.encoding import NVENC
 from solo_rt.source import open_source
@@ -54,7 +54,7 @@ def test_without_a_driver_nothing_starts_and_nothing_is_written(clip: Path, tmp_
     output = tmp_path / "out.mp4"
     for kwargs, instead in (({"decoder": "nvdec"}, "--decoder cpu"), ({"video": BY_NVENC}, "--encoder x264")):
         with pytest.raises(EngineError, match="expected an NVIDIA GPU and its driver, found none") as caught:
-            solo_rt.process(str(clip), [str(tmp_path / "out.jsonl"), str(output)], **kwargs)
+            solo_rt.Pipeline(str(clip), sinks=[str(tmp_path / "out.jsonl"), str(output)], **kwargs).run()
         assert str(caught.value).endswith(f"install the driver, or use {instead}")
     with pytest.raises(EngineError, match="nvdec: expected an NVIDIA GPU"):
         next(solo_rt.stream(str(clip), decoder="nvdec"))
@@ -68,9 +68,9 @@ def test_without_a_driver_nothing_starts_and_nothing_is_written(clip: Path, tmp_
 def test_a_file_that_is_not_there_is_told_before_a_model_is_loaded(
     pretended: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "open_engine", lambda *args, **kwargs: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(opening, "open_engine", lambda *args, **kwargs: pytest.fail("a model was loaded"))
     with pytest.raises(SourceError, match="No such file"):
-        solo_rt.process(str(tmp_path / "none.mp4"), decoder="nvdec")
+        solo_rt.Pipeline(str(tmp_path / "none.mp4"), decoder="nvdec").run()
 
 
 @without_gpu
@@ -138,7 +138,7 @@ def test_nvdec_is_for_video_files(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=f"expected a video file with the nvdec decoder, got {kind}; use --dec"):
             open_source(uri, decoder="nvdec")
         with pytest.raises(UsageError, match=f"got {kind}"):
-            solo_rt.process(uri, decoder="nvdec", model="solov2-nano")  # before the model is read
+            solo_rt.Pipeline(uri, "solov2-nano", decoder="nvdec").run()  # before the model is read
     with open_source("test://") as source, pytest.raises(UsageError, match="got an opened source"):
         next(solo_rt.stream(source, decoder="nvdec"))
 
@@ -153,7 +153,7 @@ def test_unknown_names_are_refused(clip: Path, tmp_path: Path) -> None:
 def test_nvenc_needs_something_to_encode(pretended: None, clip: Path, tmp_path: Path) -> None:
     for outputs, got in (([], "none"), (["a.avi", "b.jsonl"], "a.avi b.jsonl")):
         with pytest.raises(UsageError, match=f"expected .*mp4.* or .mkv as output, got {got}; leave --enc"):
-            solo_rt.process(str(clip), outputs, video=BY_NVENC)
+            solo_rt.Pipeline(str(clip), sinks=outputs, video=BY_NVENC).run()
     with pytest.raises(UsageError, match=r"expected \.mp4, .mov or .mkv with nvenc"):
         open_sink(str(tmp_path / "o.avi"), info=info(), video=BY_NVENC)
     assert list(tmp_path.iterdir()) == [clip]

@@ -1,25 +1,27 @@
 from __future__ import annotations
 
 import gc
+import json
 import subprocess
 import sys
 import threading
 import time
+import traceback
 import weakref
 
 import pytest
 from fakes import TINY_SPEC, FakeEngine, FakeSink, FakeSource, ends_all_threads, pipeline_threads, write_tiny_model
 
-from solo_rt import pipeline
 from solo_rt.engine import open_engine
 from solo_rt.errors import EngineError, SinkError, SourceError, UsageError
-from solo_rt.pipeline import process, run, stream
+from solo_rt.pipeline import Hooks, Pipeline, opening, run, stream
 from solo_rt.pipeline import report as report_module
 from solo_rt.pipeline import stages as stages_module
 from solo_rt.pipeline.report import RunningTimes
 from solo_rt.pipeline.stages import Options
 from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.workers import open_interruptibly
+from solo_rt.source import StateChange
 
 WAIT = 10.0  # seconds; only a failing test takes that long
 
@@ -63,7 +65,7 @@ def test_lanes_write_the_same_bytes_as_the_plain_loop(tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         outputs = [str(folder / "out.jsonl"), f"{folder}/pictures/"]
-        report = process("test://?size=320x180&frames=7&seed=3", outputs, **settings)
+        report = Pipeline("test://?size=320x180&frames=7&seed=3", sinks=outputs, **settings).run()
         assert (report.processed, report.instances > 7) == (7, True)
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         assert len(files) == 8
@@ -79,7 +81,7 @@ def test_stream_opens_lanes_by_the_source(tiny, live, monkeypatch):
         opened.append(settings["lanes"])
         return FakeEngine()
 
-    monkeypatch.setattr(pipeline, "open_engine", note)
+    monkeypatch.setattr(opening, "open_engine", note)
     for settings in ({}, {"sync": True}, {"lanes": 2}):
         list(stream(FakeSource(2, live=live), model=tiny, **settings))
     assert opened == [1 if live else None, 1, 2]
@@ -122,7 +124,7 @@ def test_report_has_times_of_every_stage_in_order():
 def test_progress_has_the_percentiles_so_far(monkeypatch):
     monkeypatch.setattr(report_module, "PERCENTILE_SECONDS", 0.0)
     seen = []
-    report = run(FakeSource(5), FakeEngine(), [FakeSink()], on_progress=seen.append)
+    report = run(FakeSource(5), FakeEngine(), [FakeSink()], hooks=Hooks(on_progress=seen.append))
     assert list(seen[-1].stages) == list(report.stages)
     assert seen[-1].stages == {name: (stats.p50, stats.p95) for name, stats in report.stages.items()}
     assert seen[-1].latency == (report.latency.p50, report.latency.p95)
@@ -149,7 +151,7 @@ def test_no_time_in_a_report_is_longer_than_the_run(sync):
         FakeEngine(),
         [FakeSink(needs_picture=True)],
         options=Options(sync=sync),
-        on_progress=lambda progress: seen.append(progress.seconds),
+        hooks=Hooks(on_progress=lambda progress: seen.append(progress.seconds)),
     )
     whole = time.perf_counter() - started
     assert 0 < seen[0] <= seen[-1] <= report.seconds <= whole
@@ -202,7 +204,7 @@ def test_stop_event_ends_a_run_whose_source_is_silent():
             stop.set()
 
     started = time.monotonic()
-    report = run(silent, FakeEngine(), [], stop=stop, on_progress=stop_soon)
+    report = run(silent, FakeEngine(), [], stop=stop, hooks=Hooks(on_progress=stop_soon))
     assert report.processed == 2
     assert time.monotonic() - started < 4
     assert seen[-1].processed == 2
@@ -211,7 +213,7 @@ def test_stop_event_ends_a_run_whose_source_is_silent():
 def test_progress_is_told_while_nothing_arrives():
     slow = FakeSource(1, gate=lambda index: time.sleep(0.5))
     seen = []
-    run(slow, FakeEngine(), [], on_progress=seen.append)
+    run(slow, FakeEngine(), [], hooks=Hooks(on_progress=seen.append))
     assert [p.processed for p in seen].count(0) >= 3
     assert seen[-1].processed == 1
 
@@ -282,7 +284,7 @@ def test_failing_progress_callback_ends_the_run():
         raise Planted("callback")
 
     with pytest.raises(Planted, match="callback"):
-        run(FakeSource(30), FakeEngine(), [FakeSink()], on_progress=callback)
+        run(FakeSource(30), FakeEngine(), [FakeSink()], hooks=Hooks(on_progress=callback))
     assert pipeline_threads() == []
 
 
@@ -521,7 +523,7 @@ def test_pictures_do_not_pile_up(lanes):
                 alive.append(weakref.ref(frame.planes[0]))
                 yield frame
 
-    run(Watched(2000), FakeEngine(lanes=lanes), [], on_progress=count)
+    run(Watched(2000), FakeEngine(lanes=lanes), [], hooks=Hooks(on_progress=count))
     assert len(alive) == 2000
     assert most < 20
     gc.collect()
@@ -552,3 +554,49 @@ def test_failure_to_open_is_raised_on_the_calling_thread():
 
     with pytest.raises(SourceError, match="no such camera"):
         open_interruptibly(fail, threading.Event())
+
+
+def test_hooks_hear_of_everything_in_order(tiny):
+    heard: list[object] = []
+    changes = [StateChange("stalled", "no picture for 5 s", 0.0), StateChange("live", "", 1.0)]
+    source = FakeSource(30, live=True, gate=lambda index: changes and index == 3 and source.on_state(changes.pop(0)))
+    hooks = Hooks(
+        on_start=lambda info, engine: heard.append(info.uri),
+        on_frame=lambda result: heard.append(result.frame.index),
+        on_drop=lambda frames: heard.append(f"{frames} dropped"),
+        on_source_state=heard.append,
+        on_end=lambda report: heard.append(report.processed),
+    )
+    engine = FakeEngine(gate=lambda call: time.sleep(0.01))
+    report = Pipeline(source, engine, [FakeSink()], hooks=hooks).run()
+    frames = [one for one in heard[1:-1] if isinstance(one, int)]
+    assert (heard[0], heard[-1], frames) == ("fake", report.processed, sorted(frames))
+    assert len(frames) == report.processed
+    dropped = [int(one.split()[0]) for one in heard if isinstance(one, str) and one.endswith("dropped")]
+    assert sum(dropped) == report.dropped > 0
+    assert [one.state for one in heard if isinstance(one, StateChange)] == ["stalled"]
+    assert (source.closed, engine.closed) == (False, False)
+
+
+@pytest.mark.parametrize("hook", ["on_start", "on_frame", "on_drop", "on_source_state", "on_progress", "on_end"])
+def test_hook_that_raises_ends_the_run_with_its_own_traceback(hook, tmp_path):
+    def explode(*_):
+        raise Planted("in the hook")
+
+    change = StateChange("live", "", 0.0)
+    source = FakeSource(40, live=True, gate=lambda index: index == 3 and source.on_state(change))
+    engine = FakeEngine(gate=lambda call: time.sleep(0.005))
+    with pytest.raises(Planted, match="in the hook") as caught:
+        Pipeline(source, engine, [str(tmp_path / "a.jsonl")], hooks=Hooks(**{hook: explode})).run()
+    assert "explode" in "".join(traceback.format_exception(caught.value))
+    written = (tmp_path / "a.jsonl").read_text().splitlines() if (tmp_path / "a.jsonl").exists() else []
+    assert not written or "end" in json.loads(written[-1])  # it is finished with what it had
+
+
+def test_states_of_the_source_are_noted_between_the_results(tmp_path):
+    change = StateChange("stalled", "no picture for 5 s", 12.5)
+    source = FakeSource(20, gate=lambda index: index == 9 and source.on_state(change))
+    Pipeline(source, FakeEngine(), [str(tmp_path / "a.jsonl")], Options(sync=True)).run()
+    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    at = lines.index({"source_state": {"state": "stalled", "reason": "no picture for 5 s", "wall_time": 12.5}})
+    assert lines[at - 1]["frame"] + 1 == lines[at + 1]["frame"] == 9

@@ -15,7 +15,7 @@ from solo_rt import defaults
 from solo_rt.cli import main
 from solo_rt.engine import open_engine
 from solo_rt.errors import UsageError
-from solo_rt.pipeline import process, run, stream
+from solo_rt.pipeline import Pipeline, run, stream
 from solo_rt.pipeline.stages import Options
 from solo_rt.preprocess import prepare
 from solo_rt.source import open_source
@@ -90,7 +90,7 @@ def test_options_about_instances_are_refused_before_anything_is_written(street, 
     with pytest.raises(UsageError, match="conf and max_det are about instances, and street finds none"):
         run(FakeSource(2), FakeEngine(spec=STREET_SPEC), [], options=Options(**values))
     with pytest.raises(UsageError, match="it is a semantic model; leave them out"):
-        process(SOURCE, [str(tmp_path / "a.jsonl")], model=street, options=Options(**values))
+        Pipeline(SOURCE, street, [str(tmp_path / "a.jsonl")], Options(**values)).run()
     assert list(tmp_path.iterdir()) == []
     run(FakeSource(2), FakeEngine(spec=TINY_SPEC), [], options=Options(**values))
 

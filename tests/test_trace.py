@@ -10,9 +10,8 @@ import pytest
 from children import WAIT, start, wait_until
 from fakes import FakeEngine, FakeSink, FakeSource, ends_all_threads, write_tiny_model
 
-from solo_rt import pipeline
 from solo_rt.errors import SourceError, UsageError
-from solo_rt.pipeline import process
+from solo_rt.pipeline import Pipeline, opening
 from solo_rt.pipeline.stages import Options
 from solo_rt.pipeline.trace import Trace
 from solo_rt.sink.base import OutputFile
@@ -27,12 +26,12 @@ def _never_hang():
 @pytest.fixture
 def traced(monkeypatch, tmp_path):
     """Return a function that runs a fake source with a trace, and returns the report and the events."""
-    monkeypatch.setattr(pipeline, "find_model", lambda model: tmp_path / "model.onnx")
+    monkeypatch.setattr(opening, "find_model", lambda model: tmp_path / "model.onnx")
 
     def run(source, *, engine=None, path=tmp_path / "trace.json", **settings):
-        monkeypatch.setattr(pipeline, "open_source", lambda uri, **_: source)
-        monkeypatch.setattr(pipeline, "open_engine", lambda path, **_: engine or FakeEngine())
-        return process("x", trace=path, **settings), json.loads(path.read_text())
+        monkeypatch.setattr(opening, "open_source", lambda uri, **_: source)
+        monkeypatch.setattr(opening, "open_engine", lambda path, **_: engine or FakeEngine())
+        return Pipeline("x", trace=path, **settings).run(), json.loads(path.read_text())
 
     return run
 
@@ -119,9 +118,9 @@ def test_a_full_disk_ends_the_trace_alone_behind_its_last_whole_event(traced, tm
     monkeypatch.setattr("solo_rt.pipeline.trace.WRITE_SECONDS", 0.0)
     monkeypatch.setattr(OutputFile, "append", append)
     sink = FakeSink()
-    monkeypatch.setattr(pipeline, "open_sink", lambda uri, **_: sink)
+    monkeypatch.setattr(opening, "open_sink", lambda uri, **_: sink)
     with pytest.raises(json.JSONDecodeError):
-        traced(FakeSource(6), outputs=["out.jsonl"])
+        traced(FakeSource(6), sinks=["out.jsonl"])
     assert (len(sink.records), len(written)) == (6, 3)
     assert json.loads((tmp_path / "trace.json").read_text() + "]")
     (warning,) = [record.getMessage() for record in caplog.records]
@@ -135,8 +134,8 @@ def test_a_trace_overwrites_neither_source_nor_model_nor_output(tmp_path, monkey
     out = str(tmp_path / "out.jsonl")
     for path, reason in ((video, "overwrite the source"), (model, "overwrite the model"), (out, "are the same")):
         with pytest.raises(UsageError, match=reason):
-            process(str(video), [out], model=model, trace=path)
-    monkeypatch.setattr(pipeline, "open_source", lambda uri, **_: FakeSource(1))
+            Pipeline(str(video), model, [out], trace=path).run()
+    monkeypatch.setattr(opening, "open_source", lambda uri, **_: FakeSource(1))
     with pytest.raises(UsageError, match=r"trace .*no/trace\.json: No such file or directory; choose another place"):
-        process("x", model=model, trace=tmp_path / "no" / "trace.json")
+        Pipeline("x", model, trace=tmp_path / "no" / "trace.json").run()
     assert video.read_text() == "video"

@@ -153,8 +153,7 @@ def run(
     from solo_rt.commands.progress import Reporter
     from solo_rt.commands.tables import print_report
     from solo_rt.commands.terminal import drain_stderr
-    from solo_rt.pipeline import process
-    from solo_rt.pipeline.stages import Options
+    from solo_rt.pipeline import Hooks, Options, Pipeline
     from solo_rt.sink import VideoOptions
     from solo_rt.uri import redact
 
@@ -177,29 +176,31 @@ def run(
     folders = [save_images and save_images.rstrip("/") + "/", save_labels and f"labels:{save_labels}"]
     outputs = [*output, *filter(None, [save_jsonl, *folders, contact_sheet])]
     reporter = Reporter(quiet=quiet)
+    hooks = Hooks(
+        on_start=lambda info, engine: reporter.begin(info, engine, max_frames=max_frames),
+        on_progress=reporter,
+        on_step=reporter.step,
+    )
     with Interrupts(within=STOP_SECONDS, doing=reporter.doing) as interrupts, reporter.watching(interrupts):
         try:
-            report = process(
+            report = Pipeline(
                 source,
+                model,
                 outputs,
-                model=model,
+                options,
+                hooks,
                 backend=backend,
                 device=device,
                 threads=threads,
                 lanes=lanes,
+                trusted=trust,
                 decoder=decoder,
-                video=video,
-                options=options,
                 retry_for=retry_for,
                 stall_after=stall_after,
-                trusted=trust,
+                video=video,
                 overwrite=overwrite,
                 trace=trace,
-                on_start=lambda info, engine: reporter.begin(info, engine, max_frames=max_frames),
-                on_progress=reporter,
-                on_step=reporter.step,
-                stop=interrupts.stop,
-            )
+            ).run(stop=interrupts.stop)
         except KeyboardInterrupt:
             tell("solo-rt: interrupted before anything was written", fields={"exit_code": interrupts.exit_code})
             return interrupts.exit_code
@@ -214,6 +215,8 @@ def run(
     for failure in report.failures:
         lacks = f" (it lacks {failure.missed} frames)" if failure.missed else ""
         tell(f"{failure.reason}{lacks}", level="error")
+    for slow, missed in report.behind.items():
+        tell(f"output {slow} was too slow for its source: it lacks {missed} frames", level="warning")
     if report.failed:
         tell(f"{report.failed} frames failed and were left out", level="error")
     if report.interrupted:

@@ -45,12 +45,16 @@ class Channel(Generic[T]):
         self._ready = threading.Condition(lock)
         self._not_full = threading.Condition(lock)
 
-    def reserve(self) -> int:
-        """Wait for room and return the number of the place to fill, counted from 0. Raises: Closed."""
+    def reserve(self, timeout: float | None = None) -> int:
+        """Wait for room and return the number of the place to fill, counted from 0.
+
+        Raises: Closed; TimeoutError after `timeout` seconds.
+        """
         with self._not_full:
-            self._not_full.wait_for(
-                lambda: self._end is not None or self._held + self._next - self._first < self._depth
-            )
+            if not self._not_full.wait_for(
+                lambda: self._end is not None or self._held + self._next - self._first < self._depth, timeout
+            ):
+                raise TimeoutError
             if self._end is not None:
                 raise Closed(self._reason)
             self._next += 1

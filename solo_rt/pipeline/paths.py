@@ -11,13 +11,17 @@ from solo_rt.sink.labels import pattern
 from solo_rt.uri import redact, scheme
 
 
-def refuse_overwriting(source: str, model: Path, outputs: Sequence[str]) -> None:
-    """Raise UsageError if an output is the source, the folder of its pictures, the model or another output."""
+def refuse_overwriting(source: str | None, model: Path | None, outputs: Sequence[str]) -> None:
+    """Raise UsageError if an output is the source, the folder of its pictures, the model or another output.
+
+    None is what was opened before, and has no name.
+    """
     seen: dict[str, str] = {}
     for output in outputs:
-        refuse_overwrite(source, output)
+        if source is not None:
+            refuse_overwrite(source, output)
         identity = _identity(output)
-        if identity == _identity(str(model)):
+        if model is not None and identity == _identity(str(model)):
             raise UsageError(f"output {output} would overwrite the model; choose another path")
         if identity in seen:
             raise UsageError(

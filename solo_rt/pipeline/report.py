@@ -61,6 +61,7 @@ class RunReport:
     latency: Stats  # from the decoder having the frame to the sinks having its result
     damage: str | None  # what was wrong with the source, one line
     failures: tuple[Failure, ...]  # outputs that lack something
+    behind: Mapping[str, int]  # results that outputs of a live source missed because they were too slow, by output
     interrupted: bool  # the stop event ended the run
 
     @property
@@ -84,6 +85,7 @@ class RunReport:
             "stages": {name: _in_ms(stats) for name, stats in self.stages.items()},
             "latency": _in_ms(self.latency),
             "damage": self.damage,
+            "behind": dict(self.behind),
             "failures": [asdict(failure) for failure in self.failures],
             "interrupted": self.interrupted,
         }

@@ -41,7 +41,11 @@ class StateChange:
 
     state: SourceState  # stalled: connected, but no picture comes; lost: given up
     reason: str  # one sentence; empty when all is well
-    at: float  # time.monotonic(), seconds
+    at: float  # Unix time, seconds
+
+    def to_record(self) -> dict[str, object]:
+        """Return the change as plain JSON values."""
+        return {"state": self.state, "reason": self.reason, "wall_time": round(self.at, 3)}
 
 
 class Source(Protocol):

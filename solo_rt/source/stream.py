@@ -174,7 +174,7 @@ class StreamSource(Source):
         if reason and self._facts is not None:
             log.warning("source %s: %s: %s", self._address.uri, state, reason)
         if self.on_state is not None:
-            self.on_state(StateChange(state, reason, time.monotonic()))
+            self.on_state(StateChange(state, reason, time.time()))
 
     def _describe(self, first: Frame) -> SourceInfo:
         facts = self._facts

@@ -17,23 +17,16 @@ import tempfile
 import time
 from pathlib import Path
 
-from solo_rt.pipeline import process
+from solo_rt.pipeline import Hooks, Options, Pipeline
 from solo_rt.pipeline.report import RunReport
-from solo_rt.pipeline.stages import Options
 from solo_rt.train.data.world_files import write_videos
 
 
 def timed(source: str, outputs: list[str], *, lanes: int | None = None, sync: bool = False) -> tuple[RunReport, float]:
     """Return the report of a run, and the CPU seconds of a frame; opening the model counts in neither."""
     opened: list[float] = []
-    options = Options(sync=sync)
-    report = process(
-        source,
-        outputs,
-        lanes=lanes,
-        options=options,
-        on_start=lambda info, engine: opened.append(time.process_time()),
-    )
+    hooks = Hooks(on_start=lambda info, engine: opened.append(time.process_time()))
+    report = Pipeline(source, None, outputs, Options(sync=sync), hooks, lanes=lanes).run()
     return report, (time.process_time() - opened[0]) / report.processed
 
 

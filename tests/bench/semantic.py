@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from solo_rt.decode import decode_semantic
 from solo_rt.decoders import SemanticDecoder
 from solo_rt.engine import Engine, open_engine
-from solo_rt.pipeline import process
+from solo_rt.pipeline import Pipeline
 from solo_rt.pipeline.stages import Options
 from solo_rt.preprocess import prepare
 from solo_rt.render import Style, render_semantic
@@ -183,7 +183,7 @@ def print_pipeline(folder: Path, sizes: list[tuple[int, int]], frames: int, thre
                 options = {"model": folder / f"{size[0]}-{kind}.onnx", "backend": "onnxruntime", "device": "cpu"}
                 source = str(folder / "cam0.mp4")
                 reports = [
-                    process(source, outputs, **options, threads=threads, options=Options(sync=sync))  # type: ignore[arg-type]
+                    Pipeline(source, sinks=outputs, **options, threads=threads, options=Options(sync=sync)).run()  # type: ignore[arg-type]
                     for sync in (True, False)
                 ]
                 name = f"{size[0]}x{size[1]}, {kind}, to {case}"
