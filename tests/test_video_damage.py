@@ -103,6 +103,20 @@ def test_frames_before_and_after_damaged_bytes_are_delivered(tmp_path: Path) -> 
     assert "undecodable packet" in damage or "damaged frame" in damage
 
 
+def test_what_cannot_be_decoded_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    write_clip(path, options={"g": "1"})
+    with av.open(str(path)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.pos is not None]
+    data = bytearray(path.read_bytes())
+    for start, size in (places[3], places[7]):
+        data[start + 4 : start + size] = random.Random(0).randbytes(size - 4)  # behind the head of the block
+    path.write_bytes(data)
+    frames, damage = read_damaged(path)
+    assert len(frames) == 8
+    assert damage == f"{path}: 2 undecodable packets"
+
+
 MUTABLE = [(".mp4", FRAGMENTED), (".mp4", INDEX_FIRST), (".mkv", {}), (".ts", {}), (".avi", {})]
 
 

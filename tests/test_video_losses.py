@@ -170,18 +170,20 @@ def test_the_length_of_a_cut_avi_is_the_one_in_its_header(tmp_path: Path) -> Non
     assert damage == f"{path}: it ends at 3.00 s of 5.00 s, the rest is missing"
 
 
-def losses_of(folder: Path, *, packets: range, pictures: list[int]) -> list[str]:
-    """Return what is lost of a stream with packets and pictures of these times; a picture lasts 2."""
-    (folder / "a.ts").touch()
-    codec = SimpleNamespace(name="h264")
-    stream: Any = SimpleNamespace(time_base=Fraction(1, 50), codec_context=codec, frames=0, duration=None)
-    container: Any = SimpleNamespace(format=SimpleNamespace(name="mpegts"))
-    with closing(Losses(folder / "a.ts", container, stream, 2)) as losses:
+def losses_of(folder: Path, *, packets: range, pictures: list[int], last: int = 2, declared: int = 0) -> list[str]:
+    """Return what is lost of a stream with such times. A picture lasts 2, the last one `last`."""
+    (folder / "a.flv").touch()
+    stream: Any = SimpleNamespace(
+        codec_context=SimpleNamespace(name="h264"), time_base=Fraction(1, 50), frames=0, metadata={},
+        start_time=0, duration=declared,
+    )  # fmt: skip
+    container: Any = SimpleNamespace(format=SimpleNamespace(name="flv"), duration=None)
+    with closing(Losses(folder / "a.flv", container, stream, 2)) as losses:
         for pts in packets:
             packet: Any = SimpleNamespace(size=9, pts=pts, dts=pts, pos=None, is_discard=False)
             losses.count_packet(packet)
         for pts in pictures:
-            losses.count_picture(pts, 2)
+            losses.count_picture(pts, last if pts == pictures[-1] else 2)
         losses.finish()
         return losses.described()
 
@@ -192,6 +194,12 @@ def test_the_second_field_of_a_picture_is_not_lost(tmp_path: Path) -> None:
 
 def test_a_picture_that_does_not_come_is_told(tmp_path: Path) -> None:
     assert losses_of(tmp_path, packets=range(0, 10, 2), pictures=[0, 2, 4, 8]) == ["1 packet without a picture"]
+
+
+def test_the_last_picture_may_last_long(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"packets": range(0, 6, 2), "pictures": [0, 2, 4], "declared": 24}
+    assert losses_of(tmp_path, last=20, **settings) == []
+    assert losses_of(tmp_path, last=2, **settings) == ["it ends at 0.12 s of 0.48 s, the rest is missing"]
 
 
 def test_reading_a_part_loses_nothing(tmp_path: Path) -> None:
