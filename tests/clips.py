@@ -13,6 +13,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from ffmpeg_twin import through
 
 from solo_rt.errors import SourceError
 from solo_rt.source import SourceInfo, open_source
@@ -50,9 +51,13 @@ def write_clip(
     pixel_aspect: Fraction = Fraction(1),
     matrix: int = 2,
     colour_range: int = 0,
+    scan: Sequence[str] = ("prog",),
     audio: bool = False,
 ) -> None:
-    """Write `planes(0), planes(1), ...` of `size` = width, height; other layouts than 4:2:0 are converted."""
+    """Write `planes(0), planes(1), ...` of `size` = width, height; other layouts than 4:2:0 are converted.
+
+    `scan` says by turns which field of a picture comes first: tff, bff, or prog where it has none.
+    """
     stamps = range(count) if pts is None else pts
     width, height = size
     with av.open(str(path), "w", format=FORMATS[path.suffix], container_options=dict(muxer or {})) as container:
@@ -73,6 +78,7 @@ def write_clip(
                 picture = picture.reformat(format=pix_fmt)
             picture.pts, picture.time_base = stamp, time_base
             picture.colorspace, picture.color_range = matrix, colour_range
+            (picture,) = through([picture], f"setfield=mode={scan[i % len(scan)]}")
             container.mux(stream.encode(picture))
             if sound is not None:
                 silence = av.AudioFrame.from_ndarray(np.zeros((2, 1470), np.float32), format="fltp", layout="stereo")

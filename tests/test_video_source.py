@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -10,7 +9,7 @@ import av
 import numpy as np
 import psutil
 import pytest
-from clips import H264, LOSSLESS, planes, read, times, write_clip
+from clips import H264, planes, read, times, write_clip
 
 from solo_rt.errors import SourceError
 from solo_rt.source import Source, open_source
@@ -82,13 +81,6 @@ def test_other_8_bit_layouts_keep_their_luma(pix_fmt: str, size: tuple[int, int]
         assert all((plane == 128).all() for plane in frame.planes[1:])
 
 
-@pytest.mark.parametrize("pix_fmt", ["yuv420p10le", "yuv422p10le"])
-def test_10_bits_become_8_within_one_level(tmp_path: Path, pix_fmt: str) -> None:
-    write_clip(tmp_path / "a.mkv", pix_fmt=pix_fmt)
-    for i, frame in enumerate(read(tmp_path / "a.mkv")):
-        assert np.abs(frame.planes[0].astype(int) - planes(i, 48, 64)[0]).max() <= 1
-
-
 @pytest.mark.parametrize("colour", [(200, 30, 60), (0, 255, 0), (255, 255, 255)])
 def test_rgb_keeps_its_colour(colour: tuple[int, int, int]) -> None:
     picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), colour, np.uint8), "rgb24").reformat(format="gbrp")
@@ -156,30 +148,6 @@ def test_colour_tags_are_read_or_guessed_by_height(
     assert (frame.matrix, frame.full_range) == expected
 
 
-@pytest.mark.parametrize(
-    ("rotation", "turn"),
-    [
-        ((90.0, False, False), lambda p: np.rot90(p, 1)),
-        ((180.0, False, False), lambda p: np.rot90(p, 2)),
-        ((270.0, False, False), lambda p: np.rot90(p, 3)),
-        ((-90.0, False, False), lambda p: np.rot90(p, 3)),
-        ((0.0, True, False), np.fliplr),
-        ((0.0, False, True), np.flipud),
-    ],
-)
-def test_frames_are_upright(
-    tmp_path: Path, rotation: tuple[float, bool, bool], turn: Callable[[np.ndarray], np.ndarray]
-) -> None:
-    write_clip(tmp_path / "a.mp4", count=3, codec="libx264", options=LOSSLESS, rotation=rotation)
-    with open_source(str(tmp_path / "a.mp4")) as source:
-        frames = list(source)
-        expected = [turn(plane) for plane in planes(0, 48, 64)]
-        assert (source.info.height, source.info.width) == expected[0].shape
-    for got, plane in zip(frames[0].planes, expected, strict=True):
-        np.testing.assert_array_equal(got, plane)
-        assert got.strides[1] == 1
-
-
 def test_upright_takes_odd_sizes_and_the_nearest_right_angle() -> None:
     turned = upright(planes(0, 47, 65), (3, -65000, 65000, 3))
     assert [plane.shape for plane in turned] == [(65, 47), (33, 24), (33, 24)]
@@ -214,11 +182,11 @@ def test_missing_time_stamps_follow_the_frame_rate(tmp_path: Path) -> None:
         annex_b = av.BitStreamFilterContext("h264_mp4toannexb", stream)
         for packet in container.demux(stream):
             raw.writelines(bytes(p) for p in annex_b.filter(packet if packet.size else None))
-    frames = read(tmp_path / "a.h264")
-    steps = np.diff([float(t) for t in times(frames)])
-    assert len(frames) == 5
-    np.testing.assert_allclose(steps, steps[0])
-    assert steps[0] > 0
+    with open_source(str(tmp_path / "a.h264")) as source:
+        rate = source.info.frame_rate
+        steps = np.diff([float(t) for t in times(list(source))])
+    assert rate
+    np.testing.assert_allclose(steps, [float(1 / rate)] * 4)
 
 
 def test_info_describes_the_file(tmp_path: Path) -> None:

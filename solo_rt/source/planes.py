@@ -36,7 +36,7 @@ def to_frame(picture: av.VideoFrame, *, index: int, pts: int, time_base: Fractio
         if not is_foreign and picture.sw_format.name == "nv12" and _is_upright(transform):
             on_gpu = _on_gpu(picture)
             return Frame((), "yuv420p", index, pts, time_base, captured_at, matrix, full_range, device=on_gpu)
-        picture = picture.reformat(format=picture.sw_format.name)
+        picture = in_host_memory(picture)
     is_8_bit_420 = picture.format.name in ("yuv420p", "yuvj420p", "nv12") and all(
         p.line_size > 0 for p in picture.planes
     )
@@ -46,6 +46,11 @@ def to_frame(picture: av.VideoFrame, *, index: int, pts: int, time_base: Fractio
     for plane in planes:
         plane.flags.writeable = False
     return Frame(planes, "yuv420p", index, pts, time_base, captured_at, matrix, full_range)
+
+
+def in_host_memory(picture: av.VideoFrame) -> av.VideoFrame:
+    """Return the picture, copied to the host if it is on a GPU; its times, tags and flags stay."""
+    return picture.reformat(format=picture.sw_format.name) if picture.format.name == "cuda" else picture
 
 
 def upright(planes: tuple[UInt8, ...], transform: tuple[int, int, int, int]) -> tuple[UInt8, ...]:

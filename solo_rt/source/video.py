@@ -17,6 +17,7 @@ from solo_rt.gpu.nvcodec import VideoDecoder, collected_errors, knows_nvdec, nvd
 from solo_rt.gpu.primary_context import PrimaryContext
 from solo_rt.source.base import Source, SourceInfo
 from solo_rt.source.demuxer import choose_stream, demux, open_file
+from solo_rt.source.interlace import deinterlaced
 from solo_rt.source.losses import Losses, estimated_end
 from solo_rt.source.planes import is_turned, to_frame
 from solo_rt.types import Frame
@@ -98,8 +99,7 @@ class VideoSource(Source):
     def _read(self) -> Generator[Frame, None, None]:
         time_base, step, losses = self._stream.time_base, self._step, self._losses
         pts, index = -step, 0
-        for picture in self._decode():
-            captured_at = time.monotonic()
+        for picture, captured_at in deinterlaced(self._decode()):
             pts = pts + step if picture.pts is None else picture.pts
             losses.count_picture(pts, picture.duration)
             if index == 0:
@@ -116,7 +116,8 @@ class VideoSource(Source):
             index += 1
         losses.finish()
 
-    def _decode(self) -> Iterator[av.VideoFrame]:
+    def _decode(self) -> Iterator[tuple[av.VideoFrame, float]]:
+        """Yield the pictures, each with the time when it was decoded."""
         for packet in self._packets():
             if packet is not None:
                 self._losses.count_packet(packet)
@@ -129,7 +130,8 @@ class VideoSource(Source):
             else:
                 if self._by_nvdec and pictures and self._codec.pix_fmt != "cuda":
                     raise SourceError(f"source {self._uri}: FFmpeg decodes {self._kind()} without NVDEC; {_INSTEAD}")
-                yield from pictures
+                for picture in pictures:
+                    yield picture, time.monotonic()
 
     def _move_to_gpu(self, max_pixels: int) -> None:
         """Let NVDEC be the decoder. Raises: SourceError, EngineError."""
