@@ -56,7 +56,8 @@ def write_clip(
 ) -> None:
     """Write `planes(0), planes(1), ...` of `size` = width, height; other layouts than 4:2:0 are converted.
 
-    `scan` says by turns which field of a picture comes first: tff, bff, or prog where it has none.
+    `scan` says by turns what a picture is: prog, or tff or bff, which hold the lines of two `planes`, the top or the
+    bottom field first.
     """
     stamps = range(count) if pts is None else pts
     width, height = size
@@ -71,14 +72,18 @@ def write_clip(
         sound = container.add_stream("aac", rate=44100) if audio else None
         for i, stamp in enumerate(stamps):
             picture = av.VideoFrame(width, height, "yuv420p")
-            for plane, values in zip(picture.planes, planes(i, height, width), strict=True):
+            order = scan[i % len(scan)]
+            now, later = planes(i, height, width), planes(i + (order != "prog"), height, width)
+            for plane, first, second in zip(picture.planes, now, later, strict=True):
                 view = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-                view[:, : values.shape[1]] = values
+                view[:, : first.shape[1]] = first
+                lines = slice(order == "tff", None, 2)
+                view[lines, : first.shape[1]] = second[lines]
             if pix_fmt not in ("yuv420p", "yuvj420p"):
                 picture = picture.reformat(format=pix_fmt)
             picture.pts, picture.time_base = stamp, time_base
             picture.colorspace, picture.color_range = matrix, colour_range
-            (picture,) = through([picture], f"setfield=mode={scan[i % len(scan)]}")
+            (picture,) = through([picture], f"setfield=mode={order}")
             container.mux(stream.encode(picture))
             if sound is not None:
                 silence = av.AudioFrame.from_ndarray(np.zeros((2, 1470), np.float32), format="fltp", layout="stereo")

@@ -315,6 +315,21 @@ def test_nvdec_decodes_what_the_cpu_decodes(
 
 
 @pytest.mark.cuda
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_interlaced_pictures_of_nvdec_are_made_whole_in_host_memory(gpu: int, tmp_path: Path, on_gpu: bool) -> None:
+    options = {"preset": "fast", "flags": "+ilme+ildct"}
+    write_clip(tmp_path / "a.mkv", codec="libx264", options=options, size=(320, 180), matrix=1, scan=["bff"])
+    expected = read(tmp_path / "a.mkv")
+    with open_source(str(tmp_path / "a.mkv"), decoder="nvdec", gpu=gpu, on_gpu=on_gpu) as source:
+        frames = list(source)
+    assert [frame.pts for frame in frames] == [frame.pts for frame in expected]
+    for frame, other in zip(frames, expected, strict=True):
+        assert (frame.device, frame.matrix, frame.full_range) == (None, other.matrix, other.full_range)
+        for got, plane in zip(frame.planes, other.planes, strict=True):
+            np.testing.assert_array_equal(got, plane)
+
+
+@pytest.mark.cuda
 def test_a_profile_that_no_gpu_decodes_is_named(gpu: int, tmp_path: Path) -> None:
     write_clip(tmp_path / "a.mkv", codec="mpeg2video", pix_fmt="yuv422p", size=(320, 180))
     with pytest.raises(

@@ -14,19 +14,20 @@ from solo_rt.source.planes import in_host_memory
 T = TypeVar("T")
 
 
-def deinterlaced(pictures: Iterable[tuple[av.VideoFrame, T]]) -> Iterator[tuple[av.VideoFrame, T]]:
+def deinterlaced(pictures: Iterable[tuple[av.VideoFrame, T]], *, codec: str) -> Iterator[tuple[av.VideoFrame, T]]:
     """Yield every picture in its turn: as it is, or made whole if it says that it is interlaced.
 
     What comes with a picture stays with it, and so do its times, tags and flags. Of the two moments the first is kept;
     the lines of the other are made up from those around them and from the pictures before and after. For that, every
     picture from the first interlaced one on waits for the next. Source: FFmpeg's bwdif.
+    H.265, FFmpeg's `codec` hevc, has every field in a picture of its own: there is nothing to make whole.
     """
     mending: _Filter[T] | None = None
     for picture, note in pictures:
         if mending is not None and not mending.takes(picture):
             yield from mending.flush()
             mending = None
-        if mending is None and picture.interlaced_frame:
+        if mending is None and picture.interlaced_frame and codec != "hevc":
             with suppress(av.FFmpegError):  # of a few lines, or of a layout that swscale does not know either
                 mending = _Filter(picture)
         if mending is None:

@@ -99,7 +99,8 @@ class VideoSource(Source):
     def _read(self) -> Generator[Frame, None, None]:
         time_base, step, losses = self._stream.time_base, self._step, self._losses
         pts, index = -step, 0
-        for picture, captured_at in deinterlaced(self._decode()):
+        codec = self._stream.codec_context.codec.canonical_name
+        for picture, captured_at in deinterlaced(self._decode(), codec=codec):
             pts = pts + step if picture.pts is None else picture.pts
             losses.count_picture(pts, picture.duration)
             if index == 0:
