@@ -72,6 +72,13 @@ def test_a_durable_file_is_on_the_disk_before_its_name_and_the_name_before_the_r
     assert done == ["sync .part", "rename", "sync folder"]
 
 
+def test_a_file_that_can_be_made_again_does_not_wait_for_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda _: pytest.fail("it waits"))
+    replace_file(tmp_path / "a", b"")
+    with replaced_file(tmp_path / "b") as part:
+        part.touch()
+
+
 def test_hashes_are_those_of_the_whole_file(tmp_path):
     (tmp_path / "a").write_bytes(b"a" * (3 << 19))
     (tmp_path / "empty").touch()
