@@ -212,6 +212,18 @@ def test_plane_colours_come_back_as_rgb(matrix, full_range):
     np.testing.assert_array_equal(plane_colours(make_frame((4, 4), "rgb24"), rgb), rgb)
 
 
+@pytest.mark.parametrize("matrix", ["bt601", "bt709"])
+@pytest.mark.parametrize(("full_range", "black", "white"), [(False, 16, 235), (True, 0, 255)])
+def test_black_white_and_the_primaries_reach_the_ends_of_their_range(matrix, full_range, black, white):
+    frame = make_frame((4, 4), "yuv420p", matrix=matrix, full_range=full_range)
+    rgb = [(0, 0, 0), (255, 255, 255), (0, 0, 255), (255, 255, 0), (255, 0, 0), (0, 255, 255)]
+    low, high = (0, 255) if full_range else (16, 240)
+    planes = plane_colours(frame, np.array(rgb, np.uint8)).tolist()
+    assert planes[:2] == [[black, 128, 128], [white, 128, 128]]
+    assert [planes[2][1], planes[4][2]] == [high, high]
+    assert [planes[3][1], planes[5][2]] == pytest.approx([low, low], abs=1)  # full range is 1..255 about 128
+
+
 def test_palette_is_what_its_note_says():
     for k, colour in enumerate(PALETTE):
         lightness, hue = (0.74, 0.66, 0.84)[k % 3], np.radians(250 + 137.508 * k)
