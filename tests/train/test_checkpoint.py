@@ -67,6 +67,16 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "x.pt").step == 8
 
 
+def test_a_checkpoint_and_its_digest_are_on_the_disk_at_the_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda at: synced.append(Path(f"/proc/self/fd/{at}").readlink().name))
+    save_checkpoint(make(), tmp_path / "x.pt")
+    kinds = ["folder" if name == tmp_path.name else "digest" if ".sha256." in name else "file" for name in synced]
+    assert kinds == ["file", "folder", "digest", "folder"]
+
+
 def test_the_digest_is_one_that_sha256sum_reads(tmp_path: Path) -> None:
     save_checkpoint(make(), tmp_path / "x.pt")
     subprocess.run(["sha256sum", "--check", "--quiet", "x.pt.sha256"], cwd=tmp_path, check=True)

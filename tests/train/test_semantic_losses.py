@@ -52,6 +52,11 @@ def test_a_batch_without_labels_costs_nothing_and_has_a_gradient() -> None:
         assert not gradient.any()
 
 
+def test_logits_grow_as_networks_enlarge_theirs() -> None:
+    grown, _ = match_sizes(torch.tensor([[[[0.0, 1.0]]]]), torch.zeros(1, 2, 4, dtype=torch.uint8), shrink=False)
+    torch.testing.assert_close(grown[0, 0], torch.tensor([[0.0, 0.25, 0.75, 1.0]] * 2))
+
+
 @pytest.mark.parametrize("threshold", [0.05, 0.7, 0.999])
 @pytest.mark.parametrize("min_kept", [1, 40, 170, 10_000])
 def test_hard_pixels_are_those_of_the_definition(threshold: float, min_kept: int) -> None:
