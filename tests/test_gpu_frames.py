@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from clips import THIRTY, read, write_clip
 from fakes import STREET_SPEC, TINY_SPEC, FakeSource
+from ffmpeg_twin import decoded
 from gpu_memory import downloaded, planes_of, require_gpu
 
 from solo_rt.decoders import DetectionsDecoder
@@ -21,6 +22,7 @@ from solo_rt.pipeline import Pipeline, opening
 from solo_rt.render import Painting
 from solo_rt.source import open_source, planes
 from solo_rt.source import video as video_source
+from solo_rt.source.interlace import deinterlaced
 from solo_rt.source.planes import to_frame
 from solo_rt.spec import InputSpec, ModelSpec
 from solo_rt.types import Frame, Output
@@ -37,7 +39,10 @@ class GpuPicture:
     def __init__(self, picture: av.VideoFrame) -> None:
         self.picture = picture
         self.sw_format, self.planes = picture.format, picture.planes
-        for name in ("width", "height", "colorspace", "color_range", "pts", "duration", "is_corrupt"):
+        for name in (
+            "width", "height", "colorspace", "color_range", "pts", "time_base", "duration", "is_corrupt",
+            "interlaced_frame",
+        ):  # fmt: skip
             setattr(self, name, getattr(picture, name))
 
     def reformat(self, *, format: str) -> av.VideoFrame:
@@ -191,6 +196,21 @@ def test_source_leaves_frames_on_the_gpu_and_waits_for_each(
         assert frame.device is not None
         for there, here in zip(planes_of(frame.device), other.planes, strict=True):
             np.testing.assert_array_equal(there, here)
+
+
+def test_interlaced_pictures_are_made_whole_in_host_memory_and_the_others_stay(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mkv", scan=["prog", "tff", "tff", "prog", "tff"])
+    given = [picture.reformat(format="nv12") for picture in decoded(tmp_path / "a.mkv")]
+    on_gpu = [GpuPicture(picture) for picture in given]
+    whole = [picture for picture, _ in deinterlaced(((picture, None) for picture in given), codec="ffv1")]
+    mended = [picture for picture, _ in deinterlaced(((picture, None) for picture in on_gpu), codec="ffv1")]  # type: ignore[misc]
+    assert len(mended) == 10
+    for picture, before, expected in zip(mended, on_gpu, whole, strict=True):
+        if before.picture.interlaced_frame:
+            assert [bytes(plane) for plane in picture.planes] == [bytes(plane) for plane in expected.planes]
+            assert (picture.pts, picture.time_base) == (expected.pts, expected.time_base)
+        else:
+            assert picture is before
 
 
 def test_frames_stay_on_a_gpu_only_by_nvdec(monkeypatch: pytest.MonkeyPatch) -> None:
