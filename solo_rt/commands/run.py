@@ -18,7 +18,7 @@ STOP_SECONDS = 3.0  # from a signal to the end of the process
 if TYPE_CHECKING:
     from solo_rt.gpu.nvcodec import VideoDecoder, VideoEncoder
     from solo_rt.pipeline.stages import Policy
-    from solo_rt.sink.encoding import VideoCodec
+    from solo_rt.sink.encoding import Audio, VideoCodec
 
 
 @command()
@@ -108,6 +108,13 @@ if TYPE_CHECKING:
     f"[default: {', '.join(f'{name} {crf}' for name, crf in defaults.CRF.items())}]",
 )
 @click.option("--preset", help="Of the encoder: ultrafast to veryslow, of av1 13 to 0, of nvenc p1 to p7.")
+@click.option(
+    "--audio",
+    type=click.Choice(["copy", "none"]),
+    default="copy",
+    show_default=True,
+    help="What becomes of the source's sound in video outputs.",
+)
 @click.option("--overwrite", is_flag=True, help="Write pictures into a folder that holds such files already.")
 @click.option("--trace", type=LocalPath(), help="Write what every thread did when, for ui.perfetto.dev.")
 @click.option("--quiet", is_flag=True, help="Show no progress and no summary.")
@@ -140,6 +147,7 @@ def run(
     codec: VideoCodec,
     crf: int | None,
     preset: str | None,
+    audio: Audio,
     overwrite: bool,
     trace: Path | None,
     quiet: bool,
@@ -168,7 +176,7 @@ def run(
         max_failures=defaults.MAX_FAILURES,
         sync=sync,
     )
-    video = VideoOptions(codec=codec, encoder=encoder, crf=crf, preset=preset)
+    video = VideoOptions(codec=codec, encoder=encoder, crf=crf, preset=preset, audio=audio)
     if save_jsonl is not None and not save_jsonl.endswith(".jsonl"):
         raise UsageError(f"--save-jsonl {save_jsonl}: expected a file that ends in .jsonl")
     if contact_sheet is not None and not contact_sheet.endswith((".png", ".jpg")):

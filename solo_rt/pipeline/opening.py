@@ -24,7 +24,7 @@ from solo_rt.pipeline.stages import Counts, Options, Policy, build_stages, check
 from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.trace import Trace
 from solo_rt.pipeline.workers import T, open_interruptibly
-from solo_rt.sink import Sink, VideoOptions, check_video, open_sink
+from solo_rt.sink import Sink, VideoOptions, check_video, open_sink, wants_sound
 from solo_rt.source import Source, SourceInfo, check_decoder, open_source
 from solo_rt.spec import ModelSpec
 from solo_rt.types import Result
@@ -67,7 +67,7 @@ class Pipeline:
         names = [expand_home(sink) for sink in self.sinks if isinstance(sink, str)]
         self._check(names, gpu)
         with ExitStack() as stack:
-            source, engine, on_gpu = self._open(stack, stop, gpu)
+            source, engine, on_gpu = self._open(stack, stop, names, gpu)
             check_options(engine.spec, options)
             outputs = stack.enter_context(closing(Outputs(stop=stop, on_step=hooks.on_step)))
             for sink in self.sinks:
@@ -92,7 +92,9 @@ class Pipeline:
             _require_cpu(self.decoder)
         check_video(self.video, names, gpu=gpu)
 
-    def _open(self, stack: ExitStack, stop: threading.Event, gpu: int) -> tuple[Source, Engine, bool]:
+    def _open(
+        self, stack: ExitStack, stop: threading.Event, names: Sequence[str], gpu: int
+    ) -> tuple[Source, Engine, bool]:
         """Return the source, the engine, and whether frames are to stay on the GPU."""
 
         def start(doing: str, open_it: Callable[[], T]) -> T:
@@ -128,6 +130,7 @@ class Pipeline:
                     decoder=self.decoder,
                     gpu=gpu,
                     on_gpu=on_gpu,
+                    sound=wants_sound(self.video, names),
                     retry_for=self.retry_for,
                     stall_after=self.stall_after,
                 ),

@@ -11,17 +11,17 @@ from solo_rt.errors import SoloRTError, UsageError
 from solo_rt.sink import labels, pictures, records
 from solo_rt.sink.base import Gap, Sink
 from solo_rt.sink.contact_sheet import ContactSheet
-from solo_rt.sink.encoding import VideoOptions, check_video
+from solo_rt.sink.encoding import CONTAINERS, VideoOptions, check_video, wants_sound
 from solo_rt.sink.labels import LabelSink
 from solo_rt.sink.null import NullSink
 from solo_rt.sink.pictures import PictureSink
 from solo_rt.sink.records import RecordSink
-from solo_rt.sink.video import CONTAINERS, VideoSink
+from solo_rt.sink.video import VideoSink
 from solo_rt.source.base import SourceInfo
 from solo_rt.source.pictures import is_pattern, is_picture, picture_paths
 from solo_rt.uri import redact, scheme
 
-__all__ = ["Gap", "Sink", "VideoOptions", "check_video", "open_sink", "refuse_overwrite"]
+__all__ = ["Gap", "Sink", "VideoOptions", "check_video", "open_sink", "refuse_overwrite", "wants_sound"]
 
 
 def open_sink(

@@ -25,6 +25,22 @@ class OutputClock:
         self._shift = Fraction(0)
         self._last: Fraction | None = None  # in seconds, shifted
         self._last_tick = -1
+        self._step = Fraction(0)  # from the frame before to the last, in seconds
+
+    @property
+    def shift(self) -> Fraction:
+        """How far the last frame was moved, in seconds, by new starts; a stutter is no such thing."""
+        return self._shift
+
+    @property
+    def end(self) -> Fraction:
+        """When the last frame ends, in seconds: one period after it."""
+        return self._last_tick * self.time_base + self.period
+
+    @property
+    def last_end(self) -> Fraction:
+        """When the last frame ends if none is to come: it lasts as long as the one before, a second at most."""
+        return self.end + max(Fraction(0), min(self._step, Fraction(1)) - self.period)
 
     def tick(self, pts: int, time_base: Fraction) -> int:
         """Return the output time of the next frame in units of `self.time_base`."""
@@ -37,8 +53,10 @@ class OutputClock:
             self._last = time
         elif not self._last - 2 * self.period <= time <= self._last:
             self._last = self._restart(time, at=self._last + self.period)
-        self._last_tick = max(round(self._last / self.time_base), self._last_tick + 1)
-        return self._last_tick
+        tick = max(round(self._last / self.time_base), self._last_tick + 1)
+        self._step = (tick - self._last_tick) * self.time_base if self._last_tick >= 0 else Fraction(0)
+        self._last_tick = tick
+        return tick
 
     def _restart(self, time: Fraction, *, at: Fraction) -> Fraction:
         self._shift += at - time

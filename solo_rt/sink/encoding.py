@@ -19,7 +19,10 @@ from solo_rt.source.base import SourceInfo
 from solo_rt.uri import redact
 
 VideoCodec = Literal["h264", "h265", "av1"]
+Audio = Literal["copy", "none"]
 CODECS: tuple[VideoCodec, ...] = ("h264", "h265", "av1")
+AUDIO: tuple[Audio, ...] = ("copy", "none")
+CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".avi": "avi"}
 ENCODED = (".mp4", ".mov", ".mkv")  # AVI holds Motion JPEG
 HOLDERS: dict[VideoCodec, tuple[str, ...]] = {"h264": ENCODED, "h265": ENCODED, "av1": (".mp4", ".mkv")}
 X26_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
@@ -58,12 +61,15 @@ class VideoOptions:
     crf: int | None = None  # constant quality on the encoder's own scale, 0 or 1 best; None: its default
     preset: str | None = None  # of the encoder: how much time it takes for how few bytes; None: its default
     threads: int = 0  # most threads of x264; 0: FFmpeg's choice
+    audio: Audio = "copy"  # what becomes of the source's sound
 
     def __post_init__(self) -> None:
         if self.encoder not in ENCODERS:
             raise UsageError(f"unknown encoder {self.encoder!r}; expected {' or '.join(ENCODERS)}")
         if self.codec not in CODECS:
             raise UsageError(f"unknown codec {self.codec!r}; expected {', '.join(CODECS)}")
+        if self.audio not in AUDIO:
+            raise UsageError(f"unknown audio {self.audio!r}; expected {' or '.join(AUDIO)}")
         if self.encoder == "nvenc" and self.codec != "h264":
             raise UsageError(f"encoder nvenc: expected the codec h264, got {self.codec}; leave one of the two out")
         by = self.by
@@ -109,6 +115,11 @@ class VideoOptions:
         return {"preset": preset, "tune": "zerolatency", "crf": crf, **own}
 
 
+def wants_sound(video: VideoOptions, outputs: Sequence[str]) -> bool:
+    """Return whether the sound of the source has a use."""
+    return video.audio == "copy" and any(Path(uri).suffix.lower() in CONTAINERS for uri in outputs)
+
+
 def check_video(video: VideoOptions, outputs: Sequence[str], *, gpu: int) -> None:
     """Return if there is an output for what was chosen, and a GPU where that needs one.
 
@@ -120,6 +131,8 @@ def check_video(video: VideoOptions, outputs: Sequence[str], *, gpu: int) -> Non
         "crf": video.crf,
         "preset": video.preset,
     }
+    if video.audio == "none" and not any(Path(uri).suffix.lower() in CONTAINERS for uri in outputs):
+        raise UsageError("audio none: expected a video as output, got none; leave --audio out")
     if not any(Path(uri).suffix.lower() in HOLDERS[video.codec] for uri in outputs):
         for name, value in chosen.items():
             if value is not None:

@@ -35,6 +35,7 @@ def open_source(
     on_gpu: bool = False,
     retry_for: float | None = None,
     stall_after: float = defaults.STALL_SECONDS,
+    sound: bool = False,
 ) -> Source:
     """Return the opened source that `uri` names.
 
@@ -47,8 +48,9 @@ def open_source(
     - `test://?seed=0&size=1280x720&frames=300&fps=30&objects=8`: the procedural world; `live=1` paces it.
 
     `max_pixels` bounds the size of one picture, `threads` the decoder's threads (0: FFmpeg's choice). `decoder` is cpu
-    or, for video files, nvdec, on GPU number `gpu`; `on_gpu` leaves its pictures there, for a `FrameEngine`. For
-    `retry_for` and `stall_after`, in seconds, see StreamSource.
+    or, for video files, nvdec, on GPU number `gpu`; `on_gpu` leaves its pictures there, for a `FrameEngine`. `sound`
+    keeps the sound of a video for outputs that copy it; see `SourceInfo.sound`. For `retry_for` and `stall_after`, in
+    seconds, see StreamSource.
     Raises: UsageError for an address of another kind, SourceError when no frame can be read or NVDEC does not know the
     video, EngineError for nvdec without a GPU.
     """
@@ -62,11 +64,17 @@ def open_source(
     if kind == "pictures":
         return PictureSource(uri, max_pixels=max_pixels)
     if kind != "video":
-        address = _address(uri, kind)
         return StreamSource(
-            address, max_pixels=max_pixels, threads=threads, retry_for=retry_for, stall_after=stall_after
+            _address(uri, kind),
+            max_pixels=max_pixels,
+            threads=threads,
+            sound=sound,
+            retry_for=retry_for,
+            stall_after=stall_after,
         )
-    return VideoSource(uri, max_pixels=max_pixels, threads=threads, decoder=decoder, gpu=gpu, on_gpu=on_gpu)
+    return VideoSource(
+        uri, max_pixels=max_pixels, threads=threads, decoder=decoder, gpu=gpu, on_gpu=on_gpu, sound=sound
+    )
 
 
 def check_decoder(decoder: VideoDecoder, uri: str, *, gpu: int) -> None:

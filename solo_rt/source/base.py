@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal, Protocol, TypeVar
 
+from solo_rt.source.sound import Sound
 from solo_rt.types import Frame
 
 S = TypeVar("S", bound="Source")
@@ -30,6 +31,7 @@ class SourceInfo:
     time_base: Fraction  # seconds per unit of Frame.pts
     live: bool  # frames come at their own pace and are lost unless read in time
     pixel_aspect: Fraction = Fraction(1)  # width of a pixel as it is to be shown, by its height; frames keep their own
+    sound: Sound | None = field(default=None, repr=False, compare=False)  # if it was asked for and there is some
 
 
 SourceState = Literal["connecting", "live", "stalled", "lost"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -14,17 +15,24 @@ import av
 
 from solo_rt.errors import SourceError
 from solo_rt.source.address import Address
-from solo_rt.source.demuxer import choose_stream
+from solo_rt.source.demuxer import choose_streams
+from solo_rt.source.interlace import deinterlaced
 from solo_rt.source.losses import estimated_end
 from solo_rt.source.planes import is_turned, to_frame
+from solo_rt.source.sound import Sound
 from solo_rt.types import Frame
 
 OPEN_SECONDS = 10.0  # for a server to answer and to say what it sends
 MOST_WAITING = 4  # pictures that are decoded and not taken
 MAX_ERRORS = 20  # in a row, of reading: the connection is dead
-MAX_LATE_SECONDS = 1.0  # behind the clock, from which on decoding is left out until the next key frame
+MOST_SOUND = 1000  # packets of sound before a picture; more belong to none
+MAX_LATE_SECONDS = 5.0  # behind the clock, from which on decoding is left out until the next key frame
+MAX_STEP_BACK = 0.5  # seconds; more is a stream whose clock was set
+LONGEST_LATE = 60.0  # seconds; nobody holds back more
 DRIFT = 1e-3  # seconds per second by which two clocks may differ
 POLL_SECONDS = 0.1
+
+log = logging.getLogger(__name__)
 
 # At once and as it comes: nothing is held back to look at it first.
 _LIVE = {"fflags": "nobuffer+genpts", "probesize": "1000000", "analyzeduration": "2000000"}  # bytes, microseconds
@@ -49,6 +57,7 @@ class Facts:
     time_base: Fraction
     pixel_aspect: Fraction
     end: Fraction | None  # seconds
+    sound: Sound | None
 
 
 @dataclass(slots=True)
@@ -64,26 +73,30 @@ class Connection:
     """Pictures of an address as frames, numbered from 0, with the stream's own times. It connects when it is made."""
 
     def __init__(
-        self, address: Address, lost: Lost, *, max_pixels: int, threads: int, read_seconds: float | None
+        self, address: Address, lost: Lost, *, max_pixels: int, threads: int, sound: bool, read_seconds: float | None
     ) -> None:
-        """Begin; `read_seconds` is how long FFmpeg waits for data, None for ever."""
+        """Begin; `read_seconds` is how long FFmpeg waits for data, None for ever. `sound` is read on demand."""
         self.facts: Facts | None = None  # once it is open, before the first frame
         self._lost = lost
         self._address, self._max_pixels, self._threads = address, max_pixels, threads
-        self._read_seconds = read_seconds
-        self._frames: Queue[Frame | Disconnected] = Queue(MOST_WAITING)
+        self._wants_sound, self._read_seconds = sound, read_seconds
+        self._packets_of_sound: list[av.Packet] = []  # since the last frame
+        self._frames: Queue[tuple[Frame, list[av.Packet]] | Disconnected] = Queue(MOST_WAITING)
         self._is_abandoned = threading.Event()
         threading.Thread(target=self._work, name="solo-rt connection", daemon=True).start()
 
-    def get(self) -> Frame:
-        """Return the next frame. Raises: TimeoutError after a tenth of a second; Disconnected after the last."""
+    def get(self) -> tuple[Frame, list[av.Packet]]:
+        """Return the next frame, and the sound that came before it.
+
+        Raises: TimeoutError after a tenth of a second; Disconnected after the last.
+        """
         try:
-            frame = self._frames.get(timeout=POLL_SECONDS)
+            item = self._frames.get(timeout=POLL_SECONDS)
         except Empty:
             raise TimeoutError from None
-        if isinstance(frame, Disconnected):
-            raise frame
-        return frame
+        if isinstance(item, Disconnected):
+            raise item
+        return item
 
     def abandon(self) -> None:
         """Want no more: the thread closes what it opened once it is out of FFmpeg. May be called again."""
@@ -110,7 +123,7 @@ class Connection:
             timeout=(OPEN_SECONDS, self._read_seconds) if self._read_seconds else None,
         ) as container:
             try:
-                stream = choose_stream(address.uri, container)
+                stream, heard = choose_streams(address.uri, container, sound=self._wants_sound)
             except SourceError as error:
                 raise Disconnected(str(error), is_final=True) from None
             # A length is what tells a film on a web server from a camera.
@@ -123,51 +136,69 @@ class Connection:
             if is_live:
                 codec.flags |= av.codec.context.Flags.low_delay
             pts, index, step = None, 0, max(1, round(1 / ((rate or Fraction(25)) * stream.time_base)))
-            for picture in self._pictures(container, stream, is_live=is_live):
+            pictures = self._pictures(container, stream, heard, is_live=is_live)
+            for picture, captured_at in deinterlaced(pictures, codec=codec.codec.canonical_name):
                 pts = picture.pts if picture.pts is not None else 0 if pts is None else pts + step
                 if self.facts is None:
                     aspect = stream.sample_aspect_ratio or Fraction(1)
                     aspect = 1 / aspect if is_turned(picture) else aspect
-                    self.facts = Facts(is_live, rate, stream.time_base, aspect, estimated_end(container, stream))
+                    end, sound = estimated_end(container, stream), _open_sound(address, heard)
+                    self.facts = Facts(is_live, rate, stream.time_base, aspect, end, sound)
                 try:
-                    frame = to_frame(
-                        picture, index=index, pts=pts, time_base=stream.time_base, captured_at=time.monotonic()
-                    )
+                    frame = to_frame(picture, index=index, pts=pts, time_base=stream.time_base, captured_at=captured_at)
                 except Exception:  # a damaged header may claim a layout that swscale does not know
                     self._lost.undecodable += 1
                     continue
                 self._lost.damaged += picture.is_corrupt
                 index += 1
-                if not self._put(frame):
+                packets, self._packets_of_sound = self._packets_of_sound, []
+                if not self._put((frame, packets)):
                     break
                 del picture, frame  # or they would live until the next one comes
         return Disconnected("the stream ended", has_ended=True)
 
     def _pictures(
-        self, container: av.container.InputContainer, stream: av.VideoStream, *, is_live: bool
-    ) -> Iterator[av.VideoFrame]:
-        lateness = _Lateness()
+        self,
+        container: av.container.InputContainer,
+        stream: av.VideoStream,
+        heard: av.AudioStream | None,
+        *,
+        is_live: bool,
+    ) -> Iterator[tuple[av.VideoFrame, float]]:
+        """Yield the pictures, each with the time when it could have been here: what a network holds back is late."""
+        arrival, display = _Lateness(), _Lateness()
         is_behind = False
-        for packet in self._packets(container, stream):
+        for packet in self._packets(container, stream, heard):
             if is_live and packet is not None and packet.dts is not None:
-                late = lateness.of(float(packet.dts * stream.time_base)) > MAX_LATE_SECONDS
+                late = arrival.of(float(packet.dts * stream.time_base)) > MAX_LATE_SECONDS
                 is_behind = late if packet.is_keyframe else is_behind or late
                 if is_behind and not packet.is_keyframe:
                     self._lost.late += 1
                     continue
             try:
-                yield from stream.codec_context.decode(packet)
+                pictures = stream.codec_context.decode(packet)
             except Exception:  # on bad bytes PyAV raises IndexError, EOFError, MemoryError and more, not only its own
                 self._lost.undecodable += 1
+                continue
+            for picture in pictures:
+                late_by = (
+                    display.of(float(picture.pts * stream.time_base)) if is_live and picture.pts is not None else 0
+                )
+                yield picture, time.monotonic() - late_by
 
-    def _packets(self, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet | None]:
-        """Yield the packets of the stream, the last one empty or None: it drains the decoder."""
-        errors = 0
+    def _packets(
+        self, container: av.container.InputContainer, stream: av.VideoStream, heard: av.AudioStream | None
+    ) -> Iterator[av.Packet | None]:
+        """Yield the packets of the video, the last one empty or None: it drains the decoder. Sound goes its own way."""
+        errors, streams = 0, (stream,) if heard is None else (stream, heard)
         while not self._is_abandoned.is_set():
             try:
-                for packet in container.demux(stream):
+                for packet in container.demux(*streams):
                     errors = 0
-                    yield packet
+                    if packet.stream is stream:
+                        yield packet
+                    elif packet.size and len(self._packets_of_sound) < MOST_SOUND:
+                        self._packets_of_sound.append(packet)
                     if self._is_abandoned.is_set():
                         return
                 return
@@ -179,7 +210,7 @@ class Connection:
                 if errors == MAX_ERRORS:
                     raise Disconnected(_reason(error)) from None
 
-    def _put(self, item: Frame | Disconnected) -> bool:
+    def _put(self, item: tuple[Frame, list[av.Packet]] | Disconnected) -> bool:
         """Hand an item over when there is room and return True; False if nobody wants it any more."""
         while not self._is_abandoned.is_set():
             with suppress(Full):
@@ -193,16 +224,18 @@ class _Lateness:
 
     def __init__(self) -> None:
         self._least: float | None = None
-        self._last = 0.0
+        self._last = self._last_time = 0.0
 
     def of(self, stream_seconds: float) -> float:
         """Return by how many seconds what has this time now comes later than it could."""
         now = time.monotonic()
         behind = now - stream_seconds
-        if self._least is None or abs(behind - self._least) > 60:  # the first, or the stream's clock was set
+        was_set = stream_seconds < self._last_time - MAX_STEP_BACK  # or it began anew
+        if self._least is None or was_set or behind - self._least > LONGEST_LATE:
             self._least = behind
-        self._least = min(behind, self._least + DRIFT * (now - self._last) if self._last else behind)
-        self._last = now
+        else:
+            self._least = min(behind, self._least + DRIFT * (now - self._last))
+        self._last, self._last_time = now, stream_seconds
         return behind - self._least
 
 
@@ -216,6 +249,16 @@ _FINAL = (
     PermissionError,
     FileNotFoundError,
 )
+
+
+def _open_sound(address: Address, heard: av.AudioStream | None) -> Sound | None:
+    if heard is None:
+        return None
+    try:
+        return Sound(heard)
+    except ValueError as error:  # no container of ours knows its codec
+        log.warning("source %s: its sound is left out: %s", address.uri, error)
+        return None
 
 
 def _reason(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Video files opened, and the stream of each that is shown."""
+"""Video files opened, and the streams of each that are shown and heard."""
 
 from __future__ import annotations
 
@@ -66,8 +66,13 @@ def demux(
     )
 
 
-def choose_stream(uri: str, container: av.container.InputContainer) -> av.VideoStream:
-    """Return the best video stream and tell the demuxer to skip all others. Raises: SourceError."""
+def choose_streams(
+    uri: str, container: av.container.InputContainer, *, sound: bool
+) -> tuple[av.VideoStream, av.AudioStream | None]:
+    """Return the best video stream and, if wanted, the sound that goes with it; the demuxer skips all others.
+
+    Raises: SourceError.
+    """
     cover = av.stream.Disposition.attached_pic
     videos = [stream for stream in container.streams.video if not stream.disposition & cover]
     if not videos:
@@ -78,7 +83,8 @@ def choose_stream(uri: str, container: av.container.InputContainer) -> av.VideoS
     chosen = best if best in videos else videos[0]
     if chosen.codec_context is None:
         raise SourceError(f"source {uri}: this FFmpeg has no decoder for its video; re-encode it, e.g. to H.264")
+    heard = container.streams.best("audio", related=chosen) if sound else None
     for stream in container.streams:
-        if stream is not chosen:
+        if stream is not chosen and stream is not heard:
             stream.discard = av.stream.Discard.all
-    return chosen
+    return chosen, heard

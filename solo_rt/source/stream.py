@@ -12,11 +12,14 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
 
+import av
+
 from solo_rt import defaults
 from solo_rt.errors import SourceError, UsageError
 from solo_rt.source.address import Address
 from solo_rt.source.base import Source, SourceInfo, SourceState, StateChange
 from solo_rt.source.connection import OPEN_SECONDS, Connection, Disconnected, Facts, Lost
+from solo_rt.source.sound import Sound
 from solo_rt.types import Frame
 
 FIRST_WAIT, LONGEST_WAIT, GROWTH, JITTER = 0.5, 30.0, 1.5, 0.2  # seconds between attempts: about 130 an hour
@@ -39,6 +42,7 @@ class StreamSource(Source):
         *,
         max_pixels: int,
         threads: int,
+        sound: bool = False,
         retry_for: float | None = None,
         stall_after: float = defaults.STALL_SECONDS,
     ) -> None:
@@ -48,6 +52,8 @@ class StreamSource(Source):
                 f"expected retry_for of at least 0 s and stall_after above 0 s, got {retry_for} and {stall_after}"
             )
         self._address, self._max_pixels, self._threads = address, max_pixels, threads
+        self._wants_sound = sound
+        self._sound: Sound | None = None  # of the first connection that has some
         self._retry_for, self._stall_after = retry_for, stall_after
         self._is_stopped = threading.Event()
         self._lost = Lost()
@@ -95,12 +101,15 @@ class StreamSource(Source):
         while not self._is_stopped.is_set():
             shift: int | None = None  # of the times of this connection
             try:
-                for frame in self._follow():
+                for frame, packets in self._follow():
                     if shift is None:
                         shift = 0 if last is None else self._count_outage(last, frame)
                         self._enter("live")
                         wait = FIRST_WAIT
                     last = replace(frame, index=0 if last is None else last.index + 1, pts=frame.pts + shift)
+                    if self._sound is not None:
+                        for packet in packets:
+                            self._sound.add(packet, before=last.index, shift=shift * frame.time_base)
                     yield last
             except Disconnected as end:
                 since = begun if last is None else last.captured_at
@@ -111,29 +120,32 @@ class StreamSource(Source):
             wait = min(wait * GROWTH, LONGEST_WAIT)
             self._enter("connecting")
 
-    def _follow(self) -> Iterator[Frame]:
-        """Yield the frames of one connection. Raises: Disconnected when there are no more."""
+    def _follow(self) -> Iterator[tuple[Frame, list[av.Packet]]]:
+        """Yield the frames of one connection, each with the sound before it. Raises: Disconnected after the last."""
         # FFmpeg's own patience is the second line: it takes longer than it says, and some devices never give up.
         connection = Connection(
             self._address,
             self._lost,
             max_pixels=self._max_pixels,
             threads=self._threads,
+            sound=self._wants_sound,
             read_seconds=None if self._address.kind == "pipe" else 2 * self._stall_after,
         )
         try:
             patience, since = OPEN_SECONDS + self._stall_after, time.monotonic()
             while not self._is_stopped.is_set():
                 try:
-                    frame = connection.get()
+                    frame, packets = connection.get()
                 except TimeoutError:
                     if self._address.kind != "pipe" and time.monotonic() - since > patience:
                         what = "no picture" if connection.facts else "no answer"
                         raise Disconnected(f"{what} for {patience:g} s", is_stall=True) from None
                     continue
                 assert connection.facts is not None
-                self._facts = connection.facts
-                yield frame
+                self._facts, sound = connection.facts, connection.facts.sound
+                self._sound = self._sound or sound
+                fits = sound is not None and self._sound is not None and sound.codec == self._sound.codec
+                yield frame, packets if fits else []
                 del frame  # or it would live until the next one comes
                 period = 1 / self._facts.frame_rate if self._facts.frame_rate else 0
                 patience, since = max(self._stall_after, float(3 * period)), time.monotonic()
@@ -192,4 +204,5 @@ class StreamSource(Source):
             time_base=facts.time_base,
             live=facts.is_live,
             pixel_aspect=facts.pixel_aspect,
+            sound=self._sound,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import time
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -16,10 +17,11 @@ from solo_rt.errors import EngineError, SourceError
 from solo_rt.gpu.nvcodec import VideoDecoder, collected_errors, knows_nvdec, nvdec, reason
 from solo_rt.gpu.primary_context import PrimaryContext
 from solo_rt.source.base import Source, SourceInfo
-from solo_rt.source.demuxer import choose_stream, demux, open_file
+from solo_rt.source.demuxer import choose_streams, demux, open_file
 from solo_rt.source.interlace import deinterlaced
 from solo_rt.source.losses import Losses, estimated_end
 from solo_rt.source.planes import is_turned, to_frame
+from solo_rt.source.sound import Sound
 from solo_rt.types import Frame
 
 MAX_READ_ERRORS = 100  # in a row without a packet: the file is unreadable from here on
@@ -27,12 +29,14 @@ _NVDEC_TRIES = 100  # packets until the first frame; a GPU that knows the stream
 _INSTEAD = "use --decoder cpu"
 DEFAULT_FRAME_RATE = Fraction(25)  # FFmpeg's, for files that name neither a rate nor time stamps
 
+log = logging.getLogger(__name__)
+
 
 class VideoSource(Source):
     """A local video file, decoded packet by packet. `__iter__`, `damage`, `close`: see `Source`.
 
     With NVDEC as the `decoder`, GPU number `gpu` decodes and its driver copies every picture to the host, unless they
-    are to stay `on_gpu`: see `to_frame`.
+    are to stay `on_gpu`: see `to_frame`. With `sound`, packets of the stream that goes with the video are read as well.
     """
 
     def __init__(
@@ -44,19 +48,21 @@ class VideoSource(Source):
         decoder: VideoDecoder = "cpu",
         gpu: int = 0,
         on_gpu: bool = False,
+        sound: bool = False,
     ) -> None:
         self._by_nvdec = decoder == "nvdec"
         self._uri, self._gpu = uri, gpu
         self._context: PrimaryContext | None = None  # only if pictures stay on the GPU
         self._frames: Iterator[Frame] = iter(())
+        self._given = 0  # frames
         self._container, self._index_ignored = open_file(uri, max_pixels)
         try:
-            self._stream = choose_stream(uri, self._container)
-            self._codec = self._stream.codec_context
+            self._choose_streams(sound=sound)
             if on_gpu:
                 self._context = PrimaryContext(gpu)
             if self._by_nvdec:
-                self._move_to_gpu(max_pixels)
+                self._move_to_gpu(max_pixels, sound=sound)
+            self._sound = None if self._heard is None else self._open_sound(self._heard)
             self._codec.thread_type = "AUTO"
             self._codec.thread_count = 1 if self._by_nvdec else threads  # more would only hold more of the GPU's memory
             self._codec.options = {"max_pixels": str(max_pixels)}
@@ -98,23 +104,23 @@ class VideoSource(Source):
 
     def _read(self) -> Generator[Frame, None, None]:
         time_base, step, losses = self._stream.time_base, self._step, self._losses
-        pts, index = -step, 0
+        pts = -step
         codec = self._stream.codec_context.codec.canonical_name
         for picture, captured_at in deinterlaced(self._decode(), codec=codec):
             pts = pts + step if picture.pts is None else picture.pts
             losses.count_picture(pts, picture.duration)
-            if index == 0:
+            if self._given == 0:
                 self._is_turned = is_turned(picture)
             if self._context is not None:
                 self._context.synchronize()
             try:
-                frame = to_frame(picture, index=index, pts=pts, time_base=time_base, captured_at=captured_at)
+                frame = to_frame(picture, index=self._given, pts=pts, time_base=time_base, captured_at=captured_at)
             except Exception:  # a damaged header may claim a layout that swscale does not know
                 losses.undecodable += 1
                 continue
             losses.damaged_frames += picture.is_corrupt
             yield frame
-            index += 1
+            self._given += 1
         losses.finish()
 
     def _decode(self) -> Iterator[tuple[av.VideoFrame, float]]:
@@ -134,7 +140,18 @@ class VideoSource(Source):
                 for picture in pictures:
                     yield picture, time.monotonic()
 
-    def _move_to_gpu(self, max_pixels: int) -> None:
+    def _choose_streams(self, *, sound: bool) -> None:
+        self._stream, self._heard = choose_streams(self._uri, self._container, sound=sound)
+        self._codec = self._stream.codec_context
+
+    def _open_sound(self, stream: av.AudioStream) -> Sound | None:
+        try:
+            return Sound(stream)
+        except ValueError as error:  # no container of ours knows its codec
+            log.warning("source %s: its sound is left out: %s", self._uri, error)
+            return None
+
+    def _move_to_gpu(self, max_pixels: int, *, sound: bool) -> None:
         """Let NVDEC be the decoder. Raises: SourceError, EngineError."""
         codec, hwaccel = self._codec.codec, nvdec(self._gpu, on_gpu=self._context is not None)
         if codec.name != "libdav1d" and not knows_nvdec(codec):
@@ -152,8 +169,7 @@ class VideoSource(Source):
         except av.FFmpegError as error:
             why = reason(complaints, error)
             raise EngineError(f"nvdec: FFmpeg cannot use CUDA device {self._gpu} ({why}); {_INSTEAD}") from error
-        self._stream = choose_stream(self._uri, self._container)
-        self._codec = self._stream.codec_context
+        self._choose_streams(sound=sound)
 
     def _nothing_decoded(self, complaints: list[str], max_pixels: int) -> SourceError:
         errors = self._losses.undecodable + self._losses.read_errors
@@ -175,13 +191,17 @@ class VideoSource(Source):
         return f"{codec.codec.canonical_name}{profile} video of {codec.width}x{codec.height}"
 
     def _packets(self) -> Iterator[av.Packet | None]:
-        """Yield the packets of the stream, the last one empty or None: it drains the decoder."""
+        """Yield the packets of the video, the last one empty or None: it drains the decoder. Sound goes its own way."""
+        streams = (self._stream,) if self._sound is None else (self._stream, self._heard)
         errors_in_a_row = 0
         while errors_in_a_row < MAX_READ_ERRORS:
             try:
-                for packet in self._container.demux(self._stream):
+                for packet in self._container.demux(*streams):
                     errors_in_a_row = 0
-                    yield packet
+                    if packet.stream is self._stream:
+                        yield packet
+                    elif self._sound is not None and packet.size:
+                        self._sound.add(packet, before=self._given)
                 return
             except Exception:  # see _decode; the next demux() goes on behind the damage
                 errors_in_a_row += 1
@@ -205,4 +225,5 @@ class VideoSource(Source):
             time_base=stream.time_base,
             live=False,
             pixel_aspect=1 / aspect if self._is_turned else aspect,
+            sound=self._sound,
         )
