@@ -89,7 +89,7 @@ def test_sound_can_be_left_out(tmp_path: Path) -> None:
         for frame in source:
             sink.write(result_of(frame))
     assert sound_of(tmp_path / "out.mp4") == []
-    with pytest.raises(UsageError, match="audio none: expected a video as output"):
+    with pytest.raises(UsageError, match="audio: expected a video as output, got none; leave --audio out"):
         check_video(video, ["a.jsonl"], gpu=0)
     with pytest.raises(UsageError, match="unknown audio 'mix'; expected copy or none"):
         VideoOptions(audio="mix")  # type: ignore[arg-type]

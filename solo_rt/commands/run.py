@@ -115,8 +115,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="What becomes of the source's sound in video outputs.",
 )
-@click.option("--overwrite", is_flag=True, help="Write pictures into a folder that holds such files already.")
 @click.option("--trace", type=LocalPath(), help="Write what every thread did when, for ui.perfetto.dev.")
+@click.option("--segment", metavar="TIME", help="Begin a new video file every 60s, 10m or 1h: out-000000.mp4, ...")
+@click.option("--overwrite", is_flag=True, help="Write pictures and segments where such files are already.")
 @click.option("--quiet", is_flag=True, help="Show no progress and no summary.")
 @as_json
 def run(
@@ -148,6 +149,7 @@ def run(
     crf: int | None,
     preset: str | None,
     audio: Audio,
+    segment: str | None,
     overwrite: bool,
     trace: Path | None,
     quiet: bool,
@@ -163,7 +165,7 @@ def run(
     from solo_rt.commands.terminal import drain_stderr
     from solo_rt.pipeline import Hooks, Options, Pipeline
     from solo_rt.sink import VideoOptions
-    from solo_rt.uri import redact
+    from solo_rt.sink.segments import parse_seconds
 
     options = Options(
         conf=conf,
@@ -176,7 +178,14 @@ def run(
         max_failures=defaults.MAX_FAILURES,
         sync=sync,
     )
-    video = VideoOptions(codec=codec, encoder=encoder, crf=crf, preset=preset, audio=audio)
+    video = VideoOptions(
+        codec=codec,
+        encoder=encoder,
+        crf=crf,
+        preset=preset,
+        audio=audio,
+        segment=None if segment is None else parse_seconds(segment),
+    )
     if save_jsonl is not None and not save_jsonl.endswith(".jsonl"):
         raise UsageError(f"--save-jsonl {save_jsonl}: expected a file that ends in .jsonl")
     if contact_sheet is not None and not contact_sheet.endswith((".png", ".jpg")):
@@ -214,10 +223,10 @@ def run(
             return interrupts.exit_code
     drain_stderr()
     if as_json:
-        print_json({**report.to_record(), "outputs": [redact(uri) for uri in outputs]})
+        print_json({**report.to_record(), "outputs": [video.shown(uri) for uri in outputs]})
     elif not quiet:
         with suppress(BrokenPipeError):  # nobody reads the summary; the outputs are complete all the same
-            print_report(report, [redact(uri) for uri in outputs])
+            print_report(report, [video.shown(uri) for uri in outputs])
     if report.damage is not None:
         tell(f"not all of the source arrived: {report.damage}", level="warning")
     for failure in report.failures:

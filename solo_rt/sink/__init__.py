@@ -16,6 +16,7 @@ from solo_rt.sink.labels import LabelSink
 from solo_rt.sink.null import NullSink
 from solo_rt.sink.pictures import PictureSink
 from solo_rt.sink.records import RecordSink
+from solo_rt.sink.segments import existing
 from solo_rt.sink.video import VideoSink
 from solo_rt.source.base import SourceInfo
 from solo_rt.source.pictures import is_pattern, is_picture, picture_paths
@@ -48,7 +49,7 @@ def open_sink(
 
     `info` is the source's; `model` and `classes` go into the header of JSON lines, `palette`, the colours of a semantic
     model's classes, into label PNGs. `video` says how video is encoded; its nvenc is GPU number `gpu`.
-    `overwrite`: also in a folder that holds such pictures already.
+    `overwrite`: also in a folder that holds such pictures, or files of a video in segments, already.
     Raises: UsageError for an address of another kind or a place where nothing can be written, EngineError for nvenc
     without a GPU that can encode the source's pictures.
     """
@@ -63,7 +64,9 @@ def open_sink(
         if uri.startswith(labels.PREFIX):
             return LabelSink(uri, palette, overwrite=overwrite)
         if suffix in CONTAINERS:
-            return VideoSink(uri, info=info, video=video, gpu=gpu)
+            for path in existing(uri) if video.segment is not None else ():
+                refuse_overwrite(info.uri, str(path))
+            return VideoSink(uri, info=info, video=video, gpu=gpu, overwrite=overwrite)
         if suffix in records.SUFFIXES:
             return RecordSink(uri, info=info, model=model, classes=classes)
         if uri.endswith("/") or path.is_dir() or (path.stem == "*" and suffix in pictures.FORMATS):

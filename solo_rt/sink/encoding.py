@@ -15,6 +15,7 @@ from solo_rt import defaults
 from solo_rt.errors import EngineError, UsageError
 from solo_rt.gpu.nvcodec import ENCODERS, VideoEncoder, require_gpu, try_nvenc
 from solo_rt.sink.canvas import even
+from solo_rt.sink.segments import pattern
 from solo_rt.source.base import SourceInfo
 from solo_rt.uri import redact
 
@@ -62,12 +63,15 @@ class VideoOptions:
     preset: str | None = None  # of the encoder: how much time it takes for how few bytes; None: its default
     threads: int = 0  # most threads of x264; 0: FFmpeg's choice
     audio: Audio = "copy"  # what becomes of the source's sound
+    segment: Fraction | None = None  # seconds of video in a file; None: one file
 
     def __post_init__(self) -> None:
         if self.encoder not in ENCODERS:
             raise UsageError(f"unknown encoder {self.encoder!r}; expected {' or '.join(ENCODERS)}")
         if self.codec not in CODECS:
             raise UsageError(f"unknown codec {self.codec!r}; expected {', '.join(CODECS)}")
+        if self.segment is not None and self.segment <= 0:
+            raise UsageError(f"segment {self.segment}: expected a number of seconds above 0")
         if self.audio not in AUDIO:
             raise UsageError(f"unknown audio {self.audio!r}; expected {' or '.join(AUDIO)}")
         if self.encoder == "nvenc" and self.codec != "h264":
@@ -78,6 +82,11 @@ class VideoOptions:
                 f"{by.name}: expected crf {by.best_crf}..{by.worst_crf} and a preset of {', '.join(by.presets)}; "
                 f"got crf {self.used_crf}, preset {self.used_preset}"
             )
+
+    def shown(self, uri: str) -> str:
+        """Return an output as people are told about it: all files that it becomes."""
+        is_cut = self.segment is not None and Path(uri).suffix.lower() in CONTAINERS
+        return pattern(uri) if is_cut else redact(uri)
 
     @property
     def by(self) -> Encoder:
@@ -131,8 +140,10 @@ def check_video(video: VideoOptions, outputs: Sequence[str], *, gpu: int) -> Non
         "crf": video.crf,
         "preset": video.preset,
     }
-    if video.audio == "none" and not any(Path(uri).suffix.lower() in CONTAINERS for uri in outputs):
-        raise UsageError("audio none: expected a video as output, got none; leave --audio out")
+    if not any(Path(uri).suffix.lower() in CONTAINERS for uri in outputs):
+        for name, is_chosen in (("audio", video.audio == "none"), ("segment", video.segment is not None)):
+            if is_chosen:
+                raise UsageError(f"{name}: expected a video as output, got none; leave --{name} out")
     if not any(Path(uri).suffix.lower() in HOLDERS[video.codec] for uri in outputs):
         for name, value in chosen.items():
             if value is not None:
