@@ -13,7 +13,7 @@ from fakes import write_tiny_model
 from sounds import sound_of, write_with_sound
 
 from solo_rt.errors import SinkError, UsageError
-from solo_rt.pipeline import process
+from solo_rt.pipeline import Pipeline
 from solo_rt.sink import Gap, VideoOptions, check_video, open_sink
 from solo_rt.sink import recording as recording_module
 from solo_rt.sink.segments import existing, parse_seconds, pattern, segment
@@ -185,7 +185,7 @@ def test_nothing_else_is_cut() -> None:
 def test_a_run_writes_segments_beside_one_file_of_records(tmp_path: Path) -> None:
     path, model = write_with_sound(tmp_path / "in.mp4", count=70, seconds=2.3), write_tiny_model(tmp_path / "tiny.onnx")
     outputs = [str(tmp_path / "out.mp4"), str(tmp_path / "out.jsonl")]
-    report = process(str(path), outputs, model=model, threads=1, video=ONE_SECOND)
+    report = Pipeline(str(path), model, outputs, threads=1, video=ONE_SECOND).run()
     assert report.failures == ()
     assert [len(read(file)) for file in existing(outputs[0])] == [30, 30, 10]
     assert (tmp_path / "out.jsonl").read_text().count('"frame":') == 70

@@ -15,7 +15,7 @@ from fakes import write_tiny_model
 from sounds import RATE, sound_of, write_with_sound
 
 from solo_rt.errors import UsageError
-from solo_rt.pipeline import process
+from solo_rt.pipeline import Pipeline
 from solo_rt.pipeline.stages import Options
 from solo_rt.sink import VideoOptions, check_video, open_sink
 from solo_rt.source import SourceInfo, open_source
@@ -236,8 +236,8 @@ def test_the_sounds_rate_is_the_sources(tmp_path: Path) -> None:
 def test_a_run_copies_the_sound(tmp_path: Path) -> None:
     path, model = write_with_sound(tmp_path / "in.mp4", codec="ac3"), write_tiny_model(tmp_path / "tiny.onnx")
     outputs = [tmp_path / name for name in ("a.mp4", "b.mkv", "c.jsonl")]
-    process(str(path), [str(output) for output in outputs], model=model, threads=1, options=Options(max_fps=10))
+    Pipeline(str(path), model, [str(output) for output in outputs], Options(max_fps=10), threads=1).run()
     for output in outputs[:2]:
         assert [data for data, _ in sound_of(output)] == [data for data, _ in sound_of(path)]
-    process(str(path), [str(outputs[0])], model=model, threads=1, video=VideoOptions(audio="none"))
+    Pipeline(str(path), model, [str(outputs[0])], threads=1, video=VideoOptions(audio="none")).run()
     assert sound_of(outputs[0]) == []
