@@ -178,6 +178,7 @@ class FakeEngine:
         self.lanes = lanes
         self.backend = "fake"
         self.closed = False
+        self.cancelled = threading.Event()
         self.calls = 0
         self._gate = gate
         self._lock = threading.Lock()  # guards `calls`
@@ -193,6 +194,9 @@ class FakeEngine:
         if "labels" in self.spec.output_shapes:
             return {name: rng.integers(0, len(self.spec.classes), s, np.uint8) for name, s in shapes.items()}
         return {name: rng.random(s, np.float32) for name, s in shapes.items()}
+
+    def cancel(self) -> None:
+        self.cancelled.set()
 
     def close(self) -> None:
         self.closed = True

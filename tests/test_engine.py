@@ -3,14 +3,16 @@ from __future__ import annotations
 import importlib.util
 import logging
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
 from fakes import STREET_SPEC, TINY_SPEC, write_street_model, write_tiny_model
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from solo_rt import engine
 from solo_rt.decoders import SoloV2Decoder
@@ -18,6 +20,7 @@ from solo_rt.device import Device
 from solo_rt.engine import find_model, model_file, open_engine, shipped_models, threads
 from solo_rt.engine.model_card import describe_model
 from solo_rt.engine.onnx_file import read_onnx
+from solo_rt.engine.onnxruntime import OnnxRuntimeEngine
 from solo_rt.errors import EngineError, SpecError, UsageError
 from solo_rt.spec import METADATA_KEY
 
@@ -360,3 +363,42 @@ def test_reader_counts_scalars_and_packed_sizes(tmp_path):
     path = tmp_path / "m.onnx"
     path.write_bytes(bytes([0x3A, len(graph)]) + graph)
     assert read_onnx(path).parameters == 16
+
+
+def test_onnxruntime_can_be_cancelled_from_another_thread(tmp_path):
+    path = write_tiny_model(tmp_path / "tiny.onnx")
+    endless = onnx.load(path)
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["go_on"]), helper.make_node("Sqrt", ["before"], ["after"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("before", TensorProto.FLOAT, [1, 3, 32, 64]),
+        ],
+        [
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("after", TensorProto.FLOAT, [1, 3, 32, 64]),
+        ],
+    )
+    for node in endless.graph.node:
+        node.input[:] = ["slow" if name == "image" else name for name in node.input]
+    endless.graph.initializer.append(numpy_helper.from_array(np.array(2**60), "times"))
+    endless.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    endless.graph.node.insert(0, helper.make_node("Loop", ["times", "yes", "image"], ["slow"], body=body))
+    onnx.save(endless, path)
+    engine = OnnxRuntimeEngine(path, TINY_SPEC, device=Device.parse("cpu"), threads=1, lanes=1)  # not tried out
+    timer = threading.Timer(0.5, engine.cancel)
+    timer.start()
+    with pytest.raises(EngineError, match="failed on a frame"):
+        engine.infer({"image": np.ones((1, 3, 32, 64), np.float32)})
+    timer.join()
+    engine.close()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_cancelling_an_idle_engine_changes_nothing(tiny, backend):
+    with closing(open_engine(tiny, backend=backend)) as engine:
+        engine.cancel()
+        assert engine.infer({"image": np.ones((1, 3, 32, 64), np.float32)})["scores"].shape == (1, 25, 3)
+    engine.cancel()

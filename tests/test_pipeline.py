@@ -600,3 +600,42 @@ def test_states_of_the_source_are_noted_between_the_results(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     at = lines.index({"source_state": {"state": "stalled", "reason": "no picture for 5 s", "wall_time": 12.5}})
     assert lines[at - 1]["frame"] + 1 == lines[at + 1]["frame"] == 9
+
+
+@pytest.mark.parametrize("max_failures", [0, 3])
+def test_frame_that_hangs_is_cancelled_and_left_out(max_failures, monkeypatch, caplog):
+    monkeypatch.setattr(stages_module, "HANG_SECONDS", 0.3)
+
+    def gate(call):
+        if call == 4:
+            assert engine.cancelled.wait(WAIT)
+            raise EngineError("cancelled")
+
+    engine, sink = FakeEngine(gate=gate), FakeSink()
+    if max_failures:
+        report = run(FakeSource(9), engine, [sink], options=Options(max_failures=max_failures))
+        assert (report.processed, report.failed) == (8, 1)
+    else:
+        with pytest.raises(EngineError, match="cancelled"):
+            run(FakeSource(9), engine, [sink])
+    assert "the infer stage hangs; its frame is cancelled" in caplog.text
+    assert [record["frame"] for record in sink.records][:4] == [0, 1, 2, 3]
+
+
+def test_stage_that_hangs_for_good_ends_the_run_by_name(monkeypatch, caplog):
+    monkeypatch.setattr(stages_module, "HANG_SECONDS", 0.2)
+    monkeypatch.setattr("solo_rt.pipeline.workers.LEAVE_SECONDS", 0.2)
+    go_on, sink = threading.Event(), FakeSink()
+    with pytest.raises(EngineError, match="the infer stage hangs, and cancelling its frame did not help"):
+        run(FakeSource(9), FakeEngine(gate=lambda call: call == 4 and go_on.wait(WAIT)), [sink])
+    assert [record["frame"] for record in sink.records] == [0, 1, 2, 3]
+    assert sum("did not end within" in record.message for record in caplog.records) == 1
+    go_on.set()
+
+
+def test_slow_stage_does_not_hang(monkeypatch):
+    """The first frame may take long, and later ones twenty times the longest so far."""
+    monkeypatch.setattr(stages_module, "HANG_SECONDS", 0.01)
+    engine = FakeEngine(gate=lambda call: time.sleep((0.3, 0.02, 0.5)[call]))
+    assert run(FakeSource(3), engine, []).processed == 3
+    assert not engine.cancelled.is_set()

@@ -36,6 +36,10 @@ class Engine(Protocol):
         """
         ...
 
+    def cancel(self) -> None:
+        """Let what is being computed end soon with an EngineError, where the backend can. For any thread."""
+        ...
+
     def close(self) -> None:
         """Release the model; `infer` raises EngineError afterwards."""
         ...

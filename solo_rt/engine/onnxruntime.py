@@ -50,6 +50,7 @@ class OnnxRuntimeEngine:
             log.warning("ONNX Runtime could not start CUDA and computes on the CPU")
         self.backend = f"onnxruntime {f'cuda:{wanted}' if has_cuda else describe(threads, self.lanes)}"
         self._session: ort.InferenceSession | None = session
+        self._calls: list[ort.RunOptions] = []  # that are being computed
         check_ports(path, spec, _shapes(session.get_inputs()), _shapes(session.get_outputs()))
         if session.get_inputs()[0].type != "tensor(float)":
             raise SpecError(f"{path}: expected a float32 input, got {session.get_inputs()[0].type}; export again")
@@ -59,11 +60,19 @@ class OnnxRuntimeEngine:
         session = self._session
         if session is None:
             raise EngineError("the engine is closed; open another one")
-        names = list(self.spec.output_shapes)
+        names, call = list(self.spec.output_shapes), ort.RunOptions()
+        self._calls.append(call)
         try:
-            return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+            return dict(zip(names, session.run(names, dict(inputs), call), strict=True))
         except Exception as error:  # as above
             raise EngineError(f"ONNX Runtime failed on a frame: {_one_line(error)}") from error
+        finally:
+            self._calls.remove(call)
+
+    def cancel(self) -> None:
+        """Let what is being computed end with an EngineError. For any thread."""
+        for call in list(self._calls):
+            call.terminate = True
 
     def close(self) -> None:
         """Release the session; `infer` raises EngineError afterwards."""

@@ -48,6 +48,7 @@ class OpenVinoEngine:
         except RuntimeError as error:
             raise EngineError(f"{path}: OpenVINO cannot load the model: {_reason(error)}") from error
         check_ports(path, spec, _shapes(model.inputs), _shapes(model.outputs))
+        self._requests = requests
         self._idle: queue.SimpleQueue[ov.InferRequest] | None = queue.SimpleQueue()
         for request in requests:
             self._idle.put(request)
@@ -66,9 +67,14 @@ class OpenVinoEngine:
         finally:
             idle.put(request)
 
+    def cancel(self) -> None:
+        """Let what is being computed end with an EngineError. For any thread."""
+        for request in self._requests:
+            request.cancel()
+
     def close(self) -> None:
         """Release the model; `infer` raises EngineError afterwards."""
-        self._idle = None
+        self._idle, self._requests = None, []
 
 
 def _shapes(ports: Sequence[ov.ConstOutput]) -> dict[str, tuple[int, ...]]:

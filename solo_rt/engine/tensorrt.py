@@ -104,6 +104,9 @@ class TensorRtEngine:
             painted = lane.frames.run(frame, painting)
             return lane.found(), painted
 
+    def cancel(self) -> None:
+        """Do nothing: what a GPU has begun it finishes."""
+
     def close(self) -> None:
         """Release the contexts, then the engine and the runtime; `infer` raises EngineError afterwards."""
         lanes, self._lanes, self._idle = self._lanes, [], queue.SimpleQueue()

@@ -29,6 +29,8 @@ from solo_rt.source import Source
 from solo_rt.spec import ModelSpec
 from solo_rt.types import Found, Frame, Output, Result
 
+# A stage hangs that takes longer than both for a frame; the first one may load, compile and measure.
+HANG_SECONDS, HANG_TIMES, FIRST_HANG_SECONDS = 60.0, 20.0, 600.0
 MOST_INSTANCES = 1 << 20  # per frame, more than any network has cells
 
 Float32 = NDArray[np.float32]
@@ -114,27 +116,42 @@ class Job:
 class Stage:
     """A named function of a job that keeps its times. Up to `lanes` threads call it at once, each with its own job."""
 
-    def __init__(self, name: str, function: Callable[[Job], None], *, lanes: int = 1) -> None:
+    def __init__(
+        self,
+        name: str,
+        function: Callable[[Job], None],
+        *,
+        lanes: int = 1,
+        cancel: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`cancel` lets calls of the function fail soon, if it can."""
         self.name = name
+        self.cancel = cancel
         self.lanes = lanes
         self.times = Histogram()
         self.trace: Trace | None = None  # is told of every frame
         self._function = function
-        self._working = 0
-        self._lock = threading.Lock()  # guards `times` and `_working` while the stage runs
+        self._begun: list[float] = []  # when each job was that a thread is at, in seconds of `time.perf_counter`
+        self._lock = threading.Lock()  # guards `times` and `_begun` while the stage runs
 
     @property
     def is_busy(self) -> bool:
         """Whether a thread is at a job."""
-        return self._working > 0
+        return bool(self._begun)
+
+    def is_hanging(self) -> bool:
+        """Return whether a thread is at its job for so long that it will hardly come back."""
+        with self._lock:
+            limit = max(HANG_SECONDS, HANG_TIMES * self.times.longest) if self.times.count else FIRST_HANG_SECONDS
+            return bool(self._begun) and time.perf_counter() - min(self._begun) > limit
 
     def __call__(self, job: Job) -> None:
         """Do the work, unless it failed before; what is raised now stays with the job."""
         if job.error is not None:
             return
-        with self._lock:
-            self._working += 1
         started = time.perf_counter()
+        with self._lock:
+            self._begun.append(started)
         try:
             self._function(job)
         except Exception as error:
@@ -143,7 +160,7 @@ class Stage:
         finally:
             seconds = time.perf_counter() - started
             with self._lock:
-                self._working -= 1
+                self._begun.remove(started)
                 if job.error is None:
                     self.times.add(seconds)
         job.seconds[self.name] = seconds
@@ -215,14 +232,14 @@ def _network_stages(engine: Engine, painting: Painting | None) -> list[Stage]:
         job.tensor = None
 
     if not isinstance(engine, FrameEngine):
-        return [Stage("prepare", prepare_job), Stage("infer", infer_job, lanes=engine.lanes)]
+        return [Stage("prepare", prepare_job), Stage("infer", infer_job, lanes=engine.lanes, cancel=engine.cancel)]
     infer_frame = engine.infer_frame
 
     def infer_frame_job(job: Job) -> None:
         job.letterbox = Letterbox.fit((job.frame.height, job.frame.width), (to.height, to.width))
         job.outputs, job.rendered = infer_frame(job.frame, painting)
 
-    return [Stage("infer", infer_frame_job, lanes=engine.lanes)]
+    return [Stage("infer", infer_frame_job, lanes=engine.lanes, cancel=engine.cancel)]
 
 
 def _instance_task(spec: ModelSpec, wanted: tuple[int, ...] | None, *, conf: float, max_det: int) -> _Task:

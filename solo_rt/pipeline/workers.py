@@ -16,6 +16,7 @@ from concurrent.futures import Future, wait
 from contextlib import closing
 from typing import Protocol, TypeVar
 
+from solo_rt.errors import EngineError
 from solo_rt.pipeline.channel import Channel, Closed
 from solo_rt.pipeline.stages import Counts, Job, Stage
 
@@ -75,6 +76,7 @@ def run_threaded(
                     if time.monotonic() - waiting_since > GIVE_UP_SECONDS:
                         workers.give_up()
                         return
+                workers.end_hanging_frames()
                 on_wait()
             except Closed:
                 return
@@ -131,6 +133,7 @@ class _Workers:
                 self._thread(stage.name, self._work, stage, inbox, outbox, turn) for _ in range(stage.lanes)
             ]
         self._patience = LEAVE_SECONDS
+        self._cancelled_at: float | None = None  # a frame that hangs
         # Daemon threads that still run while the interpreter takes itself down can crash it: end them before that.
         atexit.register(self.close)
         for thread in self._threads:
@@ -158,6 +161,19 @@ class _Workers:
     def drain(self) -> None:
         """Take no further frames; those under way still arrive."""
         self._channels[0].close()
+
+    def end_hanging_frames(self) -> None:
+        """Cancel a frame that a stage does not finish. Raises: EngineError if that is no help."""
+        hanging = next((stage for stage in self._stages if stage.is_hanging()), None)
+        if hanging is None:
+            self._cancelled_at = None
+        elif self._cancelled_at is None:
+            self._cancelled_at = time.monotonic()
+            log.warning("the %s stage hangs; its frame is cancelled", hanging.name)
+            hanging.cancel()
+        elif time.monotonic() > self._cancelled_at + LEAVE_SECONDS:
+            self._patience = 0.2
+            raise EngineError(f"the {hanging.name} stage hangs, and cancelling its frame did not help")
 
     def give_up(self) -> None:
         """Say which stages hang; `close` will not wait for their threads."""

@@ -75,6 +75,9 @@ class CheckpointEngine:
         tensors = found if isinstance(found, tuple) else (found,)
         return {name: tensor.cpu().numpy() for name, tensor in zip(self._outputs, tensors, strict=True)}
 
+    def cancel(self) -> None:
+        """Do nothing: PyTorch finishes what it has begun."""
+
     def close(self) -> None:
         """Release the network; `infer` raises EngineError afterwards."""
         self._module = None

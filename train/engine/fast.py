@@ -80,6 +80,9 @@ class TorchEngine:
             painted = self._frames.run(frame, painting)
         return self._found(), painted
 
+    def cancel(self) -> None:
+        """Do nothing: PyTorch finishes what it has begun."""
+
     def close(self) -> None:
         """Release graphs, network and memory; the others raise EngineError afterwards."""
         if self._model is None:
