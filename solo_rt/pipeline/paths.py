@@ -7,7 +7,7 @@ from pathlib import Path
 
 from solo_rt.errors import UsageError
 from solo_rt.sink import refuse_overwrite
-from solo_rt.sink.labels import pattern
+from solo_rt.sink.address import pattern
 from solo_rt.uri import redact, scheme
 
 

@@ -1,4 +1,4 @@
-"""Where results go: annotated video, pictures and JSON lines, behind `open_sink`."""
+"""Where results go: annotated video, pictures, and data in many formats, behind `open_sink`."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ from pathlib import Path
 
 from solo_rt.decoders import Rgb
 from solo_rt.errors import SoloRTError, UsageError
-from solo_rt.sink import labels, pictures, records
+from solo_rt.sink import pictures, records
+from solo_rt.sink.address import pattern, split
 from solo_rt.sink.base import Gap, Sink
+from solo_rt.sink.coco import CocoSink
 from solo_rt.sink.contact_sheet import ContactSheet
+from solo_rt.sink.counts import CountSink
+from solo_rt.sink.crops import CropSink
 from solo_rt.sink.encoding import CONTAINERS, VideoOptions, check_video, wants_sound
 from solo_rt.sink.labels import LabelSink
+from solo_rt.sink.mots import MotsSink
 from solo_rt.sink.null import NullSink
+from solo_rt.sink.parquet import ParquetSink
 from solo_rt.sink.pictures import PictureSink
 from solo_rt.sink.records import RecordSink
 from solo_rt.sink.segments import existing
 from solo_rt.sink.video import VideoSink
+from solo_rt.sink.ytvis import YtvisSink
 from solo_rt.source.base import SourceInfo
 from solo_rt.source.pictures import is_pattern, is_picture, picture_paths
 from solo_rt.uri import redact, scheme
@@ -43,6 +50,10 @@ def open_sink(
     - `out.mp4`, `.mov`, `.mkv` (H.264, or the codec that `video` names) or `.avi` (Motion JPEG): annotated video;
     - `out.jsonl` or `.ndjson`: JSON lines;
     - `folder/` or `folder/*.jpg`, `folder/*.png`: one annotated picture per frame;
+    - `out.csv`: a row per frame with the number, or the share, of each class;
+    - `out.parquet`: a row per object, or per class of a frame;
+    - `coco:out.json`, `mots:out.txt`, `ytvis:out.json`: results as COCO, MOTS and YouTube-VIS have them;
+    - `crops:folder`: one PNG per object, cut out;
     - `labels:folder`: one PNG of class ids per frame, of a semantic model;
     - `sheet.png`, `sheet.jpg`: one picture of the whole run (see ContactSheet);
     - `null://`: nothing.
@@ -57,12 +68,15 @@ def open_sink(
         return NullSink(uri)
     if scheme(uri) or not uri:
         raise UsageError(f"output {redact(uri)}: {_KNOWN}")
-    path = Path(labels.pattern(uri))
+    kind, place = split(uri)
+    if scheme(place):
+        raise UsageError(f"output {kind}:{redact(place)}: expected a path behind {kind}:")
+    path = Path(pattern(uri))
     suffix = path.suffix.lower()
     try:
         refuse_overwrite(info.uri, uri)
-        if uri.startswith(labels.PREFIX):
-            return LabelSink(uri, palette, overwrite=overwrite)
+        if kind or suffix in (".csv", ".parquet"):
+            return _open_data(uri, kind or suffix, classes=classes, palette=palette, overwrite=overwrite)
         if suffix in CONTAINERS:
             for path in existing(uri) if video.segment is not None else ():
                 refuse_overwrite(info.uri, str(path))
@@ -84,9 +98,27 @@ def open_sink(
     raise UsageError(f"output {uri}: {_KNOWN}")
 
 
+def _open_data(uri: str, kind: str, *, classes: Sequence[str], palette: Sequence[Rgb], overwrite: bool) -> Sink:
+    """Return the opened sink of a data format. Raises: OSError, UsageError."""
+    if kind == "labels":
+        return LabelSink(uri, palette, overwrite=overwrite)
+    if kind == ".csv":
+        return CountSink(uri, classes)
+    if kind == ".parquet":
+        return ParquetSink(uri, is_semantic=bool(palette))
+    if palette:
+        raise UsageError(f"output {uri}: expected a model that finds objects, got a semantic one; use .jsonl or .csv")
+    if kind == "crops":
+        return CropSink(uri, overwrite=overwrite)
+    if kind == "coco":
+        return CocoSink(uri)
+    return MotsSink(uri) if kind == "mots" else YtvisSink(uri)
+
+
 _KNOWN = (
     f"expected a video ({' '.join(CONTAINERS)}), JSON lines ({' '.join(records.SUFFIXES)}), pictures (folder/ or "
-    f"folder/*.png), class ids (labels:folder), a contact sheet (sheet.png) or null://"
+    f"folder/*.png), class ids (labels:folder), cut-out objects (crops:folder), a contact sheet (sheet.png), .csv, "
+    f".parquet, coco:out.json, mots:out.txt, ytvis:out.json or null://"
 )
 
 
@@ -94,7 +126,7 @@ def refuse_overwrite(source_uri: str, sink_uri: str) -> None:
     """Raise UsageError where writing the sink could destroy what the source reads, whatever the two are called."""
     if scheme(source_uri) or scheme(sink_uri):
         return
-    written = labels.pattern(sink_uri)
+    written = pattern(sink_uri)
     source, sink = Path(source_uri), Path(written)
     if sink.is_file():
         if source.is_file() and source.samefile(sink):

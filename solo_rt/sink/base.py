@@ -103,6 +103,10 @@ class OutputFile:
             self.failed = True
             raise write_failure(self.uri, error, self.written) from error
 
+    def rewind(self, size: int) -> None:
+        """Let the next bytes go behind the first `size`. Raises: OSError for what is no file."""
+        os.lseek(self._descriptor, size, os.SEEK_SET)
+
     def append(self, data: bytes) -> None:
         """Hand all of the data to the operating system, at once and unbuffered. Raises: OSError."""
         rest = memoryview(data)

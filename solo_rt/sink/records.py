@@ -6,8 +6,8 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 
-from solo_rt.errors import SinkError
-from solo_rt.sink.base import Gap, OutputFile, Sink
+from solo_rt.sink.base import Gap, Sink
+from solo_rt.sink.lines import LineFile
 from solo_rt.source.base import SourceInfo
 from solo_rt.types import Result
 
@@ -22,8 +22,7 @@ class RecordSink(Sink):
     `{"end": {"results"}}`, how many there are; without it the process was killed or the disk filled up. Between them
     are `Result.to_record()`s, of a live source with `wall_time`, when the frame was captured in Unix seconds: the
     system's clock as the output was opened, and steady from there on, so that setting the clock makes no frame jump.
-    Every line reaches the operating system before `write` returns: a killed process leaves at most one torn line, the
-    last. Where the disk was full or the file was taken away, lines go on when they can, behind
+    Where the disk was full or the file was taken away, lines go on when they can, behind
     `{"gap": {"frame", "frames"}}`: the first frame that is missing, and how many are.
     """
 
@@ -32,11 +31,9 @@ class RecordSink(Sink):
 
     def __init__(self, uri: str, *, info: SourceInfo, model: str, classes: Sequence[str]) -> None:
         self.uri = uri
-        self._file = OutputFile(uri)
-        self._whole = 0  # bytes of whole lines
         self._epoch = time.time() - time.monotonic() if info.live else None  # Unix seconds when that clock was 0
         rate, time_base = info.frame_rate, info.time_base
-        self._header = {
+        header = {
             "solo_rt": SCHEMA,
             "source": info.uri,
             "model": model,
@@ -45,37 +42,28 @@ class RecordSink(Sink):
             "frame_rate": None if rate is None else [rate.numerator, rate.denominator],
             "time_base": [time_base.numerator, time_base.denominator],
         }
+        self._lines = LineFile(uri, _line(header))
 
     def write(self, result: Result) -> None:
         record = result.to_record()
         if self._epoch is not None:
             record["wall_time"] = round(self._epoch + result.frame.captured_at, 3)
-        self._write_line(record)
-        self._file.written += 1
+        self._lines.write(_line(record))
+        self._lines.results += 1
 
     def note(self, event: Mapping[str, object]) -> None:
-        self._write_line(event)
+        self._lines.write(_line(event))
 
     def resume(self, gap: Gap) -> None:
-        try:
-            if self._file.resume(self._whole):
-                self._whole = self._file.written = 0
-        except OSError as error:
-            raise SinkError(f"output {self.uri}: {error.strerror}") from error
-        self._write_line({"gap": {"frame": gap.first, "frames": gap.frames}})
+        self._lines.resume()
+        self.note({"gap": {"frame": gap.first, "frames": gap.frames}})
 
     def close(self) -> None:
         try:
-            if self._whole and not self._file.failed and not self._file.is_closed:
-                self._write_line({"end": {"results": self._file.written}})
+            if self._lines.is_begun:
+                self.note({"end": {"results": self._lines.results}})
         finally:
-            self._file.close()
-
-    def _write_line(self, record: Mapping[str, object]) -> None:
-        data = _line(record) if self._whole else _line(self._header) + _line(record)
-        with self._file.writing():
-            self._file.append(data)
-        self._whole += len(data)
+            self._lines.close()
 
 
 def _line(record: Mapping[str, object]) -> bytes:
