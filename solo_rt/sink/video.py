@@ -38,7 +38,7 @@ class VideoSink(Sink):
     MP4 and MOV are written in fragments of 0.2 s while recording, so that a crash or `kill -9` costs the last one
     only, and become a plain seekable file on `close()`. Encoders look at no frame ahead for the same reason. Of 30 fps,
     killed behind any of 55 frames, MP4 and MOV lacked 6 frames at most (3.5 on average) and MKV 7 (4), with each codec,
-    and AVI none.
+    and AVI none; of 1 fps one frame, which waits for the next (`scripts/bench crash`).
 
     The source's sound is copied, packet by packet (see Soundtrack); it goes with the frames that are shown, whichever
     are left out. A container that cannot hold it has none, and that is said once.
