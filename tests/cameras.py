@@ -1,11 +1,11 @@
-"""A camera on the loopback network: MPEG-TS over TCP, and whatever may go wrong with it."""
+"""Cameras on the loopback network: MPEG-TS over TCP, and whatever may go wrong with it."""
 
 from __future__ import annotations
 
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 
@@ -15,16 +15,11 @@ import numpy as np
 RATE = 50
 
 
-class Camera:
-    """Serves one client after another in real time; what it sends can be changed at any moment."""
+class Server:
+    """Serves one client after another, each with `_send`."""
 
-    def __init__(self, *, sound: bool = False) -> None:
-        self.sound = sound
-        self.sends_pictures = True  # else it keeps the connection, and its sound goes on
-        self.size = (64, 48)  # of the next connection
+    def __init__(self) -> None:
         self.connections = 0
-        self.frames: int | None = None  # of each connection, then it hangs up
-        self.start = 0  # time of the first frame of a connection, in frames
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self.uri = f"tcp://127.0.0.1:{self.port}"
@@ -66,6 +61,22 @@ class Camera:
                 self._send(self._client)
 
     def _send(self, client: socket.socket) -> None:
+        raise NotImplementedError
+
+
+class Camera(Server):
+    """A camera in real time; what it sends can be changed at any moment."""
+
+    def __init__(self, *, sound: bool = False) -> None:
+        self.sound = sound
+        self.sends_pictures = True  # else it keeps the connection, and its sound goes on
+        self.size = (64, 48)  # of the next connection
+        self.pace = 1.0  # seconds that pass for each one of its clock
+        self.frames: int | None = None  # of each connection, then it hangs up
+        self.start = 0  # time of the first frame of a connection, in frames
+        super().__init__()
+
+    def _send(self, client: socket.socket) -> None:
         with client.makefile("wb", buffering=0) as pipe, _muxer(pipe) as container:
             video = container.add_stream("mpeg2video", rate=RATE, options={"g": "5", "bf": "0"})
             video.width, video.height = self.size
@@ -73,7 +84,7 @@ class Camera:
             started = time.monotonic()
             index = 0
             while not self._ends.is_set() and index != self.frames:
-                time.sleep(max(0.0, started + index / RATE - time.monotonic()))
+                time.sleep(max(0.0, started + self.pace * index / RATE - time.monotonic()))
                 if self.sends_pictures:
                     width, height = self.size
                     grey = np.full((height * 3 // 2, width), 16 + index % 200, np.uint8)
@@ -91,6 +102,21 @@ class Camera:
                 index += 1
 
 
+class Player(Server):
+    """Sends what is given, once in all: bytes as they are, and for a number it waits so many seconds."""
+
+    def __init__(self, items: Iterable[bytes | float]) -> None:
+        self._items = iter(items)
+        super().__init__()
+
+    def _send(self, client: socket.socket) -> None:
+        for item in self._items:
+            if isinstance(item, bytes):
+                client.sendall(item)
+            elif self._ends.wait(item):
+                return
+
+
 @contextmanager
 def _muxer(pipe: object) -> Iterator[av.container.OutputContainer]:
     container = av.open(pipe, "w", format="mpegts", container_options={"flush_packets": "1", "muxdelay": "0"})
@@ -105,6 +131,16 @@ def _muxer(pipe: object) -> Iterator[av.container.OutputContainer]:
 def camera(*, sound: bool = False) -> Iterator[Camera]:
     """Yield a camera that is there, and take it away afterwards."""
     it = Camera(sound=sound)
+    try:
+        yield it
+    finally:
+        it.go_away()
+
+
+@contextmanager
+def player(items: Iterable[bytes | float]) -> Iterator[Player]:
+    """Yield a server of bytes that is there, and take it away afterwards."""
+    it = Player(items)
     try:
         yield it
     finally:

@@ -10,7 +10,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice, pairwise
 
 import pytest
-from cameras import RATE, camera
+from cameras import RATE, camera, player
 from clips import write_clip
 from fakes import ends_all_threads
 
@@ -108,6 +108,58 @@ def test_clock_of_the_stream_that_jumps_is_its_own_matter():
         cam.hang_up()
         frames = list(islice(source, 60))
     assert frames[-1].time_s < 20
+
+
+def test_camera_whose_clock_is_slow_is_not_behind(monkeypatch):
+    monkeypatch.setattr(connection, "MAX_LATE_SECONDS", 0.2)
+    with camera() as cam:
+        cam.pace = 1.5
+        with open_source(cam.uri) as source:
+            frames = list(islice(source, 60))
+            assert source.damage is None
+    assert {round((b.time_s - a.time_s) * RATE, 3) for a, b in pairwise(frames)} == {1}
+
+
+def test_film_that_begins_again_is_not_behind(monkeypatch, tmp_path):
+    monkeypatch.setattr(connection, "MAX_LATE_SECONDS", 0.2)
+    write_clip(tmp_path / "film.ts", count=30, codec="mpeg2video", options={"g": "15"})
+    film = (tmp_path / "film.ts").read_bytes()
+    pieces = [film[i : i + 2000] for i in range(0, len(film), 2000)]
+    paced = [item for _ in range(3) for piece in pieces for item in (piece, 1 / len(pieces))]
+    with player(paced) as cam, open_source(cam.uri, retry_for=0.1) as source:
+        frames = list(source)
+        assert "left out" not in source.damage
+    assert len(frames) >= 84
+    assert frames[-1].time_s - frames[0].time_s == pytest.approx(3, abs=0.5)
+
+
+def test_decoder_that_is_too_slow_leaves_packets_out_and_keeps_up(monkeypatch):
+    monkeypatch.setattr(connection, "MAX_LATE_SECONDS", 0.2)
+    genuine = connection.to_frame
+    monkeypatch.setattr(connection, "to_frame", lambda *a, **k: (time.sleep(2 / RATE), genuine(*a, **k))[1])
+    with camera() as cam, open_source(cam.uri) as source:
+        frames = list(islice(source, 40))
+        assert "left out because decoding was too slow" in source.damage
+    assert frames[-1].time_s - frames[0].time_s > 1.3 * 40 / RATE
+
+
+def test_source_can_be_closed_while_a_thread_that_was_left_behind_reads_it():
+    with camera() as cam:
+        source = open_source(cam.uri)
+        frames, has_begun = [], threading.Event()
+
+        def read():
+            for frame in source:
+                frames.append(frame)
+                has_begun.set()
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        has_begun.wait(5)
+        source.close()
+        reader.join(2)
+        assert not reader.is_alive()
+    assert frames
 
 
 def test_stop_ends_a_loop_that_waits():

@@ -17,6 +17,7 @@ from solo_rt.errors import SourceError
 from solo_rt.source.address import Address
 from solo_rt.source.demuxer import choose_streams
 from solo_rt.source.interlace import deinterlaced
+from solo_rt.source.lateness import Lateness
 from solo_rt.source.losses import estimated_end
 from solo_rt.source.planes import is_turned, to_frame
 from solo_rt.source.sound import Sound
@@ -27,15 +28,13 @@ MOST_WAITING = 4  # pictures that are decoded and not taken
 MAX_ERRORS = 20  # in a row, of reading: the connection is dead
 MOST_SOUND = 1000  # packets of sound before a picture; more belong to none
 MAX_LATE_SECONDS = 5.0  # behind the clock, from which on decoding is left out until the next key frame
-MAX_STEP_BACK = 0.5  # seconds; more is a stream whose clock was set
-LONGEST_LATE = 60.0  # seconds; nobody holds back more
-DRIFT = 1e-3  # seconds per second by which two clocks may differ
 POLL_SECONDS = 0.1
 
 log = logging.getLogger(__name__)
 
-# At once and as it comes: nothing is held back to look at it first.
-_LIVE = {"fflags": "nobuffer+genpts", "probesize": "1000000", "analyzeduration": "2000000"}  # bytes, microseconds
+# What a stream is must be known soon (bytes, microseconds), and what it took to know it is shown as well: without the
+# key frame in it there would be no picture until the next one.
+_LIVE = {"fflags": "genpts", "fpsprobesize": "6", "probesize": "1000000", "analyzeduration": "2000000"}
 
 
 class Disconnected(Exception):
@@ -165,26 +164,25 @@ class Connection:
         *,
         is_live: bool,
     ) -> Iterator[tuple[av.VideoFrame, float]]:
-        """Yield the pictures, each with the time when it could have been here: what a network holds back is late."""
-        arrival, display = _Lateness(), _Lateness()
-        is_behind = False
+        """Yield the pictures, each with the time when it could have been here: one that had to wait is older."""
+        lateness, late, is_behind = Lateness(), 0.0, False
+        asked = time.monotonic()
         for packet in self._packets(container, stream, heard):
+            is_left_out = False
             if is_live and packet is not None and packet.dts is not None:
-                late = arrival.of(float(packet.dts * stream.time_base)) > MAX_LATE_SECONDS
-                is_behind = late if packet.is_keyframe else is_behind or late
-                if is_behind and not packet.is_keyframe:
-                    self._lost.late += 1
-                    continue
+                late = lateness.of(float(packet.dts * stream.time_base), idle=time.monotonic() - asked)
+                is_late = late > MAX_LATE_SECONDS
+                is_behind = is_late if packet.is_keyframe else is_behind or is_late
+                is_left_out = is_behind and not packet.is_keyframe
+                self._lost.late += is_left_out
+            pictures: list[av.VideoFrame] = []
             try:
-                pictures = stream.codec_context.decode(packet)
+                pictures = [] if is_left_out else stream.codec_context.decode(packet)
             except Exception:  # on bad bytes PyAV raises IndexError, EOFError, MemoryError and more, not only its own
                 self._lost.undecodable += 1
-                continue
             for picture in pictures:
-                late_by = (
-                    display.of(float(picture.pts * stream.time_base)) if is_live and picture.pts is not None else 0
-                )
-                yield picture, time.monotonic() - late_by
+                yield picture, time.monotonic() - late
+            asked = time.monotonic()
 
     def _packets(
         self, container: av.container.InputContainer, stream: av.VideoStream, heard: av.AudioStream | None
@@ -217,26 +215,6 @@ class Connection:
                 self._frames.put(item, timeout=POLL_SECONDS)
                 return True
         return False
-
-
-class _Lateness:
-    """How far behind the clock a stream is, measured against the best it ever was."""
-
-    def __init__(self) -> None:
-        self._least: float | None = None
-        self._last = self._last_time = 0.0
-
-    def of(self, stream_seconds: float) -> float:
-        """Return by how many seconds what has this time now comes later than it could."""
-        now = time.monotonic()
-        behind = now - stream_seconds
-        was_set = stream_seconds < self._last_time - MAX_STEP_BACK  # or it began anew
-        if self._least is None or was_set or behind - self._least > LONGEST_LATE:
-            self._least = behind
-        else:
-            self._least = min(behind, self._least + DRIFT * (now - self._last))
-        self._last, self._last_time = now, stream_seconds
-        return behind - self._least
 
 
 _FINAL = (

@@ -8,8 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import replace
-from fractions import Fraction
+from contextlib import suppress
 from itertools import chain
 
 import av
@@ -20,9 +19,11 @@ from solo_rt.source.address import Address
 from solo_rt.source.base import Source, SourceInfo, SourceState, StateChange
 from solo_rt.source.connection import OPEN_SECONDS, Connection, Disconnected, Facts, Lost
 from solo_rt.source.sound import Sound
+from solo_rt.source.stream_clock import StreamClock
 from solo_rt.types import Frame
 
-FIRST_WAIT, LONGEST_WAIT, GROWTH, JITTER = 0.5, 30.0, 1.5, 0.2  # seconds between attempts: about 130 an hour
+# Seconds between attempts: 150 in the first hour, and none is much longer than an eighth of the time that has passed.
+FIRST_WAIT, LONGEST_WAIT, GROWTH, JITTER = 0.5, 30.0, 1.12, 0.2
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +33,8 @@ class StreamSource(Source):
 
     What is live is reached again whenever it is lost or gives no picture for `stall_after` seconds, whatever else it
     sends. It is lost for good, and ends, when there is none for `retry_for` seconds; None is for ever, but ten seconds
-    before the first. Times go on where they were, the outage included. What is not live, a film on a web server or
-    what a program writes to a pipe, is read once and waits for its reader.
+    before the first. Its times strictly increase, over outages and whatever its clock does (see StreamClock). What is
+    not live, a film on a web server or what a program writes to a pipe, is read once and waits for its reader.
     """
 
     def __init__(
@@ -93,29 +94,40 @@ class StreamSource(Source):
     def close(self) -> None:
         self.stop()
         self._frames = iter(())
-        self._reading.close()
+        with suppress(ValueError):  # a thread that was left behind is in it, and leaves it now
+            self._reading.close()
+
+    @property
+    def _is_live(self) -> bool:
+        """Whether pictures come at their own pace, as far as is known."""
+        return self._facts.is_live if self._facts else self._address.kind != "pipe"
 
     def _read(self) -> Generator[Frame, None, None]:
-        last: Frame | None = None
+        clock, last_at = StreamClock(), None
         wait, begun = FIRST_WAIT, time.monotonic()
         while not self._is_stopped.is_set():
-            shift: int | None = None  # of the times of this connection
+            is_back = False
             try:
                 for frame, packets in self._follow():
-                    if shift is None:
-                        shift = 0 if last is None else self._count_outage(last, frame)
+                    if not is_back:
+                        is_back, wait = True, FIRST_WAIT
+                        if last_at is not None:
+                            self._count_outage(frame.captured_at - last_at)
                         self._enter("live")
-                        wait = FIRST_WAIT
-                    last = replace(frame, index=0 if last is None else last.index + 1, pts=frame.pts + shift)
+                    last_at = frame.captured_at
+                    placed = clock.place(frame) if self._is_live else frame
                     if self._sound is not None:
                         for packet in packets:
-                            self._sound.add(packet, before=last.index, shift=shift * frame.time_base)
-                    yield last
+                            shift = (placed.pts - frame.pts) * frame.time_base
+                            self._sound.add(packet, before=placed.index, shift=shift)
+                    yield placed
+                    del frame, placed  # or it would live until the next one comes
             except Disconnected as end:
-                since = begun if last is None else last.captured_at
-                if not self._is_worth_trying(end, since=since, is_new=last is None):
+                since = begun if last_at is None else last_at
+                if not self._is_worth_trying(end, since=since, is_new=last_at is None):
                     return
                 self._enter("stalled" if end.is_stall else "connecting", str(end))
+            clock.reconnect()
             self._is_stopped.wait(wait * random.uniform(1 - JITTER, 1 + JITTER))
             wait = min(wait * GROWTH, LONGEST_WAIT)
             self._enter("connecting")
@@ -154,8 +166,7 @@ class StreamSource(Source):
 
     def _is_worth_trying(self, end: Disconnected, *, since: float, is_new: bool) -> bool:
         """Return whether to connect once more after no picture came `since` then; if not, note why, unless all came."""
-        facts, kind = self._facts, self._address.kind
-        if not (facts.is_live if facts else kind != "pipe"):
+        if not self._is_live:
             if not end.has_ended or is_new:
                 self._ending = f"it broke off: {end}"
             return False
@@ -171,13 +182,10 @@ class StreamSource(Source):
         self._enter("lost", str(end))
         return False
 
-    def _count_outage(self, last: Frame, first: Frame) -> int:
-        """Return the shift by which `first`, of a new connection, comes as long after `last` as it did."""
-        away = first.captured_at - last.captured_at
+    def _count_outage(self, away: float) -> None:
         self._outages += 1
         self._away += away
         log.warning("source %s: live again after %.1f s", self._address.uri, away)
-        return round((last.pts * last.time_base + Fraction(away)) / first.time_base) - first.pts
 
     def _enter(self, state: SourceState, reason: str = "") -> None:
         if state == self._state:

@@ -31,7 +31,7 @@ SIZE = (180, 320)
 FRAMES = 3000
 CONTENTS = {"moving": Fraction(30), "static": Fraction(30), "1 fps": Fraction(1)}
 CONTAINERS = ("mp4", "mov", "mkv", "avi")
-RUN = "import sys; from solo_rt.pipeline import process; process(sys.argv[1], sys.argv[2:], model='solov2-nano', threads=1)"
+RUN = "import sys; from solo_rt import Pipeline; Pipeline(sys.argv[1], None, sys.argv[2:], threads=1).run()"
 
 
 def write_clip(path: Path, *, rate: Fraction, is_static: bool) -> None:

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+
+from solo_rt.source import lateness
+from solo_rt.source.lateness import Lateness
+
+
+@pytest.fixture
+def latest(monkeypatch):
+    """Return a function that gives the lateness after packets given as pairs of stream time and seconds waited."""
+
+    def follow(packets, *, work):
+        now = 100.0
+        monkeypatch.setattr(lateness.time, "monotonic", lambda: now)
+        it, late = Lateness(), 0.0
+        for stream_seconds, idle in packets:
+            now += idle
+            late = it.of(stream_seconds, idle=idle)
+            now += work
+        return late
+
+    return follow
+
+
+def test_decoder_that_is_always_busy_falls_behind(latest):
+    assert latest([(i * 0.04, 0.001) for i in range(100)], work=0.059) == pytest.approx(99 * 0.02)
+
+
+def test_decoder_that_waits_is_not_behind_whatever_the_stream_says(latest):
+    slow_clock = [(i * 0.02, 0.03) for i in range(1000)]
+    assert latest(slow_clock, work=0.01) < 0.5
+    pause = [(i * 0.04, 3.0 if i == 50 else 0.03) for i in range(200)]
+    assert latest(pause, work=0.01) < 0.5
+
+
+def test_stream_that_begins_again_is_not_behind(latest):
+    assert latest([(i % 50 * 0.04, 0.0) for i in range(300)], work=0.039) < 0.1
+
+
+def test_what_a_network_that_hung_sends_at_once_is_late(latest):
+    hung = [(i * 0.04, 0.03) for i in range(50)] + [(2.0, 3.0)] + [(2.0 + i * 0.04, 0.0) for i in range(1, 10)]
+    assert latest(hung, work=0.01) == pytest.approx(3.0 - 9 * 0.03, abs=0.1)
