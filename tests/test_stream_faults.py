@@ -21,7 +21,7 @@ from fakes import FakeEngine, ends_all_threads
 
 from solo_rt import defaults
 from solo_rt.errors import SourceError
-from solo_rt.pipeline import process, run
+from solo_rt.pipeline import Pipeline, run
 from solo_rt.pipeline.stages import Options
 from solo_rt.source import connection, open_source, stream
 
@@ -76,7 +76,7 @@ def test_stream_that_changes_on_the_way_is_written_whole(fault, clip, tmp_path):
     }[fault]()
     film, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
     with player(parts) as cam:
-        report = process(cam.uri, [str(film), str(lines)], model=TINY, options=EVERY, retry_for=0.3)
+        report = Pipeline(cam.uri, TINY, [str(film), str(lines)], EVERY, retry_for=0.3).run()
     assert is_accounted(report)
     assert report.failures == ()
     sent = 30 * len(parts) if fault != "time wraps" else 60

@@ -271,3 +271,19 @@ def test_screen_is_a_live_source():
                 assert len(list(islice(source, 5))) == 5
         finally:
             server.terminate()
+
+
+def test_sound_of_a_live_stream_goes_beside_its_frames_over_an_outage():
+    with camera(sound=True) as cam, open_source(cam.uri, sound=True) as source:
+        assert source.info.sound.codec == "mp2"
+        cursor = source.info.sound.cursor()
+        frames = list(islice(source, 30))
+        cam.hang_up()
+        frames += islice(source, 40)
+        packets = cursor.take(frames[-1].index)
+    assert len(packets) > 30
+    times = {frame.index: frame.time_s for frame in frames}
+    for packet in packets:
+        assert packet.before <= frames[-1].index
+        assert float(packet.time) == pytest.approx(times[packet.before], abs=0.7)  # of one time line, across the outage
+    assert any(packet.before > 40 for packet in packets)
