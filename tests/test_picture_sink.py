@@ -107,8 +107,8 @@ def test_null_keeps_nothing() -> None:
 
 
 def test_network_addresses_are_refused_without_showing_credentials() -> None:
-    with pytest.raises(UsageError, match=r"rtmp://\*\*\*@host/app: expected a video") as caught:
-        open_sink("rtmp://user:hunter2@host/app", info=info())
+    with pytest.raises(UsageError, match=r"http://\*\*\*@host/app: expected a video") as caught:
+        open_sink("http://user:hunter2@host/app", info=info())
     assert "hunter2" not in str(caught.value)
 
 

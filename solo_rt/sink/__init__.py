@@ -15,12 +15,13 @@ from solo_rt.sink.coco import CocoSink
 from solo_rt.sink.contact_sheet import ContactSheet
 from solo_rt.sink.counts import CountSink
 from solo_rt.sink.crops import CropSink
-from solo_rt.sink.encoding import CONTAINERS, VideoOptions, check_video, wants_sound
+from solo_rt.sink.encoding import CONTAINERS, PUSHED, VideoOptions, check_video, wants_sound
 from solo_rt.sink.labels import LabelSink
 from solo_rt.sink.mots import MotsSink
 from solo_rt.sink.null import NullSink
 from solo_rt.sink.parquet import ParquetSink
 from solo_rt.sink.pictures import PictureSink
+from solo_rt.sink.push import PushSink
 from solo_rt.sink.records import RecordSink
 from solo_rt.sink.segments import existing
 from solo_rt.sink.video import VideoSink
@@ -56,6 +57,7 @@ def open_sink(
     - `crops:folder`: one PNG per object, cut out;
     - `labels:folder`: one PNG of class ids per frame, of a semantic model;
     - `sheet.png`, `sheet.jpg`: one picture of the whole run (see ContactSheet);
+    - `rtsp://host/name` or `rtmp://host/app/name`: annotated video, sent to a media server;
     - `null://`: nothing.
 
     `info` is the source's; `model` and `classes` go into the header of JSON lines, `palette`, the colours of a semantic
@@ -66,6 +68,10 @@ def open_sink(
     """
     if uri == "null://":
         return NullSink(uri)
+    if scheme(uri) in PUSHED:
+        return PushSink(uri, info=info, video=video)
+    if scheme(uri) == "srt":
+        raise UsageError(f"output {redact(uri)}: PyAV's FFmpeg has no SRT; push rtsp:// or rtmp:// to a media server")
     if scheme(uri) or not uri:
         raise UsageError(f"output {redact(uri)}: {_KNOWN}")
     kind, place = split(uri)
@@ -118,7 +124,7 @@ def _open_data(uri: str, kind: str, *, classes: Sequence[str], palette: Sequence
 _KNOWN = (
     f"expected a video ({' '.join(CONTAINERS)}), JSON lines ({' '.join(records.SUFFIXES)}), pictures (folder/ or "
     f"folder/*.png), class ids (labels:folder), cut-out objects (crops:folder), a contact sheet (sheet.png), .csv, "
-    f".parquet, coco:out.json, mots:out.txt, ytvis:out.json or null://"
+    f".parquet, coco:out.json, mots:out.txt, ytvis:out.json, a media server (rtsp:// rtmp://) or null://"
 )
 
 

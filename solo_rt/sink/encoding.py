@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -17,13 +17,14 @@ from solo_rt.gpu.nvcodec import ENCODERS, VideoEncoder, require_gpu, try_nvenc
 from solo_rt.sink.canvas import even
 from solo_rt.sink.segments import pattern
 from solo_rt.source.base import SourceInfo
-from solo_rt.uri import redact
+from solo_rt.uri import redact, scheme
 
 VideoCodec = Literal["h264", "h265", "av1"]
 Audio = Literal["copy", "none"]
 CODECS: tuple[VideoCodec, ...] = ("h264", "h265", "av1")
 AUDIO: tuple[Audio, ...] = ("copy", "none")
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".avi": "avi"}
+PUSHED = {"rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "flv", "rtmps": "flv"}  # FFmpeg's format by the address's scheme
 ENCODED = (".mp4", ".mov", ".mkv")  # AVI holds Motion JPEG
 HOLDERS: dict[VideoCodec, tuple[str, ...]] = {"h264": ENCODED, "h265": ENCODED, "av1": (".mp4", ".mkv")}
 X26_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
@@ -85,7 +86,7 @@ class VideoOptions:
 
     def shown(self, uri: str) -> str:
         """Return an output as people are told about it: all files that it becomes."""
-        is_cut = self.segment is not None and Path(uri).suffix.lower() in CONTAINERS
+        is_cut = self.segment is not None and _suffix(uri) in CONTAINERS
         return pattern(uri) if is_cut else redact(uri)
 
     @property
@@ -124,9 +125,14 @@ class VideoOptions:
         return {"preset": preset, "tune": "zerolatency", "crf": crf, **own}
 
 
+def _suffix(uri: str) -> str:
+    """Return what an output's file name ends in; nothing for one that is no file."""
+    return "" if scheme(uri) else Path(uri).suffix.lower()
+
+
 def wants_sound(video: VideoOptions, outputs: Sequence[str]) -> bool:
     """Return whether the sound of the source has a use."""
-    return video.audio == "copy" and any(Path(uri).suffix.lower() in CONTAINERS for uri in outputs)
+    return video.audio == "copy" and any(_suffix(uri) in CONTAINERS for uri in outputs)
 
 
 def check_video(video: VideoOptions, outputs: Sequence[str], *, gpu: int) -> None:
@@ -140,11 +146,12 @@ def check_video(video: VideoOptions, outputs: Sequence[str], *, gpu: int) -> Non
         "crf": video.crf,
         "preset": video.preset,
     }
-    if not any(Path(uri).suffix.lower() in CONTAINERS for uri in outputs):
+    if not any(_suffix(uri) in CONTAINERS for uri in outputs):
         for name, is_chosen in (("audio", video.audio == "none"), ("segment", video.segment is not None)):
             if is_chosen:
                 raise UsageError(f"{name}: expected a video as output, got none; leave --{name} out")
-    if not any(Path(uri).suffix.lower() in HOLDERS[video.codec] for uri in outputs):
+    is_pushed = video == replace(video, codec="h264", encoder="x264") and any(scheme(uri) in PUSHED for uri in outputs)
+    if not is_pushed and not any(_suffix(uri) in HOLDERS[video.codec] for uri in outputs):
         for name, value in chosen.items():
             if value is not None:
                 got = " ".join(map(redact, outputs)) or "none"
@@ -158,9 +165,11 @@ def _holders(video: VideoOptions) -> str:
     return f"{', '.join(most)} or {last}"
 
 
-def require_fit(uri: str, info: SourceInfo, video: VideoOptions, *, rate: Fraction, gpu: int) -> None:
-    """Return if the output can hold the source's pictures, encoded as chosen. Raises: UsageError, EngineError."""
-    suffix = Path(uri).suffix.lower()
+def require_fit(uri: str, info: SourceInfo, video: VideoOptions, *, suffix: str, rate: Fraction, gpu: int = 0) -> None:
+    """Return if the output can hold the source's pictures, encoded as chosen. Raises: UsageError, EngineError.
+
+    `suffix` is that of the container, of MP4 for what is sent.
+    """
     is_jpeg = suffix not in ENCODED
     if suffix not in HOLDERS[video.codec] and (video.by is NVENC or video.codec != "h264"):
         chosen = "nvenc" if video.by is NVENC else video.codec

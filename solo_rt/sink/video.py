@@ -59,10 +59,11 @@ class VideoSink(Sink):
     def __init__(self, uri: str, *, info: SourceInfo, video: VideoOptions, gpu: int, overwrite: bool) -> None:
         """Open the file, or the first one. Raises: OSError, UsageError, EngineError."""
         self.uri = uri
-        container, rate = CONTAINERS[Path(uri).suffix.lower()], info.frame_rate or DEFAULT_FRAME_RATE
+        suffix, rate = Path(uri).suffix.lower(), info.frame_rate or DEFAULT_FRAME_RATE
+        container = CONTAINERS[suffix]
         self.takes_gpu_pictures = video.encoder == "nvenc"
         self.can_resume = video.segment is not None
-        require_fit(uri, info, video, rate=rate, gpu=gpu)
+        require_fit(uri, info, video, suffix=suffix, rate=rate, gpu=gpu)
         if video.segment is not None and not overwrite and (there := existing(uri)):
             raise UsageError(f"output {uri}: {there[0]} is there already; choose another name, or overwrite")
         self._segment, self._overwrite = video.segment, overwrite
