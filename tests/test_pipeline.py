@@ -17,8 +17,8 @@ from solo_rt.errors import EngineError, SinkError, SourceError, UsageError
 from solo_rt.pipeline import Hooks, Pipeline, opening, run, stream
 from solo_rt.pipeline import report as report_module
 from solo_rt.pipeline import stages as stages_module
+from solo_rt.pipeline.options import Options
 from solo_rt.pipeline.report import RunningTimes
-from solo_rt.pipeline.stages import Options
 from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.workers import open_interruptibly
 from solo_rt.source import StateChange

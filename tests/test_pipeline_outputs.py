@@ -13,8 +13,10 @@ from children import WAIT, wait_until
 from clips import result_of, yuv_frame
 
 from solo_rt.errors import SinkError
+from solo_rt.pipeline import output as output_module
 from solo_rt.pipeline import outputs as outputs_module
-from solo_rt.pipeline.outputs import Failure, Outputs
+from solo_rt.pipeline.output import Failure
+from solo_rt.pipeline.outputs import Outputs
 from solo_rt.sink import Gap
 from solo_rt.types import Result
 
@@ -55,7 +57,7 @@ def write_all(outputs: Outputs, count: int = 6) -> None:
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outputs_module, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(output_module, "RETRY_SECONDS", 0.0)
 
 
 def test_an_output_that_fails_for_good_ends_alone() -> None:
@@ -76,7 +78,7 @@ def test_an_output_that_can_goes_on_behind_a_gap() -> None:
 
 
 def test_a_failed_output_is_not_tried_with_every_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outputs_module, "RETRY_SECONDS", 3600.0)
+    monkeypatch.setattr(output_module, "RETRY_SECONDS", 3600.0)
     sink = Shaky(fails=(1,), can_resume=True)
     outputs = Outputs([sink])
     write_all(outputs)

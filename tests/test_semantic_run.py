@@ -16,7 +16,7 @@ from solo_rt.cli import main
 from solo_rt.engine import open_engine
 from solo_rt.errors import UsageError
 from solo_rt.pipeline import Pipeline, run, stream
-from solo_rt.pipeline.stages import Options
+from solo_rt.pipeline.options import Options
 from solo_rt.preprocess import prepare
 from solo_rt.source import open_source
 

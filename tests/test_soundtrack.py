@@ -16,7 +16,7 @@ from sounds import RATE, sound_of, write_with_sound
 
 from solo_rt.errors import UsageError
 from solo_rt.pipeline import Pipeline
-from solo_rt.pipeline.stages import Options
+from solo_rt.pipeline.options import Options
 from solo_rt.sink import VideoOptions, check_video, open_sink
 from solo_rt.source import SourceInfo, open_source
 from solo_rt.source.sound import Sound

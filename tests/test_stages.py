@@ -9,7 +9,8 @@ from fakes import colour_frame
 
 from solo_rt.errors import UsageError
 from solo_rt.pipeline.frame_rate import FrameRateLimit
-from solo_rt.pipeline.stages import Job, Options, Stage
+from solo_rt.pipeline.options import Options
+from solo_rt.pipeline.stages import Job, Stage
 
 
 def kept(times, max_fps, *, live=False):

@@ -22,7 +22,7 @@ from fakes import FakeEngine, ends_all_threads
 from solo_rt import defaults
 from solo_rt.errors import SourceError
 from solo_rt.pipeline import Pipeline, run
-from solo_rt.pipeline.stages import Options
+from solo_rt.pipeline.options import Options
 from solo_rt.source import connection, open_source, stream
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from fakes import FakeEngine, FakeSink, FakeSource, ends_all_threads, write_tiny
 
 from solo_rt.errors import SourceError, UsageError
 from solo_rt.pipeline import Pipeline, opening
-from solo_rt.pipeline.stages import Options
+from solo_rt.pipeline.options import Options
 from solo_rt.pipeline.trace import Trace
 from solo_rt.sink.base import OutputFile
 

@@ -17,7 +17,7 @@ STOP_SECONDS = 3.0  # from a signal to the end of the process
 
 if TYPE_CHECKING:
     from solo_rt.gpu.nvcodec import VideoDecoder, VideoEncoder
-    from solo_rt.pipeline.stages import Policy
+    from solo_rt.pipeline.options import Policy
     from solo_rt.sink.encoding import Audio, VideoCodec
 
 

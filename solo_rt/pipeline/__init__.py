@@ -14,7 +14,7 @@ fails ends alone.
 from __future__ import annotations
 
 from solo_rt.pipeline.opening import Pipeline, stream
+from solo_rt.pipeline.options import Options
 from solo_rt.pipeline.running import Hooks, run
-from solo_rt.pipeline.stages import Options
 
 __all__ = ["Hooks", "Options", "Pipeline", "run", "stream"]

@@ -16,11 +16,12 @@ from solo_rt.errors import UsageError
 from solo_rt.gpu.labels import open_gpu_labels
 from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU, VideoDecoder, gpu_of
 from solo_rt.gpu.primary_context import share_primary_context
+from solo_rt.pipeline.options import Options, Policy
 from solo_rt.pipeline.outputs import Outputs
 from solo_rt.pipeline.paths import refuse_overwriting
 from solo_rt.pipeline.report import RunReport
 from solo_rt.pipeline.running import Hooks, Run, succeeding, through
-from solo_rt.pipeline.stages import Counts, Options, Policy, build_stages, check_options, read_jobs
+from solo_rt.pipeline.stages import Counts, build_stages, check_options, read_jobs
 from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.trace import Trace
 from solo_rt.pipeline.workers import T, open_interruptibly

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from solo_rt.pipeline.outputs import Failure
+from solo_rt.pipeline.output import Failure
 from solo_rt.pipeline.timing import Histogram, Percentiles, Stats
 
 PERCENTILE_SECONDS = 0.25  # between two looks at the histograms, which take 0.1 ms

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from solo_rt.engine.base import Engine
 from solo_rt.errors import SourceError
 from solo_rt.gpu.labels import GpuLabels
+from solo_rt.pipeline.options import Options
 from solo_rt.pipeline.outputs import Outputs
 from solo_rt.pipeline.report import Progress, RunningTimes, RunReport
-from solo_rt.pipeline.stages import Counts, Job, Options, Stage, build_stages, read_jobs
+from solo_rt.pipeline.stages import Counts, Job, Stage, build_stages, read_jobs
 from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.trace import Trace
 from solo_rt.pipeline.workers import run_in_turn, run_threaded

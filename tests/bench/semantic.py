@@ -28,7 +28,7 @@ from solo_rt.decode import decode_semantic
 from solo_rt.decoders import SemanticDecoder
 from solo_rt.engine import Engine, open_engine
 from solo_rt.pipeline import Pipeline
-from solo_rt.pipeline.stages import Options
+from solo_rt.pipeline.options import Options
 from solo_rt.preprocess import prepare
 from solo_rt.render import Style, render_semantic
 from solo_rt.spec import Provenance

@@ -24,7 +24,7 @@ from solo_rt.engine.tensorrt import TensorRtEngine
 from solo_rt.errors import UsageError
 from solo_rt.files import file_sha256
 from solo_rt.pipeline import run
-from solo_rt.pipeline.stages import Options
+from solo_rt.pipeline.options import Options
 from solo_rt.preprocess import prepare
 from solo_rt.render import Painting, Style, render
 from solo_rt.spec import InputSpec, ModelSpec

@@ -34,8 +34,8 @@ from solo_rt.gpu.picture_memory import describe
 from solo_rt.gpu.picture_pool import PicturePool
 from solo_rt.gpu.primary_context import share_primary_context
 from solo_rt.pipeline import run
+from solo_rt.pipeline.options import Options
 from solo_rt.pipeline.outputs import Outputs
-from solo_rt.pipeline.stages import Options
 from solo_rt.render.lettering import Label, draw_label, text_coverage
 from solo_rt.sink import VideoOptions, encoding, open_sink
 from solo_rt.sink import video as video_sink

@@ -19,7 +19,8 @@ from pycocotools import mask as coco_mask
 from solo_rt.decode import decode_reference
 from solo_rt.engine import Engine
 from solo_rt.errors import DatasetError
-from solo_rt.pipeline.stages import Counts, Job, Options, Stage, build_stages
+from solo_rt.pipeline.options import Options
+from solo_rt.pipeline.stages import Counts, Job, Stage, build_stages
 from solo_rt.pipeline.workers import run_threaded
 from solo_rt.preprocess import Letterbox
 from solo_rt.train.data.instances import InstanceSet

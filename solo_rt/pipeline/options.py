@@ -1,0 +1,56 @@
+"""What to do with the frames of a source."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from solo_rt import defaults
+from solo_rt.errors import UsageError
+
+MOST_INSTANCES = 1 << 20  # per frame, more than any network has cells
+Policy = Literal["auto", "every-frame", "freshest"]
+POLICIES: tuple[Policy, ...] = ("auto", "every-frame", "freshest")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to do with the frames of a source."""
+
+    conf: float | None = None  # lowest score of an instance; None is `defaults.CONF`
+    max_det: int | None = None  # most instances per frame, best first; None is `defaults.MAX_DET`
+    classes: tuple[str, ...] = ()  # names to keep; empty keeps all
+    max_frames: int | None = None  # end after this many results
+    max_fps: float | None = None  # most results per second, of video time for files and of wall time for live sources
+    policy: Policy = "auto"  # see `is_freshest`
+    max_staleness: float | None = None  # seconds that a frame may be old when it is begun, else it is dropped
+    max_failures: int = 0  # frames in a row that may fail and are left out; one more ends the run
+    sync: bool = False  # one frame at a time on the caller's thread: the reference, and easy to debug
+
+    def __post_init__(self) -> None:
+        if self.policy not in POLICIES:
+            raise UsageError(f"policy must be one of {', '.join(POLICIES)}, got {self.policy!r}")
+        if self.max_staleness is not None and not 0 < self.max_staleness < math.inf:
+            raise UsageError(f"max_staleness must be above 0 and finite, got {self.max_staleness}")
+        if self.conf is not None and not 0 <= self.conf <= 1:
+            raise UsageError(f"conf must be in 0..1, got {self.conf}")
+        if self.max_det is not None and not 1 <= self.max_det <= MOST_INSTANCES:
+            raise UsageError(f"max_det must be at least 1, and at most {MOST_INSTANCES}, got {self.max_det}")
+        if self.max_frames is not None and self.max_frames < 1:
+            raise UsageError(f"max_frames must be at least 1, got {self.max_frames}")
+        if self.max_fps is not None and not 0 < self.max_fps < math.inf:
+            raise UsageError(f"max_fps must be above 0 and finite, got {self.max_fps}")
+
+    def is_freshest(self, *, live: bool) -> bool:
+        """Return whether newer frames replace those that wait: auto does so with live sources.
+
+        Otherwise every frame is computed, and the source waits. Files with `freshest` are played at their own pace.
+        """
+        return live if self.policy == "auto" else self.policy == "freshest"
+
+    def stale_after(self, *, live: bool) -> float:
+        """Return the age in seconds from which on a frame is dropped instead of begun."""
+        if self.max_staleness is not None:
+            return self.max_staleness
+        return defaults.MAX_STALENESS if self.is_freshest(live=live) else math.inf
