@@ -52,6 +52,30 @@ def test_a_pattern_may_descend(tmp_path: Path) -> None:
     assert [path.parent.name for path in found] == ["day9", "day10"]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("shot%03d.png", ["shot007.png", "shot010.png", "shot1000.png"]),
+        ("shot%d.png", ["shot3.png", "shot1000.png"]),
+        ("%d+.png", ["5+.png"]),
+    ],
+)
+def test_numbered_pictures_are_named_as_printf_does(tmp_path: Path, pattern: str, expected: list[str]) -> None:
+    for name in (
+        "shot007.png",
+        "shot010.png",
+        "shot1000.png",
+        "shot3.png",
+        "shot0007.png",
+        "shota.png",
+        "5+.png",
+        "55.png",
+    ):
+        save(tmp_path / name)
+    with open_source(str(tmp_path / pattern)) as source:
+        assert [frame.name for frame in source] == expected
+
+
 def test_one_picture_is_a_source(tmp_path: Path) -> None:
     save(tmp_path / "größe 1.png", size=(7, 5))
     with open_source(str(tmp_path / "größe 1.png")) as source:

@@ -44,7 +44,8 @@ def open_source(
     - `rtsp://`, `rtmp://`, `http(s)://` (also HLS), `udp://`, `rtp://`, `tcp://`, `srt://`, as far as this FFmpeg goes;
     - `screen:`, an X display; `?size=1280x720&x=0&y=0&fps=15` is a part of it;
     - `-`: video on standard input;
-    - a picture file, a folder of pictures, or a glob pattern (`"shots/*.png"`, `**` descends): in natural order;
+    - a picture file, a folder of pictures, or a pattern (`"shots/*.png"`, `**` descends; `shots/%06d.png`): in natural
+      order;
     - `test://?seed=0&size=1280x720&frames=300&fps=30&objects=8`: the procedural world; `live=1` paces it.
 
     `max_pixels` bounds the size of one picture, `threads` the decoder's threads (0: FFmpeg's choice). `decoder` is cpu

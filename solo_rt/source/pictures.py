@@ -21,6 +21,7 @@ from solo_rt.types import Frame, UInt8
 SUFFIXES = (".bmp", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 FRAME_RATE = Fraction(25)  # pictures carry no time; a video made of them shows this many a second
 NAMED_IN_DAMAGE = 3
+_NUMBER = re.compile(r"%(?:0(\d))?d")
 log = logging.getLogger(__name__)
 
 
@@ -96,8 +97,8 @@ def is_picture(path: Path) -> bool:
 
 
 def is_pattern(uri: str) -> bool:
-    """Return whether the address is a glob pattern."""
-    return any(character in uri for character in "*?[")
+    """Return whether the address is a glob pattern, or one of numbered pictures: `frame%06d.png`."""
+    return any(character in uri for character in "*?[") or _NUMBER.search(Path(uri).name) is not None
 
 
 def picture_paths(uri: str) -> list[Path]:
@@ -159,7 +160,16 @@ def _entries(uri: str) -> list[Path]:
     path = Path(uri)
     if path.exists():
         return list(path.iterdir()) if path.is_dir() else [path]
+    if _NUMBER.search(path.name):
+        numbered = re.compile(_NUMBER.sub(_digits, re.escape(path.name)))
+        return [entry for entry in path.parent.iterdir() if numbered.fullmatch(entry.name)]
     return list(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+
+
+def _digits(number: re.Match[str]) -> str:
+    """Return a regular expression for what C's printf makes of %d or %06d."""
+    width = int(number[1] or 1)
+    return rf"(?:\d{{{width}}}|[1-9]\d{{{width},}})"
 
 
 def _natural_order(path: Path) -> tuple[list[str | int], str]:
