@@ -31,7 +31,7 @@ def redact(uri: str) -> str:
     """
     kind = scheme(uri)
     if kind in ("", "test"):
-        return uri
+        return re.sub(r"(\w+://)\S*@", r"\1***@", uri)  # of an address within an address
     start = uri[: len(kind) + 3]
     credentials, at, place = uri[len(start) :].rpartition("@")
     if "?" in credentials:

@@ -149,8 +149,8 @@ def _check_type(option: click.Option, value: object, where: str) -> None:
     else:
         kinds, expected = (str,), "a string"
     values = value if isinstance(value, list) and option.multiple else [value]
-    if isinstance(value, list) != option.multiple or any(type(single) not in kinds for single in values):
-        expected = f"a list, each {expected}" if option.multiple else expected
+    if any(type(single) not in kinds for single in values):
+        expected = f"{expected} or a list, each {expected}" if option.multiple else expected
         raise UsageError(f"{where}: expected {expected}, got {_toml(value)}")
 
 
@@ -160,6 +160,8 @@ def _take(found: dict[str, Setting], option: click.Option, value: object, origin
         if not value:
             return
         value = option.flag_value
+    if option.multiple and not isinstance(value, list):
+        value = [value]  # one needs no brackets
     found[str(option.name)] = Setting(value, origin)
 
 

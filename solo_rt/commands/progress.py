@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from solo_rt.commands.lines import FORMATTER, tell
 if TYPE_CHECKING:
     from solo_rt.commands.interrupts import Interrupts
     from solo_rt.engine import Engine
+    from solo_rt.pipeline import Hooks
     from solo_rt.pipeline.report import Progress
     from solo_rt.pipeline.timing import Percentiles
     from solo_rt.source import SourceInfo
@@ -36,6 +38,7 @@ class Reporter:
         from rich.progress import Progress as Bar
 
         self._interrupts: Interrupts | None = None
+        self._of_each: dict[str, Progress] = {}  # of several sources
         self._doing = "starting"
         self._begun = self._told_interrupted = False
         self._quiet = quiet
@@ -56,6 +59,53 @@ class Reporter:
         )
         self._task = self._bar.add_task("", total=None, done="", rate="", more="")
 
+    def hooks(self, *, max_frames: int | None) -> Hooks:
+        """Return what shows the run of one source."""
+        from solo_rt.pipeline import Hooks
+
+        return Hooks(
+            on_start=lambda info, engine: self.begin(info, engine, max_frames=max_frames),
+            on_progress=self,
+            on_step=self.step,
+        )
+
+    def hooks_of(self, name: str, *, max_frames: int | None) -> Hooks:
+        """Return what notes the run of one of several sources, on its own thread; `show_all` shows them."""
+        from solo_rt.pipeline import Hooks
+
+        return Hooks(
+            on_start=lambda info, engine: self._begin_one(name, info, engine),
+            on_progress=lambda progress: self._of_each.update({name: progress}),
+        )
+
+    def show_all(self) -> None:
+        """Show the counts of all sources together if it is time to."""
+        progresses = list(self._of_each.values())
+        if not progresses:
+            self._tell_interrupted()
+            return
+        slowest = max(progresses, key=lambda progress: progress.latency.p95)
+        self(
+            replace(
+                slowest,
+                read=sum(progress.read for progress in progresses),
+                processed=sum(progress.processed for progress in progresses),
+                dropped=sum(progress.dropped for progress in progresses),
+                skipped=sum(progress.skipped for progress in progresses),
+                failed=sum(progress.failed for progress in progresses),
+                instances=sum(progress.instances or 0 for progress in progresses),
+                seconds=max(progress.seconds for progress in progresses),
+            )
+        )
+
+    def _begin_one(self, name: str, info: SourceInfo, engine: Engine) -> None:
+        self._is_live |= info.live
+        if not self._quiet:
+            tell(f"{name}: {_describe(info)}" + ("" if self._begun else f"\n{engine.spec.name} on {engine.backend}"))
+        self._begun = True
+        if self._has_bar and not self._quiet and not self._bar.live.is_started:
+            self._bar.start()
+
     def begin(self, info: SourceInfo, engine: Engine, *, max_frames: int | None) -> None:
         """Say what runs on what, and start the line."""
         self._begun = True
@@ -64,9 +114,7 @@ class Reporter:
         self._total = min(counts) if counts and not info.live else max_frames
         if self._quiet:
             return
-        rate = f", {float(info.frame_rate):.4g} fps" if info.frame_rate else ""
-        live = ", live" if info.live else ""
-        tell(f"{info.uri}: {info.width}x{info.height}{rate}{live}")
+        tell(_describe(info))
         tell(f"{engine.spec.name} on {engine.backend}")
         if self._has_bar:
             self._bar.start()
@@ -186,3 +234,8 @@ def show_progress() -> Iterator[Show]:
     with Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as bar:
         task = bar.add_task("")
         yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
+
+
+def _describe(info: SourceInfo) -> str:
+    rate = f", {float(info.frame_rate):.4g} fps" if info.frame_rate else ""
+    return f"{info.uri}: {info.width}x{info.height}{rate}{', live' if info.live else ''}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ import click
 
 from solo_rt import defaults
 from solo_rt.commands.lines import tell
-from solo_rt.commands.options import LocalPath, as_json, command, print_json
+from solo_rt.commands.options import LocalPath, as_json, command
 from solo_rt.errors import UsageError
 
 STOP_SECONDS = 3.0  # from a signal to the end of the process
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 @click.option(
     "--source",
     required=True,
+    multiple=True,
     metavar="URI",
-    help="Video file, picture, folder, 'pattern/*.png', camera:0, rtsp://..., other streams, screen:, - or test://.",
+    help="Video file, picture, folder, 'pattern/*.png', camera:0, rtsp://..., other streams, screen:, - or test://. "
+    "Repeated, {source} in outputs is the name of each.",
 )
 @click.option(
     "--model", metavar="NAME|FILE", help=f"Shipped model, .onnx, .engine or .pt file.  [default: {defaults.MODEL}]"
@@ -121,7 +123,7 @@ if TYPE_CHECKING:
 @click.option("--quiet", is_flag=True, help="Show no progress and no summary.")
 @as_json
 def run(
-    source: str,
+    source: tuple[str, ...],
     model: str | None,
     output: tuple[str, ...],
     save_jsonl: str | None,
@@ -155,15 +157,16 @@ def run(
     quiet: bool,
     as_json: bool,
 ) -> int:
-    """Segment a source; without an output, only measure it.
+    """Segment a source, or several side by side; without an output, only measure it.
 
     Ctrl-C finishes the outputs and ends; a second one ends at once.
     """
     from solo_rt.commands.interrupts import Interrupts
     from solo_rt.commands.progress import Reporter
-    from solo_rt.commands.tables import print_report
+    from solo_rt.commands.summary import sum_up, sum_up_all
     from solo_rt.commands.terminal import drain_stderr
-    from solo_rt.pipeline import Hooks, Options, Pipeline
+    from solo_rt.pipeline import Options, Pipeline
+    from solo_rt.pipeline.fleet import Fleet, name_sources
     from solo_rt.sink import VideoOptions
     from solo_rt.sink.segments import parse_seconds
 
@@ -193,49 +196,38 @@ def run(
     folders = [save_images and save_images.rstrip("/") + "/", save_labels and f"labels:{save_labels}"]
     outputs = [*output, *filter(None, [save_jsonl, *folders, contact_sheet])]
     reporter = Reporter(quiet=quiet)
-    hooks = Hooks(
-        on_start=lambda info, engine: reporter.begin(info, engine, max_frames=max_frames),
-        on_progress=reporter,
-        on_step=reporter.step,
+    pipeline = Pipeline(
+        source[0],
+        model,
+        outputs,
+        options,
+        reporter.hooks(max_frames=max_frames),
+        backend=backend,
+        device=device,
+        threads=threads,
+        lanes=lanes,
+        trusted=trust,
+        decoder=decoder,
+        retry_for=retry_for,
+        stall_after=stall_after,
+        video=video,
+        overwrite=overwrite,
+        trace=trace,
     )
+    shown = [video.shown(uri) for uri in outputs]
     with Interrupts(within=STOP_SECONDS, doing=reporter.doing) as interrupts, reporter.watching(interrupts):
         try:
-            report = Pipeline(
-                source,
-                model,
-                outputs,
-                options,
-                hooks,
-                backend=backend,
-                device=device,
-                threads=threads,
-                lanes=lanes,
-                trusted=trust,
-                decoder=decoder,
-                retry_for=retry_for,
-                stall_after=stall_after,
-                video=video,
-                overwrite=overwrite,
-                trace=trace,
-            ).run(stop=interrupts.stop)
+            if len(source) == 1:
+                report = pipeline.run(stop=interrupts.stop)
+            else:
+                fleet = Fleet(name_sources(source), pipeline, partial(reporter.hooks_of, max_frames=max_frames))
+                ends = fleet.run(stop=interrupts.stop, on_wait=reporter.show_all)
         except KeyboardInterrupt:
             tell("solo-rt: interrupted before anything was written", fields={"exit_code": interrupts.exit_code})
             return interrupts.exit_code
     drain_stderr()
-    if as_json:
-        print_json({**report.to_record(), "outputs": [video.shown(uri) for uri in outputs]})
-    elif not quiet:
-        with suppress(BrokenPipeError):  # nobody reads the summary; the outputs are complete all the same
-            print_report(report, [video.shown(uri) for uri in outputs])
-    if report.damage is not None:
-        tell(f"not all of the source arrived: {report.damage}", level="warning")
-    for failure in report.failures:
-        lacks = f" (it lacks {failure.missed} frames)" if failure.missed else ""
-        tell(f"{failure.reason}{lacks}", level="error")
-    for slow, missed in report.behind.items():
-        tell(f"output {slow} was too slow for its source: it lacks {missed} frames", level="warning")
-    if report.failed:
-        tell(f"{report.failed} frames failed and were left out", level="error")
-    if report.interrupted:
-        return interrupts.exit_code
-    return 4 if report.damage is not None or report.failures or report.failed else 0
+    if len(source) == 1:
+        code = sum_up(report, shown, quiet=quiet, as_json=as_json)
+    else:
+        code = sum_up_all(ends, shown, quiet=quiet, as_json=as_json)
+    return interrupts.exit_code if interrupts.stop.is_set() else code

@@ -46,6 +46,23 @@ def print_report(report: RunReport, outputs: Sequence[str]) -> None:
         click.echo(output)
 
 
+def print_reports(reports: Mapping[str, RunReport], outputs: Sequence[str]) -> None:
+    """Print what the runs of several sources did, a line each; times in milliseconds."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("source")
+    for heading in ("frames", "fps", "instances", "dropped", "skipped", "failed", "latency p50", "p95", "max"):
+        table.add_column(heading, justify="right")
+    for name, report in reports.items():
+        counts = (report.dropped, report.skipped, report.failed)
+        latency = (report.latency.p50, report.latency.p95, report.latency.max)
+        found = "" if report.instances is None else str(report.instances)
+        times = [f"{1e3 * seconds:.1f}" for seconds in latency]
+        table.add_row(name, str(report.processed), f"{report.fps:.1f}", found, *map(str, counts), *times)
+    _print(table)
+    for output in outputs:
+        click.echo(output)
+
+
 def print_scores(scores: InstanceScores) -> None:
     """Print the numbers of each protocol, then those of each class; AP is a share of 1."""
     click.echo(f"{scores.images} pictures, {len(scores.per_class)} classes, {scores.protocol}")
