@@ -18,7 +18,7 @@ import solo_rt
 from solo_rt.errors import SoloRTError
 
 REQUIRED = ("numpy", "av", "cv2", "onnxruntime", "pycocotools", "click", "rich")
-OPTIONAL = ("openvino", "tensorrt", "torch", "onnx", "pyarrow")
+OPTIONAL = ("openvino", "tensorrt", "torch", "onnx", "pyarrow", "pygame")
 
 
 @dataclass(frozen=True, slots=True)

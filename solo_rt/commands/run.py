@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 @click.option("--save-images", metavar="DIR", help="Write annotated pictures into a folder.")
 @click.option("--save-labels", metavar="DIR", help="Write class ids as PNG files, one per frame; semantic models.")
 @click.option("--contact-sheet", metavar="FILE", help="Write one picture of the whole run, .png or .jpg.")
+@click.option("--show", is_flag=True, help="Show annotated video in a window; q or Esc ends the run.")
 @click.option("--conf", type=float, help=f"Lowest score of an instance.  [default: {defaults.CONF}]")
 @click.option("--max-det", type=int, help=f"Most instances per frame.  [default: {defaults.MAX_DET}]")
 @click.option("--classes", metavar="A,B", help="Classes to keep.  [default: all]")
@@ -130,6 +131,7 @@ def run(
     save_images: str | None,
     save_labels: str | None,
     contact_sheet: str | None,
+    show: bool,
     conf: float | None,
     max_det: int | None,
     classes: str | None,
@@ -169,6 +171,7 @@ def run(
     from solo_rt.pipeline.fleet import Fleet, name_sources
     from solo_rt.sink import VideoOptions
     from solo_rt.sink.segments import parse_seconds
+    from solo_rt.sink.window import URI as WINDOW
 
     options = Options(
         conf=conf,
@@ -194,7 +197,10 @@ def run(
     if contact_sheet is not None and not contact_sheet.endswith((".png", ".jpg")):
         raise UsageError(f"--contact-sheet {contact_sheet}: expected a file that ends in .png or .jpg")
     folders = [save_images and save_images.rstrip("/") + "/", save_labels and f"labels:{save_labels}"]
-    outputs = [*output, *filter(None, [save_jsonl, *folders, contact_sheet])]
+    files = [*output, *filter(None, [save_jsonl, *folders, contact_sheet])]
+    if show and len(source) > 1:
+        raise UsageError(f"--show: expected one source, got {len(source)}; leave it out")
+    outputs = [*files, WINDOW] if show else files
     reporter = Reporter(quiet=quiet)
     pipeline = Pipeline(
         source[0],
@@ -214,7 +220,7 @@ def run(
         overwrite=overwrite,
         trace=trace,
     )
-    shown = [video.shown(uri) for uri in outputs]
+    shown = [video.shown(uri) for uri in files]
     with Interrupts(within=STOP_SECONDS, doing=reporter.doing) as interrupts, reporter.watching(interrupts):
         try:
             if len(source) == 1:
@@ -230,4 +236,4 @@ def run(
         code = sum_up(report, shown, quiet=quiet, as_json=as_json)
     else:
         code = sum_up_all(ends, shown, quiet=quiet, as_json=as_json)
-    return interrupts.exit_code if interrupts.stop.is_set() else code
+    return code if interrupts.number is None else interrupts.exit_code

@@ -73,7 +73,7 @@ class Pipeline:
             outputs = stack.enter_context(closing(Outputs(stop=stop, on_step=hooks.on_step)))
             for sink in self.sinks:
                 if isinstance(sink, str):
-                    outputs.add(self._open_sink(expand_home(sink), source.info, engine.spec, gpu))
+                    outputs.add(self._open_sink(expand_home(sink), source.info, engine.spec, gpu, stop))
                 else:
                     outputs.add(sink, stays_open=True)
             trace = None if self.trace is None else stack.enter_context(closing(Trace(self.trace)))
@@ -147,7 +147,7 @@ class Pipeline:
         on_gpu = CAN_STAY_ON_GPU and isinstance(engine, FrameEngine) and is_painted(engine.spec.decoder)
         return start_source(on_gpu=on_gpu), engine, on_gpu
 
-    def _open_sink(self, uri: str, info: SourceInfo, spec: ModelSpec, gpu: int) -> Sink:
+    def _open_sink(self, uri: str, info: SourceInfo, spec: ModelSpec, gpu: int, stop: threading.Event) -> Sink:
         return open_sink(
             uri,
             info=info,
@@ -157,6 +157,7 @@ class Pipeline:
             video=self.video,
             gpu=gpu,
             overwrite=self.overwrite,
+            on_quit=stop.set,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from solo_rt.decoders import Rgb
@@ -25,6 +25,8 @@ from solo_rt.sink.push import PushSink
 from solo_rt.sink.records import RecordSink
 from solo_rt.sink.segments import existing
 from solo_rt.sink.video import VideoSink
+from solo_rt.sink.window import URI as WINDOW
+from solo_rt.sink.window import WindowSink
 from solo_rt.sink.ytvis import YtvisSink
 from solo_rt.source.base import SourceInfo
 from solo_rt.source.pictures import is_pattern, is_picture, picture_paths
@@ -43,6 +45,7 @@ def open_sink(
     video: VideoOptions = VideoOptions(),  # noqa: B008  frozen
     gpu: int = 0,
     overwrite: bool = False,
+    on_quit: Callable[[], None] = lambda: None,
 ) -> Sink:
     """Return the opened sink that `uri` names. A file that exists is replaced, unless it is the source itself.
 
@@ -58,16 +61,20 @@ def open_sink(
     - `labels:folder`: one PNG of class ids per frame, of a semantic model;
     - `sheet.png`, `sheet.jpg`: one picture of the whole run (see ContactSheet);
     - `rtsp://host/name` or `rtmp://host/app/name`: annotated video, sent to a media server;
+    - `window:`: annotated video in a window;
     - `null://`: nothing.
 
     `info` is the source's; `model` and `classes` go into the header of JSON lines, `palette`, the colours of a semantic
     model's classes, into label PNGs. `video` says how video is encoded; its nvenc is GPU number `gpu`.
     `overwrite`: also in a folder that holds such pictures, or files of a video in segments, already.
+    `on_quit` is called when a window is closed.
     Raises: UsageError for an address of another kind or a place where nothing can be written, EngineError for nvenc
     without a GPU that can encode the source's pictures.
     """
     if uri == "null://":
         return NullSink(uri)
+    if uri == WINDOW:
+        return WindowSink(uri, title=f"solo-rt: {info.uri}", on_quit=on_quit)
     if scheme(uri) in PUSHED:
         return PushSink(uri, info=info, video=video)
     if scheme(uri) == "srt":
@@ -124,7 +131,7 @@ def _open_data(uri: str, kind: str, *, classes: Sequence[str], palette: Sequence
 _KNOWN = (
     f"expected a video ({' '.join(CONTAINERS)}), JSON lines ({' '.join(records.SUFFIXES)}), pictures (folder/ or "
     f"folder/*.png), class ids (labels:folder), cut-out objects (crops:folder), a contact sheet (sheet.png), .csv, "
-    f".parquet, coco:out.json, mots:out.txt, ytvis:out.json, a media server (rtsp:// rtmp://) or null://"
+    f".parquet, coco:out.json, mots:out.txt, ytvis:out.json, a media server (rtsp:// rtmp://), window: or null://"
 )
 
 

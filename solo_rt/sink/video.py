@@ -91,8 +91,9 @@ class VideoSink(Sink):
             self._finish_ending()
         if self._recording is None:
             self._recording = self._begin(picture, tick)
-        is_here = picture.device is None
-        image = self._recording.canvas.paint(picture) if is_here else self._hand_over(picture, self._recording)
+        with self._recording.file.writing():
+            is_here = picture.device is None
+            image = self._recording.canvas.paint(picture) if is_here else self._hand_over(picture, self._recording)
         self._recording.write(image, tick, end=self._clock.end)
 
     def resume(self, gap: Gap) -> None:
