@@ -9,9 +9,9 @@ import pytest
 from clips import info, result_of, rgb_frame, yuv_frame
 from fakes import FakeEngine, FakeSource
 
-from solo_rt import pipeline
 from solo_rt.cli import main
 from solo_rt.errors import UsageError
+from solo_rt.pipeline import opening
 from solo_rt.sink import open_sink
 from solo_rt.sink.window import fitted
 
@@ -79,8 +79,8 @@ def test_a_run_that_is_closed_is_done(tmp_path: Path, monkeypatch: pytest.Monkey
         if index == 5 and pygame.display.get_init():
             pygame.event.post(pygame.event.Event(pygame.QUIT))
 
-    monkeypatch.setattr(pipeline, "open_engine", lambda path, **_: FakeEngine())
-    monkeypatch.setattr(pipeline, "open_source", lambda uri, **_: FakeSource(10**6, gate=close))
+    monkeypatch.setattr(opening, "open_engine", lambda path, **_: FakeEngine())
+    monkeypatch.setattr(opening, "open_source", lambda uri, **_: FakeSource(10**6, gate=close))
     with pytest.raises(SystemExit) as left:
         main(["run", "--source", "x", "--show", "--sync"])
     out = capsys.readouterr().out
