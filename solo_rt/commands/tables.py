@@ -31,6 +31,7 @@ def print_report(report: RunReport, outputs: Sequence[str]) -> None:
                 else [f"{report.instances} instance{'s' if report.instances != 1 else ''}"]
             ),
             *(f"{count} {what}" for count, what in losses if count),
+            *([f"{report.read} captured"] if report.read != report.processed else []),  # the sum of all these
         ]
     )
     table = Table(box=None, pad_edge=False, header_style="bold")
