@@ -24,7 +24,9 @@ def expand_home(uri: str) -> str:
 
 
 def redact(uri: str) -> str:
-    """Return the address without user, password and query, fit for messages and logs; plain paths are unchanged.
+    """Return the address without user, password, query and RTMP's stream key, fit for messages and logs.
+
+    Plain paths are unchanged.
 
     Passwords may hold `/`, `?` and `@` unescaped. Hiding too much is a nuisance, hiding too little is a leak: all up to
     the last `@` is hidden, and all of it where a `?` before that `@` leaves open which part is the query.
@@ -37,4 +39,6 @@ def redact(uri: str) -> str:
     if "?" in credentials:
         return f"{start}***"
     path, question, _ = place.partition("?")
+    if kind.startswith("rtmp") and path.count("/") > 1:
+        path = path[: path.rindex("/")] + "/***"  # the name of a stream is what lets one send it
     return f"{start}{'***@' if at else ''}{path}{'?***' if question else ''}"

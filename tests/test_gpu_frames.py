@@ -238,6 +238,8 @@ class FakeEngine:
         shapes = self.spec.decoder.output_shapes(1, 32, 64, classes=len(self.spec.classes))
         return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
 
+    def cancel(self) -> None: ...
+
     def close(self) -> None: ...
 
 

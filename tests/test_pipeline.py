@@ -124,7 +124,9 @@ def test_report_has_times_of_every_stage_in_order():
 def test_progress_has_the_percentiles_so_far(monkeypatch):
     monkeypatch.setattr(report_module, "PERCENTILE_SECONDS", 0.0)
     seen = []
-    report = run(FakeSource(5), FakeEngine(), [FakeSink()], hooks=Hooks(on_progress=seen.append))
+    report = run(
+        FakeSource(5), FakeEngine(), [FakeSink()], options=Options(sync=True), hooks=Hooks(on_progress=seen.append)
+    )
     assert list(seen[-1].stages) == list(report.stages)
     assert seen[-1].stages == {name: (stats.p50, stats.p95) for name, stats in report.stages.items()}
     assert seen[-1].latency == (report.latency.p50, report.latency.p95)
@@ -631,6 +633,8 @@ def test_stage_that_hangs_for_good_ends_the_run_by_name(monkeypatch, caplog):
     assert [record["frame"] for record in sink.records] == [0, 1, 2, 3]
     assert sum("did not end within" in record.message for record in caplog.records) == 1
     go_on.set()
+    for thread in pipeline_threads():
+        thread.join(WAIT)
 
 
 def test_slow_stage_does_not_hang(monkeypatch):

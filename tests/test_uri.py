@@ -16,6 +16,8 @@ from solo_rt.uri import redact, scheme
         ("rtsp://user:p@ss/word@cam/stream", "rtsp://***@cam/stream"),
         ("rtsp://user:pass?word@cam/stream", "rtsp://***"),
         ("http://user:pw@cam/live?mail=me@secret", "http://***"),
+        ("rtmp://host/app/key-that-sends", "rtmp://host/app/***"),
+        ("rtmp://host/app", "rtmp://host/app"),
         ("test://?seed=3", "test://?seed=3"),
         ("holiday@home?.mp4", "holiday@home?.mp4"),
         ("/data/a.mp4", "/data/a.mp4"),

@@ -6,14 +6,14 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from solo_rt.engine import Engine, open_engine
+from solo_rt.engine import Engine
 from solo_rt.engine.base import Float32, FrameEngine
 from solo_rt.errors import UsageError
-from solo_rt.pipeline.opening import Pipeline, choose_lanes
+from solo_rt.pipeline.opening import Pipeline
 from solo_rt.pipeline.paths import refuse_overwriting
 from solo_rt.pipeline.report import RunReport
 from solo_rt.pipeline.running import Hooks
@@ -104,24 +104,11 @@ class Fleet:
 
     @contextmanager
     def _engine(self, stop: threading.Event) -> Iterator[Engine]:
-        wanted = self.pipeline
-        if wanted.model is not None and not isinstance(wanted.model, (str, Path)):
-            with nullcontext(wanted.model) as opened:
-                yield opened
+        opened = self.pipeline.opened_engine()
+        if opened is not None:
+            yield opened
             return
-        model, lanes = wanted.model, choose_lanes(wanted.lanes, wanted.options, live=True)
-
-        def open_it() -> Engine:
-            return open_engine(
-                model,
-                backend=wanted.backend,
-                device=wanted.device,
-                threads=wanted.threads,
-                lanes=lanes,
-                trusted=wanted.trusted,
-            )
-
-        with closing(open_interruptibly(open_it, stop)) as engine:
+        with closing(open_interruptibly(lambda: self.pipeline.open_engine(live=True), stop)) as engine:
             yield engine
 
 

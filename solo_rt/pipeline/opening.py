@@ -82,6 +82,22 @@ class Pipeline:
             labels = open_gpu_labels(gpu) if on_gpu and outputs.take_gpu_pictures else None
             return Run(source, engine, outputs, options, hooks, stop, labels, trace).finish()
 
+    def opened_engine(self) -> Engine | None:
+        """Return the model if it is an engine already."""
+        return None if self.model is None or isinstance(self.model, (str, Path)) else self.model
+
+    def open_engine(self, *, live: bool) -> Engine:
+        """Return the engine for the model, which is a name; `live` is whether the source is."""
+        assert self.model is None or isinstance(self.model, (str, Path))
+        return open_engine(
+            self.model,
+            backend=self.backend,
+            device=self.device,
+            threads=self.threads,
+            lanes=choose_lanes(self.lanes, self.options, live=live),
+            trusted=self.trusted,
+        )
+
     def _check(self, names: Sequence[str], gpu: int) -> None:
         """Refuse what cannot work before anything is opened. Raises: UsageError, SourceError, EngineError."""
         written = [*names, *([] if self.trace is None else [str(self.trace)])]
@@ -104,21 +120,8 @@ class Pipeline:
             return stack.enter_context(closing(open_interruptibly(open_it, stop)))
 
         def start_engine(*, live: bool) -> Engine:
-            model = self.model
-            if model is not None and not isinstance(model, (str, Path)):
-                return model
-            lanes = choose_lanes(self.lanes, self.options, live=live)
-            return start(
-                "loading the model",
-                lambda: open_engine(
-                    model,
-                    backend=self.backend,
-                    device=self.device,
-                    threads=self.threads,
-                    lanes=lanes,
-                    trusted=self.trusted,
-                ),
-            )
+            opened = self.opened_engine()
+            return start("loading the model", lambda: self.open_engine(live=live)) if opened is None else opened
 
         def start_source(*, on_gpu: bool) -> Source:
             uri = self.source

@@ -54,6 +54,9 @@ class CrowdEngine:
     def infer(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return dict(self._outputs)
 
+    def cancel(self) -> None:
+        """Nothing is ever under way for long."""
+
     def close(self) -> None:
         pass
 

@@ -76,6 +76,8 @@ class CpuEngine:
         found = detect(inputs) if self.spec is SPEC else label(inputs)
         return {name: found[name] for name in self.spec.output_shapes}
 
+    def cancel(self) -> None: ...
+
     def close(self) -> None: ...
 
 
