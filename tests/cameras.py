@@ -74,6 +74,7 @@ class Camera(Server):
         self.pace = 1.0  # seconds that pass for each one of its clock
         self.frames: int | None = None  # of each connection, then it hangs up
         self.start = 0  # time of the first frame of a connection, in frames
+        self.started = 0.0  # when that was, by time.monotonic()
         super().__init__()
 
     def _send(self, client: socket.socket) -> None:
@@ -81,10 +82,10 @@ class Camera(Server):
             video = container.add_stream("mpeg2video", rate=RATE, options={"g": "5", "bf": "0"})
             video.width, video.height = self.size
             sound = container.add_stream("mp2", rate=48000) if self.sound else None
-            started = time.monotonic()
+            self.started = time.monotonic()
             index = 0
             while not self._ends.is_set() and index != self.frames:
-                time.sleep(max(0.0, started + self.pace * index / RATE - time.monotonic()))
+                time.sleep(max(0.0, self.started + self.pace * index / RATE - time.monotonic()))
                 if self.sends_pictures:
                     width, height = self.size
                     grey = np.full((height * 3 // 2, width), 16 + index % 200, np.uint8)

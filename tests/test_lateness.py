@@ -10,12 +10,12 @@ from solo_rt.source.lateness import Lateness
 def latest(monkeypatch):
     """Return a function that gives the lateness after packets given as pairs of stream time and seconds waited."""
 
-    def follow(packets, *, work):
-        now = 100.0
+    def follow(packets, *, work, pause=0.0):
+        now = 100.0  # `pause` is what the last work but one takes
         monkeypatch.setattr(lateness.time, "monotonic", lambda: now)
         it, late = Lateness(), 0.0
-        for stream_seconds, idle in packets:
-            now += idle
+        for i, (stream_seconds, idle) in enumerate(packets, start=1):
+            now += idle + (pause if i == len(packets) else 0.0)
             late = it.of(stream_seconds, idle=idle)
             now += work
         return late
@@ -41,3 +41,7 @@ def test_stream_that_begins_again_is_not_behind(latest):
 def test_what_a_network_that_hung_sends_at_once_is_late(latest):
     hung = [(i * 0.04, 0.03) for i in range(50)] + [(2.0, 3.0)] + [(2.0 + i * 0.04, 0.0) for i in range(1, 10)]
     assert latest(hung, work=0.01) == pytest.approx(3.0 - 9 * 0.03, abs=0.1)
+
+
+def test_one_long_piece_of_work_makes_late_even_after_much_waiting(latest):
+    assert latest([(i * 0.04, 0.03) for i in range(40)] + [(1.6, 0.0)], work=0.01, pause=0.9) > 0.8

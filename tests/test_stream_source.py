@@ -140,6 +140,8 @@ def test_decoder_that_is_too_slow_leaves_packets_out_and_keeps_up(monkeypatch):
     with camera() as cam, open_source(cam.uri) as source:
         frames = list(islice(source, 40))
         assert "left out because decoding was too slow" in source.damage
+    delays = sorted(frame.captured_at - cam.started - frame.time_s for frame in frames)
+    assert delays[35] - delays[0] < 0.05  # what waited for the decoder is as old as it is
     assert frames[-1].time_s - frames[0].time_s > 1.3 * 40 / RATE
 
 
@@ -160,6 +162,36 @@ def test_source_can_be_closed_while_a_thread_that_was_left_behind_reads_it():
         reader.join(2)
         assert not reader.is_alive()
     assert frames
+
+
+def connections():
+    return [thread for thread in threading.enumerate() if thread.name == "solo-rt connection"]
+
+
+def test_connection_that_is_given_up_leaves_nothing_behind(tmp_path):
+    write_clip(tmp_path / "film.ts", count=20, codec="mpeg2video")
+    with player([(tmp_path / "film.ts").read_bytes(), 60.0]) as cam:
+        with open_source(cam.uri) as source:
+            threading.Timer(0.5, source.stop).start()
+            list(source)  # its thread would wait for the rest for ten seconds
+        for thread in connections():
+            thread.join(1)
+        assert connections() == []
+
+
+def test_process_ends_with_no_thread_in_ffmpeg():
+    program = """
+import atexit, socket, threading, time
+atexit.register(lambda: print(sum(thread.name == "solo-rt connection" for thread in threading.enumerate())))
+from solo_rt import open_source
+with socket.create_server(("127.0.0.1", 0)) as server:
+    uri = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+    threading.Thread(target=open_source, args=(uri,), daemon=True).start()
+    client, _ = server.accept()
+    time.sleep(0.2)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
 
 
 def test_stop_ends_a_loop_that_waits():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
@@ -10,12 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from queue import Empty, Full, Queue
+from weakref import WeakSet
 
 import av
 
 from solo_rt.errors import SourceError
 from solo_rt.source.address import Address
 from solo_rt.source.demuxer import choose_streams
+from solo_rt.source.ffmpeg_clock import come_out_when
 from solo_rt.source.interlace import deinterlaced
 from solo_rt.source.lateness import Lateness
 from solo_rt.source.losses import estimated_end
@@ -29,6 +32,7 @@ MAX_ERRORS = 20  # in a row, of reading: the connection is dead
 MOST_SOUND = 1000  # packets of sound before a picture; more belong to none
 MAX_LATE_SECONDS = 5.0  # behind the clock, from which on decoding is left out until the next key frame
 POLL_SECONDS = 0.1
+LEAVE_SECONDS = 1.0  # for a thread that was abandoned, which takes a tenth of one unless it looks up a name
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +72,9 @@ class Lost:
     late: int = 0  # packets that were left out because decoding was behind
 
 
+_connections: WeakSet[Connection] = WeakSet()
+
+
 class Connection:
     """Pictures of an address as frames, numbered from 0, with the stream's own times. It connects when it is made."""
 
@@ -82,7 +89,9 @@ class Connection:
         self._packets_of_sound: list[av.Packet] = []  # since the last frame
         self._frames: Queue[tuple[Frame, list[av.Packet]] | Disconnected] = Queue(MOST_WAITING)
         self._is_abandoned = threading.Event()
-        threading.Thread(target=self._work, name="solo-rt connection", daemon=True).start()
+        self._thread = threading.Thread(target=self._work, name="solo-rt connection", daemon=True)
+        _connections.add(self)
+        self._thread.start()
 
     def get(self) -> tuple[Frame, list[av.Packet]]:
         """Return the next frame, and the sound that came before it.
@@ -98,10 +107,15 @@ class Connection:
         return item
 
     def abandon(self) -> None:
-        """Want no more: the thread closes what it opened once it is out of FFmpeg. May be called again."""
+        """Want no more: the thread leaves FFmpeg and closes what it opened. May be called again."""
         self._is_abandoned.set()
 
+    def join(self, seconds: float) -> None:
+        """Wait until the thread of an abandoned connection has ended, but not for long."""
+        self._thread.join(seconds)
+
     def _work(self) -> None:
+        come_out_when(self._is_abandoned)
         try:
             end = self._read()
         except Disconnected as error:
@@ -215,6 +229,16 @@ class Connection:
                 self._frames.put(item, timeout=POLL_SECONDS)
                 return True
         return False
+
+
+@atexit.register
+def _abandon_all() -> None:
+    """Let no thread be inside FFmpeg when there is no Python any more."""
+    connections = list(_connections)
+    for connection in connections:
+        connection.abandon()
+    for connection in connections:
+        connection.join(LEAVE_SECONDS)
 
 
 _FINAL = (

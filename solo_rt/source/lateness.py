@@ -7,6 +7,7 @@ import time
 from solo_rt.source.stream_clock import MOST_BEHIND
 
 IDLE_SHARE = 0.25  # of the time: whoever waits for data that long is not behind, whatever the stream's clock says
+WAIT_SECONDS = 0.005  # to be seen among what reading takes anyway
 PAUSE_SECONDS = 0.5  # after such a wait all may come at once, from a network that hung, or not, from a slow camera
 
 
@@ -31,7 +32,8 @@ class Lateness:
             self._since, self._idle = now, 0.0
             return 0.0
         self._idle += idle
-        if self._least is None or was_set or self._idle > IDLE_SHARE * max(1.0, now - self._since):
+        is_idle = idle > WAIT_SECONDS and self._idle > IDLE_SHARE * max(1.0, now - self._since)
+        if self._least is None or was_set or is_idle:
             self._least = behind
         if now - self._since > 1:
             self._since, self._idle = now, 0.0
