@@ -116,11 +116,12 @@ class _Workers:
         self, jobs: Iterator[Job], stages: Sequence[Stage], counts: Counts, *, live: bool, stale_after: float
     ) -> None:
         self._stages = stages
-        # A place is taken while a frame is worked on: each further lane needs one of its own. A live frame is handed
-        # over: it is begun when the stage behind is free, too, and is never older than one period and its own work.
+        # A place is taken while a frame is worked on: each further lane needs one of its own. A frame that may not get
+        # old is handed over: it is begun when the stage behind is free, too, and waits for nothing from there on.
+        is_handed_over = live or stale_after < math.inf
         behind = [*(stage.lanes for stage in stages[1:]), 1]
         outboxes = [
-            Channel[Job](max(stage.lanes, lanes), handover=True) if live else Channel[Job](1 + stage.lanes)
+            Channel[Job](max(stage.lanes, lanes), handover=True) if is_handed_over else Channel[Job](1 + stage.lanes)
             for stage, lanes in zip(stages, behind, strict=True)
         ]
         self._channels = [Channel[Job](1, freshest=True) if live else Channel[Job](2), *outboxes]
