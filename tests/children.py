@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -32,7 +33,12 @@ def command(tiny, source, *arguments, engine="genuine(*a, **k)"):
 def start(*arguments, **settings):
     """Start a `command`; its streams are pipes."""
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command(*arguments, **settings), **streams, text=True)
+    return subprocess.Popen(command(*arguments, **settings), **streams, text=True, preexec_fn=hear_hangups)
+
+
+def hear_hangups():
+    """Let a process that begins hear SIGHUP, also where the tests themselves run under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def wait_until(condition):

@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from children import WAIT, start, wait_until
+from children import WAIT, hear_hangups, start, wait_until
 from fakes import write_tiny_model
 
 
@@ -104,6 +104,7 @@ def test_signals_count_while_the_command_line_loads(tmp_path):
             [sys.executable, "-c", program],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            preexec_fn=hear_hangups,
         )
         process.stdout.read(1)
         process.send_signal(number)

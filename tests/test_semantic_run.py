@@ -142,7 +142,7 @@ def test_labels_of_instances_are_refused(tmp_path, capsys):
 
 def test_help_names_the_defaults_of_instances(capsys):
     assert solo("run", "--help") == 0
-    text = capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.split())
     assert f"[default: {defaults.CONF}]" in text
     assert f"[default: {defaults.MAX_DET}]" in text
 
