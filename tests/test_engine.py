@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
+import shutil
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -132,6 +135,87 @@ def test_closed_engine_refuses_to_infer(backend, tiny):
     engine.close()
     with pytest.raises(EngineError, match="the engine is closed"):
         engine.infer({"image": picture()})
+
+
+SHIM = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <pthread.h>
+#include <semaphore.h>
+
+int __cxa_thread_atexit_impl(void (*)(void *), void *, void *);
+extern void *__dso_handle;
+
+static __thread int is_ending;
+static pthread_key_t key;
+static sem_t reached, closed, ended;
+
+static void begin(void *unused) { is_ending = 1; }
+
+static void end(void *unused) {
+    is_ending = 0;
+    sem_post(&reached);
+    sem_post(&ended);
+}
+
+void stop_in_the_end(void) {
+    pthread_key_create(&key, end);  // called last
+    pthread_setspecific(key, &key);
+    __cxa_thread_atexit_impl(begin, 0, &__dso_handle);  // called first
+}
+
+void wait_for_the_stop(void) { sem_wait(&reached); }
+
+void let_it_end(void) {
+    sem_post(&closed);
+    sem_wait(&ended);
+}
+
+int pthread_mutex_unlock(pthread_mutex_t *mutex) {
+    int (*genuine)(pthread_mutex_t *) = dlsym(RTLD_NEXT, "pthread_mutex_unlock");
+    int status = genuine(mutex);
+    if (is_ending) {
+        is_ending = 0;
+        sem_post(&reached);
+        sem_wait(&closed);
+    }
+    return status;
+}
+"""
+
+CLOSING = """
+import ctypes, sys, threading
+import numpy as np
+from solo_rt.engine import open_engine
+
+shim = ctypes.CDLL(sys.argv[1])
+engine = open_engine(sys.argv[2], backend=sys.argv[3])
+
+def work():
+    engine.infer({"image": np.zeros((1, 3, 32, 64), np.float32)})
+    shim.stop_in_the_end()
+
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+shim.wait_for_the_stop()
+engine.close()
+shim.let_it_end()
+"""
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_engine_is_closed_while_a_thread_that_called_it_ends(backend, tiny, tmp_path):
+    """The shim stops the thread, which Python has joined, at the first mutex that what runs at its end gives back."""
+    shim = tmp_path / "shim.so"
+    build = ["gcc", "-shared", "-fPIC", "-x", "c", "-o", shim, "-", "-ldl", "-lpthread"]
+    subprocess.run(build, input=SHIM.encode(), check=True)
+    environment = {**os.environ, "LD_PRELOAD": str(shim), "MALLOC_PERTURB_": "219"}  # no freed mutex looks free
+    process = subprocess.run(
+        [sys.executable, "-c", CLOSING, shim, tiny, backend], env=environment, capture_output=True, timeout=60
+    )
+    assert process.returncode == 0, process.stderr
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

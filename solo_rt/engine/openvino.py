@@ -1,4 +1,11 @@
-"""Inference with OpenVINO on the CPU; the extra `solo-rt[openvino]`."""
+"""Inference with OpenVINO on the CPU; the extra `solo-rt[openvino]`.
+
+Note [Frames are computed on OpenVINO's threads]
+    `InferRequest.infer` computes on the thread that calls it and leaves something of the model with it, which OpenVINO
+    takes down when that thread ends. If the model is closed meanwhile, it locks mutexes in memory that is freed, or
+    somebody else's by then. Nobody can wait for that end: Python's `Thread.join` returns before it. `start_async` gives
+    the frame to a thread of the model's own, which it joins when it is closed.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +67,9 @@ class OpenVinoEngine:
             raise EngineError("the engine is closed; open another one")
         request = idle.get()
         try:
-            request.infer(dict(inputs), share_inputs=True)
+            # Not `request.infer`: see Note [Frames are computed on OpenVINO's threads].
+            request.start_async(dict(inputs), share_inputs=True)
+            request.wait()
             return {name: request.get_tensor(name).data.copy() for name in self.spec.output_shapes}
         except RuntimeError as error:
             raise EngineError(f"OpenVINO failed on a frame: {_reason(error)}") from error
