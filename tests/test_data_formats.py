@@ -19,7 +19,7 @@ from pycocotools.coco import COCO
 
 from solo_rt.errors import SinkError, UsageError
 from solo_rt.pipeline.paths import refuse_overwriting
-from solo_rt.sink import open_sink
+from solo_rt.sink import Gap, open_sink
 from solo_rt.types import DevicePicture, Frame, Result, SemanticMap
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
@@ -249,6 +249,16 @@ def test_parquet_rows_reach_the_disk_every_few_seconds(tmp_path: Path, monkeypat
     assert table.ParquetFile(path).num_row_groups == 3
 
 
+def test_parquet_keeps_few_rows_in_memory(tmp_path: Path, monkeypatch) -> None:
+    table = pytest.importorskip("pyarrow.parquet")
+    from solo_rt.sink import parquet
+
+    monkeypatch.setattr(parquet, "MOST_ROWS", 6)
+    write(str(tmp_path / "a.parquet"), *(result(i, *BOXES) for i in range(5)))
+    metadata = table.ParquetFile(tmp_path / "a.parquet").metadata
+    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [6, 6, 3]
+
+
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(UsageError, match=r"Parquet needs pyarrow; pip install 'solo-rt\[parquet\]'"):
@@ -294,6 +304,18 @@ def test_crops_keep_the_name_of_their_picture_and_leave_others_alone(tmp_path: P
     with pytest.raises(UsageError, match=r"holds \.png files already"):
         open_sink(f"crops:{tmp_path}/c", info=info())
     write(f"crops:{tmp_path}/c", result(0, BOXES[0], frame=frame), overwrite=True)
+
+
+def test_crops_go_on_when_their_folder_is_back(tmp_path: Path) -> None:
+    sink = open_sink(f"crops:{tmp_path}/c", info=info())
+    (tmp_path / "c").rmdir()
+    with pytest.raises(SinkError, match="No such file"):
+        sink.write(result(0, BOXES[0]))
+    (tmp_path / "c").mkdir()
+    assert sink.can_resume
+    sink.resume(Gap(0, 1))
+    sink.write(result(1, BOXES[0]))
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["000001_00_cat.png"]
 
 
 def test_crops_of_frames_on_a_gpu_are_refused_in_one_line(tmp_path: Path) -> None:

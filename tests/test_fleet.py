@@ -10,7 +10,7 @@ from fakes import FakeEngine, FakeSource, ends_all_threads, write_tiny_model
 
 from solo_rt.cli import main
 from solo_rt.errors import EngineError, SourceError, UsageError
-from solo_rt.pipeline import Hooks, Pipeline
+from solo_rt.pipeline import Hooks, Pipeline, fleet
 from solo_rt.pipeline.fleet import Fleet, name_sources, share
 from solo_rt.pipeline.options import Options
 from solo_rt.pipeline.report import RunReport
@@ -74,6 +74,17 @@ def test_engine_is_never_at_more_frames_than_it_has_lanes() -> None:
     ends = Fleet({str(i): FakeSource(12) for i in range(4)}, template(shared)).run()
     assert [report.processed for report in ends.values()] == [12] * 4
     assert most == [True] * 48
+
+
+@pytest.mark.parametrize(("lanes", "asked"), [(None, 1), (3, 3)])
+def test_the_engine_is_opened_once_for_all_with_one_lane_unless_asked(monkeypatch, lanes, asked) -> None:
+    """More lanes give more frames per second, each later, and live sources would have to wait."""
+    opened, engine = [], FakeEngine()
+    monkeypatch.setattr(fleet, "open_engine", lambda model, **settings: (opened.append(settings["lanes"]), engine)[1])
+    ends = Fleet({"a": FakeSource(2), "b": FakeSource(2)}, template("tiny", lanes=lanes)).run()
+    assert [report.processed for report in ends.values()] == [2, 2]
+    assert opened == [asked]
+    assert engine.closed
 
 
 def test_stop_ends_all_runs_and_finishes_their_outputs(tmp_path: Path) -> None:

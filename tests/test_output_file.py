@@ -74,6 +74,16 @@ def test_a_file_that_was_taken_away_is_noticed(tmp_path: Path, monkeypatch, take
     assert not path.exists() or path.read_text() == "mine"
 
 
+def test_a_new_file_without_a_byte_goes_away_unless_it_is_somebody_elses_by_now(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    OutputFile(str(path)).close()
+    assert not path.exists()
+    file = OutputFile(str(path))
+    replace_it(path)
+    file.close()
+    assert path.read_text() == "mine"
+
+
 def test_it_looks_for_the_file_now_and_then() -> None:
     assert 0 < base.LOOK_SECONDS <= 1
 

@@ -633,8 +633,9 @@ def test_stage_that_hangs_for_good_ends_the_run_by_name(monkeypatch, caplog):
         run(FakeSource(9), FakeEngine(gate=lambda call: call == 4 and go_on.wait(WAIT)), [sink])
     assert [record["frame"] for record in sink.records] == [0, 1, 2, 3]
     assert sum("did not end within" in record.message for record in caplog.records) == 1
+    left = pipeline_threads()
     go_on.set()
-    for thread in pipeline_threads():
+    for thread in left:
         thread.join(WAIT)
 
 

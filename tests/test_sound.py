@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import pytest
 from clips import write_clip
-from sounds import sound_of, write_with_sound
+from sounds import RATE, sound_of, write_with_sound
 
 from solo_rt.source import open_source
 from solo_rt.source import sound as sound_module
@@ -112,3 +112,27 @@ def test_headers_that_containers_write_once_are_taken_off(tmp_path: Path) -> Non
     assert [piece.data for piece in cursor.take()] == [data[7:] for data, _ in wrapped]
     sound.add(packet(9_000_000), before=99)
     assert cursor.take() == [], "a packet without its header is damaged"
+
+
+@pytest.mark.parametrize(
+    ("header", "size", "config"),
+    [
+        ("FFF15140", 7, "1228"),  # LC, 44100 Hz, 5 channels
+        ("FFF04C80", 9, "1190"),  # LC, 48000 Hz, 2 channels, with a check sum
+    ],
+)
+def test_what_a_header_said_is_told_to_the_container(tmp_path: Path, header: str, size: int, config: str) -> None:
+    with open_source(str(write_with_sound(tmp_path / "a.ts", codec="aac")), sound=True) as source:
+        sound = source.info.sound
+    cursor = sound.cursor()
+    bare = av.Packet(bytes.fromhex(header).ljust(size, b"\0") + b"sound")
+    bare.time_base, bare.pts = Fraction(1, 1000), 0
+    sound.add(bare, before=1)
+    assert [piece.data for piece in cursor.take(1)][-1] == b"sound"
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        assert sound.add_stream(container).codec_context.extradata == bytes.fromhex(config)
+
+
+def test_what_decoders_swallow_at_first_is_known(tmp_path: Path) -> None:
+    with open_source(str(write_with_sound(tmp_path / "a.mkv", codec="libopus")), sound=True) as source:
+        assert source.info.sound.padding == Fraction(312, RATE)

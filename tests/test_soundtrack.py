@@ -17,7 +17,8 @@ from sounds import RATE, sound_of, write_with_sound
 from solo_rt.errors import UsageError
 from solo_rt.pipeline import Pipeline
 from solo_rt.pipeline.options import Options
-from solo_rt.sink import VideoOptions, check_video, open_sink
+from solo_rt.sink import VideoOptions, check_video, open_sink, soundtrack
+from solo_rt.sink.soundtrack import Soundtrack
 from solo_rt.source import SourceInfo, open_source
 from solo_rt.source.sound import Sound
 from solo_rt.types import Frame
@@ -224,6 +225,17 @@ def test_an_output_that_failed_keeps_little_of_the_sound(tmp_path: Path, monkeyp
     sink.close()
     assert len(caplog.messages) == 1
     assert "packets of its sound are missing" in caplog.text
+
+
+def test_sound_far_ahead_of_its_pictures_loses_the_oldest(tmp_path: Path, monkeypatch) -> None:
+    hand = Hand(tmp_path)
+    for number in range(20):
+        hand.add(number, 24 * number, before=0)
+    track = Soundtrack("out.mp4", hand.sound)
+    monkeypatch.setattr(soundtrack, "MOST_BYTES", sum(len(data) for data in hand.data[12:20]))
+    track.follow(yuv_frame(0), Fraction(0))
+    assert track.left_out == 12
+    assert [hand.data.index(piece.data) for _, piece in track.take(None, Fraction(100))] == list(range(12, 20))
 
 
 def test_the_sounds_rate_is_the_sources(tmp_path: Path) -> None:

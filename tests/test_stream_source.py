@@ -101,6 +101,25 @@ def test_stream_is_lost_after_the_time_it_may_be_away():
     assert "lost: Connection refused" in source.damage
 
 
+def test_stream_that_is_not_there_yet_is_waited_for_and_that_is_said_once(monkeypatch, caplog):
+    monkeypatch.setattr(defaults, "FIRST_RETRY_SECONDS", 60.0)
+    genuine, attempts = stream.Connection, []
+    with camera() as cam:
+        cam.go_away()
+
+        def connect(*arguments, **settings):
+            attempts.append(arguments)
+            if len(attempts) == 4:
+                cam.come_back()
+            return genuine(*arguments, **settings)
+
+        monkeypatch.setattr(stream, "Connection", connect)
+        with open_source(cam.uri) as source:
+            assert next(iter(source)).index == 0
+    assert len(attempts) == 4
+    assert caplog.messages == [f"source {cam.uri}: Connection refused; trying for 60 s"]
+
+
 def test_clock_of_the_stream_that_jumps_is_its_own_matter():
     with camera() as cam, open_source(cam.uri) as source:
         next(iter(source))
@@ -296,9 +315,11 @@ def test_device_of_ffmpeg_is_a_live_source():
 
 @pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs Xvfb")
 def test_screen_is_a_live_source():
-    with subprocess.Popen(["Xvfb", ":97", "-screen", "0", "160x120x24"], stderr=subprocess.DEVNULL) as server:
+    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "160x120x24"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         try:
-            with open_source("screen::97?size=64x48&x=8&y=8&fps=20") as source:
+            display = server.stdout.readline().strip()
+            with open_source(f"screen::{display}?size=64x48&x=8&y=8&fps=20") as source:
                 assert (source.info.width, source.info.height, source.info.live) == (64, 48, True)
                 assert len(list(islice(source, 5))) == 5
         finally:

@@ -190,6 +190,15 @@ def test_colour_tags_are_carried(tmp_path: Path, suffix: str, codec: VideoCodec,
         assert container.streams.video[0].codec_context.color_range == (2 if full_range else 1)  # tagged, not guessed
 
 
+@pytest.mark.parametrize(("matrix", "primaries"), [("bt601", 2), ("bt709", 1)])
+def test_primaries_are_told_where_the_matrix_says_which(tmp_path: Path, matrix: str, primaries: int) -> None:
+    path = tmp_path / "out.mp4"
+    write(path, [yuv_frame(0, matrix=matrix)])
+    with av.open(str(path)) as container:
+        codec = container.streams.video[0].codec_context
+        assert (codec.color_primaries, codec.color_trc) == (primaries, primaries)  # by H.273; 2 is unknown
+
+
 @pytest.mark.parametrize("suffix", ALL)
 @pytest.mark.parametrize("size", [(64, 48), (65, 47), (48, 720)])
 def test_rgb_keeps_its_colour(tmp_path: Path, suffix: str, size: tuple[int, int]) -> None:

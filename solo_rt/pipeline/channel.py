@@ -116,8 +116,6 @@ class Channel(Generic[T]):
             at = self._next if at is None else at
             if self._end is None or at < self._end:
                 self._end, self._reason = at, reason
-                for place in [place for place in self._items if place >= at]:
-                    del self._items[place]
             self._ready.notify_all()
             self._not_full.notify_all()
 
