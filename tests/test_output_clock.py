@@ -52,6 +52,15 @@ def test_times_are_exact_in_any_base() -> None:
     assert [clock.tick(i, Fraction(1001, 30000)) for i in range(100)] == list(range(100))
 
 
+def test_the_last_frame_lasts_as_long_as_the_one_before_but_a_second_at_most() -> None:
+    clock = OutputClock(MS, frame_rate=Fraction(10))
+    ends = []
+    for pts in (0, 300, 320, 5320):
+        clock.tick(pts, MS)
+        ends.append((1000 * clock.end, 1000 * clock.last_end))
+    assert ends == [(100, 100), (400, 600), (420, 420), (5420, 6320)]
+
+
 ANY = st.lists(st.integers(-(2**62), 2**62) | st.integers(-200, 200), max_size=60)
 
 

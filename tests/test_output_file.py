@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,21 @@ def test_a_pipe_without_a_reader_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.jsonl")
     with pytest.raises(UsageError, match="nobody reads this pipe; choose another place"):
         open_sink(str(tmp_path / "a.jsonl"), info=info())
+
+
+def test_a_pipe_that_is_full_is_waited_for(tmp_path: Path) -> None:
+    path, data = tmp_path / "a.jsonl", bytes(4 << 20)
+    os.mkfifo(path)
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as pipe, ThreadPoolExecutor(1) as pool:
+        file = OutputFile(str(path))
+        os.set_blocking(pipe.fileno(), True)
+        read = pool.submit(pipe.read)
+        try:
+            with file.writing():
+                file.append(data)
+        finally:
+            file.close()
+        assert read.result() == data
 
 
 def test_a_pipe_with_a_reader_gets_records_but_no_video(tmp_path: Path) -> None:

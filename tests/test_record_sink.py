@@ -209,3 +209,11 @@ def test_a_disk_that_heals_gets_the_rest_behind_a_gap(tmp_path: Path) -> None:
     assert [record["frame"] for record in records] == list(range(failed))
     assert (gap, last["frame"]) == ({"gap": {"frame": failed, "frames": 2}}, failed + 2)
     assert end == {"end": {"results": failed + 1}}
+
+
+def test_what_is_no_json_is_never_written(tmp_path: Path) -> None:
+    with (
+        open_sink(str(tmp_path / "a.jsonl"), info=info()) as sink,
+        pytest.raises(ValueError, match="not JSON compliant"),
+    ):
+        sink.note({"share": float("nan")})

@@ -70,6 +70,12 @@ def test_drops_are_there_when_they_happen(traced):
     assert {event["tid"] for event in named(events, "dropped")} == {event["tid"] for event in named(events, "read")}
 
 
+def test_frames_that_are_left_out_by_choice_are_not_under_way(traced):
+    report, events = traced(FakeSource(12), options=Options(max_fps=10))
+    assert report.skipped == 8
+    assert named(events, "frames")[-1]["args"] == {"under way": 0, "dropped": 0}
+
+
 def test_a_killed_run_leaves_whole_events(tmp_path):
     tiny = write_tiny_model(tmp_path / "tiny.onnx")
     path = tmp_path / "trace.json"
@@ -86,7 +92,8 @@ def test_events_wait_in_memory_until_the_owner_writes_them(tmp_path, monkeypatch
     path.write_text("precious")
     trace = Trace(path)
     trace.span("infer", 0, 0.0, 1.0)
-    assert path.read_text() == "precious"
+    trace.write()
+    assert path.read_text() == "precious", "it is not time to"
     monkeypatch.setattr("solo_rt.pipeline.trace.WRITE_SECONDS", 0.0)
     trace.write()
     assert len(json.loads(path.read_text() + "]")) == 2
@@ -94,6 +101,19 @@ def test_events_wait_in_memory_until_the_owner_writes_them(tmp_path, monkeypatch
     trace.close()
     trace.close()
     assert len(json.loads(path.read_text())) == 2
+
+
+def test_many_events_are_written_early(tmp_path, monkeypatch):
+    monkeypatch.setattr("solo_rt.pipeline.trace.WRITE_SECONDS", 1000.0)
+    monkeypatch.setattr("solo_rt.pipeline.trace.MOST_WAITING", 3)
+    trace = Trace(tmp_path / "trace.json")
+    sizes = []
+    for frame in range(7):
+        trace.span("infer", frame, 0.0, 1.0)
+        trace.write()
+        sizes.append(len(json.loads(((tmp_path / "trace.json").read_text() or "[") + "]")))
+    trace.close()
+    assert sizes == [0, 0, 4, 4, 4, 7, 7]  # the first of them names the thread
 
 
 def test_a_run_without_frames_leaves_what_is_there(traced, tmp_path):
