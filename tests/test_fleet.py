@@ -10,7 +10,7 @@ from fakes import FakeEngine, FakeSource, ends_all_threads, write_tiny_model
 
 from solo_rt.cli import main
 from solo_rt.errors import EngineError, SourceError, UsageError
-from solo_rt.pipeline import Hooks, Pipeline, fleet
+from solo_rt.pipeline import Hooks, Pipeline, opening
 from solo_rt.pipeline.fleet import Fleet, name_sources, share
 from solo_rt.pipeline.options import Options
 from solo_rt.pipeline.report import RunReport
@@ -80,7 +80,7 @@ def test_engine_is_never_at_more_frames_than_it_has_lanes() -> None:
 def test_the_engine_is_opened_once_for_all_with_one_lane_unless_asked(monkeypatch, lanes, asked) -> None:
     """More lanes give more frames per second, each later, and live sources would have to wait."""
     opened, engine = [], FakeEngine()
-    monkeypatch.setattr(fleet, "open_engine", lambda model, **settings: (opened.append(settings["lanes"]), engine)[1])
+    monkeypatch.setattr(opening, "open_engine", lambda model, **settings: (opened.append(settings["lanes"]), engine)[1])
     ends = Fleet({"a": FakeSource(2), "b": FakeSource(2)}, template("tiny", lanes=lanes)).run()
     assert [report.processed for report in ends.values()] == [2, 2]
     assert opened == [asked]
