@@ -146,19 +146,21 @@ SHIM = r"""
 int __cxa_thread_atexit_impl(void (*)(void *), void *, void *);
 extern void *__dso_handle;
 
-static __thread int is_ending;
+static __thread int left;  // mutexes that the ending thread gives back before it stops
+static int stop_at;
 static pthread_key_t key;
 static sem_t reached, closed, ended;
 
-static void begin(void *unused) { is_ending = 1; }
+static void begin(void *unused) { left = stop_at; }
 
 static void end(void *unused) {
-    is_ending = 0;
+    left = 0;
     sem_post(&reached);
     sem_post(&ended);
 }
 
-void stop_in_the_end(void) {
+void stop_in_the_end(int mutex) {
+    stop_at = mutex;
     pthread_key_create(&key, end);  // called last
     pthread_setspecific(key, &key);
     __cxa_thread_atexit_impl(begin, 0, &__dso_handle);  // called first
@@ -174,8 +176,7 @@ void let_it_end(void) {
 int pthread_mutex_unlock(pthread_mutex_t *mutex) {
     int (*genuine)(pthread_mutex_t *) = dlsym(RTLD_NEXT, "pthread_mutex_unlock");
     int status = genuine(mutex);
-    if (is_ending) {
-        is_ending = 0;
+    if (left > 0 && --left == 0) {
         sem_post(&reached);
         sem_wait(&closed);
     }
@@ -193,7 +194,7 @@ engine = open_engine(sys.argv[2], backend=sys.argv[3])
 
 def work():
     engine.infer({"image": np.zeros((1, 3, 32, 64), np.float32)})
-    shim.stop_in_the_end()
+    shim.stop_in_the_end(int(sys.argv[4]))
 
 thread = threading.Thread(target=work)
 thread.start()
@@ -205,16 +206,16 @@ shim.let_it_end()
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc")
+@pytest.mark.parametrize("mutex", [1, 2, 3])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_engine_is_closed_while_a_thread_that_called_it_ends(backend, tiny, tmp_path):
-    """The shim stops the thread, which Python has joined, at the first mutex that what runs at its end gives back."""
+def test_engine_is_closed_while_a_thread_that_called_it_ends(backend, mutex, tiny, tmp_path):
+    """The shim stops the thread, which Python has joined, at a mutex that what runs at its end gives back."""
     shim = tmp_path / "shim.so"
     build = ["gcc", "-shared", "-fPIC", "-x", "c", "-o", shim, "-", "-ldl", "-lpthread"]
     subprocess.run(build, input=SHIM.encode(), check=True)
     environment = {**os.environ, "LD_PRELOAD": str(shim), "MALLOC_PERTURB_": "219"}  # no freed mutex looks free
-    process = subprocess.run(
-        [sys.executable, "-c", CLOSING, shim, tiny, backend], env=environment, capture_output=True, timeout=60
-    )
+    command = [sys.executable, "-c", CLOSING, shim, tiny, backend, str(mutex)]
+    process = subprocess.run(command, env=environment, capture_output=True, timeout=20)
     assert process.returncode == 0, process.stderr
 
 
