@@ -144,7 +144,7 @@ def test_camera_whose_clock_is_slow_is_not_behind(monkeypatch):
 
 
 def test_film_that_begins_again_is_not_behind(monkeypatch, tmp_path):
-    monkeypatch.setattr(connection, "MAX_LATE_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "MAX_LATE_SECONDS", 0.7)  # a round takes 1 s
     write_clip(tmp_path / "film.ts", count=30, codec="mpeg2video", options={"g": "15"})
     film = (tmp_path / "film.ts").read_bytes()
     pieces = [film[i : i + 2000] for i in range(0, len(film), 2000)]
@@ -355,7 +355,7 @@ def test_film_on_a_web_server_is_read_once_and_not_live(web, tmp_path, name):
         assert source.info.frame_count == pytest.approx(12, abs=name == "film.m3u8")  # which says 0.4 s
         frames = list(source)
         assert source.damage is None
-    assert len(frames) == 12
+    assert [frame.index for frame in frames] == list(range(12))
     assert all(started <= frame.captured_at <= time.monotonic() for frame in frames)
 
 
