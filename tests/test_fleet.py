@@ -9,6 +9,7 @@ import pytest
 from fakes import FakeEngine, FakeSource, ends_all_threads, write_tiny_model
 
 from solo_rt.cli import main
+from solo_rt.commands.summary import sum_up_all
 from solo_rt.errors import EngineError, SourceError, UsageError
 from solo_rt.pipeline import Hooks, Pipeline, opening
 from solo_rt.pipeline.fleet import Fleet, name_sources, share
@@ -146,3 +147,16 @@ def test_command_line_runs_several_sources_and_says_what_became_of_each(tmp_path
     with pytest.raises(SystemExit) as end:
         main(["run", "--model", "tiny.onnx", "--source", "no/a.mp4", "--source", "no/b.mp4"])
     assert end.value.code == 3
+
+
+@pytest.mark.parametrize(
+    ("ends", "code", "said"),
+    [
+        ({"a": ValueError("odd")}, 1, "source a: ValueError: odd (a bug)"),
+        ({"a": SourceError("gone"), "b": TimeoutError("late")}, 3, "source a: gone"),
+        ({"a": KeyboardInterrupt()}, 1, "source a: it was interrupted"),
+    ],
+)
+def test_what_ended_all_of_them_is_said_with_its_exit_code(capsys, ends, code, said) -> None:
+    assert sum_up_all(ends, [], quiet=False, as_json=False) == code
+    assert capsys.readouterr().err.splitlines()[0] == f"solo-rt: error: {said}"
