@@ -127,7 +127,8 @@ def test_a_slow_output_holds_nobody_up_and_misses_what_newer_results_replace() -
     assert outputs.failures == ()
 
 
-def test_a_slow_output_of_a_file_misses_nothing() -> None:
+def test_a_slow_output_of_a_file_misses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output_module, "POLL_SECONDS", 0.0001)  # it has no room for that long, again and again
     slow = Shaky()
     slow.write = lambda result: (time.sleep(0.002), slow.got.append(result.frame.index))[0]  # type: ignore[assignment]
     write_all(Outputs([slow]), 20)
