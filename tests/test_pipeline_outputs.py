@@ -148,6 +148,7 @@ def test_an_output_that_hangs_is_left_behind_once_the_run_is_stopped(monkeypatch
     assert good.got == [0, 1, 2, 3, 4, 5]
     (failure,) = outputs.failures
     assert "it does not take its results, and was given up" in failure.reason
+    assert failure.missed == 6  # the one it hangs in, two that wait, one without room, and those after it
     assert not outputs.need_picture
     go_on.set()
 

@@ -49,7 +49,7 @@ class Output:
         self._thread: threading.Thread | None = None
         self._is_to_be_closed = not stays_open
         self.taken = 0  # results, those included that newer ones replaced
-        self._offered = 0  # results
+        self._offered = self._written = 0  # results
         self._has_begun = False
         self._next_index = 0  # of the frame after the last one written
         self._gap: Gap | None = None  # what is missing right now
@@ -108,10 +108,14 @@ class Output:
         """Leave the thread behind: it will not come back."""
         self.is_left = True
         self.reason = self.reason or f"output {self.name}: it does not take its results, and was given up"
-        self._missed += self._offered - self.taken
+        self._missed = self._offered - self._written - self.skipped
         log.warning("given up: %s", self.reason)
         assert self._channel is not None
         self._channel.cancel()
+
+    def pass_over(self) -> None:
+        """Count a result that it is not given, because it was left behind."""
+        self._missed += 1
 
     def _work(self) -> None:
         assert self._channel is not None
@@ -162,6 +166,7 @@ class Output:
             self._fail(error)
             self._miss(result)
         else:
+            self._written += 1
             self._on_written(result, time.perf_counter() - started)
             if gap is not None:
                 log.warning("output %s goes on; it lacks %d frames", self.name, self._missed)

@@ -86,6 +86,8 @@ class Outputs:
             elif not output.is_left:
                 output.start(freshest=self._freshest)
                 self._wait(output, partial(output.offer, result))
+            if output.is_left:
+                output.pass_over()
             output.raise_error()
         if self._outputs and all(output.is_lost for output in self._outputs):
             raise SinkError(self._outputs[0].reason)
