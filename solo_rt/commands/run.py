@@ -33,7 +33,12 @@ if TYPE_CHECKING:
 @click.option(
     "--model", metavar="NAME|FILE", help=f"Shipped model, .onnx, .engine or .pt file.  [default: {defaults.MODEL}]"
 )
-@click.option("--output", multiple=True, metavar="URI", help="What to write, by extension: video, .jsonl, folder/.")
+@click.option(
+    "--output",
+    multiple=True,
+    metavar="URI",
+    help="What to write, by extension or address: video, .jsonl, .csv, .parquet, coco:FILE, folder/, rtsp://..., …",
+)
 @click.option("--save-jsonl", metavar="FILE", help="Write one JSON record per frame.")
 @click.option("--save-images", metavar="DIR", help="Write annotated pictures into a folder.")
 @click.option("--save-labels", metavar="DIR", help="Write class ids as PNG files, one per frame; semantic models.")
