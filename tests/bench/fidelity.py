@@ -80,7 +80,7 @@ class Video:
     seconds: Fraction  # in all
     tags: tuple[int, int]  # matrix and range
     pictures: list[list[UInt8]]
-    sound: list[bytes]  # packets
+    sound: list[bytes]  # packets that begin before the pictures end
 
     @classmethod
     def of(cls, path: Path, *filters: str) -> Video:
@@ -91,9 +91,11 @@ class Video:
             stream = container.streams.video[0]
             seconds = Fraction(container.duration, av.time_base)
             tags = stream.codec_context.colorspace, stream.codec_context.color_range
+            times = [picture.pts * picture.time_base for picture in pictures]
+            end = times[-1] + (times[-1] - times[0]) / max(1, len(times) - 1)
             audio = container.streams.audio
-            sound = [bytes(packet) for packet in container.demux(audio) if packet.size] if audio else []
-        times = [picture.pts * picture.time_base for picture in pictures]
+            packets = [packet for packet in container.demux(audio) if packet.size] if audio else []
+        sound = [bytes(packet) for packet in packets if packet.pts * packet.time_base < end]
         return cls(times, seconds, tags, [planes_of(picture) for picture in shown], sound)
 
 
