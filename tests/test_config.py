@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from solo_rt.cli import commands, main
+from solo_rt.cli import commands
 from solo_rt.commands import COMMANDS
 from solo_rt.commands.config import Configured
 
@@ -30,17 +30,10 @@ ARGUMENTS = {
 
 
 @pytest.fixture
-def solo(capsys, tmp_path, monkeypatch):
-    """Return a function that runs the command line and returns exit code, stdout and stderr."""
+def solo(solo, tmp_path, monkeypatch):
+    """Return the function that runs the command line, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as left:
-            main([str(argument) for argument in arguments])
-        shown = capsys.readouterr()
-        return left.value.code, shown.out, shown.err
-
-    return run
+    return solo
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 from children import WAIT, start
 from fakes import FakeSource, write_tiny_model
 
-from solo_rt.cli import main
 from solo_rt.commands import progress
 from solo_rt.commands.lines import LineFormatter, choose_format, line
 from solo_rt.pipeline import opening, report
@@ -28,19 +27,6 @@ def _text_again():
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
-
-
-@pytest.fixture
-def solo(capsys):
-    """Return a function that runs the command line and returns exit code, stdout and stderr."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as left:
-            main([str(argument) for argument in arguments])
-        shown = capsys.readouterr()
-        return left.value.code, shown.out, shown.err
-
-    return run
 
 
 def objects(err):

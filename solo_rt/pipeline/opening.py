@@ -65,15 +65,16 @@ class Pipeline:
         """
         stop = stop or threading.Event()
         options, hooks, gpu = self.options, self.hooks, gpu_of(self.device)
-        names = [expand_home(sink) for sink in self.sinks if isinstance(sink, str)]
+        sinks = [expand_home(sink) if isinstance(sink, str) else sink for sink in self.sinks]
+        names = [sink for sink in sinks if isinstance(sink, str)]
         self._check(names, gpu)
         with ExitStack() as stack:
             source, engine, on_gpu = self._open(stack, stop, names, gpu)
             check_options(engine.spec, options)
             outputs = stack.enter_context(closing(Outputs(stop=stop, on_step=hooks.on_step)))
-            for sink in self.sinks:
+            for sink in sinks:
                 if isinstance(sink, str):
-                    outputs.add(self._open_sink(expand_home(sink), source.info, engine.spec, gpu, stop))
+                    outputs.add(self._open_sink(sink, source.info, engine.spec, gpu, stop))
                 else:
                     outputs.add(sink, stays_open=True)
             trace = None if self.trace is None else stack.enter_context(closing(Trace(self.trace)))

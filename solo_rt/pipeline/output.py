@@ -34,7 +34,7 @@ class Failure:
 
 
 class Output:
-    """One sink, and whether it works. Its own thread writes, `offer`, `finish` and `leave` belong to the caller's."""
+    """One sink, and whether it works. Its own thread writes; all else belongs to the caller's."""
 
     def __init__(self, sink: Sink, on_written: Callable[[Result, float], None], *, stays_open: bool) -> None:
         self.sink = sink

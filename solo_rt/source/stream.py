@@ -170,9 +170,8 @@ class StreamSource(Source):
             if not end.has_ended or is_new:
                 self._ending = f"it broke off: {end}"
             return False
-        allowed = (
-            self._retry_for if self._retry_for is not None else defaults.FIRST_RETRY_SECONDS if is_new else math.inf
-        )
+        at_most = defaults.FIRST_RETRY_SECONDS if is_new else math.inf
+        allowed = at_most if self._retry_for is None else self._retry_for
         if time.monotonic() - since < allowed and not (is_new and end.is_final):
             if is_new and not self._has_told:
                 self._has_told = True
