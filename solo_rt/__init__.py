@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from solo_rt.spec import ModelSpec
     from solo_rt.types import Frame, Instances, Result, SemanticMap
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # as if it were not installed

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from solo_rt import _native
 from solo_rt.errors import UsageError
+from solo_rt.events import Event, ZoneState
 
 UInt8 = NDArray[np.uint8]
 Output = NDArray[np.float32 | np.uint8 | np.int32]  # of a network; which of them, its decoder says
@@ -274,6 +275,12 @@ class Result:
     classes: tuple[str, ...]  # names by class id
     rendered: Frame | None = None  # the annotated picture; only when a sink or the caller asked for it
     stage_seconds: Mapping[str, float] = field(default_factory=dict)  # time in each stage, by stage name
+    source: str = ""  # name of the source, where there are several
+    trails: tuple[
+        NDArray[np.float32], ...
+    ] = ()  # with tracking: where each instance was lately, [K, 2] xy, oldest first
+    zones: tuple[ZoneState, ...] = ()  # with zones: each of them after this frame
+    events: tuple[Event, ...] = ()  # with zones: what happened in this frame
 
     @property
     def instances(self) -> Instances:
@@ -300,6 +307,7 @@ class Result:
             "size": list(self.found.frame_size),
             **({"name": frame.name} if frame.name else {}),
             **self._found(),
+            **({"events": [event.to_record(self.classes) for event in self.events]} if self.events else {}),
         }
 
     def _found(self) -> dict[str, object]:

@@ -89,6 +89,7 @@ class Fleet:
             name: replace(
                 self.pipeline,
                 source=source,
+                name=name,
                 sinks=[sink.replace(PLACE, name) if isinstance(sink, str) else sink for sink in self.pipeline.sinks],
                 trace=None if trace is None else Path(str(trace).replace(PLACE, name)),
                 hooks=self.hooks(name),

@@ -56,6 +56,7 @@ class Pipeline:
     video: VideoOptions = field(default_factory=VideoOptions)  # of video outputs, nvenc on the same GPU as `decoder`
     overwrite: bool = False  # let pictures go into a folder that holds such files already
     trace: Path | None = None  # a file for what every thread did when: see Trace
+    name: str = ""  # of the source, for its results
 
     def run(self, *, stop: threading.Event | None = None) -> RunReport:
         """Open everything, run, close everything and return what happened; `stop` is as in `run`.
@@ -81,7 +82,7 @@ class Pipeline:
             if hooks.on_start is not None:
                 hooks.on_start(source.info, engine)
             labels = open_gpu_labels(gpu) if on_gpu and outputs.take_gpu_pictures else None
-            return Run(source, engine, outputs, options, hooks, stop, labels, trace).finish()
+            return Run(source, engine, outputs, options, hooks, stop, labels, trace, name=self.name).finish()
 
     def opened_engine(self) -> Engine | None:
         """Return the model if it is an engine already."""

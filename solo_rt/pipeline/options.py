@@ -26,6 +26,7 @@ class Options:
     policy: Policy = "auto"  # see `is_freshest`
     max_staleness: float | None = None  # seconds that a frame may be old when it is begun, else it is dropped
     max_failures: int = 0  # frames in a row that may fail and are left out; one more ends the run
+    track: bool = False  # follow objects from frame to frame: see `solo_rt.track`
     sync: bool = False  # one frame at a time on the caller's thread: the reference, and easy to debug
 
     def __post_init__(self) -> None:

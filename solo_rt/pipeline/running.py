@@ -78,7 +78,10 @@ class Run:
         stop: threading.Event,
         gpu_labels: GpuLabels | None = None,
         trace: Trace | None = None,
+        *,
+        name: str = "",
     ) -> None:
+        self._name = name
         self._source, self._engine, self._outputs = source, engine, outputs
         self._options, self._hooks, self._stop, self._trace = options, hooks, stop, trace
         self._counts, read_times = Counts(), Histogram()
@@ -104,7 +107,7 @@ class Run:
             with closing(jobs):
                 for job in succeeding(jobs, counts, self._options.max_failures):
                     self._tell_changes()
-                    result = job.result(self._engine.spec.classes)
+                    result = job.result(self._engine.spec.classes, self._name)
                     if hooks.on_frame is not None:
                         hooks.on_frame(result)
                     self._outputs.write(result)

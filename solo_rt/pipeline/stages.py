@@ -16,6 +16,7 @@ from solo_rt.decode import decode, decode_semantic
 from solo_rt.decoders import SemanticDecoder, is_painted
 from solo_rt.engine.base import Engine, FrameEngine
 from solo_rt.errors import UsageError
+from solo_rt.events import Event, ZoneState
 from solo_rt.gpu.labels import GpuLabels
 from solo_rt.pipeline.frame_rate import FrameRateLimit, Pace
 from solo_rt.pipeline.options import Options
@@ -60,12 +61,17 @@ class Job:
     outputs: Mapping[str, Output] = field(default_factory=dict)
     found: Found | None = None
     rendered: Frame | None = None  # by a FrameEngine without labels at first
+    trails: tuple[Float32, ...] = ()
+    zones: tuple[ZoneState, ...] = ()
+    events: tuple[Event, ...] = ()
     error: Exception | None = None  # what a stage raised; later ones leave the job alone
 
-    def result(self, classes: tuple[str, ...]) -> Result:
+    def result(self, classes: tuple[str, ...], source: str = "") -> Result:
         """Return what the caller gets to see."""
         assert self.found is not None
-        return Result(self.frame, self.found, classes, self.rendered, self.seconds)
+        return Result(
+            self.frame, self.found, classes, self.rendered, self.seconds, source, self.trails, self.zones, self.events
+        )
 
 
 class Stage:

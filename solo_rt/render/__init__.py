@@ -17,6 +17,7 @@ from solo_rt.decoders import Rgb
 from solo_rt.errors import UsageError
 from solo_rt.render.legend import lay_out_legend
 from solo_rt.render.lettering import Label, draw_label, label_height, plane_colours, text_coverage
+from solo_rt.render.shapes import draw_box
 from solo_rt.types import Frame, Instances, SemanticMap, UInt8
 
 # Note [Palette]
@@ -43,6 +44,10 @@ class Style:
     alpha: float = 0.45  # opacity of a mask or a class, 0..1
     outline: int | None = None  # thickness of its opaque outline in pixels, 0..32; None goes with the frame's size
     labels: bool = True  # class, track and score of instances, or a legend of the classes
+    masks: bool = True  # of instances
+    boxes: bool = False  # of instances
+    tracks: bool = True  # where tracked instances were lately
+    zones: bool = True  # with what they have counted
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:
@@ -87,11 +92,15 @@ def render(frame: Frame, instances: Instances, classes: Sequence[str], *, style:
     _check_instances(frame, instances, classes)
     painted = replace(frame, planes=tuple(np.array(plane, order="C") for plane in frame.planes))
     masks, size = instances.masks, (frame.height, frame.width)
-    colours = class_colours(frame, len(classes))[instances.class_ids]
-    _native.overlay(
-        painted.planes, masks.data, masks.offsets, masks.regions, masks.grid_size, masks.step, colours, style.alpha,
-        style.outline_of(size),
-    )  # fmt: skip
+    if style.masks:
+        colours = class_colours(frame, len(classes))[instances.class_ids]
+        _native.overlay(
+            painted.planes, masks.data, masks.offsets, masks.regions, masks.grid_size, masks.step, colours, style.alpha,
+            style.outline_of(size),
+        )  # fmt: skip
+    if style.boxes:
+        for box, class_id in zip(instances.boxes[::-1], instances.class_ids[::-1], strict=True):
+            draw_box(painted, box, PALETTE[class_id % len(PALETTE)])
     if style.labels:
         draw_labels(painted, instance_labels(painted, instances, classes))
     return painted
