@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from solo_rt.engine import Engine, open_engine
     from solo_rt.errors import SoloRTError
-    from solo_rt.pipeline import Fleet, Hooks, Options, Pipeline, run, stream
+    from solo_rt.pipeline import Hooks, Options, Pipeline, run, stream
     from solo_rt.pipeline.report import RunReport
     from solo_rt.sink import VideoOptions, open_sink
     from solo_rt.source import open_source
@@ -37,7 +37,6 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # 
 
 _HOMES = {
     "Engine": "engine",
-    "Fleet": "pipeline",
     "Frame": "types",
     "Instances": "types",
     "ModelSpec": "spec",
@@ -58,7 +57,6 @@ _HOMES = {
 
 __all__ = [
     "Engine",
-    "Fleet",
     "Frame",
     "Hooks",
     "Instances",

@@ -198,6 +198,13 @@ def test_csv_has_a_row_per_frame(tmp_path: Path, model: str) -> None:
         assert [row[2:] for row in rows] == [["0.75", "0.25"], ["0.625", "0.375"], ["0.5", "0.5"]]
 
 
+def test_shares_and_times_have_six_decimals(tmp_path: Path) -> None:
+    labels = np.array([[0, 0, 1]], np.uint8)
+    thirds = Result(yuv_frame(1), SemanticMap((48, 63), labels), CLASSES)
+    write(str(tmp_path / "a.csv"), thirds, palette=PALETTE)
+    assert (tmp_path / "a.csv").read_text().splitlines()[1] == "1,0.033333,0.666667,0.333333"
+
+
 def test_a_table_of_classes_with_commas_is_quoted(tmp_path: Path) -> None:
     with open_sink(str(tmp_path / "a.csv"), info=info(), classes=('a, "b"', "größe")) as sink:
         sink.write(Result(yuv_frame(0), no_instances((48, 64)), ('a, "b"', "größe")))

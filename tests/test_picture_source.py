@@ -145,6 +145,16 @@ def test_unreadable_pictures_are_skipped_counted_and_named(tmp_path: Path) -> No
     assert all(word in damage for word in ("bad0.png", "bad2.png", "3 more"))
 
 
+@pytest.mark.parametrize(("count", "end"), [(3, "bad2.png: not a picture, or damaged"), (4, "; and 1 more")])
+def test_all_are_named_that_there_is_room_for(tmp_path: Path, count: int, end: str) -> None:
+    save(tmp_path / "a.png")
+    for i in range(count):
+        (tmp_path / f"bad{i}.png").write_bytes(b"")
+    with open_source(str(tmp_path)) as source:
+        list(source)
+        assert str(source.damage).endswith(end)
+
+
 @pytest.mark.parametrize(
     ("uri", "words"),
     [

@@ -153,6 +153,17 @@ def test_an_output_that_hangs_is_left_behind_once_the_run_is_stopped(monkeypatch
     go_on.set()
 
 
+def test_an_output_that_goes_on_after_a_stop_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output_module, "POLL_SECONDS", 0.01)
+    stop, slow = threading.Event(), Shaky()
+    slow.write = lambda result: (time.sleep(0.1), slow.got.append(result.frame.index))[0]  # type: ignore[assignment]
+    outputs = Outputs([slow], stop=stop)
+    stop.set()
+    write_all(outputs, 4)
+    assert slow.got == [0, 1, 2, 3]
+    assert not outputs.failures
+
+
 def test_what_a_sink_of_ones_own_raises_is_raised_with_its_traceback() -> None:
     sink = Shaky()
     sink.write = lambda result: 1 / 0  # type: ignore[assignment]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -97,6 +98,20 @@ def test_several_sources_are_shown_together(clock, capsys):
     (said,) = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert (said["frames"], said["fps"], said["dropped"], said["latency"]["p95_ms"]) == (40, 8, 3, 200)
     assert "3 instances" in said["message"]
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_several_sources_have_a_bar_on_a_terminal_unless_all_is_quiet(monkeypatch, capsys, quiet):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    reporter = Reporter(quiet=quiet)
+    with reporter.watching(SimpleNamespace(stop=threading.Event())):
+        for name in "ab":
+            reporter.hooks_of(name, max_frames=None).on_start(info(), FakeEngine())
+        assert reporter._bar.live.is_started == (not quiet)
+        assert reporter._bar.live.transient, "the summary takes its place"
+    assert not reporter._bar.live.is_started
+    said = [line for line in capsys.readouterr().err.splitlines() if ": " in line]
+    assert len(said) == (0 if quiet else 2)
 
 
 def test_the_bar_counts_frames_that_were_left_out_by_choice(clock, monkeypatch):

@@ -15,6 +15,13 @@ from solo_rt.commands.options import LocalPath, Size, as_json, command, print_js
 @click.option("-o", "--output", type=LocalPath(), required=True, help="The .onnx file to write.")
 @click.option("--imgsz", type=Size("HxW"), help="Network input, height x width.  [default: as trained]")
 @click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Pictures at once: those of several sources, or several of one file.",
+)
+@click.option(
     "--output-kind",
     type=click.Choice(["labels", "logits", "coarse"]),
     help="What a semantic network gives; coarse logits are the fastest on a CPU.  [default: labels]",
@@ -24,6 +31,7 @@ def export(
     checkpoint: Path,
     output: Path,
     imgsz: tuple[int, int] | None,
+    batch: int,
     output_kind: Literal["labels", "logits", "coarse"] | None,
     as_json: bool,
 ) -> int:
@@ -31,7 +39,7 @@ def export(
     require_torch("export")
     from solo_rt.train.export import export as write_onnx
 
-    errors = write_onnx(checkpoint, output, imgsz=imgsz, output_kind=output_kind)
+    errors = write_onnx(checkpoint, output, imgsz=imgsz, batch=batch, output_kind=output_kind)
     if as_json:
         print_json({"output": str(output), "relative_errors": errors})
     else:

@@ -170,10 +170,9 @@ def run(
     """
     from solo_rt.commands.interrupts import Interrupts
     from solo_rt.commands.progress import Reporter
-    from solo_rt.commands.summary import sum_up, sum_up_all
+    from solo_rt.commands.summary import sum_up
     from solo_rt.commands.terminal import drain_stderr
     from solo_rt.pipeline import Options, Pipeline
-    from solo_rt.pipeline.fleet import Fleet, name_sources
     from solo_rt.sink import VideoOptions
     from solo_rt.sink.segments import parse_seconds
     from solo_rt.sink.window import URI as WINDOW
@@ -208,11 +207,13 @@ def run(
     outputs = [*files, WINDOW] if show else files
     reporter = Reporter(quiet=quiet)
     pipeline = Pipeline(
-        source[0],
+        source[0] if len(source) == 1 else None,
         model,
         outputs,
         options,
-        reporter.hooks(max_frames=max_frames),
+        reporter.hooks(max_frames=max_frames)
+        if len(source) == 1
+        else partial(reporter.hooks_of, max_frames=max_frames),
         backend=backend,
         device=device,
         threads=threads,
@@ -224,21 +225,15 @@ def run(
         video=video,
         overwrite=overwrite,
         trace=trace,
+        sources=source if len(source) > 1 else (),
     )
     shown = [video.shown(uri) for uri in files]
     with Interrupts(within=STOP_SECONDS, doing=reporter.doing) as interrupts, reporter.watching(interrupts):
         try:
-            if len(source) == 1:
-                report = pipeline.run(stop=interrupts.stop)
-            else:
-                fleet = Fleet(name_sources(source), pipeline, partial(reporter.hooks_of, max_frames=max_frames))
-                ends = fleet.run(stop=interrupts.stop, on_wait=reporter.show_all)
+            report = pipeline.run(stop=interrupts.stop, on_wait=reporter.show_all)
         except KeyboardInterrupt:
             tell("solo-rt: interrupted before anything was written", fields={"exit_code": interrupts.exit_code})
             return interrupts.exit_code
     drain_stderr()
-    if len(source) == 1:
-        code = sum_up(report, shown, quiet=quiet, as_json=as_json)
-    else:
-        code = sum_up_all(ends, shown, quiet=quiet, as_json=as_json)
+    code = sum_up(report, shown, quiet=quiet, as_json=as_json)
     return code if interrupts.number is None else interrupts.exit_code

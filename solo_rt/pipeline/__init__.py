@@ -13,9 +13,9 @@ fails ends alone.
 
 from __future__ import annotations
 
-from solo_rt.pipeline.fleet import Fleet
-from solo_rt.pipeline.opening import Pipeline, stream
+from solo_rt.pipeline.opening import Pipeline
 from solo_rt.pipeline.options import Options
 from solo_rt.pipeline.running import Hooks, run
+from solo_rt.pipeline.streaming import stream
 
-__all__ = ["Fleet", "Hooks", "Options", "Pipeline", "run", "stream"]
+__all__ = ["Hooks", "Options", "Pipeline", "run", "stream"]

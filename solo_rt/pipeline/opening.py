@@ -1,11 +1,13 @@
-"""Runs by name: source, model and outputs are opened, and closed however the run ends."""
+"""Runs by name: sources, model and outputs are opened, and closed however the run ends."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from solo_rt import defaults
@@ -16,35 +18,42 @@ from solo_rt.errors import UsageError
 from solo_rt.gpu.labels import open_gpu_labels
 from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU, VideoDecoder, gpu_of
 from solo_rt.gpu.primary_context import share_primary_context
-from solo_rt.pipeline.options import Options, Policy
+from solo_rt.pipeline.options import Options, choose_lanes
 from solo_rt.pipeline.outputs import Outputs
-from solo_rt.pipeline.paths import refuse_overwriting
+from solo_rt.pipeline.paths import name_sources, refuse_overwriting
 from solo_rt.pipeline.report import RunReport
-from solo_rt.pipeline.running import Hooks, Run, succeeding, through
-from solo_rt.pipeline.stages import Counts, build_stages, check_options, read_jobs
-from solo_rt.pipeline.timing import Histogram
+from solo_rt.pipeline.running import Hooks, Run
+from solo_rt.pipeline.sharing import one_by_one, share
+from solo_rt.pipeline.side_by_side import run_side_by_side, sum_up
+from solo_rt.pipeline.stages import check_options
 from solo_rt.pipeline.trace import Trace
 from solo_rt.pipeline.workers import T, open_interruptibly
 from solo_rt.sink import Sink, VideoOptions, check_video, open_sink, wants_sound
 from solo_rt.source import Source, SourceInfo, check_decoder, open_source
 from solo_rt.spec import ModelSpec
-from solo_rt.types import Result
-from solo_rt.uri import expand_home
+from solo_rt.uri import expand_home, redact
+
+PLACE = "{source}"  # in the address of an output: the name of its source
+NULL = "null://"
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A source, a model and sinks, each by name or opened; what is given opened stays open.
+    """A source or several, a model and sinks, each by name or opened; what is given opened stays open.
 
     What outputs replace is not touched before the first result, and they are finished files however the run ends. A
     source or a sink of one's own derives from `Source` or `Sink`.
+
+    Several `sources` run side by side, each as if it were alone, but for the engine: that serves them in turn, or
+    together where its model takes several pictures at once. `{source}` in an output is the name of its source, which
+    is `Result.source` as well. A source that cannot be opened, or ends with an error, ends alone.
     """
 
-    source: str | Source
+    source: str | Source | None = None
     model: str | Path | Engine | None = None  # None is the default model
     sinks: Sequence[str | Sink] = ()
     options: Options = field(default_factory=Options)
-    hooks: Hooks = field(default_factory=Hooks)
+    hooks: Hooks | Callable[[str], Hooks] = field(default_factory=Hooks)  # or those of the source called so
     backend: str = "auto"
     device: str = "auto"
     threads: int | None = None  # of the engine
@@ -57,20 +66,44 @@ class Pipeline:
     overwrite: bool = False  # let pictures go into a folder that holds such files already
     trace: Path | None = None  # a file for what every thread did when: see Trace
     name: str = ""  # of the source, for its results
+    sources: Sequence[str] | Mapping[str, str | Source] = ()  # instead of `source`; names are those of `name_sources`
 
-    def run(self, *, stop: threading.Event | None = None) -> RunReport:
+    def run(self, *, stop: threading.Event | None = None, on_wait: Callable[[], None] = lambda: None) -> RunReport:
         """Open everything, run, close everything and return what happened; `stop` is as in `run`.
 
+        With several sources hooks are called on a thread per source, `on_wait` on this one ten times a second, and the
+        report is that of all, with what became of each in `sources`.
         Raises: as `run`; UsageError if an output would overwrite the source, the model or another output;
-        KeyboardInterrupt if `stop` is set while opening.
+        KeyboardInterrupt if `stop` is set while opening; of several sources, what ended them if all have failed.
         """
         stop = stop or threading.Event()
-        options, hooks, gpu = self.options, self.hooks, gpu_of(self.device)
+        if (self.source is None) == (not self.sources):
+            raise UsageError(f"pipeline: expected a source or sources, got {'none' if self.source is None else 'both'}")
+        if not self.sources:
+            return self._run_one(stop)
+        started = time.perf_counter()
+        each = self.of_each()
+        with self.shared_engine(stop) as engine:
+            runs = {name: partial(replace(one, model=engine)._run_one, stop) for name, one in each.items()}
+            ends = run_side_by_side(runs, stop, on_wait)
+        return sum_up(ends, time.perf_counter() - started)
+
+    def _run_one(self, stop: threading.Event) -> RunReport:
+        """Run the only source."""
+        hooks = self._hooks()
+        try:
+            return self._open_and_run(hooks, stop)
+        except BaseException as error:
+            if hooks.on_error is not None:
+                hooks.on_error(error)
+            raise
+
+    def _open_and_run(self, hooks: Hooks, stop: threading.Event) -> RunReport:
+        options, gpu = self.options, gpu_of(self.device)
         sinks = [expand_home(sink) if isinstance(sink, str) else sink for sink in self.sinks]
         names = [sink for sink in sinks if isinstance(sink, str)]
-        self._check(names, gpu)
         with ExitStack() as stack:
-            source, engine, on_gpu = self._open(stack, stop, names, gpu)
+            source, engine, on_gpu = self.open_ends(stack, stop, hooks, names, may_stay=True)
             check_options(engine.spec, options)
             outputs = stack.enter_context(closing(Outputs(stop=stop, on_step=hooks.on_step)))
             for sink in sinks:
@@ -84,11 +117,53 @@ class Pipeline:
             labels = open_gpu_labels(gpu) if on_gpu and outputs.take_gpu_pictures else None
             return Run(source, engine, outputs, options, hooks, stop, labels, trace, name=self.name).finish()
 
-    def opened_engine(self) -> Engine | None:
+    def _hooks(self) -> Hooks:
+        return self.hooks if isinstance(self.hooks, Hooks) else self.hooks(self.name)
+
+    def of_each(self) -> dict[str, Pipeline]:
+        """Return a pipeline per source, by name. Raises: UsageError if outputs of several would be the same."""
+        sources = self.sources if isinstance(self.sources, Mapping) else name_sources(self.sources)
+        several = len(sources) > 1
+        for sink in self.sinks if several else ():
+            if not isinstance(sink, str):
+                raise UsageError("expected outputs by name with several sources, got an opened one")
+            if PLACE not in sink and sink != NULL:
+                raise UsageError(
+                    f"output {redact(sink)}: with several sources its name needs {PLACE}, as in {PLACE}.mp4"
+                )
+        if several and self.trace is not None and PLACE not in str(self.trace):
+            raise UsageError(f"trace {self.trace}: with several sources its name needs {PLACE}")
+        each = {
+            name: replace(
+                self,
+                source=source,
+                sources=(),
+                name=name,
+                sinks=[sink.replace(PLACE, name) if isinstance(sink, str) else sink for sink in self.sinks],
+                trace=None if self.trace is None else Path(str(self.trace).replace(PLACE, name)),
+            )
+            for name, source in sources.items()
+        }
+        outputs = [sink for one in each.values() for sink in one.sinks if isinstance(sink, str) and sink != NULL]
+        for source in sources.values():
+            refuse_overwriting(source if isinstance(source, str) else None, None, outputs)
+        return each
+
+    @contextmanager
+    def shared_engine(self, stop: threading.Event) -> Iterator[Engine]:
+        """Open the engine, unless it is open, and give it for several runs at once."""
+        opened = self._opened_engine()
+        if opened is not None:
+            yield share(opened)
+            return
+        with closing(open_interruptibly(lambda: self._open_engine(live=True), stop)) as engine:
+            yield share(engine)
+
+    def _opened_engine(self) -> Engine | None:
         """Return the model if it is an engine already."""
         return None if self.model is None or isinstance(self.model, (str, Path)) else self.model
 
-    def open_engine(self, *, live: bool) -> Engine:
+    def _open_engine(self, *, live: bool) -> Engine:
         """Return the engine for the model, which is a name; `live` is whether the source is."""
         assert self.model is None or isinstance(self.model, (str, Path))
         return open_engine(
@@ -108,26 +183,37 @@ class Pipeline:
         if isinstance(self.source, str):
             check_decoder(self.decoder, self.source, gpu=gpu)
         else:
-            _require_cpu(self.decoder)
+            if self.decoder != "cpu":
+                raise UsageError(
+                    f"expected the address of a video file with decoder={self.decoder!r}, got an opened source"
+                )
         check_video(self.video, names, gpu=gpu)
 
-    def _open(
-        self, stack: ExitStack, stop: threading.Event, names: Sequence[str], gpu: int
+    def open_ends(
+        self, stack: ExitStack, stop: threading.Event, hooks: Hooks, names: Sequence[str] = (), *, may_stay: bool
     ) -> tuple[Source, Engine, bool]:
-        """Return the source, the engine, and whether frames are to stay on the GPU."""
+        """Return the source, the engine, and whether frames stay on the GPU, if they may; `names` are the outputs'.
+
+        Raises: UsageError, SourceError, EngineError, before anything is opened if that can be known.
+        """
+        gpu = gpu_of(self.device)
+        self._check(names, gpu)
 
         def start(doing: str, open_it: Callable[[], T]) -> T:
-            if self.hooks.on_step is not None:
-                self.hooks.on_step(doing)
+            if hooks.on_step is not None:
+                hooks.on_step(doing)
             return stack.enter_context(closing(open_interruptibly(open_it, stop)))
 
         def start_engine(*, live: bool) -> Engine:
-            opened = self.opened_engine()
-            return start("loading the model", lambda: self.open_engine(live=live)) if opened is None else opened
+            engine = self._opened_engine()
+            if engine is None:
+                engine = start("loading the model", lambda: self._open_engine(live=live))
+            return one_by_one(engine, live=live)
 
         def start_source(*, on_gpu: bool) -> Source:
             uri = self.source
             if not isinstance(uri, str):
+                assert uri is not None
                 return uri
             return start(
                 "opening the source",
@@ -149,7 +235,7 @@ class Pipeline:
             return source, start_engine(live=source.info.live), False
         share_primary_context(gpu)
         engine = start_engine(live=False)
-        on_gpu = CAN_STAY_ON_GPU and isinstance(engine, FrameEngine) and is_painted(engine.spec.decoder)
+        on_gpu = may_stay and CAN_STAY_ON_GPU and isinstance(engine, FrameEngine) and is_painted(engine.spec.decoder)
         return start_source(on_gpu=on_gpu), engine, on_gpu
 
     def _open_sink(self, uri: str, info: SourceInfo, spec: ModelSpec, gpu: int, stop: threading.Event) -> Sink:
@@ -164,71 +250,3 @@ class Pipeline:
             overwrite=self.overwrite,
             on_quit=stop.set,
         )
-
-
-def stream(
-    source: str | Source,
-    *,
-    model: str | Path | Engine | None = None,
-    backend: str = "auto",
-    device: str = "auto",
-    threads: int | None = None,
-    lanes: int | None = None,
-    conf: float | None = None,
-    max_det: int | None = None,
-    classes: tuple[str, ...] = (),
-    max_frames: int | None = None,
-    max_fps: float | None = None,
-    policy: Policy = "auto",
-    decoder: VideoDecoder = "cpu",
-    render: bool = False,
-    sync: bool = False,
-) -> Generator[Result, None, None]:
-    """Yield the result of every frame of a source, in order; `render=True` adds the annotated picture.
-
-    Opens the source and the model on the first step and closes them when the generator ends, is closed or is
-    forgotten; a `Source` or an `Engine` given opened stays open. Stages run ahead on threads of their own while the
-    caller looks at a result; a live source drops what the caller is too slow for. `lanes` is how many frames the model
-    computes at once; more may give more per second, each later. None: 2 for files with TensorRT, else 1. `decoder`
-    nvdec lets the GPU of `device`, the first one by default, decode video files.
-    Raises: UsageError, SpecError, EngineError, SourceError.
-    """
-    options = Options(
-        conf=conf,
-        max_det=max_det,
-        classes=classes,
-        max_frames=max_frames,
-        max_fps=max_fps,
-        policy=policy,
-        sync=sync,
-    )
-    with ExitStack() as stack:
-        if isinstance(source, str):
-            opened = stack.enter_context(closing(open_source(source, decoder=decoder, gpu=gpu_of(device))))
-        else:
-            _require_cpu(decoder)
-            opened = source
-        if model is None or isinstance(model, (str, Path)):
-            lanes = choose_lanes(lanes, options, live=opened.info.live)
-            engine = open_engine(model, backend=backend, device=device, threads=threads, lanes=lanes)
-            stack.enter_context(closing(engine))
-        else:
-            engine = model
-        counts, stop = Counts(), threading.Event()
-        feed = read_jobs(opened, options, counts, Histogram(), stop)
-        stages = build_stages(engine, options, with_picture=render)
-        jobs = stack.enter_context(closing(through(feed, stages, opened, options, counts, stop)))
-        for job in succeeding(jobs, counts, options.max_failures):
-            yield job.result(engine.spec.classes)
-
-
-def choose_lanes(lanes: int | None, options: Options, *, live: bool) -> int | None:
-    """Return how many frames to compute at once, None to leave that to the engine. Raises: UsageError."""
-    if options.sync and lanes not in (None, 1):
-        raise UsageError(f"expected 1 lane with sync, which computes one frame at a time, got {lanes}")
-    return 1 if lanes is None and (options.sync or live) else lanes
-
-
-def _require_cpu(decoder: VideoDecoder) -> None:
-    if decoder != "cpu":
-        raise UsageError(f"expected the address of a video file with decoder={decoder!r}, got an opened source")

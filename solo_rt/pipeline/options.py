@@ -55,3 +55,10 @@ class Options:
         if self.max_staleness is not None:
             return self.max_staleness
         return defaults.MAX_STALENESS if self.is_freshest(live=live) else math.inf
+
+
+def choose_lanes(lanes: int | None, options: Options, *, live: bool) -> int | None:
+    """Return how many frames to compute at once, None to leave that to the engine. Raises: UsageError."""
+    if options.sync and lanes not in (None, 1):
+        raise UsageError(f"expected 1 lane with sync, which computes one frame at a time, got {lanes}")
+    return 1 if lanes is None and (options.sync or live) else lanes

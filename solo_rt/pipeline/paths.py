@@ -1,7 +1,8 @@
-"""Keeps outputs from overwriting what is read, or each other."""
+"""Names of sources for outputs, and what keeps outputs from overwriting what is read, or each other."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,20 @@ from solo_rt.errors import UsageError
 from solo_rt.sink import refuse_overwrite
 from solo_rt.sink.address import pattern
 from solo_rt.uri import redact, scheme
+
+
+def name_sources(uris: Sequence[str]) -> dict[str, str]:
+    """Return the addresses by short names that are fit for files: `cam0` of cam0.avi, `camera-0`, `host-path`."""
+    named: dict[str, str] = {}
+    for uri in uris:
+        shown = redact(uri).partition("?")[0]
+        base = shown.partition("://")[2] if scheme(uri) else Path(shown).stem if "/" in shown or "." in shown else shown
+        base = re.sub(r"[^A-Za-z0-9._-]+", "-", base).strip("-.") or "source"
+        name, number = base, 2
+        while name in named:
+            name, number = f"{base}-{number}", number + 1
+        named[name] = uri
+    return named
 
 
 def refuse_overwriting(source: str | None, model: Path | None, outputs: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from solo_rt.pipeline.output import Failure
 from solo_rt.pipeline.timing import Histogram, Percentiles, Stats
@@ -63,6 +63,7 @@ class RunReport:
     failures: tuple[Failure, ...]  # outputs that lack something
     behind: Mapping[str, int]  # results that outputs of a live source missed because they were too slow, by output
     interrupted: bool  # the stop event ended the run
+    sources: Mapping[str, RunReport | BaseException] = field(default_factory=dict)  # what became of each of several
 
     @property
     def fps(self) -> float:
@@ -88,9 +89,14 @@ class RunReport:
             "behind": dict(self.behind),
             "failures": [asdict(failure) for failure in self.failures],
             "interrupted": self.interrupted,
+            **({"sources": {name: _end(end) for name, end in self.sources.items()}} if self.sources else {}),
         }
 
 
 def _in_ms(stats: Stats) -> dict[str, float]:
     times = {"mean_ms": stats.mean, "p50_ms": stats.p50, "p95_ms": stats.p95, "p99_ms": stats.p99, "max_ms": stats.max}
     return {**{name: round(1e3 * value, 3) for name, value in times.items()}, "busy": round(stats.busy, 4)}
+
+
+def _end(end: RunReport | BaseException) -> dict[str, object]:
+    return end.to_record() if isinstance(end, RunReport) else {"error": str(end) or type(end).__name__}

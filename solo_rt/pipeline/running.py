@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """Functions that a run calls, all on the caller's thread. One that raises ends the run with what it raised."""
+    """Functions that a run calls, all on one thread. One that raises ends the run with what it raised."""
 
     on_start: Callable[[SourceInfo, Engine], None] | None = None  # once all is open
     on_frame: Callable[[Result], None] | None = None  # before the sinks get it
@@ -38,6 +38,9 @@ class Hooks:
     on_progress: Callable[[Progress], None] | None = None  # after every frame and every 0.1 s while none is ready
     on_step: Callable[[str], None] | None = None  # what is being waited for
     on_end: Callable[[RunReport], None] | None = None  # all is written
+    on_error: Callable[[BaseException], None] | None = (
+        None  # what ended a run that a `Pipeline` opened, instead of an end
+    )
 
 
 def run(

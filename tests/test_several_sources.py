@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from fakes import FakeEngine, FakeSource, ends_all_threads, write_tiny_model
+
+from solo_rt.cli import main
+from solo_rt.commands.summary import sum_up
+from solo_rt.errors import EngineError, SourceError, UsageError
+from solo_rt.pipeline import Hooks, Pipeline, opening, stream
+from solo_rt.pipeline.options import Options
+from solo_rt.pipeline.paths import name_sources
+from solo_rt.pipeline.report import RunReport
+from solo_rt.pipeline.sharing import share
+
+WAIT = 10.0  # seconds; only a failing test takes that long
+
+
+@pytest.fixture(autouse=True)
+def _never_hang():
+    with ends_all_threads():
+        yield
+
+
+def several(sources, engine, sinks=(), **settings):
+    """Run the sources and return what became of each."""
+    stop = settings.pop("stop", None)
+    return Pipeline(None, engine, sinks, sources=sources, **settings).run(stop=stop).sources
+
+
+def test_each_source_gets_the_results_it_would_get_alone(tmp_path: Path) -> None:
+    model = write_tiny_model(tmp_path / "tiny.onnx")
+    uris = [f"test://?size=160x96&frames=9&seed={seed}" for seed in range(3)]
+    sources = dict(zip("abc", uris, strict=True))
+    reports = several(sources, model, [str(tmp_path / "{source}.jsonl")], threads=1)
+    assert [report.processed for report in reports.values() if isinstance(report, RunReport)] == [9, 9, 9]
+    for name, uri in sources.items():
+        Pipeline(uri, model, [str(tmp_path / "alone.jsonl")], threads=1).run()
+        assert (tmp_path / f"{name}.jsonl").read_bytes() == (tmp_path / "alone.jsonl").read_bytes()
+
+
+def test_a_source_that_fails_ends_alone() -> None:
+    sources = {
+        "good": FakeSource(20),
+        "broken": FakeSource(20, error=SourceError("cable pulled"), fail_at=3),
+        "missing": "no/such/film.mp4",
+    }
+    ends = several(sources, FakeEngine())
+    assert ends["good"].processed == 20
+    assert "cable pulled" in str(ends["broken"])
+    assert "No such file" in str(ends["missing"])
+
+
+def test_nobody_waits_for_more_than_one_frame_of_each_other() -> None:
+    order: list[int] = []
+    engine = FakeEngine(gate=lambda call: time.sleep(0.002))
+    names = ["a", "b", "c"]
+    hooks = lambda name: Hooks(on_frame=lambda result: order.append(names.index(name)))  # noqa: E731
+    several({name: FakeSource(30) for name in names}, engine, hooks=hooks)
+    middle = order[15:75]  # none has begun late or ended early there
+    counts = [middle.count(i) for i in range(3)]
+    assert max(counts) - min(counts) <= 6, counts
+
+
+def test_engine_is_never_at_more_frames_than_it_has_lanes() -> None:
+    busy, most = threading.Semaphore(2), []
+
+    def gate(call):
+        most.append(busy.acquire(blocking=False))
+        time.sleep(0.001)
+        busy.release()
+
+    shared = share(FakeEngine(gate=gate, lanes=2))
+    ends = several({str(i): FakeSource(12) for i in range(4)}, shared)
+    assert [report.processed for report in ends.values()] == [12] * 4
+    assert most == [True] * 48
+
+
+@pytest.mark.parametrize(("lanes", "asked"), [(None, 1), (3, 3)])
+def test_the_engine_is_opened_once_for_all_with_one_lane_unless_asked(monkeypatch, lanes, asked) -> None:
+    """More lanes give more frames per second, each later, and live sources would have to wait."""
+    opened, engine = [], FakeEngine()
+    monkeypatch.setattr(opening, "open_engine", lambda model, **settings: (opened.append(settings["lanes"]), engine)[1])
+    ends = several({"a": FakeSource(2), "b": FakeSource(2)}, "tiny", lanes=lanes)
+    assert [report.processed for report in ends.values()] == [2, 2]
+    assert opened == [asked]
+    assert engine.closed
+
+
+def test_stop_ends_all_runs_and_finishes_their_outputs(tmp_path: Path) -> None:
+    stop = threading.Event()
+    sources = {name: FakeSource(10**6, live=True, gate=lambda i: time.sleep(0.005)) for name in "ab"}
+    threading.Timer(0.5, stop.set).start()
+    started = time.monotonic()
+    ends = several(sources, FakeEngine(), [str(tmp_path / "{source}.jsonl")], stop=stop)
+    assert time.monotonic() - started < 4
+    assert all(report.interrupted for report in ends.values())
+    for name in "ab":
+        assert json.loads((tmp_path / f"{name}.jsonl").read_text().splitlines()[-1])["end"]["results"] > 0
+
+
+def test_outputs_of_several_sources_need_names_of_their_own(tmp_path: Path) -> None:
+    sources = {"a": FakeSource(3), "b": FakeSource(3)}
+    with pytest.raises(UsageError, match=r"output out.jsonl: with several sources its name needs \{source\}"):
+        several(sources, FakeEngine(), ["out.jsonl"])
+    with pytest.raises(UsageError, match="by name"):
+        several(sources, FakeEngine(), [FakeEngine()])
+    with pytest.raises(UsageError, match="trace"):
+        several(sources, FakeEngine(), trace=tmp_path / "t.json")
+
+
+def test_failing_engine_fails_all_runs() -> None:
+    def gate(call):
+        raise EngineError("no memory")
+
+    with pytest.raises(EngineError, match="source a: no memory; source b: no memory"):
+        several({"a": FakeSource(3), "b": FakeSource(3)}, FakeEngine(gate=gate), options=Options())
+
+
+def test_names_are_short_and_unique_and_hold_no_secret() -> None:
+    uris = [
+        "films/cam0.avi", "other/cam0.mp4", "camera:0", "/dev/video1", "-", "screen:",
+        "rtsp://admin:geheim@10.0.0.7:554/live/1?token=geheim", "test://?seed=1", "test://?seed=2",
+    ]  # fmt: skip
+    assert list(name_sources(uris)) == [
+        "cam0", "cam0-2", "camera-0", "video1", "source", "screen", "10.0.0.7-554-live-1", "source-2", "source-3",
+    ]  # fmt: skip
+
+
+def test_command_line_runs_several_sources_and_says_what_became_of_each(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_tiny_model(tmp_path / "tiny.onnx")
+    arguments = ["run", "--model", "tiny.onnx", "--output", "{source}.jsonl", "--source", "no/film.mp4"]
+    for seed in range(2):
+        arguments += ["--source", f"test://?size=160x96&frames=5&seed={seed}"]
+    with pytest.raises(SystemExit) as end:
+        main([*arguments, "--json"])
+    out, err = capsys.readouterr()
+    sources = json.loads(out)["sources"]
+    assert end.value.code == 4
+    assert list(sources) == ["film", "source", "source-2"]
+    assert "No such file" in sources["film"]["error"]
+    assert [sources[name]["frames"]["processed"] for name in ("source", "source-2")] == [5, 5]
+    assert "solo-rt: error: source film: " in err
+    assert len((tmp_path / "source-2.jsonl").read_text().splitlines()) == 7
+    with pytest.raises(SystemExit) as end:
+        main(["run", "--model", "tiny.onnx", "--source", "no/a.mp4", "--source", "no/b.mp4"])
+    assert end.value.code == 3
+
+
+@pytest.mark.parametrize(
+    ("errors", "kind", "said"),
+    [
+        ([SourceError("gone"), SourceError("away")], SourceError, "source a: gone; source b: away"),
+        ([SourceError("gone"), ValueError("odd")], ValueError, "odd"),
+    ],
+)
+def test_what_ended_all_of_them_is_raised(errors, kind, said) -> None:
+    sources = {name: FakeSource(9, error=error, fail_at=0) for name, error in zip("ab", errors, strict=True)}
+    with pytest.raises(kind) as caught:
+        several(sources, FakeEngine())
+    assert str(caught.value) == said
+
+
+def test_a_bug_of_one_source_is_named_as_such(capsys) -> None:
+    sources = {"a": FakeSource(3), "b": FakeSource(9, error=ValueError("odd"), fail_at=2)}
+    report = Pipeline(None, FakeEngine(), sources=sources).run()
+    assert sum_up(report, [], quiet=True, as_json=False) == 4
+    assert capsys.readouterr().err == "solo-rt: error: source b: ValueError: odd (a bug)\n"
+
+
+def test_the_report_of_all_adds_up() -> None:
+    sources = {
+        "a": FakeSource(3),
+        "b": FakeSource(5, damage="it tore"),
+        "c": FakeSource(9, error=SourceError("gone"), fail_at=1),
+    }
+    report = Pipeline(None, FakeEngine(), sources=sources).run()
+    assert (report.read, report.processed) == (8, 8)
+    assert report.instances == sum(report.sources[name].instances for name in "ab") > 0
+    assert report.latency in [report.sources[name].latency for name in "ab"]
+    assert report.damage == "b: it tore; c: gone"
+    record = json.loads(json.dumps(report.to_record()))
+    assert record["sources"]["b"]["frames"]["processed"] == 5
+    assert record["sources"]["c"] == {"error": "gone"}
+
+
+def test_hooks_hear_which_source_it_is_and_what_ended_it() -> None:
+    heard: list[tuple[object, ...]] = []
+
+    def hooks(name: str) -> Hooks:
+        return Hooks(
+            on_frame=lambda result: heard.append((name, result.source)),
+            on_error=lambda error: heard.append((name, str(error))),
+            on_end=lambda report: heard.append((name, report.processed)),
+        )
+
+    several({"a": FakeSource(2), "b": FakeSource(9, error=SourceError("gone"), fail_at=1)}, FakeEngine(), hooks=hooks)
+    assert [what for what in heard if what[0] == "a"] == [("a", "a"), ("a", "a"), ("a", 2)]
+    assert [what for what in heard if what[0] == "b"] == [("b", "b"), ("b", "gone")]
+
+
+def test_what_ends_the_only_source_is_heard_of_as_well() -> None:
+    heard: list[BaseException] = []
+    with pytest.raises(SourceError, match="No such file"):
+        Pipeline("no/such/film.mp4", FakeEngine(), hooks=Hooks(on_error=heard.append)).run()
+    assert len(heard) == 1
+
+
+@pytest.mark.parametrize("given", [{}, {"source": "a.mp4", "sources": ["b.mp4"]}])
+def test_it_is_a_source_or_several(given) -> None:
+    with pytest.raises(UsageError, match="expected a source or sources"):
+        Pipeline(**given).run()
+
+
+def test_a_list_of_one_source_needs_no_name_in_outputs(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    report = Pipeline(None, FakeEngine(), [str(out)], sources=["test://?size=160x96&frames=2"]).run()
+    assert (report.processed, list(report.sources)) == (2, ["source"])
+    assert len(out.read_text().splitlines()) == 4
+
+
+def test_stream_gives_the_results_of_all_in_the_order_of_each() -> None:
+    seen: dict[str, list[int]] = {"a": [], "b": []}
+    for result in stream({"a": FakeSource(7), "b": FakeSource(4)}, model=FakeEngine()):
+        seen[result.source].append(result.frame.index)
+    assert seen == {"a": list(range(7)), "b": list(range(4))}
+    names = {result.source for result in stream(["test://?seed=1&frames=1", "test://?seed=2&frames=1"])}
+    assert names == {"source", "source-2"}
+
+
+def test_stream_raises_what_ended_one_when_the_others_have_ended() -> None:
+    count = 0
+    with pytest.raises(SourceError, match="gone"):
+        for _ in stream(
+            {"a": FakeSource(6), "b": FakeSource(6, error=SourceError("gone"), fail_at=2)}, model=FakeEngine()
+        ):
+            count += 1
+    assert count == 8
+
+
+def test_leaving_stream_ends_all_sources_and_closes_what_it_opened() -> None:
+    sources = {name: FakeSource(10**6, live=True, gate=lambda i: time.sleep(0.001)) for name in "ab"}
+    engine = FakeEngine()
+    results = stream(sources, model=engine)
+    next(results)
+    results.close()
+    assert not engine.closed
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("solo-rt")]
