@@ -70,6 +70,7 @@ class Camera(Server):
     def __init__(self, *, sound: bool = False) -> None:
         self.sound = sound
         self.sends_pictures = True  # else it keeps the connection, and its sound goes on
+        self.sends_garbage = False  # between its packets
         self.size = (64, 48)  # of the next connection
         self.pace = 1.0  # seconds that pass for each one of its clock
         self.frames: int | None = None  # of each connection, then it hangs up
@@ -86,6 +87,8 @@ class Camera(Server):
             index = 0
             while not self._ends.is_set() and index != self.frames:
                 time.sleep(max(0.0, self.started + self.pace * index / RATE - time.monotonic()))
+                if self.sends_garbage:
+                    client.sendall(np.random.default_rng(index).bytes(500))
                 if self.sends_pictures:
                     width, height = self.size
                     grey = np.full((height * 3 // 2, width), 16 + index % 200, np.uint8)

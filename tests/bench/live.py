@@ -32,7 +32,7 @@ from cameras import RATE, Camera, camera
 from fakes import FakeEngine, FakeSink
 
 from solo_rt.engine import Engine, open_engine
-from solo_rt.pipeline import process, run
+from solo_rt.pipeline import Pipeline, run
 from solo_rt.pipeline.report import Progress
 from solo_rt.pipeline.stages import Options
 from solo_rt.sink import open_sink
@@ -189,7 +189,7 @@ def stop_in(case: Callable[[threading.Event], object], mute: Camera) -> float:
 def connect(port: int, stop: threading.Event) -> None:
     """Run on a server without pictures, until stopped."""
     with suppress(KeyboardInterrupt):
-        process(f"tcp://127.0.0.1:{port}", [], model=TINY, retry_for=FOREVER, stop=stop)
+        Pipeline(f"tcp://127.0.0.1:{port}", TINY, retry_for=FOREVER).run(stop=stop)
 
 
 def work(cam: Camera, stop: threading.Event, engine: Engine, *, outputs: tuple[str, ...] = ()) -> None:
