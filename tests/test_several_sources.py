@@ -131,6 +131,31 @@ def test_names_are_short_and_unique_and_hold_no_secret() -> None:
     ]  # fmt: skip
 
 
+def test_names_can_be_given(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=b.mp4").touch()
+    named = name_sources(["x/door.mp4", "door=rtsp://u:p@host/1?a=b", "a=b.mp4", "test://?seed=1", "2nd.cam=camera:0"])
+    assert named == {
+        "door-2": "x/door.mp4",
+        "door": "rtsp://u:p@host/1?a=b",
+        "a-b": "a=b.mp4",
+        "source": "test://?seed=1",
+        "2nd.cam": "camera:0",
+    }
+    with pytest.raises(UsageError, match="two sources are called a;"):
+        name_sources(["a=1.mp4", "a=2.mp4"])
+
+
+def test_the_only_source_has_its_name_in_outputs_as_well(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_tiny_model(tmp_path / "tiny.onnx")
+    source = "door=test://?size=160x96&frames=2"
+    with pytest.raises(SystemExit) as end:
+        main(["run", "--model", "tiny.onnx", "--source", source, "--output", "{source}.jsonl", "--quiet"])
+    assert end.value.code == 0
+    assert len((tmp_path / "door.jsonl").read_text().splitlines()) == 4
+
+
 def test_command_line_runs_several_sources_and_says_what_became_of_each(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_tiny_model(tmp_path / "tiny.onnx")

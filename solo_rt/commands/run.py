@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="URI",
     help="Video file, picture, folder, 'pattern/*.png', camera:0, rtsp://..., other streams, screen:, - or test://. "
-    "Repeated, {source} in outputs is the name of each.",
+    "Repeated, {source} in outputs is the name of each: door=rtsp://... is called door.",
 )
 @click.option(
     "--model", metavar="NAME|FILE", help=f"Shipped model, .onnx, .engine or .pt file.  [default: {defaults.MODEL}]"
@@ -173,10 +173,14 @@ def run(
     from solo_rt.commands.summary import sum_up
     from solo_rt.commands.terminal import drain_stderr
     from solo_rt.pipeline import Options, Pipeline
+    from solo_rt.pipeline.paths import name_sources
     from solo_rt.sink import VideoOptions
     from solo_rt.sink.segments import parse_seconds
     from solo_rt.sink.window import URI as WINDOW
 
+    sources = name_sources(source)
+    name, only = next(iter(sources.items()))
+    several = len(sources) > 1
     options = Options(
         conf=conf,
         max_det=max_det,
@@ -202,12 +206,12 @@ def run(
         raise UsageError(f"--contact-sheet {contact_sheet}: expected a file that ends in .png or .jpg")
     folders = [save_images and save_images.rstrip("/") + "/", save_labels and f"labels:{save_labels}"]
     files = [*output, *filter(None, [save_jsonl, *folders, contact_sheet])]
-    if show and len(source) > 1:
+    if show and several:
         raise UsageError(f"--show: expected one source, got {len(source)}; leave it out")
     outputs = [*files, WINDOW] if show else files
     reporter = Reporter(quiet=quiet)
     pipeline = Pipeline(
-        source[0] if len(source) == 1 else None,
+        None if several else only,
         model,
         outputs,
         options,
@@ -225,7 +229,8 @@ def run(
         video=video,
         overwrite=overwrite,
         trace=trace,
-        sources=source if len(source) > 1 else (),
+        name="" if several else name,
+        sources=sources if several else (),
     )
     shown = [video.shown(uri) for uri in files]
     with Interrupts(within=STOP_SECONDS, doing=reporter.doing) as interrupts, reporter.watching(interrupts):

@@ -80,7 +80,7 @@ class Pipeline:
         if (self.source is None) == (not self.sources):
             raise UsageError(f"pipeline: expected a source or sources, got {'none' if self.source is None else 'both'}")
         if not self.sources:
-            return self._run_one(stop)
+            return (self.with_its_name() if self.name else self)._run_one(stop)
         started = time.perf_counter()
         each = self.of_each()
         with self.shared_engine(stop) as engine:
@@ -139,15 +139,21 @@ class Pipeline:
                 source=source,
                 sources=(),
                 name=name,
-                sinks=[sink.replace(PLACE, name) if isinstance(sink, str) else sink for sink in self.sinks],
-                trace=None if self.trace is None else Path(str(self.trace).replace(PLACE, name)),
-            )
+            ).with_its_name()
             for name, source in sources.items()
         }
         outputs = [sink for one in each.values() for sink in one.sinks if isinstance(sink, str) and sink != NULL]
         for source in sources.values():
             refuse_overwriting(source if isinstance(source, str) else None, None, outputs)
         return each
+
+    def with_its_name(self) -> Pipeline:
+        """Return the pipeline with the name of its source in its outputs."""
+        return replace(
+            self,
+            sinks=[sink.replace(PLACE, self.name) if isinstance(sink, str) else sink for sink in self.sinks],
+            trace=None if self.trace is None else Path(str(self.trace).replace(PLACE, self.name)),
+        )
 
     @contextmanager
     def shared_engine(self, stop: threading.Event) -> Iterator[Engine]:

@@ -13,17 +13,37 @@ from solo_rt.uri import redact, scheme
 
 
 def name_sources(uris: Sequence[str]) -> dict[str, str]:
-    """Return the addresses by short names that are fit for files: `cam0` of cam0.avi, `camera-0`, `host-path`."""
+    """Return the addresses by short names that are fit for files: `cam0` of cam0.avi, `camera-0`, `host-path`.
+
+    `door=rtsp://...` is called door, unless a file is called that. Raises: UsageError if two are to have one name.
+    """
+    given = [_split_name(uri) for uri in uris]
+    taken = [name for name, _ in given if name]
+    for name in taken:
+        if taken.count(name) > 1:
+            raise UsageError(f"two sources are called {name}; choose another name for one of them")
     named: dict[str, str] = {}
-    for uri in uris:
-        shown = redact(uri).partition("?")[0]
-        base = shown.partition("://")[2] if scheme(uri) else Path(shown).stem if "/" in shown or "." in shown else shown
-        base = re.sub(r"[^A-Za-z0-9._-]+", "-", base).strip("-.") or "source"
-        name, number = base, 2
-        while name in named:
-            name, number = f"{base}-{number}", number + 1
+    for name, uri in given:
+        if not name:
+            base, number = _short_name(uri), 2
+            name = base
+            while name in taken:
+                name, number = f"{base}-{number}", number + 1
+            taken.append(name)
         named[name] = uri
     return named
+
+
+def _split_name(uri: str) -> tuple[str, str]:
+    """Return the name that an address was given, or nothing, and the address."""
+    found = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]*)=(.+)", uri, re.DOTALL)
+    return ("", uri) if found is None or Path(uri).exists() else (found[1], found[2])
+
+
+def _short_name(uri: str) -> str:
+    shown = redact(uri).partition("?")[0]
+    base = shown.partition("://")[2] if scheme(uri) else Path(shown).stem if "/" in shown or "." in shown else shown
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", base).strip("-.") or "source"
 
 
 def refuse_overwriting(source: str | None, model: Path | None, outputs: Sequence[str]) -> None:
