@@ -23,6 +23,15 @@ def expand_home(uri: str) -> str:
     return os.path.expanduser(uri)  # noqa: PTH111  a path would lose the slash that makes an output a folder
 
 
+def split_name(uri: str) -> tuple[str, str]:
+    """Return the name that an address was given, and the address: door and rtsp://host of `door=rtsp://host`.
+
+    Without one the name is empty.
+    """
+    found = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]*)=(.+)", uri, re.DOTALL)
+    return ("", uri) if found is None else (found[1], found[2])
+
+
 def redact(uri: str) -> str:
     """Return the address without user, password, query and RTMP's stream key, fit for messages and logs.
 
@@ -31,6 +40,9 @@ def redact(uri: str) -> str:
     Passwords may hold `/`, `?` and `@` unescaped. Hiding too much is a nuisance, hiding too little is a leak: all up to
     the last `@` is hidden, and all of it where a `?` before that `@` leaves open which part is the query.
     """
+    name, address = split_name(uri)
+    if name and scheme(address):
+        return f"{name}={redact(address)}"
     kind = scheme(uri)
     if kind in ("", "test"):
         return re.sub(r"(\w+://)\S*@", r"\1***@", uri)  # of an address within an address

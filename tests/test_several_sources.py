@@ -117,7 +117,7 @@ def test_failing_engine_fails_all_runs() -> None:
     def gate(call):
         raise EngineError("no memory")
 
-    with pytest.raises(EngineError, match="source a: no memory; source b: no memory"):
+    with pytest.raises(EngineError, match="a: no memory; b: no memory"):
         several({"a": FakeSource(3), "b": FakeSource(3)}, FakeEngine(gate=gate), options=Options())
 
 
@@ -180,7 +180,7 @@ def test_command_line_runs_several_sources_and_says_what_became_of_each(tmp_path
 @pytest.mark.parametrize(
     ("errors", "kind", "said"),
     [
-        ([SourceError("gone"), SourceError("away")], SourceError, "source a: gone; source b: away"),
+        ([SourceError("gone"), SourceError("away")], SourceError, "a: gone; b: away"),
         ([SourceError("gone"), ValueError("odd")], ValueError, "odd"),
     ],
 )

@@ -19,6 +19,8 @@ from solo_rt.uri import redact, scheme
         ("rtmp://host/app/key-that-sends", "rtmp://host/app/***"),
         ("rtmp://host/app", "rtmp://host/app"),
         ("test://?seed=3", "test://?seed=3"),
+        ("door=rtsp://user:secret@cam/stream?token=secret", "door=rtsp://***@cam/stream?***"),
+        ("a=b?c@d.mp4", "a=b?c@d.mp4"),
         ("holiday@home?.mp4", "holiday@home?.mp4"),
         ("/data/a.mp4", "/data/a.mp4"),
         ("", ""),

@@ -9,7 +9,7 @@ from pathlib import Path
 from solo_rt.errors import UsageError
 from solo_rt.sink import refuse_overwrite
 from solo_rt.sink.address import pattern
-from solo_rt.uri import redact, scheme
+from solo_rt.uri import redact, scheme, split_name
 
 
 def name_sources(uris: Sequence[str]) -> dict[str, str]:
@@ -17,7 +17,7 @@ def name_sources(uris: Sequence[str]) -> dict[str, str]:
 
     `door=rtsp://...` is called door, unless a file is called that. Raises: UsageError if two are to have one name.
     """
-    given = [_split_name(uri) for uri in uris]
+    given = [("", uri) if Path(uri).exists() else split_name(uri) for uri in uris]
     taken = [name for name, _ in given if name]
     for name in taken:
         if taken.count(name) > 1:
@@ -32,12 +32,6 @@ def name_sources(uris: Sequence[str]) -> dict[str, str]:
             taken.append(name)
         named[name] = uri
     return named
-
-
-def _split_name(uri: str) -> tuple[str, str]:
-    """Return the name that an address was given, or nothing, and the address."""
-    found = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]*)=(.+)", uri, re.DOTALL)
-    return ("", uri) if found is None or Path(uri).exists() else (found[1], found[2])
 
 
 def _short_name(uri: str) -> str:

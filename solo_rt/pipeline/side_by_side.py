@@ -80,5 +80,5 @@ def _together(errors: Mapping[str, BaseException]) -> BaseException:
     if bugs:
         return bugs[0]
     first = next(iter(errors.values()))
-    said = [f"source {name}: {error}" for name, error in errors.items()]
+    said = [f"{name}: {error}" for name, error in errors.items()]
     return type(first)("; ".join(said))
