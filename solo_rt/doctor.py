@@ -49,6 +49,7 @@ def examine() -> list[Finding]:
         _probe("TensorRT plugins", _plugins),
         *(_probe(name, partial(_installed, name)) for name in OPTIONAL),
         _probe("default model", _default_model, required=True),
+        _probe("engine for it", _default_engine),
     ]
 
 
@@ -156,6 +157,21 @@ def _default_model() -> str:
     path = find_model()
     spec = read_spec(path)
     return f"{spec.name} {spec.input.width}x{spec.input.height}, {len(spec.classes)} classes, {path}"
+
+
+def _default_engine() -> str:
+    """Return what computes the default model on this CPU, and how long each candidate took where that was measured."""
+    from solo_rt.device import Device
+    from solo_rt.engine import cpu_candidates, find_model
+    from solo_rt.engine.fastest import recall
+    from solo_rt.engine.threads import CPU_LANES, default_threads
+
+    path = find_model()
+    candidates = cpu_candidates(path, "auto", "auto", Device("auto"))
+    times = recall(path, candidates, threads=default_threads(), lanes=CPU_LANES)
+    if not times:
+        return f"{' or '.join(map(str, candidates))}, to be measured by the first run"
+    return ", ".join(f"{name} {ms:.1f} ms" for name, ms in sorted(times.items(), key=lambda item: item[1]))
 
 
 def _cores() -> int:

@@ -77,6 +77,7 @@ class ModelSpec:
     decoder: Decoder
     classes: tuple[str, ...]
     provenance: Provenance = Provenance()
+    costs: Mapping[str, float] = field(default_factory=dict)  # AP, mIoU or agreement lost, of 1, by lower precision
 
     def __post_init__(self) -> None:
         if not self.name or not self.classes:

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+
 import pytest
 
 import solo_rt  # noqa: F401
+
+_cache = tempfile.TemporaryDirectory()
+os.environ["SOLO_RT_CACHE"] = _cache.name  # of this run alone, and of the processes it starts
+
+
+@pytest.fixture(autouse=True)
+def _no_measuring(monkeypatch):
+    """Let the first engine that could compute a model do so: which one is the fastest is not the same every time."""
+    from solo_rt import engine
+
+    monkeypatch.setattr(engine, "open_fastest", lambda path, candidates, open_it, **_: open_it(candidates[0]))
 
 
 @pytest.fixture

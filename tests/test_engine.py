@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from solo_rt import engine
 from solo_rt.decoders import SoloV2Decoder
 from solo_rt.device import Device
-from solo_rt.engine import find_model, model_file, open_engine, shipped_models, threads
+from solo_rt.engine import cpu_candidates, find_model, model_file, open_engine, precision, shipped_models, threads
 from solo_rt.engine.model_card import describe_model
 from solo_rt.engine.onnx_file import read_onnx
 from solo_rt.engine.onnxruntime import OnnxRuntimeEngine
@@ -268,19 +268,70 @@ def test_auto_reports_its_choice_once(tiny, caplog):
 
 
 @pytest.mark.parametrize(
-    ("installed", "intel", "device", "backend"),
+    ("installed", "given", "expected"),
     [
-        (True, True, "auto", "openvino"),
-        (True, True, "cpu", "openvino"),
-        (True, True, "cuda", "onnxruntime"),
-        (True, False, "auto", "onnxruntime"),
-        (False, True, "auto", "onnxruntime"),
+        (True, {}, ["openvino fp32", "onnxruntime fp32"]),
+        (True, {"device": "cuda"}, ["onnxruntime fp32"]),
+        (False, {}, ["onnxruntime fp32"]),
+        (True, {"backend": "openvino"}, ["openvino fp32"]),
+        (True, {"backend": "onnxruntime"}, ["onnxruntime fp32"]),
+        (True, {"precision": "bf16"}, ["openvino bf16"]),
     ],
 )
-def test_auto_takes_openvino_only_where_it_is_installed_on_intel(monkeypatch, installed, intel, device, backend):
+def test_what_may_compute_a_model(tiny, monkeypatch, installed, given, expected):
     monkeypatch.setattr(engine.importlib.util, "find_spec", lambda name: object() if installed else None)
-    monkeypatch.setattr(engine, "_has_intel_cpu", lambda: intel)
-    assert engine._preferred_backend(Device(device)) == backend
+    monkeypatch.setattr(precision, "has_bf16", lambda: True)
+    given = {"backend": "auto", "device": "auto", "precision": "auto", **given}
+    found = cpu_candidates(tiny, given["backend"], given["precision"], Device(given["device"]))
+    assert [str(candidate) for candidate in found] == expected
+
+
+@pytest.mark.parametrize("given", [{"backend": "onnxruntime"}, {"device": "cuda"}])
+def test_only_openvino_computes_in_16_bits(tiny, monkeypatch, given):
+    monkeypatch.setattr(precision, "has_bf16", lambda: True)
+    with pytest.raises(UsageError, match="precision bf16: only OpenVINO has it"):
+        open_engine(tiny, precision="bf16", **given)
+
+
+@pytest.mark.parametrize(
+    ("costs", "native", "expected"),
+    [
+        ({"bf16": 0.001}, True, "bf16"),
+        ({"bf16": 0.0011}, True, "fp32"),
+        ({}, True, "fp32"),
+        ({"bf16": 0.0}, False, "fp32"),
+        ({"bf16": -0.002}, True, "bf16"),
+    ],
+)
+def test_16_bits_are_taken_unasked_where_the_cpu_has_them_and_the_model_says_they_cost_nothing(
+    tmp_path, monkeypatch, costs, native, expected
+):
+    model = write_tiny_model(tmp_path / "tiny.onnx", spec=replace(TINY_SPEC, costs=costs))
+    monkeypatch.setattr(precision, "has_bf16", lambda: native)
+    monkeypatch.setattr(engine.importlib.util, "find_spec", lambda name: object())
+    assert cpu_candidates(model, "auto", "auto", Device("auto"))[0] == ("openvino", expected)
+
+
+def test_16_bits_are_close_to_32_and_said(tiny):
+    pytest.importorskip("openvino")
+    if not precision.has_bf16():
+        pytest.skip("this CPU has no bf16")
+    whole, half = (open_engine(tiny, backend="openvino", precision=p, threads=1) for p in ("fp32", "bf16"))
+    assert (whole.backend, half.backend) == ("openvino cpu, 1 thread", "openvino cpu, 1 thread, bf16")
+    picture = {"image": np.random.default_rng(0).normal(size=(1, 3, 32, 64)).astype(np.float32)}
+    for name, values in whole.infer(picture).items():
+        np.testing.assert_allclose(half.infer(picture)[name], values, atol=0.05)
+
+
+def test_a_precision_that_is_not_there_is_refused(tiny, tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match="unknown precision 'fp8'; expected one of auto, fp32, bf16"):
+        open_engine(tiny, precision="fp8")
+    monkeypatch.setattr(precision, "has_bf16", lambda: False)
+    with pytest.raises(EngineError, match="precision bf16: this CPU has no instructions for it"):
+        open_engine(tiny, precision="bf16")
+    (tmp_path / "x.engine").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"expected auto with \.engine, whose precision"):
+        open_engine(tmp_path / "x.engine", precision="bf16")
 
 
 def test_cuda_without_its_provider_is_an_error(tiny):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -18,6 +18,7 @@ from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
 
 if TYPE_CHECKING:
+    from solo_rt.engine import Precision
     from solo_rt.train.evaluate.detections import OnImage
     from solo_rt.train.evaluate.semantic import Counted
     from solo_rt.train.evaluate.shards import Findings, Shard
@@ -44,9 +45,20 @@ if TYPE_CHECKING:
 @click.option("--merge", is_flag=True, help="Score FILES, the --results of all shards.")
 @click.option("--backend", default="auto", show_default=True, help="onnxruntime, openvino, tensorrt or torch.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="Of an ONNX file, as in run; with --record auto is fp32.",
+)
 @click.option("--strict", is_flag=True, help="End at a picture that cannot be read, instead of leaving it out.")
 @click.option("--trust", is_flag=True, help="Open a TensorRT engine that was not built on this machine.")
-@click.option("--record", is_flag=True, help='Write AP or mIoU into the model file; needs the extra "train".')
+@click.option(
+    "--record",
+    is_flag=True,
+    help='Write AP or mIoU into the model file, or what bf16 costs of it; needs the extra "train".',
+)
 @click.argument("files", nargs=-1, type=LocalPath())
 @as_json
 def evaluate(
@@ -66,6 +78,7 @@ def evaluate(
     merge: bool,
     backend: str,
     device: str,
+    precision: Precision,
     strict: bool,
     trust: bool,
     record: bool,
@@ -83,8 +96,10 @@ def evaluate(
     for output in filter(None, (results, pictures)):
         check_writable(output, overwrite=overwrite)
     path = None if merge else find_measured(model, backend=backend, device=device)
-    if record and path is not None:
-        check_recordable(path)
+    if record:
+        precision = "fp32" if precision == "auto" else precision
+        if path is not None:
+            check_recordable(path, precision)
     semantic = is_semantic(path, files)
     if semantic and (exact or conf):
         raise UsageError("--exact and --conf are for models that find instances; leave them out")
@@ -105,7 +120,9 @@ def evaluate(
     else:
         subject, share = Subject(data or "", split, max_images, str(path)), part or WHOLE
         views = Views(_factors(scales) if scales is not None else (1.0,), mirrored=flip)
-        engine = open_measured(path, backend=backend, device=device, trusted=trust, exact=exact, logits=semantic)
+        engine = open_measured(
+            path, backend=backend, device=device, trusted=trust, exact=exact, logits=semantic, precision=precision
+        )
         with closing(engine), show_progress() as show:
             on_image: OnImage = lambda done, total: show(done, total, "pictures")  # noqa: E731
             if exact and not isinstance(engine, ResizableEngine):
@@ -127,8 +144,10 @@ def evaluate(
                     on_image=on_image,
                 )
     if isinstance(found, Counted):
-        return _finish_pixels(found, part, results=results, record=record, as_json=as_json)
-    return _finish_instances(found, part, results=results, pictures=pictures, record=record, as_json=as_json)
+        return _finish_pixels(found, part, results=results, record=record and precision, as_json=as_json)
+    return _finish_instances(
+        found, part, results=results, pictures=pictures, record=record and precision, as_json=as_json
+    )
 
 
 def _check(
@@ -166,7 +185,13 @@ def _factors(text: str) -> tuple[float, ...]:
 
 
 def _finish_instances(
-    findings: Findings, part: Shard | None, *, results: Path | None, pictures: Path | None, record: bool, as_json: bool
+    findings: Findings,
+    part: Shard | None,
+    *,
+    results: Path | None,
+    pictures: Path | None,
+    record: Precision | Literal[False],
+    as_json: bool,
 ) -> int:
     """Write what one part found, or score, record and print what all did."""
     from solo_rt.commands.tables import print_scores
@@ -179,12 +204,14 @@ def _finish_instances(
         return 0
     scores = score_findings(findings, results=results, pictures=pictures)
     if record:
-        record_metrics(findings.model, scores.metrics, names=("AP", "AP50", "AP75"))
+        record_metrics(findings.model, scores.metrics, names=("AP", "AP50", "AP75"), precision=record)
     print_json(asdict(scores)) if as_json else print_scores(scores)
     return 0
 
 
-def _finish_pixels(counted: Counted, part: Shard | None, *, results: Path | None, record: bool, as_json: bool) -> int:
+def _finish_pixels(
+    counted: Counted, part: Shard | None, *, results: Path | None, record: Precision | Literal[False], as_json: bool
+) -> int:
     """Write what was counted, and unless it is only one part, score, record and print it."""
     from solo_rt.commands.tables import print_semantic_scores
     from solo_rt.train.evaluate.semantic import score_counted
@@ -204,6 +231,6 @@ def _finish_pixels(counted: Counted, part: Shard | None, *, results: Path | None
         return 0
     scores = score_counted(counted)
     if record:
-        record_metrics(counted.model, scores.metrics, names=("mIoU", "pixel_accuracy"))
+        record_metrics(counted.model, scores.metrics, names=("mIoU", "pixel_accuracy"), precision=record)
     print_json(scores.to_record()) if as_json else print_semantic_scores(scores)
     return 0

@@ -11,7 +11,7 @@ from solo_rt.device import Device
 from solo_rt.errors import UsageError
 
 if TYPE_CHECKING:
-    from solo_rt.engine import Engine
+    from solo_rt.engine import Engine, Precision
     from solo_rt.spec import ModelSpec
 
 
@@ -45,12 +45,16 @@ def is_semantic(path: Path | None, files: Sequence[Path]) -> bool:
     return measured_spec(path).decoder.task == "semantic"
 
 
-def open_measured(path: Path, *, backend: str, device: str, trusted: bool, exact: bool, logits: bool) -> Engine:
+def open_measured(
+    path: Path, *, backend: str, device: str, precision: Precision, trusted: bool, exact: bool, logits: bool
+) -> Engine:
     """Return the engine of the file at `path`; a checkpoint gives `logits` if asked.
 
     Raises: UsageError, EngineError; UsageError also for an `exact` evaluation of a file that decodes by itself.
     """
     if path.suffix == ".pt":
+        if precision not in ("auto", "fp32"):
+            raise UsageError(f"--precision {precision}: expected an .onnx file, got {path}; export the checkpoint")
         from solo_rt.train.engine.exact import open_checkpoint
 
         return open_checkpoint(path, device=Device.parse(device), output_kind="logits" if logits else None)
@@ -63,7 +67,7 @@ def open_measured(path: Path, *, backend: str, device: str, trusted: bool, exact
             f"--exact out, or measure the .onnx file it was built of"
         )
     lanes = 1 if exact or logits else None  # only `detect` looks at several pictures at once
-    return open_engine(path, backend=backend, device=device, lanes=lanes, trusted=trusted)
+    return open_engine(path, backend=backend, device=device, lanes=lanes, precision=precision, trusted=trusted)
 
 
 def measured_spec(path: Path) -> ModelSpec:
@@ -74,22 +78,32 @@ def measured_spec(path: Path) -> ModelSpec:
     return read_plan(path).spec if path.suffix == ".engine" else read_spec(path)
 
 
-def check_recordable(path: Path) -> None:
-    """Raise UsageError unless what is measured is a file that keeps numbers."""
+def check_recordable(path: Path, precision: Precision) -> None:
+    """Raise UsageError unless what is measured is a file that keeps numbers, and has those to compare these with."""
     instead = {
         ".pt": "export the checkpoint first",
         ".engine": "measure the .onnx file itself, without --backend tensorrt",
     }
     if path.suffix in instead:
         raise UsageError(f"--record {path}: the numbers are kept in .onnx files; {instead[path.suffix]}")
+    if precision == "bf16" and not set(measured_spec(path).provenance.metrics) & {"AP", "mIoU"}:
+        raise UsageError(f"--record {path}: what bf16 costs is known beside fp32; run with --precision fp32 first")
 
 
-def record_metrics(model: str, metrics: Mapping[str, float], *, names: Sequence[str]) -> None:
-    """Write the metrics `names` into the model file they were measured on. Raises: UsageError."""
-    check_recordable(Path(model))
+def record_metrics(model: str, metrics: Mapping[str, float], *, names: Sequence[str], precision: Precision) -> None:
+    """Write the metrics `names` into the model file they were measured on, or what a precision costs of the first.
+
+    Raises: UsageError.
+    """
+    path = Path(model)
+    check_recordable(path, precision)
     require_torch("eval --record")
     from solo_rt.engine.model_file import read_spec
+    from solo_rt.train.export.onnx_file import record_cost
     from solo_rt.train.export.onnx_file import record_metrics as write_metrics
 
-    path = Path(model)
-    write_metrics(path, read_spec(path), {name: round(metrics[name], 4) for name in names})
+    spec, rounded = read_spec(path), {name: round(metrics[name], 4) for name in names}
+    if precision == "fp32":
+        write_metrics(path, spec, rounded)
+    else:
+        record_cost(path, spec, precision, round(spec.provenance.metrics[names[0]] - rounded[names[0]], 4))

@@ -150,6 +150,8 @@ def print_model(card: Mapping[str, Any]) -> None:
     metrics = provenance.pop("metrics")
     facts |= {name.replace("_", " "): str(value) for name, value in provenance.items() if value}
     facts |= {"metrics": ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())} if metrics else {}
+    costs = dict(card.get("costs") or {})
+    facts |= {"costs": ", ".join(f"{name} {value:+.4f}" for name, value in costs.items())} if costs else {}
     _print_columns(facts.items())
 
 

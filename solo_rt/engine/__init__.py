@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import platform
 from pathlib import Path
 
 from solo_rt.device import Device
 from solo_rt.engine.base import Engine, FrameEngine
 from solo_rt.engine.contract import try_out
+from solo_rt.engine.fastest import Candidate, open_fastest
 from solo_rt.engine.model_file import find_model, read_spec, shipped_models
-from solo_rt.engine.threads import default_threads
+from solo_rt.engine.precision import PRECISIONS, Precision, allowed
+from solo_rt.engine.threads import CPU_LANES, default_threads
 from solo_rt.errors import UsageError
 
-__all__ = ["BACKENDS", "Engine", "FrameEngine", "choose_backend", "find_model", "open_engine", "shipped_models"]
+__all__ = [
+    "BACKENDS", "PRECISIONS", "Engine", "FrameEngine", "Precision", "choose_backend", "cpu_candidates", "find_model",
+    "open_engine", "shipped_models",
+]  # fmt: skip
 
 MOST_THREADS = 1024  # more than any machine has cores; engines try to start as many as they are told
+CPU_BACKENDS = ("onnxruntime", "openvino")  # of ONNX files
 BACKENDS = ("auto", "onnxruntime", "openvino", "tensorrt", "torch")
 
 log = logging.getLogger(__name__)
@@ -29,13 +34,16 @@ def open_engine(
     device: str = "auto",
     threads: int | None = None,
     lanes: int | None = 1,
+    precision: Precision = "auto",
     trusted: bool = False,
 ) -> Engine:
     """Return an engine for a model file or the name of a model that ships with solo-rt; None is the default one.
 
     The file is an ONNX file, a TensorRT engine of `solo-rt build-engine`, or a checkpoint, which PyTorch computes.
-    `backend` is one of `BACKENDS`; auto goes by the file, and for ONNX takes OpenVINO where it is installed and the CPU
-    is Intel's, else ONNX Runtime, and logs its choice; tensorrt takes the engine that was built of an ONNX file.
+    `backend` is one of `BACKENDS`; auto goes by the file, and for ONNX takes what is the fastest for it on this CPU of
+    ONNX Runtime and OpenVINO, as measured when it is opened for the first time; tensorrt takes the engine that was
+    built of an ONNX file. `precision` auto is bf16 where the CPU has it and the model's record says that it costs next
+    to nothing, else fp32; only OpenVINO computes in bf16.
     `device` is auto, cpu, cuda or cuda:N. `threads` defaults to `default_threads()`; the `lanes` share them, None is
     what suits files: 2 with tensorrt, else 1. `trusted`: open a TensorRT engine that was not built here.
     The engine has computed one empty picture, so the first frame is not slower than the others.
@@ -52,31 +60,70 @@ def open_engine(
     path = find_model(model)
     chosen = choose_backend(path, backend, wanted)
     threads = threads or max(default_threads(), lanes or 1)
+    if chosen not in CPU_BACKENDS and precision not in ("auto", "fp32"):
+        raise UsageError(f"precision {precision}: expected auto with {path.suffix}, whose precision is its own")
+
+    def open_it(candidate: Candidate) -> Engine:
+        return _open(path, candidate, device=wanted, threads=threads, lanes=lanes, trusted=trusted)
+
+    if chosen not in CPU_BACKENDS:
+        engine = open_it(Candidate(chosen, "fp32"))
+    else:
+        candidates = cpu_candidates(path, backend, precision, wanted)
+        engine = open_fastest(path, candidates, open_it, threads=threads, lanes=lanes or CPU_LANES)
+    log.info("model %s on %s", engine.spec.name, engine.backend)
+    return engine
+
+
+def cpu_candidates(path: Path, backend: str, precision: Precision, device: Device) -> list[Candidate]:
+    """Return the engines and precisions that an ONNX file may be computed with.
+
+    Raises: as `allowed`; UsageError for a precision that the backend does not have.
+    """
+    precisions = allowed(read_spec(path), precision, path=path)
+    has_openvino = importlib.util.find_spec("openvino") is not None and device.kind != "cuda"
+    candidates: list[Candidate] = []
+    if backend == "openvino" or (backend == "auto" and has_openvino):
+        # Of two precisions the lower one is taken: it is there because the CPU has instructions for it.
+        candidates.append(Candidate("openvino", precisions[0]))
+    if backend in ("auto", "onnxruntime") and "fp32" in precisions:
+        candidates.append(Candidate("onnxruntime", "fp32"))
+    if not candidates:
+        raise UsageError(f"{path}: precision {precision}: only OpenVINO has it; pip install openvino, or say fp32")
+    return candidates
+
+
+def _open(
+    path: Path, candidate: Candidate, *, device: Device, threads: int, lanes: int | None, trusted: bool
+) -> Engine:
+    """Return an engine that has computed an empty picture."""
     engine: Engine
-    if chosen == "torch":
+    if candidate.backend == "torch":
         if lanes not in (None, 1):
             raise UsageError(f"expected 1 lane with the torch backend, got {lanes}; export the checkpoint for more")
         from solo_rt.train.engine.fast import open_torch
 
-        engine = open_torch(path, device=wanted)
-    elif chosen == "tensorrt":
+        engine = open_torch(path, device=device)
+    elif candidate.backend == "tensorrt":
         from solo_rt.engine.tensorrt import open_tensorrt
 
-        engine = open_tensorrt(path, device=wanted, lanes=lanes, trusted=trusted)
-    elif chosen == "openvino":
+        engine = open_tensorrt(path, device=device, lanes=lanes, trusted=trusted)
+    elif candidate.backend == "openvino":
         from solo_rt.engine.openvino import OpenVinoEngine
 
-        engine = OpenVinoEngine(path, read_spec(path), device=wanted, threads=threads, lanes=lanes)
+        precision = candidate.precision
+        engine = OpenVinoEngine(
+            path, read_spec(path), device=device, threads=threads, lanes=lanes, is_bf16=precision == "bf16"
+        )
     else:
         from solo_rt.engine.onnxruntime import OnnxRuntimeEngine
 
-        engine = OnnxRuntimeEngine(path, read_spec(path), device=wanted, threads=threads, lanes=lanes)
+        engine = OnnxRuntimeEngine(path, read_spec(path), device=device, threads=threads, lanes=lanes)
     try:
         try_out(engine, path)
     except BaseException:
         engine.close()
         raise
-    log.info("model %s on %s", engine.spec.name, engine.backend)
     return engine
 
 
@@ -87,7 +134,7 @@ def choose_backend(path: Path, backend: str, device: Device) -> str:
     """
     own = {".engine": "tensorrt", ".pt": "torch"}.get(path.suffix)
     if own is None and backend == "auto":
-        return _preferred_backend(device)
+        return "onnxruntime"
     if own is None and backend == "torch":
         raise UsageError(f"{path}: expected a checkpoint (.pt) with the torch backend, got {path.suffix}")
     if own is not None and backend not in ("auto", own):
@@ -96,16 +143,3 @@ def choose_backend(path: Path, backend: str, device: Device) -> str:
     if chosen == "torch" and importlib.util.find_spec("torch") is None:
         raise UsageError(f"{path}: a checkpoint needs torch; install it with pip install 'solo-rt[train]'")
     return chosen
-
-
-def _preferred_backend(device: Device) -> str:
-    if device.kind != "cuda" and importlib.util.find_spec("openvino") is not None and _has_intel_cpu():
-        return "openvino"
-    return "onnxruntime"
-
-
-def _has_intel_cpu() -> bool:
-    try:
-        return "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return "GenuineIntel" in platform.processor()

@@ -79,4 +79,5 @@ def _describe_spec(spec: ModelSpec, path: Path, shapes: Mapping[str, Sequence[in
         "classes": list(spec.classes),
         "decoder": record["decoder"],
         "provenance": record["provenance"],
+        "costs": record["costs"],
     }

@@ -35,17 +35,19 @@ Float32 = NDArray[np.float32]
 class OpenVinoEngine:
     """A compiled OpenVINO model with a stream and an infer request per lane; see `Engine`."""
 
-    def __init__(self, path: Path, spec: ModelSpec, *, device: Device, threads: int, lanes: int | None) -> None:
+    def __init__(
+        self, path: Path, spec: ModelSpec, *, device: Device, threads: int, lanes: int | None, is_bf16: bool = False
+    ) -> None:
         if device.kind == "cuda":
             raise UsageError(f"device {device}: expected auto or cpu with the openvino backend; onnxruntime knows cuda")
         self.spec = spec
         self.lanes = lanes or CPU_LANES
-        self.backend = f"openvino {describe(threads, self.lanes)}"
+        self.backend = f"openvino {describe(threads, self.lanes)}{', bf16' if is_bf16 else ''}"
         settings = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": self.lanes,
             "PERFORMANCE_HINT": "LATENCY" if self.lanes == 1 else "THROUGHPUT",
-            "INFERENCE_PRECISION_HINT": "f32",  # or it would take bfloat16 where the CPU has it, unasked
+            "INFERENCE_PRECISION_HINT": "bf16" if is_bf16 else "f32",  # it would take bfloat16 unasked
         }
         try:
             core = ov.Core()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from solo_rt import defaults
 from solo_rt.decoders import SemanticDecoder, is_painted
-from solo_rt.engine import Engine, find_model, open_engine
+from solo_rt.engine import Engine, Precision, find_model, open_engine
 from solo_rt.engine.base import FrameEngine
 from solo_rt.errors import UsageError
 from solo_rt.gpu.labels import open_gpu_labels
@@ -56,6 +56,7 @@ class Pipeline:
     hooks: Hooks | Callable[[str], Hooks] = field(default_factory=Hooks)  # or those of the source called so
     backend: str = "auto"
     device: str = "auto"
+    precision: Precision = "auto"  # see `open_engine`
     threads: int | None = None  # of the engine
     lanes: int | None = None  # frames computed at once; see `stream`
     trusted: bool = False  # open a TensorRT engine that was not built on this machine
@@ -178,6 +179,7 @@ class Pipeline:
             device=self.device,
             threads=self.threads,
             lanes=choose_lanes(self.lanes, self.options, live=live),
+            precision=self.precision,
             trusted=self.trusted,
         )
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from solo_rt.engine import Engine
+from solo_rt.engine import Engine, Precision
 from solo_rt.gpu.nvcodec import VideoDecoder
 from solo_rt.pipeline.channel import Channel, Closed
 from solo_rt.pipeline.opening import Pipeline
@@ -27,6 +27,7 @@ def stream(
     model: str | Path | Engine | None = None,
     backend: str = "auto",
     device: str = "auto",
+    precision: Precision = "auto",
     threads: int | None = None,
     lanes: int | None = None,
     conf: float | None = None,
@@ -65,6 +66,7 @@ def stream(
         ),
         backend=backend,
         device=device,
+        precision=precision,
         threads=threads,
         lanes=lanes,
         decoder=decoder,

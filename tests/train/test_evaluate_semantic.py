@@ -13,6 +13,7 @@ import pytest
 from fakes import STREET_SPEC, write_street_model, write_tiny_model
 
 from solo_rt.cli import main
+from solo_rt.engine import precision
 from solo_rt.errors import DatasetError
 from solo_rt.train.evaluate.cityscapes import InstanceTally
 from solo_rt.train.evaluate.semantic import Tally
@@ -135,3 +136,29 @@ def test_metrics_are_recorded_in_the_model(solo: Run, street: Path, models: dict
 
     assert solo("--model", models["logits"], "--data", f"folder:{street}", "--record")[0] == 0
     assert set(read_spec(models["logits"]).provenance.metrics) == {"mIoU", "pixel_accuracy"}
+
+
+def test_what_16_bits_cost_is_recorded_beside_32(
+    solo: Run, street: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from solo_rt.engine.model_file import read_spec
+
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(precision, "has_bf16", lambda: True)
+    asked = ("--model", models["logits"], "--data", f"folder:{street}", "--record", "--precision")
+    code, _, err = solo(*asked, "bf16")
+    assert (code, "what bf16 costs is known beside fp32; run with --precision fp32 first" in err) == (2, True)
+    assert solo(*asked, "fp32")[0] == 0
+    before = read_spec(models["logits"])
+    assert solo(*asked, "bf16")[0] == 0
+    after = read_spec(models["logits"])
+    assert after == replace(before, costs={"bf16": 0.0})
+    assert "bf16 +0.0000" in describe(models["logits"])
+
+
+def describe(model: Path) -> str:
+    from click.testing import CliRunner
+
+    from solo_rt.commands.inspect import inspect
+
+    return CliRunner().invoke(inspect, [str(model)]).output

@@ -62,3 +62,8 @@ def record_metrics(path: Path, spec: ModelSpec, metrics: dict[str, float]) -> No
     """Add `metrics` to the provenance of the ONNX file at `path`, whose spec is `spec`."""
     merged = {**spec.provenance.metrics, **metrics}
     write_spec(path, replace(spec, provenance=replace(spec.provenance, metrics=merged)))
+
+
+def record_cost(path: Path, spec: ModelSpec, precision: str, cost: float) -> None:
+    """Note in the ONNX file at `path`, whose spec is `spec`, what a precision costs: see `ModelSpec.costs`."""
+    write_spec(path, replace(spec, costs={**spec.costs, precision: cost}))

@@ -1,0 +1,139 @@
+"""Which engine on the CPU is the fastest for a model: measured once on this machine, and remembered.
+
+A guess by the maker of the CPU or by the instructions it has is wrong too often: of two models on one machine each can
+be faster with another engine.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from solo_rt.engine.base import Engine
+from solo_rt.files import cache_folder, replace_file
+
+MEASURING_SECONDS = 0.5  # for all candidates together, once each has computed a picture
+LEAST_ROUNDS = 2
+FOLDER = "fastest"  # in the cache folder
+
+log = logging.getLogger(__name__)
+
+
+class Candidate(NamedTuple):
+    """An engine that could compute a model."""
+
+    backend: str
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.backend} {self.precision}"
+
+
+def open_fastest(
+    path: Path, candidates: Sequence[Candidate], open_it: Callable[[Candidate], Engine], *, threads: int, lanes: int
+) -> Engine:
+    """Return the opened engine of the candidate that takes least time for a picture.
+
+    Where that is known for this file, machine and number of threads it is opened at once; else all are opened and
+    measured, which takes a second or two. Candidates that cannot be opened are passed over, if one is left.
+    Raises: what `open_it` raises for the last candidate, if there is no other.
+    """
+    if len(candidates) == 1:
+        return open_it(candidates[0])
+    memory = _memory(path, candidates, threads=threads, lanes=lanes)
+    chosen = _recall(memory, candidates)
+    if chosen is not None:
+        return open_it(chosen)
+    with ExitStack() as stack:
+        engines: dict[Candidate, Engine] = {}
+        for candidate in candidates:
+            try:
+                engines[candidate] = stack.enter_context(closing(open_it(candidate)))
+            except Exception as error:
+                log.info("passed over: %s: %s", candidate, error)
+                if candidate is candidates[-1] and not engines:
+                    raise
+        times = measure(engines)
+        chosen = min(times, key=lambda candidate: times[candidate])
+        stack.pop_all()
+    for candidate, engine in engines.items():
+        if candidate is not chosen:
+            engine.close()
+    said = {str(candidate): round(1e3 * seconds, 3) for candidate, seconds in times.items()}
+    log.info("%s: ms a picture: %s", path, ", ".join(f"{name} {ms:.2f}" for name, ms in said.items()))
+    with suppress(OSError):  # then it is measured again
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(memory, json.dumps({"chosen": list(chosen), "ms": said}).encode())
+    return engines[chosen]
+
+
+def measure(engines: Mapping[Candidate, Engine]) -> dict[Candidate, float]:
+    """Return the least seconds of each for a picture; they take turns, so that a busy machine slows all alike."""
+    times = dict.fromkeys(engines, float("inf"))
+    ends, rounds = time.monotonic() + MEASURING_SECONDS, 0
+    while len(engines) > 1 and (rounds < LEAST_ROUNDS or time.monotonic() < ends):
+        rounds += 1
+        for candidate, engine in engines.items():
+            size = engine.spec.input
+            picture = np.zeros((size.batch, 3, size.height, size.width), np.float32)
+            started = time.perf_counter()
+            engine.infer({size.name: picture})
+            times[candidate] = min(times[candidate], time.perf_counter() - started)
+    return times
+
+
+def recall(path: Path, candidates: Sequence[Candidate], *, threads: int, lanes: int) -> dict[str, float]:
+    """Return the milliseconds that were measured for a picture, by candidate; nothing where none were."""
+    try:
+        record = json.loads(_memory(path, candidates, threads=threads, lanes=lanes).read_text())
+        return {str(name): float(ms) for name, ms in record["ms"].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def _recall(memory: Path, candidates: Sequence[Candidate]) -> Candidate | None:
+    try:
+        chosen = Candidate(*json.loads(memory.read_text())["chosen"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return chosen if chosen in candidates else None
+
+
+def _memory(path: Path, candidates: Sequence[Candidate], *, threads: int, lanes: int) -> Path:
+    """Return the file that keeps what was measured: another one for whatever may change the outcome."""
+    status = path.stat()
+    facts = [
+        *(str(path.resolve()), status.st_size, status.st_mtime_ns, threads, lanes, _processor(), _cores()),
+        *map(str, candidates),
+        *(_version(name) for name in ("onnxruntime", "openvino")),
+    ]
+    return cache_folder() / FOLDER / f"{sha256(json.dumps(facts).encode()).hexdigest()[:32]}.json"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line for line in lines if line.startswith("model name")), "")
+
+
+def _cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [os.cpu_count() or 1]

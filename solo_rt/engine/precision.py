@@ -1,0 +1,40 @@
+"""The precision a model is computed in, by what the CPU has in hardware and what the model's own record allows."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Literal, get_args
+
+from solo_rt.errors import EngineError, UsageError
+from solo_rt.spec import ModelSpec
+
+Precision = Literal["auto", "fp32", "bf16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+MOST_LOST = 0.001  # of AP, mIoU or agreement, a share of 1, that a lower precision may cost to be taken unasked
+_BF16_FLAGS = ("avx512_bf16", "amx_bf16")  # as Linux calls what multiplies bfloat16
+
+
+@cache
+def has_bf16() -> bool:
+    """Return whether this CPU multiplies bfloat16 in hardware; elsewhere it would be slower than float32."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        return False
+    return any(flag in flags for flag in _BF16_FLAGS)
+
+
+def allowed(spec: ModelSpec, asked: Precision, *, path: Path) -> tuple[Literal["fp32", "bf16"], ...]:
+    """Return the precisions to choose from, those that are asked for, or that may be taken unasked.
+
+    Raises: UsageError for an unknown one, EngineError for one that this CPU has not.
+    """
+    if asked not in PRECISIONS:
+        raise UsageError(f"unknown precision {asked!r}; expected one of {', '.join(PRECISIONS)}")
+    if asked == "bf16" and not has_bf16():
+        raise EngineError(f"{path}: precision bf16: this CPU has no instructions for it; leave it out, or say fp32")
+    if asked != "auto":
+        return (asked,)
+    lost = spec.costs.get("bf16")
+    return ("bf16", "fp32") if has_bf16() and lost is not None and lost <= MOST_LOST else ("fp32",)

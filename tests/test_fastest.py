@@ -1,0 +1,117 @@
+"""Which engine is the fastest is measured once, and remembered for as long as nothing changes."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from fakes import FakeEngine
+
+from solo_rt.engine import fastest
+from solo_rt.engine.fastest import Candidate, measure, open_fastest, recall
+from solo_rt.errors import EngineError
+
+QUICK, SLOW = Candidate("quick", "fp32"), Candidate("slow", "fp32")
+
+
+@pytest.fixture(autouse=True)
+def _quick(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOLO_RT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(fastest, "MEASURING_SECONDS", 0.0)
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(b"model")
+    return path
+
+
+class Opener:
+    """Opens an engine per candidate, each as slow as its name says, and keeps them by candidate."""
+
+    def __init__(self, *failing: Candidate) -> None:
+        self.failing = failing
+        self.opened: list[Candidate] = []
+        self.engines: dict[Candidate, FakeEngine] = {}
+
+    def __call__(self, candidate):
+        self.opened.append(candidate)
+        if candidate in self.failing:
+            raise EngineError(f"no {candidate}")
+        seconds = 0.001 if candidate == QUICK else 0.01
+        self.engines[candidate] = FakeEngine(gate=lambda call: time.sleep(seconds))
+        return self.engines[candidate]
+
+
+def choose(model, opener, *candidates, threads=2):
+    engine = open_fastest(model, candidates or (SLOW, QUICK), opener, threads=threads, lanes=1)
+    return next(candidate for candidate, each in opener.engines.items() if each is engine)
+
+
+def test_the_fastest_stays_open_and_the_others_are_closed(model):
+    opener = Opener()
+    assert choose(model, opener) is QUICK
+    assert (opener.engines[QUICK].closed, opener.engines[SLOW].closed) == (False, True)
+    assert opener.engines[QUICK].calls == fastest.LEAST_ROUNDS
+
+
+def test_it_is_measured_once(model):
+    choose(model, Opener())
+    again = Opener()
+    assert choose(model, again) == QUICK
+    assert again.opened == [QUICK]
+    assert again.engines[QUICK].calls == 0
+    assert list(recall(model, (SLOW, QUICK), threads=2, lanes=1)) == ["slow fp32", "quick fp32"]
+
+
+@pytest.mark.parametrize("change", ["model", "threads", "candidates", "record"])
+def test_it_is_measured_again_when_something_has_changed(model, tmp_path, change):
+    choose(model, Opener())
+    again = Opener()
+    if change == "model":
+        model.write_bytes(b"another model")
+    if change == "record":
+        for record in (tmp_path / "cache").rglob("*.json"):
+            record.write_text("{}")
+    candidates = (QUICK, SLOW) if change == "candidates" else (SLOW, QUICK)
+    assert choose(model, again, *candidates, threads=1 if change == "threads" else 2) is QUICK
+    assert len(again.opened) == 2
+
+
+def test_what_cannot_be_opened_is_passed_over_unless_nothing_is_left(model, caplog):
+    assert choose(model, Opener(QUICK)) is SLOW
+    with pytest.raises(EngineError, match="no quick fp32"):
+        choose(model, Opener(QUICK, SLOW), threads=1)
+
+
+def test_one_candidate_is_not_measured(model):
+    opener = Opener()
+    assert choose(model, opener, SLOW) is SLOW
+    assert opener.engines[SLOW].calls == 0
+    assert recall(model, (SLOW,), threads=2, lanes=1) == {}
+
+
+def test_a_failure_while_measuring_closes_all(model, monkeypatch):
+    def fail(engines):
+        raise EngineError("gone")
+
+    monkeypatch.setattr(fastest, "measure", fail)
+    opener = Opener()
+    with pytest.raises(EngineError, match="gone"):
+        choose(model, opener)
+    assert all(engine.closed for engine in opener.engines.values())
+
+
+def test_measuring_goes_on_for_its_time(monkeypatch):
+    monkeypatch.setattr(fastest, "MEASURING_SECONDS", 0.05)
+    engines = {QUICK: FakeEngine(gate=lambda call: time.sleep(0.001)), SLOW: FakeEngine()}
+    times = measure(engines)
+    assert engines[QUICK].calls == engines[SLOW].calls > fastest.LEAST_ROUNDS
+    assert times[QUICK] >= 0.001
+
+
+def test_a_cache_that_cannot_be_written_is_no_trouble(model, tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    assert choose(model, Opener()) is QUICK
+    assert choose(model, Opener()) is QUICK
