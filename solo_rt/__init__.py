@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from solo_rt.sink import VideoOptions, open_sink
     from solo_rt.source import open_source
     from solo_rt.spec import ModelSpec
+    from solo_rt.track.zone_file import read_zones
+    from solo_rt.track.zones import Zone
     from solo_rt.types import Frame, Instances, Result, SemanticMap
 
 __version__ = "0.7.0"
@@ -48,9 +50,11 @@ _HOMES = {
     "SemanticMap": "types",
     "SoloRTError": "errors",
     "VideoOptions": "sink",
+    "Zone": "track.zones",
     "open_engine": "engine",
     "open_sink": "sink",
     "open_source": "source",
+    "read_zones": "track.zone_file",
     "run": "pipeline",
     "stream": "pipeline",
 }
@@ -68,9 +72,11 @@ __all__ = [
     "SemanticMap",
     "SoloRTError",
     "VideoOptions",
+    "Zone",
     "open_engine",
     "open_sink",
     "open_source",
+    "read_zones",
     "run",
     "stream",
 ]

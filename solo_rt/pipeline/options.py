@@ -8,6 +8,7 @@ from typing import Literal
 
 from solo_rt import defaults
 from solo_rt.errors import UsageError
+from solo_rt.track.zones import Zone, check_zones
 
 MOST_INSTANCES = 1 << 20  # per frame, more than any network has cells
 Policy = Literal["auto", "every-frame", "freshest"]
@@ -27,9 +28,12 @@ class Options:
     max_staleness: float | None = None  # seconds that a frame may be old when it is begun, else it is dropped
     max_failures: int = 0  # frames in a row that may fail and are left out; one more ends the run
     track: bool = False  # follow objects from frame to frame: see `solo_rt.track`
+    zones: tuple[Zone, ...] = ()  # to count objects in, which turns tracking on
     sync: bool = False  # one frame at a time on the caller's thread: the reference, and easy to debug
 
     def __post_init__(self) -> None:
+        check_zones(self.zones)
+        object.__setattr__(self, "track", self.track or bool(self.zones))
         if self.policy not in POLICIES:
             raise UsageError(f"policy must be one of {', '.join(POLICIES)}, got {self.policy!r}")
         if self.max_staleness is not None and not 0 < self.max_staleness < math.inf:

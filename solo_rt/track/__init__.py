@@ -1,0 +1,1 @@
+"""Objects from frame to frame: where they are, and what they pass."""
