@@ -46,3 +46,11 @@ class ZoneState:
     inside: Mapping[int, int] = field(default_factory=dict)  # objects in the polygon now, by class id
     entered: Mapping[int, int] = field(default_factory=dict)  # so far, by class id; of a line: crossed forward
     left: Mapping[int, int] = field(default_factory=dict)  # likewise; of a line: crossed backward
+
+    def to_record(self, classes: tuple[str, ...]) -> dict[str, object]:
+        """Return what it has counted as plain JSON values, by names of classes."""
+        counts = {"forward": self.entered, "backward": self.left}
+        if not self.is_line:
+            counts = {"entered": self.entered, "left": self.left, "inside": self.inside}
+        named = {key: {classes[i]: number for i, number in sorted(by.items())} for key, by in counts.items()}
+        return {"line" if self.is_line else "zone": self.name, **named}

@@ -25,7 +25,7 @@ from solo_rt.types import DevicePicture, Frame, Result, SemanticMap
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
 BOXES = ((0, 0, 20, 10), (10, 5, 30, 25), (40, 20, 64, 48))
 PALETTE = ((128, 64, 128), (70, 130, 180))
-ALL = ["coco:a.json", "mots:a.txt", "ytvis:a.json", "a.parquet", "a.csv", "crops:a"]
+ALL = ["coco:a.json", "mots:a.txt", "ytvis:a.json", "a.parquet", "a.csv", "crops:a", "events:a.csv", "counts:a.csv"]
 
 
 def write(uri: str, *results: Result, palette=(), **options) -> None:

@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 @click.option("--conf", type=float, help=f"Lowest score of an instance.  [default: {defaults.CONF}]")
 @click.option("--max-det", type=int, help=f"Most instances per frame.  [default: {defaults.MAX_DET}]")
 @click.option("--classes", metavar="A,B", help="Classes to keep.  [default: all]")
+@click.option(
+    "--zones", type=LocalPath(), help="Count what enters and leaves the zones of a file, or crosses its lines."
+)
 @click.option("--max-frames", type=int, help="End after this many results.")
 @click.option("--max-fps", type=float, help="Leave frames out so that at most this many per second remain.")
 @click.option(
@@ -148,6 +151,7 @@ def run(
     conf: float | None,
     max_det: int | None,
     classes: str | None,
+    zones: Path | None,
     max_frames: int | None,
     max_fps: float | None,
     policy: Policy,
@@ -186,6 +190,7 @@ def run(
     from solo_rt.sink import VideoOptions
     from solo_rt.sink.segments import parse_seconds
     from solo_rt.sink.window import URI as WINDOW
+    from solo_rt.track.zone_file import read_zones
 
     sources = name_sources(source)
     name, only = next(iter(sources.items()))
@@ -200,6 +205,7 @@ def run(
         max_staleness=max_staleness,
         max_failures=defaults.MAX_FAILURES,
         sync=sync,
+        zones=() if zones is None else read_zones(zones),
     )
     video = VideoOptions(
         codec=codec,

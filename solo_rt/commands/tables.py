@@ -43,6 +43,7 @@ def print_report(report: RunReport, outputs: Sequence[str]) -> None:
         table.add_row(name, *times, f"{stats.busy:.0%}" if name != "latency" else "")
     click.echo(counts)
     _print(table)
+    _print_zones({"": report})
     for output in outputs:
         click.echo(output)
 
@@ -60,8 +61,24 @@ def print_reports(reports: Mapping[str, RunReport], outputs: Sequence[str]) -> N
         times = [f"{1e3 * seconds:.1f}" for seconds in latency]
         table.add_row(name, str(report.processed), f"{report.fps:.1f}", found, *map(str, counts), *times)
     _print(table)
+    _print_zones(reports)
     for output in outputs:
         click.echo(output)
+
+
+def _print_zones(reports: Mapping[str, RunReport]) -> None:
+    """Print what zones and lines have counted, a line for each class; `reports` are by source."""
+    for is_line, headings in ((False, ["entered", "left", "inside"]), (True, ["forward", "backward"])):
+        rows: list[list[str | int]] = []
+        for source, report in reports.items():
+            for zone in (zone for zone in report.zones if zone.is_line == is_line):
+                counts = (zone.entered, zone.left, zone.inside)[: len(headings)]
+                for class_id in sorted({*zone.entered, *zone.left}) or [-1]:  # nothing has a line as well
+                    name = report.classes[class_id] if class_id >= 0 else ""
+                    title = " ".join(filter(None, (source, zone.name, name)))
+                    rows.append([title, *(by.get(class_id, 0) for by in counts)])
+        if rows:
+            _print_numbers(headings, rows)
 
 
 def print_scores(scores: InstanceScores) -> None:

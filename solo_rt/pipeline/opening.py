@@ -29,8 +29,10 @@ from solo_rt.pipeline.stages import check_options
 from solo_rt.pipeline.trace import Trace
 from solo_rt.pipeline.workers import T, open_interruptibly
 from solo_rt.sink import Sink, VideoOptions, check_video, open_sink, wants_sound
+from solo_rt.sink.address import check_zoned
 from solo_rt.source import Source, SourceInfo, check_decoder, open_source
 from solo_rt.spec import ModelSpec
+from solo_rt.track.zones import check_sources, zones_of
 from solo_rt.uri import expand_home, redact
 
 PLACE = "{source}"  # in the address of an output: the name of its source
@@ -66,7 +68,7 @@ class Pipeline:
     video: VideoOptions = field(default_factory=VideoOptions)  # of video outputs, nvenc on the same GPU as `decoder`
     overwrite: bool = False  # let pictures go into a folder that holds such files already
     trace: Path | None = None  # a file for what every thread did when: see Trace
-    name: str = ""  # of the source, for its results
+    name: str = ""  # of the source, for its results and the zones that are on it
     sources: Sequence[str] | Mapping[str, str | Source] = ()  # instead of `source`; names are those of `name_sources`
 
     def run(self, *, stop: threading.Event | None = None, on_wait: Callable[[], None] = lambda: None) -> RunReport:
@@ -81,10 +83,12 @@ class Pipeline:
         if (self.source is None) == (not self.sources):
             raise UsageError(f"pipeline: expected a source or sources, got {'none' if self.source is None else 'both'}")
         if not self.sources:
+            check_sources(self.options.zones, [self.name] if self.name else [])
             return (self.with_its_name() if self.name else self)._run_one(stop)
         started = time.perf_counter()
         each = self.of_each()
         with self.shared_engine(stop) as engine:
+            check_options(engine.spec, self.options)
             runs = {name: partial(replace(one, model=engine)._run_one, stop) for name, one in each.items()}
             ends = run_side_by_side(runs, stop, on_wait)
         return sum_up(ends, time.perf_counter() - started)
@@ -115,7 +119,7 @@ class Pipeline:
             trace = None if self.trace is None else stack.enter_context(closing(Trace(self.trace)))
             if hooks.on_start is not None:
                 hooks.on_start(source.info, engine)
-            labels = open_gpu_labels(gpu) if on_gpu and outputs.take_gpu_pictures else None
+            labels = open_gpu_labels(gpu) if on_gpu and outputs.take_gpu_pictures and not options.zones else None
             return Run(source, engine, outputs, options, hooks, stop, labels, trace, name=self.name).finish()
 
     def _hooks(self) -> Hooks:
@@ -124,6 +128,7 @@ class Pipeline:
     def of_each(self) -> dict[str, Pipeline]:
         """Return a pipeline per source, by name. Raises: UsageError if outputs of several would be the same."""
         sources = self.sources if isinstance(self.sources, Mapping) else name_sources(self.sources)
+        check_sources(self.options.zones, sources)
         several = len(sources) > 1
         for sink in self.sinks if several else ():
             if not isinstance(sink, str):
@@ -135,12 +140,7 @@ class Pipeline:
         if several and self.trace is not None and PLACE not in str(self.trace):
             raise UsageError(f"trace {self.trace}: with several sources its name needs {PLACE}")
         each = {
-            name: replace(
-                self,
-                source=source,
-                sources=(),
-                name=name,
-            ).with_its_name()
+            name: replace(self, source=source, sources=(), name=name).with_its_name()
             for name, source in sources.items()
         }
         outputs = [sink for one in each.values() for sink in one.sinks if isinstance(sink, str) and sink != NULL]
@@ -149,9 +149,10 @@ class Pipeline:
         return each
 
     def with_its_name(self) -> Pipeline:
-        """Return the pipeline with the name of its source in its outputs."""
+        """Return the pipeline with the zones of its source, and the name in its outputs."""
         return replace(
             self,
+            options=replace(self.options, zones=zones_of(self.options.zones, self.name)),
             sinks=[sink.replace(PLACE, self.name) if isinstance(sink, str) else sink for sink in self.sinks],
             trace=None if self.trace is None else Path(str(self.trace).replace(PLACE, self.name)),
         )
@@ -196,6 +197,7 @@ class Pipeline:
                     f"expected the address of a video file with decoder={self.decoder!r}, got an opened source"
                 )
         check_video(self.video, names, gpu=gpu)
+        check_zoned(names, has_zones=bool(self.options.zones))
 
     def open_ends(
         self, stack: ExitStack, stop: threading.Event, hooks: Hooks, names: Sequence[str] = (), *, may_stay: bool

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
+from solo_rt.events import ZoneState
 from solo_rt.pipeline.output import Failure
 from solo_rt.pipeline.timing import Histogram, Percentiles, Stats
 
@@ -64,6 +65,8 @@ class RunReport:
     behind: Mapping[str, int]  # results that outputs of a live source missed because they were too slow, by output
     interrupted: bool  # the stop event ended the run
     sources: Mapping[str, RunReport | BaseException] = field(default_factory=dict)  # what became of each of several
+    zones: tuple[ZoneState, ...] = ()  # after the last result
+    classes: tuple[str, ...] = ()  # names by class id
 
     @property
     def fps(self) -> float:
@@ -90,6 +93,7 @@ class RunReport:
             "failures": [asdict(failure) for failure in self.failures],
             "interrupted": self.interrupted,
             **({"sources": {name: _end(end) for name, end in self.sources.items()}} if self.sources else {}),
+            **({"zones": [zone.to_record(self.classes) for zone in self.zones]} if self.zones else {}),
         }
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from solo_rt.engine.base import Engine
 from solo_rt.errors import SourceError
+from solo_rt.events import ZoneState
 from solo_rt.gpu.labels import GpuLabels
 from solo_rt.pipeline.options import Options
 from solo_rt.pipeline.outputs import Outputs
@@ -94,6 +95,7 @@ class Run:
         self._timed = {"read": read_times, **{stage.name: stage.times for stage in self._stages}, "sink": outputs.times}
         self._running = RunningTimes(self._timed, outputs.latency)
         self._processed = self._told_dropped = 0
+        self._zones: tuple[ZoneState, ...] = ()
         self._instances = 0 if engine.spec.decoder.task == "instances" else None
         self._changes: deque[StateChange] = deque()  # of the source, by its thread
         outputs.trace, outputs.on_wait = trace, self._tick
@@ -114,7 +116,7 @@ class Run:
                     if hooks.on_frame is not None:
                         hooks.on_frame(result)
                     self._outputs.write(result)
-                    self._processed += 1
+                    self._processed, self._zones = self._processed + 1, result.zones
                     if self._instances is not None and isinstance(job.found, Instances):
                         self._instances += len(job.found)
                     self._tick()
@@ -185,6 +187,8 @@ class Run:
             failures=self._outputs.failures,
             behind=self._outputs.behind,
             interrupted=self._stop.is_set(),
+            zones=self._zones,
+            classes=self._engine.spec.classes,
         )
 
 

@@ -26,9 +26,12 @@ from solo_rt.pipeline.trace import Trace
 from solo_rt.preprocess import Letterbox, prepare
 from solo_rt.render import Painting, draw_labels, instance_labels, legend_labels, render, render_semantic
 from solo_rt.render.lettering import Label
+from solo_rt.render.zones import draw_zones
 from solo_rt.source import Source
 from solo_rt.spec import ModelSpec
-from solo_rt.types import Found, Frame, Output, Result
+from solo_rt.track.counter import ZoneCounter
+from solo_rt.track.zones import Zone, check_classes
+from solo_rt.types import Found, Frame, Instances, Output, Result
 
 # A stage hangs that takes longer than both for a frame; the first one may load, compile and measure.
 HANG_SECONDS, HANG_TIMES, FIRST_HANG_SECONDS = 60.0, 20.0, 600.0
@@ -172,11 +175,14 @@ def build_stages(
             gpu_labels.write(job.rendered, task.labels(job.rendered, job.found))
         else:
             draw_labels(job.rendered, task.labels(job.rendered, job.found))
+        draw_zones(job.rendered, job.zones)
 
     painting = None
     if with_picture and is_painted(spec.decoder):
         painting = Painting(classes=wanted, conf=conf, max_det=max_det, on_gpu=gpu_labels is not None)
     stages = [*_network_stages(engine, painting), Stage("decode", decode_job)]
+    if options.zones:
+        stages.append(_zones_stage(spec, options.zones))
     return [*stages, Stage("render", render_job)] if with_picture else stages
 
 
@@ -201,6 +207,17 @@ def _network_stages(engine: Engine, painting: Painting | None) -> list[Stage]:
         job.outputs, job.rendered = infer_frame(job.frame, painting)
 
     return [Stage("infer", infer_frame_job, lanes=engine.lanes, cancel=engine.cancel)]
+
+
+def _zones_stage(spec: ModelSpec, zones: tuple[Zone, ...]) -> Stage:
+    """Return the stage that counts tracked objects."""
+    counter = ZoneCounter(zones, spec.classes)
+
+    def zones_job(job: Job) -> None:
+        assert isinstance(job.found, Instances)
+        job.zones, job.events = counter.update(job.found, job.frame.time_s)
+
+    return Stage("zones", zones_job)
 
 
 def _instance_task(spec: ModelSpec, wanted: tuple[int, ...] | None, *, conf: float, max_det: int) -> _Task:
@@ -231,6 +248,9 @@ def check_options(spec: ModelSpec, options: Options) -> tuple[int, ...] | None:
         raise UsageError(
             f"conf and max_det are about instances, and {spec.name} finds none: it is a semantic model; leave them out"
         )
+    if spec.decoder.task == "semantic" and options.zones:
+        raise UsageError(f"zones are about objects, and {spec.name} finds none: it is a semantic model; leave them out")
+    check_classes(options.zones, known)
     return tuple(known.index(name) for name in options.classes) or None
 
 

@@ -18,6 +18,7 @@ from solo_rt.pipeline.stages import Counts, build_stages, read_jobs
 from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.workers import LEAVE_SECONDS
 from solo_rt.source import Source
+from solo_rt.track.zones import Zone, check_sources
 from solo_rt.types import Result
 
 
@@ -39,6 +40,7 @@ def stream(
     decoder: VideoDecoder = "cpu",
     render: bool = False,
     sync: bool = False,
+    zones: tuple[Zone, ...] = (),
 ) -> Generator[Result, None, None]:
     """Yield the result of every frame of a source, in order; `render=True` adds the annotated picture.
 
@@ -63,6 +65,7 @@ def stream(
             max_fps=max_fps,
             policy=policy,
             sync=sync,
+            zones=zones,
         ),
         backend=backend,
         device=device,
@@ -74,6 +77,7 @@ def stream(
     if isinstance(source, (Sequence, Mapping)) and not isinstance(source, str):
         yield from _stream_all(replace(pipeline, sources=source), render=render)
     else:
+        check_sources(zones, [])
         yield from _stream_one(replace(pipeline, source=source), threading.Event(), render=render)
 
 

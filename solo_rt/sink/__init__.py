@@ -9,13 +9,14 @@ from pathlib import Path
 from solo_rt.decoders import Rgb
 from solo_rt.errors import SoloRTError, UsageError
 from solo_rt.sink import pictures, records
-from solo_rt.sink.address import pattern, split
+from solo_rt.sink.address import ZONED, pattern, split
 from solo_rt.sink.base import Gap, Sink
 from solo_rt.sink.coco import CocoSink
 from solo_rt.sink.contact_sheet import ContactSheet
 from solo_rt.sink.counts import CountSink
 from solo_rt.sink.crops import CropSink
 from solo_rt.sink.encoding import CONTAINERS, PUSHED, VideoOptions, check_video, wants_sound
+from solo_rt.sink.events import EventSink
 from solo_rt.sink.labels import LabelSink
 from solo_rt.sink.mots import MotsSink
 from solo_rt.sink.null import NullSink
@@ -28,6 +29,7 @@ from solo_rt.sink.video import VideoSink
 from solo_rt.sink.window import URI as WINDOW
 from solo_rt.sink.window import WindowSink
 from solo_rt.sink.ytvis import YtvisSink
+from solo_rt.sink.zone_counts import ZoneCountSink
 from solo_rt.source.base import SourceInfo
 from solo_rt.source.pictures import is_pattern, is_picture, picture_paths
 from solo_rt.uri import redact, scheme
@@ -57,6 +59,7 @@ def open_sink(
     - `out.csv`: a row per frame with the number, or the share, of each class;
     - `out.parquet`: a row per object, or per class of a frame;
     - `coco:out.json`, `mots:out.txt`, `ytvis:out.json`: results as COCO, MOTS and YouTube-VIS have them;
+    - `events:out.csv`, `counts:out.csv`: with zones, a row per event, and a row per minute, zone and class;
     - `crops:folder`: one PNG per object, cut out;
     - `labels:folder`: one PNG of class ids per frame, of a semantic model;
     - `sheet.png`, `sheet.jpg`: one picture of the whole run (see ContactSheet);
@@ -89,7 +92,7 @@ def open_sink(
     try:
         refuse_overwrite(info.uri, uri)
         if kind or suffix in (".csv", ".parquet"):
-            return _open_data(uri, kind or suffix, classes=classes, palette=palette, overwrite=overwrite)
+            return _open_data(uri, kind or suffix, info=info, classes=classes, palette=palette, overwrite=overwrite)
         if suffix in CONTAINERS:
             for path in existing(uri) if video.segment is not None else ():
                 refuse_overwrite(info.uri, str(path))
@@ -111,7 +114,9 @@ def open_sink(
     raise UsageError(f"output {uri}: {_KNOWN}")
 
 
-def _open_data(uri: str, kind: str, *, classes: Sequence[str], palette: Sequence[Rgb], overwrite: bool) -> Sink:
+def _open_data(
+    uri: str, kind: str, *, info: SourceInfo, classes: Sequence[str], palette: Sequence[Rgb], overwrite: bool
+) -> Sink:
     """Return the opened sink of a data format. Raises: OSError, UsageError."""
     if kind == "labels":
         return LabelSink(uri, palette, overwrite=overwrite)
@@ -125,13 +130,16 @@ def _open_data(uri: str, kind: str, *, classes: Sequence[str], palette: Sequence
         return CropSink(uri, overwrite=overwrite)
     if kind == "coco":
         return CocoSink(uri)
+    if kind in ZONED:
+        return (EventSink if kind == "events" else ZoneCountSink)(uri, info=info, classes=classes)
     return MotsSink(uri) if kind == "mots" else YtvisSink(uri)
 
 
 _KNOWN = (
     f"expected a video ({' '.join(CONTAINERS)}), JSON lines ({' '.join(records.SUFFIXES)}), pictures (folder/ or "
     f"folder/*.png), class ids (labels:folder), cut-out objects (crops:folder), a contact sheet (sheet.png), .csv, "
-    f".parquet, coco:out.json, mots:out.txt, ytvis:out.json, a media server (rtsp:// rtmp://), window: or null://"
+    f".parquet, coco:out.json, mots:out.txt, ytvis:out.json, events:out.csv, counts:out.csv, a media server "
+    f"(rtsp:// rtmp://), window: or null://"
 )
 
 

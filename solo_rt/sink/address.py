@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from solo_rt.errors import UsageError
+
 FOLDERS = ("labels", "crops")  # of PNG files
-FILES = ("coco", "mots", "ytvis")
+ZONED = ("events", "counts")  # tables of what zones tell
+FILES = ("coco", "mots", "ytvis", *ZONED)
 
 
 def split(uri: str) -> tuple[str, str]:
@@ -16,3 +21,10 @@ def pattern(uri: str) -> str:
     """Return an address as the path of what it writes: `labels:folder` writes `folder/*.png`."""
     kind, path = split(uri)
     return f"{path.rstrip('/') or '/'}/*.png" if kind in FOLDERS else path
+
+
+def check_zoned(uris: Iterable[str], *, has_zones: bool) -> None:
+    """Raise UsageError for an output of what zones tell where there are none."""
+    for uri in uris:
+        if split(uri)[0] in ZONED and not has_zones:
+            raise UsageError(f"output {uri}: it holds what zones tell, and there are none; name them with --zones FILE")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from solo_rt.sink.base import Gap, Sink
-from solo_rt.sink.lines import LineFile
+from solo_rt.sink.lines import LineFile, csv_row
 from solo_rt.types import Result
 
 
@@ -26,7 +24,7 @@ class CountSink(Sink):
         """Open the file. Raises: as `OutputFile`."""
         self.uri = uri
         self._classes = len(classes)
-        self._lines = LineFile(uri, _row(["frame", "time_s", *classes]))
+        self._lines = LineFile(uri, csv_row(["frame", "time_s", *classes]))
 
     def write(self, result: Result) -> None:
         """Add the row of one result. Raises: SinkError when the output failed."""
@@ -37,7 +35,7 @@ class CountSink(Sink):
         else:
             shares = semantic.shares()
             counts = (round(shares.get(i, 0.0), 6) for i in range(self._classes))
-        self._lines.write(_row([result.frame.index, round(result.frame.time_s, 6), *counts]))
+        self._lines.write(csv_row([result.frame.index, round(result.frame.time_s, 6), *counts]))
         self._lines.results += 1
 
     def resume(self, gap: Gap) -> None:
@@ -46,9 +44,3 @@ class CountSink(Sink):
 
     def close(self) -> None:
         self._lines.close()
-
-
-def _row(cells: Iterable[object]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue().encode("utf-8", "backslashreplace")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Iterable
+
 from solo_rt.errors import SinkError
 from solo_rt.sink.base import OutputFile
 
@@ -44,3 +48,10 @@ class LineFile:
     def close(self) -> None:
         """Let go of the file. May be called again."""
         self._file.close()
+
+
+def csv_row(cells: Iterable[object]) -> bytes:
+    """Return a line of a table; cells that are None are empty."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode("utf-8", "backslashreplace")

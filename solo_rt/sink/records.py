@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 
 from solo_rt.sink.base import Gap, Sink
 from solo_rt.sink.lines import LineFile
+from solo_rt.sink.wall_clock import WallClock
 from solo_rt.source.base import SourceInfo
 from solo_rt.types import Result
 
@@ -20,8 +20,7 @@ class RecordSink(Sink):
 
     The first line is `{"solo_rt": 2, "source", "model", "classes", "size", "frame_rate", "time_base"}`, the last one
     `{"end": {"results"}}`, how many there are; without it the process was killed or the disk filled up. Between them
-    are `Result.to_record()`s, of a live source with `wall_time`, when the frame was captured in Unix seconds: the
-    system's clock as the output was opened, and steady from there on, so that setting the clock makes no frame jump.
+    are `Result.to_record()`s, of a live source with `wall_time`, when the frame was captured: see WallClock.
     Where the disk was full or the file was taken away, lines go on when they can, behind
     `{"gap": {"frame", "frames"}}`: the first frame that is missing, and how many are.
     """
@@ -31,7 +30,7 @@ class RecordSink(Sink):
 
     def __init__(self, uri: str, *, info: SourceInfo, model: str, classes: Sequence[str]) -> None:
         self.uri = uri
-        self._epoch = time.time() - time.monotonic() if info.live else None  # Unix seconds when that clock was 0
+        self._clock = WallClock(info)
         rate, time_base = info.frame_rate, info.time_base
         header = {
             "solo_rt": SCHEMA,
@@ -46,8 +45,9 @@ class RecordSink(Sink):
 
     def write(self, result: Result) -> None:
         record = result.to_record()
-        if self._epoch is not None:
-            record["wall_time"] = round(self._epoch + result.frame.captured_at, 3)
+        wall_time = self._clock.time_of(result.frame)
+        if wall_time is not None:
+            record["wall_time"] = wall_time
         self._lines.write(_line(record))
         self._lines.results += 1
 
