@@ -147,6 +147,7 @@ def test_sides_that_meet_are_found_in_whole_coordinates(shape, closed):
     [
         (SQUARE, True, None),
         (HORSESHOE, True, None),
+        (HORSESHOE, False, None),  # ends as it began, the other way
         (BOW, True, (1, 3)),
         (BOW, False, (1, 3)),
         ([(0, 0), (10, 0), (5, 0)], False, (1, 2)),  # back on itself

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -78,6 +79,11 @@ def test_who_trembles_on_a_border_enters_once():
     assert kinds(feed([ROOM], *frames, {1: at(17, 30, side=24)})[1]) == [(1, "enter"), (9, "leave")]
 
 
+def test_who_trembles_does_so_beside_others():
+    frames = [{1: at(x, 30, side=24), 2: at(32, 30)} for x in (15, 21, 19, 21, 18)]
+    assert [(frame, event.track_id) for frame, event in feed([ROOM], *frames)[1]] == [(0, 2), (1, 1)]
+
+
 def test_larger_objects_have_wider_margins():
     for side, leaves in ((10, True), (30, False)):
         events = feed([ROOM], {1: at(30, 30, side=side)}, {1: at(18, 30, side=side)})[1]
@@ -109,8 +115,8 @@ def test_dwell_is_said_once_per_stay():
 
 def test_dwell_is_due_in_the_frame_of_its_time_however_times_are_rounded():
     frames = walk(*[30] * 40)
-    _, events = feed([replace(ROOM, dwell=1.0)], *frames, times=[0.1 + i / 30 for i in range(40)])
-    assert kinds(events) == [(0, "enter"), (30, "dwell")]
+    _, events = feed([replace(ROOM, dwell=0.5)], *frames, times=[0.2 + i / 30 for i in range(40)])
+    assert kinds(events) == [(0, "enter"), (15, "dwell")]
 
 
 def test_only_what_has_a_dwell_tells_of_it():
@@ -223,13 +229,13 @@ def test_classes_choose_who_counts():
 
 
 def test_who_changes_its_class_inside_leaves_as_what_it_came():
-    counter = ZoneCounter([replace(ROOM, classes=("cat",))], CLASSES)
+    counter = ZoneCounter([replace(ROOM, classes=("cat",), dwell=STEP)], CLASSES)
     said = []
     for index, (x, class_id) in enumerate([(30, 0), (30, 1), (5, 1)]):
         objects = replace(found(at(x, 24), tracks=[1]), class_ids=np.array([class_id], np.int32))
         (state,), events = counter.update(objects, index * STEP)
         said += [(event.kind, event.class_id) for event in events]
-    assert said == [("enter", 0), ("leave", 0)]
+    assert said == [("enter", 0), ("dwell", 0), ("leave", 0)]
     assert (state.inside, state.entered, state.left) == ({}, {0: 1}, {0: 1})
 
 
@@ -255,10 +261,16 @@ def test_objects_without_tracks_are_refused_and_no_objects_are_not():
 def test_frames_of_another_size_stretch_what_was_known():
     counter = ZoneCounter([ROOM, GATE], CLASSES)
     counter.update(found(at(26, 24), tracks=[1]), 0.0)
-    (room, gate), events = counter.update(found(at(52, 48), tracks=[1], size=(96, 128)), STEP)
+    (room, gate), events = counter.update(found(at(39, 48), tracks=[1], size=(96, 96)), STEP)
     assert events == ()
-    np.testing.assert_array_equal(room.points, ROOM.points_on((96, 128)))
-    np.testing.assert_array_equal(gate.points, GATE.points_on((96, 128)))
+    np.testing.assert_array_equal(room.points, ROOM.points_on((96, 96)))
+    np.testing.assert_array_equal(gate.points, GATE.points_on((96, 96)))
+    tilted = Zone("tilted", ((0, 0), (1, 1)), is_line=True)
+    counter = ZoneCounter([tilted], CLASSES)
+    counter.update(found(at(40, 24), tracks=[1]), 0.0)  # above the line, as it is stretched to 60, 24
+    assert counter.update(found(at(70, 30), tracks=[1], size=(48, 96)), STEP)[1] == ()
+    counter = ZoneCounter([ROOM, GATE], CLASSES)
+    counter.update(found(at(39, 48), tracks=[1], size=(96, 96)), 0.0)
     _, events = counter.update(found(at(36, 24), tracks=[1]), 2 * STEP)
     assert [event.kind for event in events] == ["cross"]
 
@@ -268,7 +280,10 @@ def test_states_that_were_given_out_stay_and_are_new_only_where_something_change
     first, _ = counter.update(found(tracks=[]), 0.0)
     second, _ = counter.update(found(at(26, 24), tracks=[1]), STEP)
     third, _ = counter.update(found(at(27, 24), tracks=[1]), 2 * STEP)
-    assert (first[0].inside, second[0].inside) == ({}, {0: 1})
+    fourth, _ = counter.update(found(at(60, 24), tracks=[1]), 3 * STEP)
+    assert [state[0].inside for state in (first, second, fourth)] == [{}, {0: 1}, {}]
+    assert [state[0].entered for state in (first, second, fourth)] == [{}, {0: 1}, {0: 1}]
+    assert [state[0].left for state in (first, second, fourth)] == [{}, {}, {0: 1}]
     assert second[1] is first[1]
     assert third[0] is second[0]
 
@@ -279,6 +294,28 @@ def test_events_of_a_frame_are_by_zone_and_then_by_track():
     _, events = feed([ROOM, other], boxes)
     assert [(event.zone, event.track_id) for _, event in events] == [
         ("room", 2), ("room", 5), ("room", 9), ("a room", 2), ("a room", 5), ("a room", 9),
+    ]  # fmt: skip
+
+
+def test_who_is_gone_is_told_among_the_others():
+    frames = [{2: at(30, 20)}, *[{}] * 8, {9: at(30, 20), 1: at(30, 30)}]
+    _, events = feed([ROOM], *frames)
+    assert [(event.track_id, event.kind) for _, event in events[1:]] == [(1, "enter"), (2, "leave"), (9, "enter")]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+def test_what_a_zone_tells_does_not_depend_on_its_place(order):
+    upper, lower = ((32, 0), (32, 39)), ((32, 21), (32, 48))  # the middle of 1 crosses, the lower edge of 2
+    zones = [
+        replace(GATE, points=upper, classes=("cat",), anchor="centre"), replace(ROOM, classes=("big dog",), dwell=STEP),
+        replace(GATE, points=lower, classes=("big dog",), name="g2"),
+        replace(ROOM, classes=("cat",), anchor="centre", name="r2"),
+    ]  # fmt: skip
+    boxes = [{1: at(x, 42, side=12), 2: at(x, 24, side=12)} for x in (10, 26, 28, 40, 60)]  # only the middle of 1 is in
+    _, events = feed([zones[i] for i in order], *boxes, classes={1: 0, 2: 1})
+    assert sorted((frame, event.zone, event.kind, event.track_id) for frame, event in events) == [
+        (1, "r2", "enter", 1), (1, "room", "enter", 2), (2, "room", "dwell", 2), (3, "g2", "cross", 2),
+        (3, "gate", "cross", 1), (4, "r2", "leave", 1), (4, "room", "leave", 2),
     ]  # fmt: skip
 
 
@@ -308,7 +345,8 @@ def test_what_is_kept_does_not_grow_with_time():
 def test_anchors_are_the_middle_of_the_lower_edge_of_the_box_and_of_the_mask():
     objects = found((10, 20, 20, 40), (0, 0, 8, 4), (5, 5, 9, 9))
     crop = objects.masks.crop(0)
-    crop[1:-1, 6:-1] = 0  # half of the mask is gone: columns 15 to 19
+    crop[1:-1, 6:-1] = 127  # half of the mask is gone: columns 15 to 19
+    crop[1:-1, 1:6] = 128
     objects.masks.crop(2)[:] = 100  # all of it
     anchors = find_anchors(objects, np.array([0, 1, 2]), with_masks=True) - NUDGE
     np.testing.assert_allclose(anchors[0], [(15, 40), (15, 30), (12.5, 30)])
@@ -316,6 +354,7 @@ def test_anchors_are_the_middle_of_the_lower_edge_of_the_box_and_of_the_mask():
     np.testing.assert_allclose(anchors[2], [(7, 9), (7, 7), (7, 7)])
     chosen = find_anchors(objects, np.array([2, 0]), with_masks=False) - NUDGE
     np.testing.assert_allclose(chosen[1], [(15, 40), (15, 30), (15, 30)])
+    np.testing.assert_allclose(find_anchors(objects, np.array([1, 0]), with_masks=True)[1], anchors[0] + NUDGE)
     assert find_anchors(objects, np.array([], np.intp), with_masks=True).shape == (0, 3, 2)
 
 
@@ -332,6 +371,15 @@ def test_a_zone_asks_about_its_own_anchor(anchor, inside):
     lower = Zone("lower", ((0, 0.6), (1, 0.6), (1, 1), (0, 1)))
     states, _ = feed([lower, upper], {1: (20, 6, 30, 36)})
     assert [bool(state.inside) for state in states] == [True, inside]
+
+
+def test_a_zone_asks_about_masks_beside_zones_that_do_not():
+    objects = found((10, 20, 20, 40), tracks=[1])
+    objects.masks.crop(0)[11:] = 0  # the lower half of it
+    upper = Zone("upper", ((0, 0), (1, 0), (1, 0.6), (0, 0.6)))
+    zones = [replace(upper, name=anchor, anchor=anchor) for anchor in ("bottom", "centre", "mask")]
+    states, _ = ZoneCounter(zones, CLASSES).update(objects, 0.0)
+    assert [state.name for state in states if state.inside] == ["mask"]
 
 
 @pytest.mark.parametrize("anchor", ["centre", "mask"])
@@ -393,7 +441,8 @@ def count_slowly(zones, frames):
     return events
 
 
-spots = st.tuples(st.integers(2, 62), st.integers(20, 48), st.sampled_from([4, 8, 20]))
+borders = st.sampled_from([10, 17, 18, 19, 20, 21, 22, 30, 31, 32, 33, 34, 43, 44, 45, 46, 60])
+spots = st.tuples(borders, st.integers(20, 48), st.sampled_from([4, 8, 20]))
 clips = st.lists(
     st.tuples(st.sampled_from([0.25, 0.25, 1.0, 4.0]), st.dictionaries(st.integers(1, 3), spots, max_size=3)),
     max_size=14,

@@ -97,6 +97,8 @@ def test_points_stretch_with_frames_of_any_size(size):
         ({"polygon": [[0, 0], [1, 1], [1, 0], [0, 1]]}, "sides 1 and 3 cross or touch; give the corners in order"),
         ({"polygon": [[0, 0], [0.5, 0.5], [1, 1.0]]}, "sides 1 and 3 cross or touch"),
         ({"polygon": [[0, 0], [1, 0], [0.5, 0.000001]]}, "it has no area; its corners are as good as on a line"),
+        ({"polygon": [[0, 0], [1, 0], [0, 1]], "size": [1920, 1080]}, "it has no area"),
+        ({"size": [65536, 1]}, "expected size = [width, height] in pixels, got [65536, 1]"),
         ({"polygon": [[0, 0], [1.5, 0], [0, 1]]},
          "point 2 is not in the picture: expected x in 0..1 and y in 0..1, got [1.5, 0]; "
          "pixels need size = [width, height]"),
@@ -152,6 +154,11 @@ def test_what_is_wrong_with_a_zone_is_said_with_its_file_number_and_name(tmp_pat
 )
 def test_a_zone_needs_a_name_that_can_be_shown(tmp_path, name, said):
     assert said in refusal(tmp_path, zone_text(name=name))
+
+
+def test_names_of_forty_letters_and_corners_against_the_clock_are_no_trouble(tmp_path):
+    (zone,) = read_zones(written(tmp_path, zone_text(name="ü" * 40, polygon=[[0, 1], [1, 0], [0, 0]])))
+    assert zone.name == "ü" * 40
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ def test_an_outline_is_drawn_and_the_inside_stays(pixel_format):
 def test_a_zone_with_something_in_it_has_another_colour(pixel_format):
     _, picture = drawn(ZoneState("z", BOX, inside={0: 1}), pixel_format=pixel_format)
     np.testing.assert_allclose(picture[160, 70], BUSY, atol=40)
+    np.testing.assert_allclose(picture[60 - label_height(black((200, 300), "rgb24")) + 2, 23], BUSY, atol=40)
     assert BUSY != COLOUR
 
 
@@ -58,11 +59,16 @@ def test_a_label_stands_above_the_highest_corner():
 
 
 @pytest.mark.parametrize("points", [BOX - np.array([60, 100]), BOX + np.array([200, 100]), BOX * 10])
-def test_labels_stay_in_the_picture(points):
-    marks, _ = drawn(ZoneState("a long name of a zone", points.astype(np.float32)))
-    rows, columns = np.nonzero(marks)
-    assert (len(rows), columns.min() >= 0, columns.max() <= 299) == (len(columns), True, True)
-    assert marks[:, 4:296].sum() > 500
+def test_labels_stay_in_the_picture(points, monkeypatch):
+    labels = []
+    monkeypatch.setattr("solo_rt.render.zones.draw_label", lambda frame, planes, label: labels.append(label))
+    draw_zones(black((200, 300), "rgb24"), [ZoneState("a long name of a zone", points.astype(np.float32))])
+    (label,) = labels
+    height, width = label.coverage.shape
+    assert width > 100
+    assert (label.x % 2, label.y % 2) == (0, 0)
+    assert 0 <= label.x <= 300 - width
+    assert 0 <= label.y <= 200 - height
 
 
 def test_what_was_counted_is_on_the_label(monkeypatch):

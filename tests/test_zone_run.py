@@ -135,7 +135,7 @@ def test_results_have_the_zones_of_their_frame_and_pictures_show_them():
 def test_frames_with_zones_do_not_stay_on_a_gpu(monkeypatch):
     asked = []
     monkeypatch.setattr(opening, "open_gpu_labels", lambda gpu: asked.append(gpu))
-    monkeypatch.setattr(Pipeline, "_open", lambda self, stack, *_: (self.source, self.model, True))
+    monkeypatch.setattr(Pipeline, "open_ends", lambda self, *_, **__: (self.source, self.model, True))
     for zones in ((), (ROOM,)):
         sink = FakeSink(needs_picture=True)
         sink.takes_gpu_pictures = True
@@ -185,6 +185,12 @@ def test_zones_of_a_source_need_its_name():
             refused()
     named = Pipeline(FakeSource(FRAMES), FakeEngine(), [], Options(zones=(zone,)), name="cam0").run()
     assert named.to_record()["zones"] == COUNTED[:1]
+
+
+def test_a_single_source_has_its_name_as_well(folder, solo):
+    (folder / "zones.toml").write_text(FILE.replace('"gate"', '"gate"\nsource = "cam0"'))
+    _, out, _ = solo("run", "--source", "films/cam0.avi", "--zones", "zones.toml", "--json")
+    assert json.loads(out)["zones"] == COUNTED
 
 
 def test_each_of_several_sources_has_its_own_zones_and_counts(folder, solo):

@@ -131,7 +131,7 @@ def test_counts_of_a_gap_are_in_the_next_rows(tmp_path: Path, monkeypatch) -> No
         sink.write(at(0, room({0: 1}, {0: 1})))
         with monkeypatch.context() as full:
             full.setattr("solo_rt.sink.base.os.write", _no_space)
-            with pytest.raises(SinkError):
+            with pytest.raises(SinkError, match="writing failed after 1 frames"):
                 sink.write(at(60, room({0: 2}, {0: 2})))
         sink.resume(Gap(2, 1))
         sink.write(at(120, room({0: 5}, {0: 5})))
@@ -144,7 +144,7 @@ def test_events_go_on_behind_a_gap(tmp_path: Path, monkeypatch) -> None:
         sink.write(at(0, events=happened))
         with monkeypatch.context() as full:
             full.setattr("solo_rt.sink.base.os.write", _no_space)
-            with pytest.raises(SinkError):
+            with pytest.raises(SinkError, match="writing failed after 1 frames"):
                 sink.write(at(1, events=happened))
         sink.resume(Gap(1, 1))
         sink.write(at(2, events=happened))

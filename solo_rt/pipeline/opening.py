@@ -82,6 +82,7 @@ class Pipeline:
         stop = stop or threading.Event()
         if (self.source is None) == (not self.sources):
             raise UsageError(f"pipeline: expected a source or sources, got {'none' if self.source is None else 'both'}")
+        check_zoned([sink for sink in self.sinks if isinstance(sink, str)], has_zones=bool(self.options.zones))
         if not self.sources:
             check_sources(self.options.zones, [self.name] if self.name else [])
             return (self.with_its_name() if self.name else self)._run_one(stop)
@@ -197,7 +198,6 @@ class Pipeline:
                     f"expected the address of a video file with decoder={self.decoder!r}, got an opened source"
                 )
         check_video(self.video, names, gpu=gpu)
-        check_zoned(names, has_zones=bool(self.options.zones))
 
     def open_ends(
         self, stack: ExitStack, stop: threading.Event, hooks: Hooks, names: Sequence[str] = (), *, may_stay: bool

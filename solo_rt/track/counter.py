@@ -222,7 +222,7 @@ class _Tally:
 
 
 def _usable(found: Instances) -> dict[int, int]:
-    """Return the positions of tracked objects with pixels, by track id in rising order; of doubles, the best."""
+    """Return the positions of tracked objects with pixels, by track id; of doubles, the best."""
     if found.track_ids is None:
         if len(found):
             raise UsageError("zones: expected objects with track ids, got none; switch tracking on")
@@ -230,8 +230,7 @@ def _usable(found: Instances) -> dict[int, int]:
     boxes = found.boxes
     usable = (boxes[:, 2:] > boxes[:, :2]).all(1) & np.isfinite(boxes).all(1) & (found.track_ids > 0)
     positions = np.flatnonzero(usable)[::-1]  # the best last, which stays in a dictionary
-    best = dict(zip(found.track_ids[positions].tolist(), positions.tolist(), strict=True))
-    return dict(sorted(best.items()))
+    return dict(zip(found.track_ids[positions].tolist(), positions.tolist(), strict=True))
 
 
 def _where(mask: Bools) -> Iterator[tuple[int, int]]:

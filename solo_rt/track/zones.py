@@ -86,7 +86,7 @@ def is_name(text: str) -> bool:
 
 
 def zones_of(zones: Sequence[Zone], source: str) -> tuple[Zone, ...]:
-    """Return those that belong to the source of this name, among others or alone."""
+    """Return those on the source of this name: its own, and those that are on all."""
     return tuple(zone for zone in zones if zone.source in ("", source))
 
 
