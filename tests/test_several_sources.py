@@ -220,7 +220,7 @@ def test_hooks_hear_which_source_it_is_and_what_ended_it() -> None:
     def hooks(name: str) -> Hooks:
         return Hooks(
             on_frame=lambda result: heard.append((name, result.source)),
-            on_error=lambda error: heard.append((name, str(error))),
+            on_failure=lambda error: heard.append((name, str(error))),
             on_end=lambda report: heard.append((name, report.processed)),
         )
 
@@ -232,7 +232,7 @@ def test_hooks_hear_which_source_it_is_and_what_ended_it() -> None:
 def test_what_ends_the_only_source_is_heard_of_as_well() -> None:
     heard: list[BaseException] = []
     with pytest.raises(SourceError, match="No such file"):
-        Pipeline("no/such/film.mp4", FakeEngine(), hooks=Hooks(on_error=heard.append)).run()
+        Pipeline("no/such/film.mp4", FakeEngine(), hooks=Hooks(on_failure=heard.append)).run()
     assert len(heard) == 1
 
 

@@ -100,8 +100,8 @@ class Pipeline:
         try:
             return self._open_and_run(hooks, stop)
         except BaseException as error:
-            if hooks.on_error is not None:
-                hooks.on_error(error)
+            if hooks.on_failure is not None:
+                hooks.on_failure(error)
             raise
 
     def _open_and_run(self, hooks: Hooks, stop: threading.Event) -> RunReport:

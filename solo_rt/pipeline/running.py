@@ -39,7 +39,7 @@ class Hooks:
     on_progress: Callable[[Progress], None] | None = None  # after every frame and every 0.1 s while none is ready
     on_step: Callable[[str], None] | None = None  # what is being waited for
     on_end: Callable[[RunReport], None] | None = None  # all is written
-    on_error: Callable[[BaseException], None] | None = (
+    on_failure: Callable[[BaseException], None] | None = (
         None  # what ended a run that a `Pipeline` opened, instead of an end
     )
 
