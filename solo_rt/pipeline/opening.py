@@ -22,7 +22,7 @@ from solo_rt.pipeline.options import Options, choose_lanes
 from solo_rt.pipeline.outputs import Outputs
 from solo_rt.pipeline.paths import name_sources, refuse_overwriting
 from solo_rt.pipeline.report import RunReport
-from solo_rt.pipeline.running import Hooks, Run
+from solo_rt.pipeline.running import Hooks, Run, telling_failure
 from solo_rt.pipeline.sharing import one_by_one, share
 from solo_rt.pipeline.side_by_side import run_side_by_side, sum_up
 from solo_rt.pipeline.stages import check_options
@@ -97,12 +97,8 @@ class Pipeline:
     def _run_one(self, stop: threading.Event) -> RunReport:
         """Run the only source."""
         hooks = self._hooks()
-        try:
+        with telling_failure(hooks):
             return self._open_and_run(hooks, stop)
-        except BaseException as error:
-            if hooks.on_failure is not None:
-                hooks.on_failure(error)
-            raise
 
     def _open_and_run(self, hooks: Hooks, stop: threading.Event) -> RunReport:
         options, gpu = self.options, gpu_of(self.device)
@@ -118,8 +114,6 @@ class Pipeline:
                 else:
                     outputs.add(sink, stays_open=True)
             trace = None if self.trace is None else stack.enter_context(closing(Trace(self.trace)))
-            if hooks.on_start is not None:
-                hooks.on_start(source.info, engine)
             labels = open_gpu_labels(gpu) if on_gpu and outputs.take_gpu_pictures and not options.zones else None
             return Run(source, engine, outputs, options, hooks, stop, labels, trace, name=self.name).finish()
 

@@ -7,8 +7,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, fields
 
 from solo_rt.engine.base import Engine
 from solo_rt.errors import SourceError
@@ -39,9 +39,32 @@ class Hooks:
     on_progress: Callable[[Progress], None] | None = None  # after every frame and every 0.1 s while none is ready
     on_step: Callable[[str], None] | None = None  # what is being waited for
     on_end: Callable[[RunReport], None] | None = None  # all is written
-    on_failure: Callable[[BaseException], None] | None = (
-        None  # what ended a run that a `Pipeline` opened, instead of an end
-    )
+    on_failure: Callable[[BaseException], None] | None = None  # what the run raises, in the place of `on_end`
+
+
+def both(first: Hooks, second: Hooks) -> Hooks:
+    """Return hooks that call those of the first, then those of the second."""
+    functions = {field.name: (getattr(first, field.name), getattr(second, field.name)) for field in fields(Hooks)}
+    return Hooks(**{name: _in_turn(*pair) if all(pair) else pair[0] or pair[1] for name, pair in functions.items()})
+
+
+def _in_turn(first: Callable[..., None], second: Callable[..., None]) -> Callable[..., None]:
+    def call(*values: object) -> None:
+        first(*values)
+        second(*values)
+
+    return call
+
+
+@contextmanager
+def telling_failure(hooks: Hooks) -> Iterator[None]:
+    """Tell the hooks what the body raises."""
+    try:
+        yield
+    except BaseException as error:
+        if hooks.on_failure is not None:
+            hooks.on_failure(error)
+        raise
 
 
 def run(
@@ -65,8 +88,9 @@ def run(
     outputs = Outputs(stop=stop)
     for sink in sinks:
         outputs.add(sink, stays_open=True)
-    run = Run(source, engine, outputs, options or Options(), hooks or Hooks(), stop, gpu_labels)
-    return run.finish()
+    hooks = hooks or Hooks()
+    with telling_failure(hooks):
+        return Run(source, engine, outputs, options or Options(), hooks, stop, gpu_labels).finish()
 
 
 class Run:
@@ -105,6 +129,8 @@ class Run:
     def finish(self) -> RunReport:
         """Run to the end and return what happened. Raises: see `run`."""
         counts, hooks = self._counts, self._hooks
+        if hooks.on_start is not None:
+            hooks.on_start(self._source.info, self._engine)
         self._source.on_state = self._changes.append
         self._started = time.perf_counter()
         jobs = through(self._feed, self._stages, self._source, self._options, counts, self._stop, on_wait=self._tick)
