@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from solo_rt.errors import SoloRTError
     from solo_rt.pipeline import Hooks, Options, Pipeline, run, stream
     from solo_rt.pipeline.report import RunReport
+    from solo_rt.result import Result
     from solo_rt.sink import VideoOptions, open_sink
     from solo_rt.source import open_source
     from solo_rt.spec import ModelSpec
     from solo_rt.track.zone_file import read_zones
     from solo_rt.track.zones import Zone
-    from solo_rt.types import Frame, Instances, Result, SemanticMap
+    from solo_rt.types import Frame, Instances, SemanticMap
 
 __version__ = "0.7.0"
 
@@ -45,7 +46,7 @@ _HOMES = {
     "Hooks": "pipeline",
     "Options": "pipeline",
     "Pipeline": "pipeline",
-    "Result": "types",
+    "Result": "result",
     "RunReport": "pipeline.report",
     "SemanticMap": "types",
     "SoloRTError": "errors",

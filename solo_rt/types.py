@@ -1,4 +1,4 @@
-"""The values that cross the seams of the pipeline: `Frame`, `Instances`, `SemanticMap` and `Result`.
+"""The values that cross the seams of the pipeline: `Frame`, `Instances` and `SemanticMap`.
 
 Masks stay small on purpose. A hundred boolean masks of a 1080p frame are 207 MB; the same masks as `uint8`
 probabilities on the network's quarter-resolution grid, cropped to their boxes, are well under one. Every full-size
@@ -8,7 +8,7 @@ of all pixels stay on the network's grid for the same reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from solo_rt import _native
 from solo_rt.errors import UsageError
-from solo_rt.events import Event, ZoneState
 
 UInt8 = NDArray[np.uint8]
 Output = NDArray[np.float32 | np.uint8 | np.int32]  # of a network; which of them, its decoder says
@@ -264,75 +263,3 @@ class SemanticMap:
 
 Found = Instances | SemanticMap
 """What a model finds in a frame; which of the two is the model's kind."""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What the pipeline hands out per frame."""
-
-    frame: Frame
-    found: Found
-    classes: tuple[str, ...]  # names by class id
-    rendered: Frame | None = None  # the annotated picture; only when a sink or the caller asked for it
-    stage_seconds: Mapping[str, float] = field(default_factory=dict)  # time in each stage, by stage name
-    source: str = ""  # name of the source, where there are several
-    trails: tuple[
-        NDArray[np.float32], ...
-    ] = ()  # with tracking: where each instance was lately, [K, 2] xy, oldest first
-    zones: tuple[ZoneState, ...] = ()  # with zones: each of them after this frame
-    events: tuple[Event, ...] = ()  # with zones: what happened in this frame
-
-    @property
-    def instances(self) -> Instances:
-        """What an instance model found; nothing where the model is a semantic one."""
-        return self.found if isinstance(self.found, Instances) else Instances.none(self.found.frame_size)
-
-    @property
-    def semantic(self) -> SemanticMap | None:
-        """What a semantic model found."""
-        return self.found if isinstance(self.found, SemanticMap) else None
-
-    def to_record(self) -> dict[str, object]:
-        """Return the result as plain JSON values: index, pts, time, size and what was found.
-
-        That is `instances`, one entry each with its mask as RLE, or `classes`, one entry for every class that occurs
-        with its share of the frame's pixels, largest first.
-        """
-        frame = self.frame
-        return {
-            "frame": frame.index,
-            "pts": frame.pts,
-            "time_base": [frame.time_base.numerator, frame.time_base.denominator],
-            "time_s": round(frame.time_s, 6),
-            "size": list(self.found.frame_size),
-            **({"name": frame.name} if frame.name else {}),
-            **self._found(),
-            **({"events": [event.to_record(self.classes) for event in self.events]} if self.events else {}),
-        }
-
-    def _found(self) -> dict[str, object]:
-        if isinstance(self.found, SemanticMap):
-            return {"classes": self._shares(self.found)}
-        return {"instances": self._instances(self.found)}
-
-    def _shares(self, semantic: SemanticMap) -> list[dict[str, object]]:
-        return [
-            {"class_id": i, "class": self.classes[i], "share": round(share, 6)}
-            for i, share in semantic.shares().items()
-        ]
-
-    def _instances(self, found: Instances) -> list[dict[str, object]]:
-        rles = found.rles()
-        entries: list[dict[str, object]] = []
-        for i in range(len(found)):
-            entry: dict[str, object] = {
-                "class_id": int(found.class_ids[i]),
-                "class": self.classes[found.class_ids[i]],
-                "score": round(float(found.scores[i]), 5),
-                "box": [float(v) for v in found.boxes[i]],
-                "rle": rles[i],
-            }
-            if found.track_ids is not None:
-                entry["track_id"] = int(found.track_ids[i])
-            entries.append(entry)
-        return entries

@@ -16,8 +16,9 @@ import pytest
 from ffmpeg_twin import through
 
 from solo_rt.errors import SourceError
+from solo_rt.result import Result
 from solo_rt.source import SourceInfo, open_source
-from solo_rt.types import Frame, Instances, Masks, Result, UInt8
+from solo_rt.types import Frame, Instances, Masks, UInt8
 
 FORMATS = {
     ".mkv": "matroska", ".webm": "webm", ".ts": "mpegts", ".avi": "avi", ".nut": "nut", ".mp4": "mp4", ".mov": "mov",

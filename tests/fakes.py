@@ -17,9 +17,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from solo_rt.decoders import SemanticDecoder, SoloV2Decoder
+from solo_rt.result import Result
 from solo_rt.source import SourceInfo
 from solo_rt.spec import METADATA_KEY, InputSpec, ModelSpec, Provenance
-from solo_rt.types import Frame, Result
+from solo_rt.types import Frame
 
 TINY_SPEC = ModelSpec(
     name="tiny",

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from clips import yuv_frame
 
-from solo_rt.types import Frame, Instances, Masks, Result
+from solo_rt.result import Result
+from solo_rt.types import Frame, Instances, Masks
 
 CLASSES = ("cat", "big dog")
 

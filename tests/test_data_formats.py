@@ -19,8 +19,9 @@ from pycocotools.coco import COCO
 
 from solo_rt.errors import SinkError, UsageError
 from solo_rt.pipeline.paths import refuse_overwriting
+from solo_rt.result import Result
 from solo_rt.sink import Gap, open_sink
-from solo_rt.types import DevicePicture, Frame, Result, SemanticMap
+from solo_rt.types import DevicePicture, Frame, SemanticMap
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
 BOXES = ((0, 0, 20, 10), (10, 5, 30, 25), (40, 20, 64, 48))

@@ -15,9 +15,10 @@ from label_twin import blobs
 
 from solo_rt.errors import SinkError, UsageError
 from solo_rt.pipeline.paths import refuse_overwriting
+from solo_rt.result import Result
 from solo_rt.sink import open_sink, refuse_overwrite
 from solo_rt.sink.labels import encode_png
-from solo_rt.types import Frame, Result, SemanticMap
+from solo_rt.types import Frame, SemanticMap
 
 PALETTE = ((128, 64, 128), (70, 130, 180), (0, 0, 142))
 SIZE = (22, 31)

@@ -21,7 +21,7 @@ FLOORS = [
     {"types", "device", "uri", "files", "world"},
     {"decoders", "colour"},
     {"spec", "render"},
-    {"preprocess"},
+    {"preprocess", "result"},
     {"decode", "gpu"},
     {"source", "engine"},
     {"sink", "builder", "track"},

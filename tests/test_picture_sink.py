@@ -9,9 +9,10 @@ import pytest
 from clips import info, result_of, rgb_frame, yuv_frame
 
 from solo_rt.errors import SinkError, UsageError
+from solo_rt.result import Result
 from solo_rt.sink import open_sink, refuse_overwrite
 from solo_rt.source import open_source
-from solo_rt.types import Frame, Result
+from solo_rt.types import Frame
 
 
 def write(uri: str, frames: list[Frame], *, overwrite: bool = False) -> None:

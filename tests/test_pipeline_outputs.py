@@ -17,8 +17,8 @@ from solo_rt.pipeline import output as output_module
 from solo_rt.pipeline import outputs as outputs_module
 from solo_rt.pipeline.output import Failure
 from solo_rt.pipeline.outputs import Outputs
+from solo_rt.result import Result
 from solo_rt.sink import Gap
-from solo_rt.types import Result
 
 
 class Shaky:

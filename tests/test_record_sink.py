@@ -14,8 +14,9 @@ import pytest
 from clips import info, result_of, rgb_frame, run_child, yuv_frame
 
 from solo_rt.errors import SinkError
+from solo_rt.result import Result
 from solo_rt.sink import Gap, open_sink
-from solo_rt.types import Instances, Masks, Result
+from solo_rt.types import Instances, Masks
 
 
 def lines(path: Path) -> list[dict[str, object]]:

@@ -13,7 +13,8 @@ from soft_mask_twin import dense_mask, make_instances, make_masks, random_masks
 
 from solo_rt import _native
 from solo_rt.errors import UsageError
-from solo_rt.types import DevicePicture, Frame, Instances, Result, UInt8
+from solo_rt.result import Result
+from solo_rt.types import DevicePicture, Frame, Instances, UInt8
 
 SIZE = (48, 80)
 

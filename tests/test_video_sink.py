@@ -16,12 +16,13 @@ import pytest
 from clips import LOSSLESS, THIRTY, info, planes, result_of, rgb_frame, run_child, times, write_clip, yuv_frame
 
 from solo_rt.errors import SinkError, UsageError
+from solo_rt.result import Result
 from solo_rt.sink import VideoOptions, base, open_sink
 from solo_rt.sink.canvas import Canvas
 from solo_rt.sink.encoding import CODECS, HOLDERS, VideoCodec
 from solo_rt.source import open_source
 from solo_rt.source.planes import to_frame
-from solo_rt.types import Frame, Result
+from solo_rt.types import Frame
 
 MP4_LIKE = [".mp4", ".mov"]
 ALL = [".mp4", ".mov", ".mkv", ".avi"]

@@ -16,9 +16,9 @@ from found import CLASSES, result
 
 from solo_rt.errors import SinkError, UsageError
 from solo_rt.events import Event, ZoneState
+from solo_rt.result import Result
 from solo_rt.sink import Gap, open_sink
 from solo_rt.sink.address import check_zoned
-from solo_rt.types import Result
 
 POINTS = np.zeros((3, 2), np.float32)
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from solo_rt.errors import SinkError
 from solo_rt.pipeline.channel import Channel, Closed
 from solo_rt.pipeline.stages import name_stage
+from solo_rt.result import Result
 from solo_rt.sink import Gap, Sink
-from solo_rt.types import Result
 from solo_rt.uri import redact
 
 RETRY_SECONDS = 1.0  # between two attempts to go on with an output that failed

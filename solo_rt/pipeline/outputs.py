@@ -11,8 +11,8 @@ from solo_rt.errors import SinkError
 from solo_rt.pipeline.output import Failure, Output
 from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.trace import Trace
+from solo_rt.result import Result
 from solo_rt.sink import Sink
-from solo_rt.types import Result
 
 GIVE_UP_SECONDS = 1.0  # how long a run that was stopped waits for an output
 

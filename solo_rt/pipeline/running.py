@@ -21,9 +21,10 @@ from solo_rt.pipeline.stages import Counts, Job, Stage, build_stages, read_jobs
 from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.trace import Trace
 from solo_rt.pipeline.workers import run_in_turn, run_threaded
+from solo_rt.result import Result
 from solo_rt.sink import Sink
 from solo_rt.source import Source, SourceInfo, StateChange
-from solo_rt.types import Instances, Result
+from solo_rt.types import Instances
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +139,7 @@ class Run:
             with closing(jobs):
                 for job in succeeding(jobs, counts, self._options.max_failures):
                     self._tell_changes()
-                    result = job.result(self._engine.spec.classes, self._name)
+                    result = job.result(self._engine.spec, self._name)
                     if hooks.on_frame is not None:
                         hooks.on_frame(result)
                     self._outputs.write(result)

@@ -27,11 +27,12 @@ from solo_rt.preprocess import Letterbox, prepare
 from solo_rt.render import Painting, draw_labels, instance_labels, legend_labels, render, render_semantic
 from solo_rt.render.lettering import Label
 from solo_rt.render.zones import draw_zones
+from solo_rt.result import Result
 from solo_rt.source import Source
 from solo_rt.spec import ModelSpec
 from solo_rt.track.counter import ZoneCounter
 from solo_rt.track.zones import Zone, check_classes
-from solo_rt.types import Found, Frame, Instances, Output, Result
+from solo_rt.types import Found, Frame, Instances, Output
 
 # A stage hangs that takes longer than both for a frame; the first one may load, compile and measure.
 HANG_SECONDS, HANG_TIMES, FIRST_HANG_SECONDS = 60.0, 20.0, 600.0
@@ -69,11 +70,22 @@ class Job:
     events: tuple[Event, ...] = ()
     error: Exception | None = None  # what a stage raised; later ones leave the job alone
 
-    def result(self, classes: tuple[str, ...], source: str = "") -> Result:
+    def result(self, spec: ModelSpec, source: str = "") -> Result:
         """Return what the caller gets to see."""
         assert self.found is not None
+        look = spec.decoder if isinstance(spec.decoder, SemanticDecoder) else None
         return Result(
-            self.frame, self.found, classes, self.rendered, self.seconds, source, self.trails, self.zones, self.events
+            self.frame,
+            self.found,
+            spec.classes,
+            self.rendered,
+            self.seconds,
+            source,
+            self.trails,
+            self.zones,
+            self.events,
+            () if look is None else look.palette,
+            () if look is None else look.unpainted,
         )
 
 

@@ -17,9 +17,9 @@ from solo_rt.pipeline.running import Hooks, succeeding, through
 from solo_rt.pipeline.stages import Counts, build_stages, read_jobs
 from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.workers import LEAVE_SECONDS
+from solo_rt.result import Result
 from solo_rt.source import Source
 from solo_rt.track.zones import Zone, check_sources
-from solo_rt.types import Result
 
 
 def stream(
@@ -92,7 +92,7 @@ def _stream_one(pipeline: Pipeline, stop: threading.Event, *, render: bool) -> G
         if isinstance(pipeline.source, str):
             stack.callback(source.stop)  # whoever leaves early does not wait for a camera that stalls
         for job in succeeding(jobs, counts, options.max_failures):
-            yield job.result(engine.spec.classes, pipeline.name)
+            yield job.result(engine.spec, pipeline.name)
 
 
 def _stream_all(pipeline: Pipeline, *, render: bool) -> Generator[Result, None, None]:

@@ -15,7 +15,8 @@ from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 import av
 
 from solo_rt.errors import SinkError, UsageError
-from solo_rt.types import Frame, Result
+from solo_rt.result import Result
+from solo_rt.types import Frame
 
 S = TypeVar("S", bound="Sink")
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from solo_rt.errors import SinkError, UsageError
+from solo_rt.result import Result
 from solo_rt.sink.base import Gap, OutputFile, Sink
-from solo_rt.types import Frame, Result
 
 END = b"\n]\n"
 
 
 class CocoSink(Sink):
-    """`coco:out.json`: a list of `{image_id, category_id, segmentation, score, bbox}`. `close`: see `Sink`.
+    """`coco:out.json`: a list of `{image_id, category_id, segmentation, score, bbox}`, as `Result.to_coco` gives it.
 
-    `image_id` is the number that a picture is called by, as COCO's are, or else the index of the frame; `category_id`
-    is the class id + 1; `bbox` is left, top, width, height in pixels. The list is ended behind every result and the
+    `close`: see `Sink`. The list is ended behind every result and the
     next one goes over that end: it is whole whenever somebody reads it.
     """
 
@@ -34,7 +32,7 @@ class CocoSink(Sink):
 
     def write(self, result: Result) -> None:
         """Add the objects of one result. Raises: SinkError when the output failed."""
-        self._add([json.dumps(entry, separators=(",", ":")).encode() for entry in _entries(result)])
+        self._add([json.dumps(entry, separators=(",", ":")).encode() for entry in result.to_coco()])
         self._file.written += 1
 
     def resume(self, gap: Gap) -> None:
@@ -59,25 +57,3 @@ class CocoSink(Sink):
             self._file.rewind(self._filled)
             self._file.append(data + END)
         self._filled += len(data)
-
-
-def image_id(frame: Frame) -> int:
-    """Return the number that a picture is called by, or the index of the frame."""
-    stem = Path(frame.name).stem
-    return int(stem) if stem.isascii() and stem.isdigit() else frame.index
-
-
-def _entries(result: Result) -> list[dict[str, object]]:
-    found = result.instances
-    return [
-        {
-            "image_id": image_id(result.frame),
-            "category_id": int(class_id) + 1,
-            "segmentation": rle,
-            "score": round(float(score), 5),
-            "bbox": [float(x0), float(y0), float(x1 - x0), float(y1 - y0)],
-        }
-        for class_id, score, (x0, y0, x1, y1), rle in zip(
-            found.class_ids, found.scores, found.boxes, found.rles(), strict=True
-        )
-    ]

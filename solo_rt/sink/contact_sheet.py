@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from solo_rt.errors import UsageError
 from solo_rt.files import replace_file
+from solo_rt.result import Result
 from solo_rt.sink.base import Sink, picture_of, write_failure
 from solo_rt.sink.pictures import FORMATS
-from solo_rt.types import Result
 
 COLUMNS, ROWS = 3, 4
 TILE_WIDTH, TALLEST_TILE = 480, 960  # pixels

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from solo_rt.result import Result
 from solo_rt.sink.base import Gap, Sink
 from solo_rt.sink.lines import LineFile, csv_row
-from solo_rt.types import Result
 
 
 class CountSink(Sink):

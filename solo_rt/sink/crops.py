@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 
 from solo_rt.errors import SinkError
+from solo_rt.result import Result
 from solo_rt.sink.address import split
 from solo_rt.sink.base import Sink
 from solo_rt.sink.pictures import FORMATS, FrameFiles
-from solo_rt.types import Result, UInt8
+from solo_rt.types import UInt8
 
 
 class CropSink(Sink):

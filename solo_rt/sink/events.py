@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from solo_rt.result import Result
 from solo_rt.sink.address import split
 from solo_rt.sink.base import Gap, Sink
 from solo_rt.sink.lines import LineFile, csv_row
 from solo_rt.sink.wall_clock import WallClock
 from solo_rt.source.base import SourceInfo
-from solo_rt.types import Result
 
 COLUMNS = ("event", "zone", "track_id", "class", "direction", "seconds")  # behind the times; of `Event.to_record`
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from solo_rt.decoders import Rgb
 from solo_rt.errors import UsageError
+from solo_rt.result import Result
 from solo_rt.sink.address import split
 from solo_rt.sink.base import Sink
 from solo_rt.sink.pictures import FrameFiles
-from solo_rt.types import Result, UInt8
+from solo_rt.types import UInt8
 
 COMPRESSION = 1  # zlib's fastest: half again the size of its default, in less than half the time
 

@@ -6,9 +6,10 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from solo_rt.errors import SinkError
+from solo_rt.result import Result
 from solo_rt.sink.base import Gap, Sink
 from solo_rt.sink.lines import LineFile
-from solo_rt.types import Instances, Result
+from solo_rt.types import Instances
 
 
 class MotsSink(Sink):

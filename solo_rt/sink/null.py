@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from solo_rt.result import Result
 from solo_rt.sink.base import Sink
-from solo_rt.types import Result
 
 
 class NullSink(Sink):

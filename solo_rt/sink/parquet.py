@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import Any
 
 from solo_rt.errors import UsageError
+from solo_rt.result import Result
 from solo_rt.sink.base import OutputFile, Sink
-from solo_rt.types import Result
 
 FLUSH_SECONDS = 5.0  # of rows in memory
 MOST_ROWS = 50_000  # in memory

@@ -15,13 +15,13 @@ import av
 
 from solo_rt.colour import FULL, LIMITED, TAG_OF_MATRIX
 from solo_rt.errors import SinkError, UsageError
+from solo_rt.result import Result
 from solo_rt.sink.base import Gap, Sink, picture_of
 from solo_rt.sink.canvas import Canvas
 from solo_rt.sink.clock import OutputClock
 from solo_rt.sink.encoding import PUSHED, VideoOptions, require_fit
 from solo_rt.sink.pusher import HEADER
 from solo_rt.source.base import SourceInfo
-from solo_rt.types import Result
 from solo_rt.uri import redact, scheme
 
 ANSWER_SECONDS = 5  # for a server to take a connection or a picture

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from solo_rt.result import Result
 from solo_rt.sink.base import Gap, Sink
 from solo_rt.sink.lines import LineFile
 from solo_rt.sink.wall_clock import WallClock
 from solo_rt.source.base import SourceInfo
-from solo_rt.types import Result
 
 SUFFIXES = (".jsonl", ".ndjson")
 SCHEMA = 2  # raised when the meaning of a field changes

@@ -11,6 +11,7 @@ import av
 
 from solo_rt.errors import UsageError
 from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU
+from solo_rt.result import Result
 from solo_rt.sink.base import Gap, OutputFile, Sink, picture_of, write_failure
 from solo_rt.sink.canvas import Canvas, even
 from solo_rt.sink.clock import OutputClock
@@ -21,7 +22,7 @@ from solo_rt.sink.segments import LONGEST_JUMP, existing, segment
 from solo_rt.sink.soundtrack import Soundtrack
 from solo_rt.source.base import SourceInfo
 from solo_rt.source.planes import split_nv12
-from solo_rt.types import Frame, Result
+from solo_rt.types import Frame
 
 ON_GPU = "cuda"  # the pixel format of pictures there
 DEFAULT_FRAME_RATE = Fraction(25)  # where the source names none

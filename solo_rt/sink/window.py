@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from solo_rt.errors import SinkError, UsageError
+from solo_rt.result import Result
 from solo_rt.sink.base import Sink, picture_of
-from solo_rt.types import Result
 
 URI = "window:"
 LARGEST = (1280, 720)  # of the window at first; it can be made larger

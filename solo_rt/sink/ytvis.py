@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
+from solo_rt.result import Result
 from solo_rt.sink.base import OutputFile, Sink
 from solo_rt.sink.mots import require_tracks
-from solo_rt.types import Result
 
 
 @dataclass(slots=True)

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 
 from solo_rt.events import ZoneState
+from solo_rt.result import Result
 from solo_rt.sink.address import split
 from solo_rt.sink.base import Gap, Sink
 from solo_rt.sink.lines import LineFile, csv_row
 from solo_rt.sink.wall_clock import WallClock
 from solo_rt.source.base import SourceInfo
-from solo_rt.types import Result
 
 MINUTE = 60  # seconds
 

@@ -23,9 +23,10 @@ from pathlib import Path
 import numpy as np
 
 from solo_rt.errors import SourceError
+from solo_rt.result import Result
 from solo_rt.sink import open_sink
 from solo_rt.source import SourceInfo, open_source
-from solo_rt.types import Frame, Instances, Result
+from solo_rt.types import Frame, Instances
 
 SIZE = (180, 320)
 FRAMES = 3000

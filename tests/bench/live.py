@@ -35,9 +35,9 @@ from solo_rt.engine import Engine, open_engine
 from solo_rt.pipeline import Pipeline, run
 from solo_rt.pipeline.report import Progress
 from solo_rt.pipeline.stages import Options
+from solo_rt.result import Result
 from solo_rt.sink import open_sink
 from solo_rt.source import open_source, stream
-from solo_rt.types import Result
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
 PERIOD = 1 / RATE

@@ -22,10 +22,11 @@ from solo_rt.engine import open_engine
 from solo_rt.pipeline import run
 from solo_rt.pipeline.options import Options
 from solo_rt.pipeline.report import Progress
+from solo_rt.result import Result
 from solo_rt.sink import open_sink
 from solo_rt.source import open_source
 from solo_rt.spec import ModelSpec
-from solo_rt.types import Instances, Result
+from solo_rt.types import Instances
 
 MB = 1e6
 

@@ -29,7 +29,7 @@ from stopwatch import least_ms_each
 from solo_rt.engine import open_engine
 from solo_rt.pipeline import Hooks, Pipeline
 from solo_rt.pipeline.report import RunReport
-from solo_rt.types import Result
+from solo_rt.result import Result
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.onnx"
 SOURCES, SECONDS = 8, 10.0

@@ -37,11 +37,12 @@ from solo_rt.pipeline import run
 from solo_rt.pipeline.options import Options
 from solo_rt.pipeline.outputs import Outputs
 from solo_rt.render.lettering import Label, draw_label, text_coverage
+from solo_rt.result import Result
 from solo_rt.sink import VideoOptions, encoding, open_sink
 from solo_rt.sink import video as video_sink
 from solo_rt.source import open_source
 from solo_rt.spec import ModelSpec
-from solo_rt.types import Frame, Result
+from solo_rt.types import Frame
 
 
 class GpuSink(FakeSink):

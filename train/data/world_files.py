@@ -8,11 +8,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from solo_rt.errors import UsageError
+from solo_rt.result import Result
 from solo_rt.sink import open_sink
 from solo_rt.source import open_source
 from solo_rt.train.data.instances.world import annotate
 from solo_rt.train.data.semantic.pictures import write_picture
-from solo_rt.types import Instances, Result
+from solo_rt.types import Instances
 from solo_rt.world import CLASSES, Scene, World
 
 OnImage = Callable[[int, int], None]
