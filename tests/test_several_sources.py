@@ -5,7 +5,9 @@ import threading
 import time
 from pathlib import Path
 
+import av
 import pytest
+from cameras import camera
 from fakes import FakeEngine, FakeSource, ends_all_threads, write_tiny_model
 
 from solo_rt.cli import main
@@ -276,3 +278,66 @@ def test_leaving_stream_ends_all_sources_and_closes_what_it_opened() -> None:
     results.close()
     assert not engine.closed
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("solo-rt")]
+
+
+FAULTS = {
+    "stalls": lambda cam: setattr(cam, "sends_pictures", not cam.sends_pictures),
+    "comes and goes": lambda cam: cam.hang_up(),
+    "goes away": lambda cam: (cam.go_away(), cam.come_back()),
+    "changes its size": lambda cam: (setattr(cam, "size", (96, 64)), cam.hang_up()),
+    "sends garbage": lambda cam: setattr(cam, "sends_garbage", True),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_faulty_camera_does_not_touch_the_others(tmp_path: Path, fault: str) -> None:
+    results, stop = dict.fromkeys(("bad", "good", "well"), 0), threading.Event()
+    with camera() as bad, camera() as good, camera() as well:
+
+        def count(result) -> None:
+            results[result.source] += 1
+            if result.source == "good" and results["good"] % 15 == 5:
+                FAULTS[fault](bad)
+            if min(results["good"], results["well"]) >= 60:
+                stop.set()
+
+        sources = {"bad": bad.uri, "good": good.uri, "well": well.uri}
+        sinks = [str(tmp_path / "{source}.jsonl"), str(tmp_path / "{source}.mp4")]
+        options = Options(max_failures=1000)
+        report = Pipeline(
+            model=FakeEngine(), sources=sources, sinks=sinks, options=options, hooks=Hooks(on_frame=count)
+        ).run(stop=stop)
+    for name in ("good", "well"):
+        end = report.sources[name]
+        assert (end.damage, end.failures, end.failed) == (None, (), 0)
+        _, *lines = [json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()]
+        assert {line["source_state"]["state"] for line in lines if "source_state" in line} <= {"connecting", "live"}
+        with av.open(str(tmp_path / f"{name}.mp4")) as film:
+            shown = sum(1 for _ in film.decode(video=0))
+        assert shown == end.processed - sum(missed for out, missed in end.behind.items() if out.endswith(".mp4"))
+        assert end.processed >= 60
+
+
+def test_frames_that_the_model_makes_nonsense_of_are_those_of_their_source_alone(caplog) -> None:
+    class Fragile(FakeEngine):
+        def infer(self, inputs):
+            outputs = super().infer(inputs)
+            if float(inputs["image"].mean()) > 2:  # white, normalised
+                outputs["scores"][...] = float("nan")
+            return outputs
+
+    class Glaring(FakeSource):
+        def __iter__(self):
+            for frame in super().__iter__():
+                frame.planes[0].flags.writeable = True
+                frame.planes[0][...] = 255
+                yield frame
+
+    alone: list[object] = []
+    Pipeline(FakeSource(8), Fragile(), hooks=Hooks(on_frame=lambda result: alone.append(result.to_record()))).run()
+    beside: list[object] = []
+    hooks = Hooks(on_frame=lambda result: beside.append(result.to_record()) if result.source == "good" else None)
+    report = Pipeline(model=Fragile(), sources={"bad": Glaring(8), "good": FakeSource(8)}, hooks=hooks).run()
+    assert "output scores holds NaN" in caplog.text
+    assert report.sources["bad"].processed == 8
+    assert beside == alone
