@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-import os
 import platform
 import sys
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import solo_rt
+from solo_rt.cores import usable_cores
 from solo_rt.errors import SoloRTError
 
 REQUIRED = ("numpy", "av", "cv2", "onnxruntime", "pycocotools", "click", "rich")
@@ -36,7 +36,7 @@ def examine() -> list[Finding]:
     return [
         Finding("solo-rt", True, solo_rt.__version__, required=True),
         Finding("python", sys.version_info >= (3, 10), f"{platform.python_version()} {sys.executable}", required=True),
-        Finding("machine", True, f"{platform.platform()}, {_processor()}, {_cores()} usable cores"),
+        Finding("machine", True, f"{platform.platform()}, {_processor()}, {usable_cores()} usable cores"),
         *(_probe(name, partial(_import, name), required=True) for name in REQUIRED),
         _probe("kernels", _kernels, required=True),
         _probe("onnxruntime providers", _providers, required=True),
@@ -172,10 +172,6 @@ def _default_engine() -> str:
     if not times:
         return f"{' or '.join(map(str, candidates))}, to be measured by the first run"
     return ", ".join(f"{name} {ms:.1f} ms" for name, ms in sorted(times.items(), key=lambda item: item[1]))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import pytest
 from cameras import camera
-from fakes import FakeEngine, FakeSource, ends_all_threads, write_tiny_model
+from fakes import FakeEngine, FakeSink, FakeSource, ends_all_threads, write_tiny_model
 
 from solo_rt.cli import main
 from solo_rt.commands.summary import sum_up
@@ -341,3 +341,10 @@ def test_frames_that_the_model_makes_nonsense_of_are_those_of_their_source_alone
     assert "output scores holds NaN" in caplog.text
     assert report.sources["bad"].processed == 8
     assert beside == alone
+
+
+def test_frames_of_a_cpu_do_not_look_for_a_gpu(monkeypatch) -> None:
+    monkeypatch.setattr(opening, "open_gpu_labels", lambda gpu: pytest.fail("there may be none"))
+    sink = FakeSink(needs_picture=True)
+    sink.takes_gpu_pictures = True
+    assert Pipeline(FakeSource(2), FakeEngine(), [sink]).run().processed == 2

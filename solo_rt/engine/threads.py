@@ -6,7 +6,7 @@ not: several may give more frames per second, but each frame takes longer. Never
 
 from __future__ import annotations
 
-import os
+from solo_rt.cores import usable_cores
 
 # Of a CPU, unless asked for. Two lanes take 2 to 6 % less CPU time for a frame of solov2-nano than one of two threads,
 # but tests/bench/pipeline.py on two busy cores showed no more frames per second. Each holds the activations of a frame.
@@ -18,7 +18,7 @@ def default_threads() -> int:
 
     On two cores inference is nearly always what the run waits for, and it waits less with both.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     return cores - 1 if cores > 2 else cores
 
 

@@ -1,0 +1,43 @@
+"""How many cores this process may use: those it is allowed on, and no more than its container's share of time.
+
+Source: the kernel's documentation of control groups, `cpu.max` of version 2 and `cpu.cfs_quota_us` of version 1.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+
+def usable_cores(root: Path = Path("/")) -> int:
+    """Return how many cores there are to use, at least 1; `root` is where /proc and /sys are."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(allowed, _quota(root))))
+
+
+def _quota(root: Path) -> float:
+    """Return how many cores' time the control groups of this process allow; infinity without a limit."""
+    groups = root / "sys/fs/cgroup"
+    quotas = [math.inf]
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controllers == "":  # version 2
+            base, names = groups, ["cpu.max"]
+        elif "cpu" in controllers.split(","):
+            base, names = groups / "cpu", ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+        else:
+            continue
+        place = Path(path.lstrip("/"))
+        for folder in (place, *place.parents):  # the strictest of its own and of those around it
+            words = [word for name in names for word in _read(base / folder / name).split()]
+            if len(words) == 2 and all(word.isdigit() for word in words) and int(words[1]):  # not "max", not -1
+                quotas.append(int(words[0]) / int(words[1]))
+    return min(quotas)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,51 @@
+"""How many cores a process may use: by affinity, and by the limits of its container."""
+
+from __future__ import annotations
+
+import pytest
+
+from solo_rt import cores
+from solo_rt.cores import usable_cores
+
+
+@pytest.fixture(autouse=True)
+def _eight_cores(monkeypatch):
+    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "expected"),
+    [
+        ("0::/", {"cpu.max": "200000 100000"}, 2),
+        ("0::/", {"cpu.max": "250000 100000"}, 3),
+        ("0::/", {"cpu.max": "50000 100000"}, 1),
+        ("0::/", {"cpu.max": "1600000 100000"}, 8),
+        ("0::/", {"cpu.max": "max 100000"}, 8),
+        ("0::/a/b", {"a/b/cpu.max": "max 100000", "a/cpu.max": "300000 100000"}, 3),
+        ("0::/a/b", {"a/b/cpu.max": "400000 100000", "a/cpu.max": "600000 100000"}, 4),
+        ("4:cpu,cpuacct:/x\n1:pids:/", {"cpu/x/cpu.cfs_quota_us": "100", "cpu/x/cpu.cfs_period_us": "50"}, 2),
+        ("4:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+        ("4:cpuset:/", {"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}, 8),
+        ("0::/", {"cpu.max": "100000 0"}, 8),
+        ("0::/", {"cpu.max": "nonsense"}, 8),
+        ("nonsense", {}, 8),
+        (None, {}, 8),
+    ],
+)  # fmt: skip
+def test_a_container_may_allow_fewer_cores_than_there_are(tmp_path, membership, files, expected):
+    if membership is not None:
+        (tmp_path / "proc/self").mkdir(parents=True)
+        (tmp_path / "proc/self/cgroup").write_text(membership + "\n")
+    for name, text in files.items():
+        path = tmp_path / "sys/fs/cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    assert usable_cores(tmp_path) == expected
+
+
+def test_it_is_where_the_process_may_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda pid: {5}, raising=False)
+    assert usable_cores(tmp_path) == 1
+    monkeypatch.delattr(cores.os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(cores.os, "cpu_count", lambda: 3)
+    assert usable_cores(tmp_path) == 3
