@@ -112,3 +112,14 @@ def overlay(
     alpha: float,
     outline: int,
 ) -> None: ...
+def mask_overlap(
+    data: UInt8,
+    offsets: Int64,
+    regions: Int32,
+    shifts: Int32,
+    other_data: UInt8,
+    other_offsets: Int64,
+    other_regions: Int32,
+    grid_size: tuple[int, int],
+) -> Float32: ...
+def assign(profits: NDArray[np.float64]) -> Int32: ...

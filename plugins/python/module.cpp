@@ -20,4 +20,5 @@ PYBIND11_MODULE(_native, m) {
   solo::python::bind_pixels(m);
   solo::python::bind_labels(m);
   solo::python::bind_maps(m);
+  solo::python::bind_tracks(m);
 }

@@ -21,5 +21,6 @@ void bind_masks(py::module_& m);   // soft masks to boxes, run-length codes, den
 void bind_pixels(py::module_& m);  // letterbox, colour conversion, overlay
 void bind_labels(py::module_& m);  // logits to labels, label maps to pixels, counts and overlay
 void bind_maps(py::module_& m);    // maps of SOLO and Decoupled SOLO to masks
+void bind_tracks(py::module_& m);  // overlap of masks of two frames, assignment
 
 }  // namespace solo::python
