@@ -10,22 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from solo_rt.decoders import Rgb
 from solo_rt.errors import UsageError
 from solo_rt.events import Event, ZoneState
 from solo_rt.render import DEFAULT_STYLE, Style, render, render_semantic
 from solo_rt.render.zones import draw_zones
-from solo_rt.types import Found, Frame, Instances, SemanticMap, UInt8
+from solo_rt.types import Found, Frame, Instances, SemanticMap, Trail, UInt8
 
 if TYPE_CHECKING:
     from supervision import Detections
 
 SHOWN_WIDTH = 640  # pixels of the picture in a notebook, at most
-
-Trail = NDArray[np.float32]
-"""Points `[K, 2]` xy in pixels of the frame, the oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +34,7 @@ class Result:
     rendered: Frame | None = None  # the annotated picture; only when a sink or the caller asked for it
     stage_seconds: Mapping[str, float] = field(default_factory=dict)  # time in each stage, by stage name
     source: str = ""  # name of the source, where there are several
-    trails: tuple[Trail, ...] = ()  # with tracking: where each instance was lately
+    trails: tuple[Trail, ...] = ()  # with tracking: of each instance, where it was lately
     zones: tuple[ZoneState, ...] = ()  # with zones: each of them after this frame
     events: tuple[Event, ...] = ()  # with zones: what happened in this frame
     palette: tuple[Rgb, ...] = ()  # of a semantic model: the colours of its classes by id
@@ -76,11 +72,13 @@ class Result:
         """Return the instances as COCO has results, masks as RLE: what pycocotools' `loadRes` takes.
 
         `image_id` is the number that the picture is called by, as COCO's are, or else the index of the frame, unless
-        given; `category_id` is the class id + 1; `bbox` is left, top, width, height in pixels.
+        given; `category_id` is the class id + 1; `bbox` is left, top, width, height in pixels. Tracked objects have a
+        `track_id` as well, which readers of COCO leave alone.
         """
         stem = Path(self.frame.name).stem
         named = int(stem) if stem.isascii() and stem.isdigit() else self.frame.index
         found = self.instances
+        tracks = [{}] * len(found) if found.track_ids is None else [{"track_id": i} for i in found.track_ids.tolist()]
         return [
             {
                 "image_id": named if image_id is None else image_id,
@@ -88,9 +86,10 @@ class Result:
                 "segmentation": rle,
                 "score": round(float(score), 5),
                 "bbox": [float(x0), float(y0), float(x1 - x0), float(y1 - y0)],
+                **track,
             }
-            for class_id, score, (x0, y0, x1, y1), rle in zip(
-                found.class_ids, found.scores, found.boxes, found.rles(), strict=True
+            for class_id, score, (x0, y0, x1, y1), rle, track in zip(
+                found.class_ids, found.scores, found.boxes, found.rles(), tracks, strict=True
             )
         ]
 
@@ -125,7 +124,7 @@ class Result:
                 self.frame, self.found, self.classes, palette=self.palette, unpainted=bare, style=style
             )
         else:
-            drawn = render(self.frame, self.found, self.classes, style=style)
+            drawn = render(self.frame, self.found, self.classes, style=style, trails=self.trails)
         if style.zones:
             draw_zones(drawn, self.zones)
         return drawn

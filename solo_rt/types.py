@@ -23,6 +23,7 @@ UInt8 = NDArray[np.uint8]
 Output = NDArray[np.float32 | np.uint8 | np.int32]  # of a network; which of them, its decoder says
 PixelFormat = Literal["rgb24", "yuv420p"]
 ColourMatrix = Literal["bt601", "bt709"]
+Trail = NDArray[np.float32]  # [K, 2] xy in pixels of the frame, oldest first
 
 IGNORED = 255
 """The label of a pixel that belongs to no class."""

@@ -176,7 +176,7 @@ def test_objects_without_tracks_are_refused_in_one_line(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     sink = open_sink(uri, info=info())
     sink.write(result(0))
-    with pytest.raises(SinkError, match=f"output {uri}: expected objects with tracks, got them without; use coco: or"):
+    with pytest.raises(SinkError, match=f"output {uri}: expected objects with tracks, got them without; add --track"):
         sink.write(result(1, *BOXES))
     assert not sink.can_resume, "trying again is of no use"
     sink.close()

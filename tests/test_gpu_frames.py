@@ -19,6 +19,7 @@ from solo_rt.errors import EngineError, UsageError
 from solo_rt.gpu import nvcodec, primary_context
 from solo_rt.gpu.primary_context import PrimaryContext, share_primary_context
 from solo_rt.pipeline import Pipeline, opening
+from solo_rt.pipeline.options import Options
 from solo_rt.render import Painting
 from solo_rt.source import open_source, planes
 from solo_rt.source import video as video_source
@@ -249,21 +250,24 @@ class FakeFrameEngine(FakeEngine):
 
 
 @pytest.mark.parametrize(
-    ("engine", "decoder", "asked"),
+    ("engine", "decoder", "track", "asked"),
     [
         (
             FakeFrameEngine(FOUND_SPEC),
             "nvdec",
+            False,
             {"decoder": "nvdec", "gpu": 1, "on_gpu": nvcodec.CAN_STAY_ON_GPU},
         ),
         (
             FakeFrameEngine(STREET_SPEC),
             "nvdec",
+            False,
             {"decoder": "nvdec", "gpu": 1, "on_gpu": nvcodec.CAN_STAY_ON_GPU},
         ),
-        (FakeFrameEngine(TINY_SPEC), "nvdec", {"decoder": "nvdec", "gpu": 1, "on_gpu": False}),
-        (FakeEngine(FOUND_SPEC), "nvdec", {"decoder": "nvdec", "gpu": 1, "on_gpu": False}),
-        (FakeFrameEngine(FOUND_SPEC), "cpu", {"decoder": "cpu", "gpu": 1, "on_gpu": False}),
+        (FakeFrameEngine(FOUND_SPEC), "nvdec", True, {"decoder": "nvdec", "gpu": 1, "on_gpu": False}),
+        (FakeFrameEngine(TINY_SPEC), "nvdec", False, {"decoder": "nvdec", "gpu": 1, "on_gpu": False}),
+        (FakeEngine(FOUND_SPEC), "nvdec", False, {"decoder": "nvdec", "gpu": 1, "on_gpu": False}),
+        (FakeFrameEngine(FOUND_SPEC), "cpu", False, {"decoder": "cpu", "gpu": 1, "on_gpu": False}),
     ],
 )
 def test_engine_says_where_frames_stay(
@@ -272,6 +276,7 @@ def test_engine_says_where_frames_stay(
     tmp_path: Path,
     engine: FakeEngine,
     decoder: str,
+    track: bool,
     asked: dict[str, object],
 ) -> None:
     opened: list[object] = []
@@ -292,7 +297,7 @@ def test_engine_says_where_frames_stay(
     monkeypatch.setattr(opening, "open_engine", open_fake_engine)
     monkeypatch.setattr(opening, "find_model", lambda model: Path("x.onnx"))
     with pytest.raises(EngineError, match="enough seen"):
-        Pipeline(str(video), decoder=decoder, device="cuda:1").run()  # type: ignore[arg-type]
+        Pipeline(str(video), options=Options(track=track), decoder=decoder, device="cuda:1").run()  # type: ignore[arg-type]
     assert opened == ([engine, asked] if decoder == "nvdec" else [asked])
 
 

@@ -120,6 +120,24 @@ def test_label_shows_the_track_and_the_score():
     assert (render(frame, plain, CLASSES).planes[0] != render(frame, other, CLASSES).planes[0]).any()
 
 
+@pytest.mark.parametrize("pixel_format", ["rgb24", "yuv420p"])
+def test_trails_have_the_colours_of_the_classes_and_the_best_is_on_top(pixel_format):
+    frame = make_frame((61, 83), pixel_format)
+    found = some_instances((61, 83), 3)
+    crossing = [np.array([(40, y) for y in (5, 30, 55)], np.float32), np.array([(10, 30), (70, 30)], np.float32)]
+    trails = [*crossing, np.zeros((1, 2), np.float32)]  # the third was seen once
+    style = replace(BARE, masks=False)
+    drawn = render(frame, found, CLASSES, trails=trails, style=style).planes[0].reshape(61, 83, -1)
+    colours = plane_colours(frame, np.array(PALETTE, np.uint8)[found.class_ids])[:, : drawn.shape[2]]
+    for (x, y), colour in (((40, 15), colours[0]), ((40, 30), colours[0]), ((20, 30), colours[1])):
+        np.testing.assert_allclose(drawn[y, x].astype(int), colour, atol=40)  # edges are smoothed
+    for unwanted in (
+        render(frame, found, CLASSES, style=style),
+        render(frame, found, CLASSES, trails=trails, style=replace(style, tracks=False)),
+    ):
+        np.testing.assert_array_equal(unwanted.planes[0], frame.planes[0])
+
+
 def test_label_in_yuv_looks_like_the_one_in_rgb():
     found = one_object((300, 400), (18, 14))
     rgb = Frame((np.full((300, 400, 3), 128, np.uint8),), "rgb24")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import threading
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from fakes import STREET_SPEC, FakeEngine, FakeSink, FakeSource, ends_all_thread
 from found import found
 
 from solo_rt.errors import UsageError
-from solo_rt.pipeline import Options, Pipeline, opening, run, stages, stream
+from solo_rt.pipeline import Hooks, Options, Pipeline, opening, run, stages, stream
 from solo_rt.track.zones import Zone
 
 FILE = """
@@ -132,15 +134,26 @@ def test_results_have_the_zones_of_their_frame_and_pictures_show_them():
         assert not (result.frame.planes[0] != before.planes[0]).all()
 
 
-def test_frames_with_zones_do_not_stay_on_a_gpu(monkeypatch):
+class PaintingEngine(FakeEngine):
+    """What an engine on a GPU looks like to whoever opens a source for it."""
+
+    def infer_frame(self, frame, painting=None):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("options", "stays"), [(Options(), True), (Options(zones=(ROOM,)), False), (Options(track=True), False)]
+)
+def test_frames_with_tracks_or_zones_do_not_stay_on_a_gpu(monkeypatch, options, stays):
     asked = []
-    monkeypatch.setattr(opening, "open_gpu_labels", lambda gpu: asked.append(gpu))
-    monkeypatch.setattr(Pipeline, "open_ends", lambda self, *_, **__: (self.source, self.model, True))
-    for zones in ((), (ROOM,)):
-        sink = FakeSink(needs_picture=True)
-        sink.takes_gpu_pictures = True
-        Pipeline(FakeSource(2), FakeEngine(), [sink], Options(zones=zones)).run()
-        assert len(asked) == 1
+    monkeypatch.setattr(opening, "check_decoder", lambda *_, **__: None)
+    monkeypatch.setattr(opening, "share_primary_context", lambda gpu: None)
+    monkeypatch.setattr(opening, "CAN_STAY_ON_GPU", True)
+    monkeypatch.setattr(opening, "open_source", lambda uri, **given: (asked.append(given["on_gpu"]), FakeSource(1))[1])
+    pipeline = Pipeline("film.mp4", PaintingEngine(spec=STREET_SPEC), decoder="nvdec", options=options)
+    with ExitStack() as stack:
+        _, _, on_gpu = pipeline.open_ends(stack, threading.Event(), Hooks(), may_stay=True)
+    assert (asked, on_gpu) == ([stays], stays)
 
 
 @pytest.mark.parametrize(

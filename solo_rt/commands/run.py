@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 @click.option(
     "--zones", type=LocalPath(), help="Count what enters and leaves the zones of a file, or crosses its lines."
 )
+@click.option("--track", is_flag=True, help="Follow objects from frame to frame: each has an id and a trail.")
 @click.option("--max-frames", type=int, help="End after this many results.")
 @click.option("--max-fps", type=float, help="Leave frames out so that at most this many per second remain.")
 @click.option(
@@ -152,6 +153,7 @@ def run(
     max_det: int | None,
     classes: str | None,
     zones: Path | None,
+    track: bool,
     max_frames: int | None,
     max_fps: float | None,
     policy: Policy,
@@ -204,6 +206,7 @@ def run(
         policy=policy,
         max_staleness=max_staleness,
         max_failures=defaults.MAX_FAILURES,
+        track=track,
         sync=sync,
         zones=() if zones is None else read_zones(zones),
     )

@@ -114,7 +114,7 @@ class Pipeline:
                 else:
                     outputs.add(sink, stays_open=True)
             trace = None if self.trace is None else stack.enter_context(closing(Trace(self.trace)))
-            labels = open_gpu_labels(gpu) if on_gpu and outputs.take_gpu_pictures and not options.zones else None
+            labels = open_gpu_labels(gpu) if on_gpu and outputs.take_gpu_pictures else None
             return Run(source, engine, outputs, options, hooks, stop, labels, trace, name=self.name).finish()
 
     def _hooks(self) -> Hooks:
@@ -233,13 +233,14 @@ class Pipeline:
             )
 
         # The lanes of the engine depend on whether the source is live. NVDEC, which no live source has, needs the
-        # engine first: frames stay on the GPU if it takes them there, and paints all that `render` would.
+        # engine first: frames stay on the GPU if it takes them there, and paints all that `render` would; no trails.
         if self.decoder == "cpu":
             source = start_source(on_gpu=False)
             return source, start_engine(live=source.info.live), False
         share_primary_context(gpu)
         engine = start_engine(live=False)
-        on_gpu = may_stay and CAN_STAY_ON_GPU and isinstance(engine, FrameEngine) and is_painted(engine.spec.decoder)
+        is_painting = isinstance(engine, FrameEngine) and is_painted(engine.spec.decoder)
+        on_gpu = may_stay and CAN_STAY_ON_GPU and is_painting and not self.options.track  # whose trails a CPU draws
         return start_source(on_gpu=on_gpu), engine, on_gpu
 
     def _open_sink(self, uri: str, info: SourceInfo, spec: ModelSpec, gpu: int, stop: threading.Event) -> Sink:

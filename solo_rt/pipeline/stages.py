@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,12 +24,13 @@ from solo_rt.pipeline.sanity import Sanity
 from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.trace import Trace
 from solo_rt.preprocess import Letterbox, prepare
-from solo_rt.render import Painting, draw_labels, instance_labels, legend_labels, render, render_semantic
+from solo_rt.render import Painting, draw_labels, draw_trails, instance_labels, legend_labels, render, render_semantic
 from solo_rt.render.lettering import Label
 from solo_rt.render.zones import draw_zones
 from solo_rt.result import Result
 from solo_rt.source import Source
 from solo_rt.spec import ModelSpec
+from solo_rt.track import LEAST_SCORE, Tracker
 from solo_rt.track.counter import ZoneCounter
 from solo_rt.track.zones import Zone, check_classes
 from solo_rt.types import Found, Frame, Instances, Output
@@ -154,7 +155,7 @@ class _Task:
     """What is particular to a model of one kind: how its outputs are read, and how what it finds is drawn."""
 
     decode: Callable[[Mapping[str, Any], Letterbox], Found]
-    render: Callable[[Frame, Any], Frame]
+    render: Callable[[Frame, Any, Sequence[Float32]], Frame]  # what was found, and its trails
     labels: Callable[[Frame, Any], list[Label]]  # to be written onto a frame that an engine painted
 
 
@@ -171,7 +172,8 @@ def build_stages(
     conf = defaults.CONF if options.conf is None else options.conf
     max_det = options.max_det or defaults.MAX_DET
     is_semantic = spec.decoder.task == "semantic"
-    task = _semantic_task(spec, wanted) if is_semantic else _instance_task(spec, wanted, conf=conf, max_det=max_det)
+    least = min(conf, LEAST_SCORE) if options.track else conf
+    task = _semantic_task(spec, wanted) if is_semantic else _instance_task(spec, wanted, conf=least, max_det=max_det)
     sane = Sanity(spec.name)
 
     def decode_job(job: Job) -> None:
@@ -182,10 +184,12 @@ def build_stages(
 
     def render_job(job: Job) -> None:
         if job.rendered is None:
-            job.rendered = task.render(job.frame, job.found)
+            job.rendered = task.render(job.frame, job.found, job.trails)
         elif gpu_labels is not None and job.rendered.device is not None:
             gpu_labels.write(job.rendered, task.labels(job.rendered, job.found))
         else:
+            if isinstance(job.found, Instances):
+                draw_trails(job.rendered, job.found, job.trails)
             draw_labels(job.rendered, task.labels(job.rendered, job.found))
         draw_zones(job.rendered, job.zones)
 
@@ -193,9 +197,21 @@ def build_stages(
     if with_picture and is_painted(spec.decoder):
         painting = Painting(classes=wanted, conf=conf, max_det=max_det, on_gpu=gpu_labels is not None)
     stages = [*_network_stages(engine, painting), Stage("decode", decode_job)]
+    if options.track:
+        stages.append(_track_stage(conf))
     if options.zones:
         stages.append(_zones_stage(spec, options.zones))
     return [*stages, Stage("render", render_job)] if with_picture else stages
+
+
+def _track_stage(conf: float) -> Stage:
+    tracker = Tracker(conf=conf)
+
+    def track_job(job: Job) -> None:
+        assert isinstance(job.found, Instances)
+        job.found, job.trails = tracker.follow(job.found, job.frame.time_s)
+
+    return Stage("track", track_job)
 
 
 def _network_stages(engine: Engine, painting: Painting | None) -> list[Stage]:
@@ -235,7 +251,7 @@ def _zones_stage(spec: ModelSpec, zones: tuple[Zone, ...]) -> Stage:
 def _instance_task(spec: ModelSpec, wanted: tuple[int, ...] | None, *, conf: float, max_det: int) -> _Task:
     return _Task(
         decode=lambda outputs, box: decode(outputs, spec, box, conf=conf, max_det=max_det, classes=wanted),
-        render=lambda frame, found: render(frame, found, spec.classes),
+        render=lambda frame, found, trails: render(frame, found, spec.classes, trails=trails),
         labels=lambda frame, found: instance_labels(frame, found, spec.classes),
     )
 
@@ -245,7 +261,7 @@ def _semantic_task(spec: ModelSpec, wanted: tuple[int, ...] | None) -> _Task:
     look: dict[str, Any] = {"palette": spec.decoder.palette, "unpainted": spec.decoder.unpainted}
     return _Task(
         decode=lambda outputs, box: decode_semantic(outputs, spec, box, classes=wanted),
-        render=lambda frame, found: render_semantic(frame, found, spec.classes, **look),
+        render=lambda frame, found, _: render_semantic(frame, found, spec.classes, **look),
         labels=lambda frame, found: legend_labels(frame, found, spec.classes, **look),
     )
 
@@ -256,12 +272,13 @@ def check_options(spec: ModelSpec, options: Options) -> tuple[int, ...] | None:
     unknown = [name for name in options.classes if name not in known]
     if unknown:
         raise UsageError(f"unknown class {', '.join(unknown)}; the model knows {', '.join(known)}")
-    if spec.decoder.task == "semantic" and (options.conf, options.max_det) != (None, None):
-        raise UsageError(
-            f"conf and max_det are about instances, and {spec.name} finds none: it is a semantic model; leave them out"
-        )
     if spec.decoder.task == "semantic" and options.zones:
         raise UsageError(f"zones are about objects, and {spec.name} finds none: it is a semantic model; leave them out")
+    if spec.decoder.task == "semantic" and (options.conf, options.max_det, options.track) != (None, None, False):
+        raise UsageError(
+            f"conf, max_det and track are about instances, and {spec.name} finds none: it is a semantic model; "
+            "leave them out"
+        )
     check_classes(options.zones, known)
     return tuple(known.index(name) for name in options.classes) or None
 

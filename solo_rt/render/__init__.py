@@ -17,7 +17,7 @@ from solo_rt.decoders import Rgb
 from solo_rt.errors import UsageError
 from solo_rt.render.legend import lay_out_legend
 from solo_rt.render.lettering import Label, draw_label, label_height, plane_colours, text_coverage
-from solo_rt.render.shapes import draw_box
+from solo_rt.render.shapes import draw_box, draw_polyline
 from solo_rt.types import Frame, Instances, SemanticMap, UInt8
 
 # Note [Palette]
@@ -81,11 +81,18 @@ class Painting:
         return self.on_gpu and frame.device is not None and frame.height % 2 == frame.width % 2 == 0
 
 
-def render(frame: Frame, instances: Instances, classes: Sequence[str], *, style: Style = DEFAULT_STYLE) -> Frame:
+def render(
+    frame: Frame,
+    instances: Instances,
+    classes: Sequence[str],
+    *,
+    trails: Sequence[NDArray[np.float32]] = (),
+    style: Style = DEFAULT_STYLE,
+) -> Frame:
     """Return a copy of `frame` with the instances drawn on it, the best score on top; `frame` is left as it is.
 
-    `classes` are the names by class id. Labels are cut off where the frame ends; a frame less than three of them high
-    gets none.
+    `classes` are the names by class id, `trails` where each instance was lately, as in `Result`. Labels are cut off
+    where the frame ends; a frame less than three of them high gets none.
     Raises: UsageError for a frame on a GPU, or if the instances belong to one of another size or to other classes.
     """
     frame.require_planes()
@@ -101,9 +108,20 @@ def render(frame: Frame, instances: Instances, classes: Sequence[str], *, style:
     if style.boxes:
         for box, class_id in zip(instances.boxes[::-1], instances.class_ids[::-1], strict=True):
             draw_box(painted, box, PALETTE[class_id % len(PALETTE)])
+    if style.tracks:
+        draw_trails(painted, instances, trails)
     if style.labels:
         draw_labels(painted, instance_labels(painted, instances, classes))
     return painted
+
+
+def draw_trails(painted: Frame, instances: Instances, trails: Sequence[NDArray[np.float32]]) -> None:
+    """Draw where instances were lately onto the planes of a frame, in the colours of their classes, the best on top.
+
+    `trails` has one for each instance, or none at all.
+    """
+    for trail, class_id in zip(trails[::-1], instances.class_ids[::-1], strict=bool(trails)):
+        draw_polyline(painted, trail, PALETTE[class_id % len(PALETTE)])
 
 
 def draw_labels(painted: Frame, labels: Sequence[Label]) -> None:

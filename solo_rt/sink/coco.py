@@ -14,8 +14,8 @@ END = b"\n]\n"
 class CocoSink(Sink):
     """`coco:out.json`: a list of `{image_id, category_id, segmentation, score, bbox}`, as `Result.to_coco` gives it.
 
-    `close`: see `Sink`. The list is ended behind every result and the
-    next one goes over that end: it is whole whenever somebody reads it.
+    `close`: see `Sink`. The list is ended behind every result and the next one goes over that end: it is whole whenever
+    somebody reads it.
     """
 
     needs_picture = False

@@ -20,7 +20,8 @@ from solo_rt.types import UInt8
 class CropSink(Sink):
     """`crops:folder`: PNG files of the size of an object's box, opaque on its mask only. `close`: see `Sink`.
 
-    They are called by frame, place among its objects, best first, and class: `000042_00_cat.png`.
+    They are called by frame, place among its objects, best first, class, and track if they have one:
+    `000042_00_cat.png`, `000042_00_cat_7.png`.
     """
 
     needs_picture = False
@@ -41,11 +42,12 @@ class CropSink(Sink):
         rgb = result.frame.rgb()
         for i in range(len(found)):
             name = re.sub(r"[^\w.-]+", "-", result.classes[found.class_ids[i]])
+            track = "" if found.track_ids is None else f"_{found.track_ids[i]}"
             x0, y0 = np.floor(found.boxes[i, :2]).astype(int)
             x1, y1 = np.ceil(found.boxes[i, 2:]).astype(int)
             box = np.s_[max(0, y0) : max(1, y1), max(0, x0) : max(1, x1)]
             picture = cut_out(rgb[box], found.dense(i)[box].view(np.uint8) * 255)
-            self._files.write(result.frame, partial(_encode, picture), part=f"_{i:02d}_{name}")
+            self._files.write(result.frame, partial(_encode, picture), part=f"_{i:02d}_{name}{track}")
 
     def close(self) -> None:
         pass

@@ -56,7 +56,7 @@ class MotsSink(Sink):
 def require_tracks(uri: str, found: Instances) -> list[int]:
     """Return the track of each object. Raises: SinkError where they have none."""
     if found.track_ids is None and len(found):
-        raise SinkError(f"output {uri}: expected objects with tracks, got them without; use coco: or .jsonl")
+        raise SinkError(f"output {uri}: expected objects with tracks, got them without; add --track")
     return [] if found.track_ids is None else found.track_ids.tolist()
 
 

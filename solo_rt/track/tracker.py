@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from solo_rt import _native, defaults
 from solo_rt.track.motion import Motion
 from solo_rt.track.overlap import Outline, join, outline, outlines, overlap
-from solo_rt.types import Instances
+from solo_rt.types import Instances, Trail
 
 LEAST_SCORE = 0.1  # of an instance that may go on with a track; those below `conf` begin none
 _SURE_SCORE = 0.5  # an instance with less must be found twice in a row until it is shown
@@ -31,8 +31,6 @@ _LEAST_OVERLAP = 0.02  # where class and score speak for it
 _LEAST_OVERLAP_OF_WEAK = 0.5  # with an instance that scores below `conf`
 _LEAST_OVERLAP_OF_OTHERS = 0.3  # of another class, or with what was seen once
 _DUPLICATE = 0.5
-
-Trail = NDArray[np.float32]  # [K, 2] xy, oldest first
 
 
 @dataclass(slots=True)
