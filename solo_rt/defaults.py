@@ -14,3 +14,4 @@ MAX_STALENESS = 0.5  # seconds that a frame of a live source may be old when it 
 MAX_FAILURES = 30  # frames in a row that the command line lets fail before it gives up
 STALL_SECONDS = 5.0  # without a picture, until the connection to a live source is given up
 FIRST_RETRY_SECONDS = 10.0  # to go on trying to reach a live source before its first picture
+SERVE = "127.0.0.1:8088"  # where the page is, for browsers of this machine only

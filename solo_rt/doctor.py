@@ -18,7 +18,7 @@ from solo_rt.cores import usable_cores
 from solo_rt.errors import SoloRTError
 
 REQUIRED = ("numpy", "av", "cv2", "onnxruntime", "pycocotools", "click", "rich")
-OPTIONAL = ("openvino", "tensorrt", "torch", "onnx", "pyarrow", "pygame")
+OPTIONAL = ("openvino", "tensorrt", "torch", "onnx", "pyarrow", "pygame", "uvicorn")
 
 
 @dataclass(frozen=True, slots=True)

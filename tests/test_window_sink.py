@@ -64,7 +64,7 @@ def test_whoever_closes_it_ends_the_run(key: str | None) -> None:
 def test_without_a_display_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(UsageError, match=r"needs a display, and DISPLAY names none; write --output out\.mp4, or push"):
+    with pytest.raises(UsageError, match="needs a display, and DISPLAY names none; watch it in a browser with --serve"):
         open_sink("window:", info=info())
 
 

@@ -31,6 +31,10 @@ class Setting(NamedTuple):
     origin: str
 
 
+class Secret(click.types.StringParamType):
+    """A text that is not shown to anybody."""
+
+
 class Configured(click.Command):
     """A command whose options may also stand in a file and in the environment."""
 
@@ -60,7 +64,7 @@ class Configured(click.Command):
         found = {} if path is None else _from_file(self, expand_home(str(path)), siblings)
         found |= _from_environment(self)
         ctx.default_map = {name: setting.value for name, setting in found.items()}
-        found |= {name: Setting(value, "flag") for name, value in given.items()}
+        found |= {name: Setting(_read_flag(self, name, value), "flag") for name, value in given.items()}
         choose_format(found["log_format"].value if "log_format" in found else "text")
         try:
             if given.get("print_config"):
@@ -73,6 +77,12 @@ class Configured(click.Command):
                 raise
             message = f"{error.message.rstrip('.')} (from the {found[name].origin})"
             raise click.BadParameter(message, ctx, error.param, error.param_hint) from error
+
+
+def _read_flag(command: Configured, name: str, value: object) -> object:
+    """Return the value that was typed; of an option that may stand alone, and does, the one it has then."""
+    alone = {o.name: o.flag_value for o in command.options.values() if not o.is_flag and isinstance(o.flag_value, str)}
+    return alone[name] if name in alone and not isinstance(value, str) else value
 
 
 def _siblings(context: click.Context) -> Iterable[click.Command]:
@@ -201,6 +211,8 @@ def _describe(command: Configured, context: click.Context, found: Mapping[str, S
         value, origin = found.get(str(option.name), Setting(option.get_default(context), "default"))
         if option.is_flag and not option.is_bool_flag:
             value = value == option.flag_value
+        elif isinstance(option.type, Secret) and value:
+            value = "***"
         elif isinstance(value, (str, bool, int, float, list, tuple)):
             typed = option.type_cast_value(context, value)
             value = typed if isinstance(typed, (bool, int, float)) else value  # a flag's number is text

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from solo_rt import defaults
+from solo_rt.commands.config import Secret
 from solo_rt.commands.lines import tell
 from solo_rt.commands.options import LocalPath, as_json, command
 from solo_rt.errors import UsageError
@@ -45,6 +46,20 @@ if TYPE_CHECKING:
 @click.option("--save-labels", metavar="DIR", help="Write class ids as PNG files, one per frame; semantic models.")
 @click.option("--contact-sheet", metavar="FILE", help="Write one picture of the whole run, .png or .jpg.")
 @click.option("--show", is_flag=True, help="Show annotated video in a window; q or Esc ends the run.")
+@click.option(
+    "--serve",
+    is_flag=False,
+    flag_value=defaults.SERVE,
+    metavar="[HOST:PORT]",
+    help=f"Show it all on a page for browsers, at {defaults.SERVE} unless said otherwise.",
+)
+@click.option(
+    "--serve-token",
+    type=Secret(),
+    metavar="TEXT",
+    help="What a browser must know; others cannot read SOLO_RT_RUN_SERVE_TOKEN.  "
+    "[default: a new one; none for this machine's own browsers]",
+)
 @click.option("--conf", type=float, help=f"Lowest score of an instance.  [default: {defaults.CONF}]")
 @click.option("--max-det", type=int, help=f"Most instances per frame.  [default: {defaults.MAX_DET}]")
 @click.option("--classes", metavar="A,B", help="Classes to keep.  [default: all]")
@@ -149,6 +164,8 @@ def run(
     save_labels: str | None,
     contact_sheet: str | None,
     show: bool,
+    serve: str | None,
+    serve_token: str | None,
     conf: float | None,
     max_det: int | None,
     classes: str | None,
@@ -184,11 +201,13 @@ def run(
     Ctrl-C finishes the outputs and ends; a second one ends at once.
     """
     from solo_rt.commands.interrupts import Interrupts
+    from solo_rt.commands.page import serving
     from solo_rt.commands.progress import Reporter
     from solo_rt.commands.summary import sum_up
     from solo_rt.commands.terminal import drain_stderr
-    from solo_rt.pipeline import Options, Pipeline
+    from solo_rt.pipeline import Hooks, Options, Pipeline
     from solo_rt.pipeline.paths import name_sources
+    from solo_rt.pipeline.running import both
     from solo_rt.sink import VideoOptions
     from solo_rt.sink.segments import parse_seconds
     from solo_rt.sink.window import URI as WINDOW
@@ -233,9 +252,6 @@ def run(
         model,
         outputs,
         options,
-        reporter.hooks(max_frames=max_frames)
-        if len(source) == 1
-        else partial(reporter.hooks_of, max_frames=max_frames),
         backend=backend,
         device=device,
         precision=precision,
@@ -252,9 +268,18 @@ def run(
         sources=sources if several else (),
     )
     shown = [video.shown(uri) for uri in files]
-    with Interrupts(within=STOP_SECONDS, doing=reporter.doing) as interrupts, reporter.watching(interrupts):
+
+    def hooks_of(name: str) -> Hooks:
+        told = reporter.hooks_of(name, max_frames=max_frames) if several else reporter.hooks(max_frames=max_frames)
+        return both(told, page(name))
+
+    with (
+        Interrupts(within=STOP_SECONDS, doing=reporter.doing) as interrupts,
+        reporter.watching(interrupts),
+        serving(serve, token=serve_token, decoder=decoder) as page,
+    ):
         try:
-            report = pipeline.run(stop=interrupts.stop, on_wait=reporter.show_all)
+            report = replace(pipeline, hooks=hooks_of).run(stop=interrupts.stop, on_wait=reporter.show_all)
         except KeyboardInterrupt:
             tell("solo-rt: interrupted before anything was written", fields={"exit_code": interrupts.exit_code})
             return interrupts.exit_code

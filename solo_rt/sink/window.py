@@ -27,9 +27,7 @@ class WindowSink(Sink):
     def __init__(self, uri: str, *, title: str, on_quit: Callable[[], None]) -> None:
         """Open no window yet. Raises: UsageError without a display or pygame."""
         if not any(os.environ.get(name) for name in DISPLAYS):
-            raise UsageError(
-                "a window needs a display, and DISPLAY names none; write --output out.mp4, or push rtsp://"
-            )
+            raise UsageError("a window needs a display, and DISPLAY names none; watch it in a browser with --serve")
         os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
         try:
             import pygame
