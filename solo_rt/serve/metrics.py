@@ -50,17 +50,21 @@ def _samples(source: Mapping[str, Any]) -> Iterable[Sample]:
             yield "frames_total", {**of, "outcome": outcome}, count
     if "age" in source:
         yield "picture_age_seconds", of, source["age"]
-    for quantile, milliseconds in zip(("0.5", "0.95"), source["latency"], strict=True):
-        yield "latency_seconds", {**of, "quantile": quantile}, milliseconds / 1e3
+    if "latency" in source:
+        yield from _quantiles("latency_seconds", of, source["latency"])
     for stage, times in source["stages"].items():
-        for quantile, milliseconds in zip(("0.5", "0.95"), times, strict=True):
-            yield "stage_seconds", {**of, "stage": stage, "quantile": quantile}, milliseconds / 1e3
+        yield from _quantiles("stage_seconds", {**of, "stage": stage}, times)
     for name, count in source.get("counts", {}).items():
         yield "objects", {**of, "class": name}, count
     for zone in source.get("zones", ()):
         for family, counts in (("objects", "inside"), ("entered_total", "entered"), ("left_total", "left")):
             if not (zone["is_line"] and counts == "inside"):
                 yield f"zone_{family}", {**of, "zone": zone["name"]}, sum(zone[counts].values())
+
+
+def _quantiles(family: str, labels: Mapping[str, str], times: Sequence[float]) -> Iterable[Sample]:
+    for quantile, milliseconds in zip(("0.5", "0.95"), times, strict=True):
+        yield family, {**labels, "quantile": quantile}, milliseconds / 1e3
 
 
 def _labels(labels: Mapping[str, str]) -> str:

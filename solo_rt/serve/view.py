@@ -105,8 +105,10 @@ class View:
                 "results": self._number,
             }
         stages = recent.percentiles() | painting.percentiles()
-        lately = recent.percentiles(within=RATE_SECONDS).get("latency", (0.0, 0.0))
-        record |= {"fps": round(recent.fps(), 1), "latency": _in_ms(lately)}
+        record["fps"] = round(recent.fps(), 1)
+        lately = recent.percentiles(within=RATE_SECONDS)
+        if "latency" in lately:
+            record["latency"] = _in_ms(lately["latency"])
         if info is not None:
             record |= {
                 "live": info.live,

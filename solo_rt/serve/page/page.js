@@ -2,15 +2,18 @@
 
 import { addEvents, Controls, showCounts, showTimes, showZones } from "/panel.js";
 import { Pictures } from "/pictures.js";
-import { Tiles } from "/tiles.js";
+import { comes, Tiles } from "/tiles.js";
 
 const LOOK_MILLISECONDS = 80; // between two changes of the look that are sent while a slider moves
+const RETRY_MILLISECONDS = 5000;
+const OVER = "The run has ended. What you see is its last picture.";
 
 const $ = (id) => document.getElementById(id);
 const colours = new Map(); // of classes, by name
 let state = null;
 let large = null; // name of the source that is
 let lookTimer = null;
+let isOver = false;
 
 const controls = new Controls(() => {
   lookTimer ??= setTimeout(() => {
@@ -36,14 +39,15 @@ function show() {
     for (const [name, colour] of model.classes) colours.set(name, colour);
     controls.setModel(model);
   }
-  const come = sources.filter((source) => ["live", "running"].includes(source.state)).length;
-  $("totals").textContent = sources.length === 1 ? "" : `${come} of ${sources.length} sources give pictures`;
+  const isOne = sources.length === 1;
+  $("totals").textContent =
+    isOne || isOver ? "" : `${sources.filter(comes).length} of ${sources.length} sources give pictures`;
   if ($("of").options.length !== sources.length) {
     $("of").replaceChildren(...sources.map((source) => new Option(source.name, source.name)));
   }
   const counted = large === null ? sources : sources.filter((source) => source.name === large);
   tiles.show(sources, controls.query, state.is_over);
-  showCounts(counted, colours);
+  showCounts(counted.some(comes) ? counted.filter(comes) : counted, colours);
   showZones(counted);
   const timed = sources.find((source) => source.name === $("of").value);
   if (timed !== undefined) showTimes(timed);
@@ -53,10 +57,6 @@ function say(text) {
   $("banner").textContent = text;
   $("banner").hidden = text === "";
 }
-
-const OVER = "The run has ended. What you see is its last picture.";
-const RETRY_MILLISECONDS = 5000;
-let isOver = false;
 
 function listen() {
   const events = new EventSource("/api/events");

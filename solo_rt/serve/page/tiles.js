@@ -1,6 +1,8 @@
 // The grid of sources: a tile has the picture of one, its state and its figures.
 
-const PICTURES_COME = ["live", "running"];
+// Whether pictures come from a source.
+export const comes = (source) => ["live", "running"].includes(source.state);
+
 const OLD = 3; // seconds from which on the age of a picture is said
 const MOST_WIDTH = 1920;
 
@@ -87,16 +89,15 @@ class Tile {
   }
 
   show(source, look, isOver) {
-    const comes = PICTURES_COME.includes(source.state) && !isOver;
     this.element.dataset.state = source.state;
     this.#part(".state").textContent = source.state;
     this.#part(".fps").textContent = source.fps.toFixed(1);
-    this.#part(".latency").textContent = source.age === undefined ? "–" : `${Math.round(source.latency[0])} ms`;
+    this.#part(".latency").textContent = source.latency === undefined ? "–" : `${Math.round(source.latency[0])} ms`;
     this.#part(".dropped").textContent = source.frames?.dropped ?? "–";
     const counts = source.counts === undefined ? null : Object.values(source.counts);
     this.#part(".objects").textContent = counts === null ? "–" : counts.reduce((sum, count) => sum + count, 0);
     if (source.aspect !== undefined) this.canvas.style.aspectRatio = String(source.aspect);
-    const notice = this.#notice(source, comes);
+    const notice = this.#notice(source, isOver);
     this.#part(".notice").textContent = notice;
     this.#part(".notice").hidden = notice === "";
     this.#part(".frame").classList.toggle("stale", notice !== "" && source.state !== "ended");
@@ -107,12 +108,13 @@ class Tile {
   }
 
   // What is written over the picture; nothing where all is well.
-  #notice(source, comes) {
+  #notice(source, isOver) {
     if (source.state === "ended") return "";
     if (source.age === undefined) return [source.state, source.reason].filter(Boolean).join(": ");
-    if (comes && source.age < OLD) return "";
+    const isFine = comes(source) && !isOver;
+    if (isFine && source.age < OLD) return "";
     const age = `last picture ${ago(source.age)} ago`;
-    return comes ? age : [`${source.state}, ${age}`, source.reason].filter(Boolean).join("\n");
+    return isFine ? age : [`${source.state}, ${age}`, source.reason].filter(Boolean).join("\n");
   }
 
   #part(selector) {
