@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from solo_rt.serve.look import Look
@@ -18,7 +16,6 @@ from solo_rt.serve.view import View
 from solo_rt.result import Result
 
 SPACING = 1 / 33  # seconds between two pictures of a reel at least: more than 30 per second are not seen
-NICENESS = 10  # of the threads that make them: where cores are short, the run comes first
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +34,7 @@ class Pictures:
         self.made = 0  # so far
         self._reels: dict[tuple[str, Look], Reel] = {}
         threads = max(1, min(4, (os.cpu_count() or 1) // 2))
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="solo-rt page", initializer=_yield_to_others)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="solo-rt page")
 
     @contextmanager
     def reel(self, view: View, look: Look) -> Iterator[Reel]:
@@ -111,9 +108,3 @@ class Reel:
             self._newest = Picture(number, result.frame.time_s, data)
         finally:
             self._making = None
-
-
-def _yield_to_others() -> None:
-    if sys.platform == "linux":  # where threads have priorities of their own
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

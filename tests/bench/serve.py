@@ -83,7 +83,7 @@ def h264(frames: list[Frame]) -> tuple[float, float]:
     return 1e3 * seconds / len(frames), size / len(frames) / 1e3
 
 
-def viewers(frames: int = 120, repeats: int = 12) -> None:
+def viewers(frames: int = 200, repeats: int = 10) -> None:
     """Print the frames per second of runs with a page, as parts of those without, and the memory of a viewer."""
     watcher.WRITE_SECONDS = streams.WRITE_SECONDS = 1e6  # nobody is given up, which is worse
     cases: dict[str, tuple[int, int] | None] = {
