@@ -17,10 +17,10 @@ from fakes import TINY_SPEC, FakeEngine
 from found import CLASSES, found
 
 from solo_rt.pipeline import Hooks
+from solo_rt.result import Result
 from solo_rt.serve import Site
 from solo_rt.source import SourceInfo
 from solo_rt.spec import ModelSpec
-from solo_rt.result import Result
 from solo_rt.types import Frame
 
 SPEC = replace(TINY_SPEC, classes=CLASSES)

@@ -17,7 +17,7 @@ from fakes import TINY_SPEC, FakeEngine, ends_all_threads
 from sites import SPEC, TOKEN, begin, seen, site
 
 from solo_rt.events import Event, ZoneState
-from solo_rt.pipeline import Fleet, Pipeline
+from solo_rt.pipeline import Pipeline
 from solo_rt.serve import Site
 from solo_rt.source import StateChange
 
@@ -168,10 +168,9 @@ def test_a_camera_that_dies_shows_as_dead_and_comes_back(open_page, tmp_path):
     """Two real cameras, one of which goes away and returns; the other one's picture goes on."""
     stop = threading.Event()
     with camera() as good, camera() as bad, ends_all_threads(), Site("127.0.0.1:0") as served:
-        fleet = Fleet(
-            {"bad": bad.uri, "good": good.uri}, Pipeline("", FakeEngine(spec=TINY_SPEC), stall_after=1.0), served.hooks
-        )
-        run = threading.Thread(target=lambda: fleet.run(stop=stop))
+        sources = {"bad": bad.uri, "good": good.uri}
+        pipeline = Pipeline(model=FakeEngine(spec=TINY_SPEC), sources=sources, hooks=served.hooks, stall_after=1.0)
+        run = threading.Thread(target=lambda: pipeline.run(stop=stop))
         run.start()
         try:
             page = open_page(served.url)

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from children import wait_until
-from fakes import STREET_SPEC, TINY_SPEC, colour_frame, ends_all_threads
+from fakes import STREET_SPEC, colour_frame, ends_all_threads
 from found import CLASSES, found
 from sites import begin, connect, get, grey_frame, info, pixels, request, seen, site, state, websocket_address
 from websockets.exceptions import ConnectionClosed
@@ -21,13 +21,11 @@ from websockets.sync.client import connect as open_websocket
 from solo_rt.errors import UsageError
 from solo_rt.events import ZoneState
 from solo_rt.render import Style, render
+from solo_rt.result import Result
 from solo_rt.serve import streams, watcher
 from solo_rt.serve.look import Look
-from solo_rt.serve.picture import Colours, encode, make_picture, scaled
-from solo_rt.result import Result
+from solo_rt.serve.picture import encode, make_picture, scaled_frame
 from solo_rt.types import DevicePicture, Frame, SemanticMap
-
-COLOURS = Colours.of(replace(TINY_SPEC, classes=CLASSES))
 
 
 @pytest.fixture(autouse=True)
@@ -36,8 +34,8 @@ def _never_hang():
         yield
 
 
-def picture(result, look=Look(), colours=COLOURS):  # noqa: B008
-    return pixels(make_picture(result, look, colours)).astype(int)
+def picture(result, look=Look()):  # noqa: B008
+    return pixels(make_picture(result, look)).astype(int)
 
 
 def difference(a, b):
@@ -90,7 +88,7 @@ def test_a_small_picture_looks_like_the_large_one_made_small():
         small = picture(result, look)
         large = render(frame, result.instances, CLASSES, style=look.style)
         assert small.shape == (120, 160, 3)
-        assert difference(small, pixels(encode(scaled(large, 160)))) < 2
+        assert difference(small, pixels(encode(scaled_frame(large, 160)))) < 2
 
 
 @pytest.mark.parametrize(
@@ -103,17 +101,24 @@ def test_pictures_of_any_size_are_scaled_down_only(size, width, shape):
     frame = Frame(
         (np.zeros(size, np.uint8), *[np.zeros(((height + 1) // 2, (wide + 1) // 2), np.uint8)] * 2), "yuv420p"
     )
-    assert pixels(make_picture(Result(frame, found(size=size), CLASSES), Look(width=width), COLOURS)).shape[:2] == shape
+    assert pixels(make_picture(Result(frame, found(size=size), CLASSES), Look(width=width))).shape[:2] == shape
 
 
 def test_classes_of_pixels_are_shown_by_class_and_size():
     labels = np.repeat(np.array([[0, 2]], np.uint8), 24, 0).repeat(20, 1)
     frame = colour_frame(0, height=48, width=80)
-    result = Result(frame, SemanticMap((48, 80), labels), STREET_SPEC.classes)
+    decoder = STREET_SPEC.decoder
+    result = Result(
+        frame,
+        SemanticMap((48, 80), labels),
+        STREET_SPEC.classes,
+        palette=decoder.palette,
+        unpainted=decoder.unpainted,
+    )
     plain = frame.rgb().astype(int)
     cases = [("", True, True), ("&classes=car", False, True), ("&masks=0", False, False)]
     for query, left, right in ((f"labels=0{query}", left, right) for query, left, right in cases):
-        drawn = picture(result, Look.parse(query, STREET_SPEC.classes), Colours.of(STREET_SPEC))
+        drawn = picture(result, Look.parse(query, STREET_SPEC.classes))
         assert (difference(plain[:, :32], drawn[:, :32]) > 12) == left, query
         assert (difference(plain[:, 48:], drawn[:, 48:]) > 12) == right, query
 

@@ -17,7 +17,7 @@ from sites import TOKEN, begin, connect, get, read_answer, request, seen, site, 
 from solo_rt.cli import main
 from solo_rt.errors import SourceError, UsageError
 from solo_rt.events import Event, ZoneState
-from solo_rt.pipeline import Fleet, Pipeline
+from solo_rt.pipeline import Pipeline
 from solo_rt.pipeline.running import run
 from solo_rt.serve import Site
 from solo_rt.serve.metrics import write_metrics
@@ -196,7 +196,7 @@ def test_viewers_who_do_not_listen_keep_nobody_from_ending():
 def test_sources_side_by_side_are_seen_each_as_it_is():
     with Site("127.0.0.1:0") as served:
         sources = {"good": FakeSource(5), "bad": FakeSource(9, error=SourceError("cable"), fail_at=2)}
-        Fleet(sources, Pipeline("", FakeEngine()), served.hooks).run()
+        Pipeline(model=FakeEngine(), sources=sources, hooks=served.hooks).run()
         states = {source["name"]: (source["state"], source["reason"]) for source in state(served)["sources"]}
     assert states == {"good": ("ended", ""), "bad": ("failed", "cable")}
 

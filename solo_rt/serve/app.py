@@ -98,7 +98,7 @@ class Desk:
         model = next((view.model for view in list(self._views.values()) if view.model is not None), None)
         if model is None:
             return None
-        colours = ("#{:02x}{:02x}{:02x}".format(*colour) for colour in model.colours.palette)
+        colours = ("#{:02x}{:02x}{:02x}".format(*colour) for colour in model.colours)
         return {
             "name": model.spec.name,
             "backend": model.backend,

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from solo_rt.result import Result
 from solo_rt.serve.look import Look
 from solo_rt.serve.picture import make_picture
 from solo_rt.serve.view import View
-from solo_rt.result import Result
 
 SPACING = 1 / 33  # seconds between two pictures of a reel at least: more than 30 per second are not seen
 
@@ -52,12 +52,10 @@ class Pictures:
 
     async def make(self, view: View, result: Result, look: Look) -> bytes:
         """Return a result as JPEG, once a thread has made it."""
-        assert view.model is not None
-        colours = view.model.colours
 
         def make() -> bytes:
             started = time.perf_counter()
-            data = make_picture(result, look, colours)
+            data = make_picture(result, look)
             view.note_painting(time.perf_counter() - started)
             return data
 

@@ -12,15 +12,16 @@ from typing import Literal
 
 import numpy as np
 
+from solo_rt.decoders import Rgb, SemanticDecoder
 from solo_rt.engine.base import Engine
 from solo_rt.pipeline.report import Progress, RunReport
 from solo_rt.pipeline.running import Hooks
+from solo_rt.render import PALETTE
+from solo_rt.result import Result
 from solo_rt.serve.happenings import Happenings
-from solo_rt.serve.picture import Colours
 from solo_rt.serve.recent import RATE_SECONDS, Recent
 from solo_rt.source import SourceInfo, StateChange
 from solo_rt.spec import ModelSpec
-from solo_rt.result import Result
 
 State = Literal["connecting", "live", "running", "stalled", "lost", "ended", "failed"]
 
@@ -31,7 +32,7 @@ class Model:
 
     spec: ModelSpec
     backend: str
-    colours: Colours
+    colours: tuple[Rgb, ...]  # of its classes, by id
 
 
 class View:
@@ -124,7 +125,7 @@ class View:
         return {**record, "stages": {name: _in_ms(times) for name, times in stages.items()}}
 
     def _start(self, info: SourceInfo, engine: Engine) -> None:
-        self.model = Model(engine.spec, engine.backend, Colours.of(engine.spec))
+        self.model = Model(engine.spec, engine.backend, class_colours(engine.spec))
         with self._lock:
             self._info = info
         self._become("live" if info.live else "running")
@@ -160,6 +161,13 @@ class View:
         with self._lock:
             self._state, self._reason = state, reason
         self._happenings.add(self.name, {"event": "state", "state": state, "reason": reason})
+
+
+def class_colours(spec: ModelSpec) -> tuple[Rgb, ...]:
+    """Return the colours that a model's classes have in all outputs."""
+    if isinstance(spec.decoder, SemanticDecoder):
+        return spec.decoder.palette
+    return tuple(PALETTE[i % len(PALETTE)] for i in range(len(spec.classes)))
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

@@ -31,10 +31,9 @@ from websockets.sync.client import connect
 import solo_rt
 from solo_rt.pipeline import Hooks, Pipeline
 from solo_rt.pipeline.running import both
-from solo_rt.render import render
 from solo_rt.serve import Site, streams, watcher
 from solo_rt.serve.look import Look
-from solo_rt.serve.picture import Colours, encode, make_picture, scaled
+from solo_rt.serve.picture import encode, make_picture, scaled_frame
 from solo_rt.train.data.world_files import write_videos
 from solo_rt.types import Frame
 
@@ -46,20 +45,19 @@ WIDTH = 640
 def pictures(repeats: int = 30) -> None:
     """Print what a picture costs, by its width: scaled before it is drawn on, or after, as JPEG and as H.264."""
     result = next(solo_rt.stream("test://?size=1920x1080&frames=30&seed=3"))
-    colours = Colours.of(solo_rt.open_engine("solov2-nano").spec)
     results = list(solo_rt.stream("test://?size=1920x1080&frames=30&seed=3"))
     print(f"1080p, {len(result.instances)} objects; ms of one core a picture, and kB")
     print(f"{'width':>8s}{'scaled first':>14s}{'scaled last':>14s}{'of it JPEG':>12s}{'kB':>7s}{'H.264':>9s}{'kB':>7s}")
     for width in (320, 640, 1280, 1920):
         look = Look(width=width)
-        drawn = scaled(render(result.frame, result.instances, result.classes), width)
+        drawn = scaled_frame(result.draw(), width)
         calls: list[Callable[[], object]] = [
-            lambda look=look: make_picture(result, look, colours),
-            lambda width=width: encode(scaled(render(result.frame, result.instances, result.classes), width)),
+            lambda look=look: make_picture(result, look),
+            lambda width=width: encode(scaled_frame(result.draw(), width)),
             lambda drawn=drawn: encode(drawn),
         ]
         first, last, jpeg = least_ms_each(calls, repeats)
-        small = [scaled(render(r.frame, r.instances, r.classes), width) for r in results]
+        small = [scaled_frame(r.draw(), width) for r in results]
         milliseconds, size = h264(small)
         kilobytes = len(encode(drawn)) / 1e3
         print(f"{width:8d}{first:14.1f}{last:14.1f}{jpeg:12.1f}{kilobytes:7.0f}{milliseconds:9.1f}{size:7.0f}")
