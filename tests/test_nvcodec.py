@@ -164,7 +164,7 @@ def test_nvenc_needs_something_to_encode(pretended: None, clip: Path, tmp_path: 
     [
         ({"crf": 0}, "crf 1..51 and a preset of p1, p2, p3, p4, p5, p6, p7; got crf 0, preset p4"),
         ({"crf": 52}, "got crf 52, preset p4"),
-        ({"preset": "veryfast"}, "got crf 23, preset veryfast"),
+        ({"preset": "veryfast"}, "got crf 24, preset veryfast"),
     ],
 )
 def test_settings_of_nvenc_have_their_own_bounds(settings: dict, expected: str) -> None:

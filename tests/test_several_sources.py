@@ -231,6 +231,18 @@ def test_hooks_hear_which_source_it_is_and_what_ended_it() -> None:
     assert [what for what in heard if what[0] == "b"] == [("b", "b"), ("b", "gone")]
 
 
+def test_hooks_are_asked_for_before_the_model_is_loaded(monkeypatch) -> None:
+    asked: list[str] = []
+
+    def open_late(model, **settings):
+        assert asked == ["a", "b"], "a page shows its sources while the model is being loaded"
+        return FakeEngine()
+
+    monkeypatch.setattr(opening, "open_engine", open_late)
+    several({"a": FakeSource(1), "b": FakeSource(1)}, "tiny", hooks=lambda name: (asked.append(name), Hooks())[1])
+    assert asked == ["a", "b"]
+
+
 def test_what_ends_the_only_source_is_heard_of_as_well() -> None:
     heard: list[BaseException] = []
     with pytest.raises(SourceError, match="No such file"):

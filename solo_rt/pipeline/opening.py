@@ -96,7 +96,7 @@ class Pipeline:
 
     def _run_one(self, stop: threading.Event) -> RunReport:
         """Run the only source."""
-        hooks = self._hooks()
+        hooks = self._hooks_of(self.name)
         with telling_failure(hooks):
             return self._open_and_run(hooks, stop)
 
@@ -117,8 +117,8 @@ class Pipeline:
             labels = open_gpu_labels(gpu) if on_gpu and outputs.take_gpu_pictures else None
             return Run(source, engine, outputs, options, hooks, stop, labels, trace, name=self.name).finish()
 
-    def _hooks(self) -> Hooks:
-        return self.hooks if isinstance(self.hooks, Hooks) else self.hooks(self.name)
+    def _hooks_of(self, name: str) -> Hooks:
+        return self.hooks if isinstance(self.hooks, Hooks) else self.hooks(name)
 
     def of_each(self) -> dict[str, Pipeline]:
         """Return a pipeline per source, by name. Raises: UsageError if outputs of several would be the same."""
@@ -135,7 +135,7 @@ class Pipeline:
         if several and self.trace is not None and PLACE not in str(self.trace):
             raise UsageError(f"trace {self.trace}: with several sources its name needs {PLACE}")
         each = {
-            name: replace(self, source=source, sources=(), name=name).with_its_name()
+            name: replace(self, source=source, sources=(), name=name, hooks=self._hooks_of(name)).with_its_name()
             for name, source in sources.items()
         }
         outputs = [sink for one in each.values() for sink in one.sinks if isinstance(sink, str) and sink != NULL]

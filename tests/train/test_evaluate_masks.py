@@ -140,7 +140,7 @@ def test_classes_are_matched_by_name_and_the_others_named(tmp_path):
 
 def test_native_path_scores_as_the_published_procedure(world):
     """The limit is a tenth of an AP point on hundreds of pictures; six small ones allow less of a promise."""
-    engine = open_engine(None)
+    engine = open_engine(None, precision="fp32")
     found, exact = (way(engine, world, range(6)) for way in (detect, detect_exactly))
     certain, expected = ([d for d in part if d["score"] > 0.6] for part in (found, exact))
     assert len(certain) == len(expected) > 10

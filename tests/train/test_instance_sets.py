@@ -166,7 +166,7 @@ def test_bad_records_are_left_out_counted_and_named(tmp_path, caplog):
 def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Keep the annotations of files of any size, in the folder returned."""
     monkeypatch.setattr(index, "KEPT_FROM", 0)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("SOLO_RT_CACHE", str(tmp_path / "cache" / "solo-rt"))
     return tmp_path / "cache/solo-rt/annotations"
 
 
