@@ -96,6 +96,11 @@ class ModelSpec:
         size = self.input
         return self.decoder.output_shapes(size.batch, size.height, size.width, classes=len(self.classes))
 
+    @property
+    def is_int8(self) -> bool:
+        """Whether this is the spec of a file that is quantised: `costs` then says what that cost."""
+        return "int8" in self.costs
+
     def to_json(self) -> str:
         """Return the spec as one line of JSON with its schema version."""
         return json.dumps({"schema": SCHEMA_VERSION, **asdict(self)}, ensure_ascii=False)

@@ -6,18 +6,12 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from solo_rt import defaults
-from solo_rt.builder.agreement import agreement
+from solo_rt.builder.comparison import compare, frames, inputs
 from solo_rt.builder.compiler import BuildOptions, OnPhase, build, plan_key
 from solo_rt.builder.network import typed_model
 from solo_rt.builder.quantise import CALIBRATION_PICTURES
-from solo_rt.decode import decode
 from solo_rt.decoders import SemanticDecoder, SoloV2Decoder
 from solo_rt.engine import Engine, open_engine
 from solo_rt.engine.model_file import read_spec
@@ -27,16 +21,11 @@ from solo_rt.engine.tensorrt import TensorRtEngine
 from solo_rt.errors import EngineError, UsageError
 from solo_rt.files import cache_folder
 from solo_rt.gpu.cuda import open_gpu
-from solo_rt.preprocess import prepare
-from solo_rt.source import open_source
 from solo_rt.spec import ModelSpec
-from solo_rt.types import Frame, Instances
-
-Float32 = NDArray[np.float32]
+from solo_rt.types import Frame
 
 # Lowest share of instances found again and lowest mean mask IoU of them, by precision.
 LIMITS = {"fp32": (0.99, 0.995), "fp16": (0.97, 0.98), "int8": (0.90, 0.90)}
-FRAME_STEP = 5  # of a video, every fifth frame: neighbours say nothing new
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +58,8 @@ def build_checked(
         raise UsageError(f"--output {output}: expected a file that ends in {SUFFIX}")
     with ExitStack() as stack:
         spec = read_spec(path)
+        if spec.is_int8 and options.precision != "int8":
+            raise UsageError(f"{path}: it is INT8; say --int8, or give the model it was made of")
         if isinstance(spec.decoder, SoloV2Decoder) and not _decodes(path):
             raise UsageError(f"{path}: it holds no decoding operators; export it again with this solo-rt")
         gpu = None if device is None else open_gpu(device)  # before TensorRT, which crashes without one
@@ -79,14 +70,14 @@ def build_checked(
             options,
             gpu="" if gpu is None else gpu.name,
             cuda="" if gpu is None else gpu.cuda,
-            calibration=_inputs(spec, calibration),
+            calibration=inputs(spec, _frames(calibration)),
         )
         target = output or plan_path(cache_folder(), path, key)
         found = None if rebuild else _built_before(target, key)
         if found is not None:
             return Built(found, False)
         content = build(
-            typed_model(path, spec, options.precision, _inputs(spec, calibration)), options, on_phase=on_phase
+            typed_model(path, spec, options.precision, inputs(spec, _frames(calibration))), options, on_phase=on_phase
         )
         plan = make_plan(target, content, key, engine_spec(spec))
         if gpu is not None:
@@ -123,50 +114,19 @@ def _decodes(path: Path) -> bool:
 
 
 def _frames(uri: str | None) -> Iterator[Frame]:
-    if uri is None:
-        uri = "test://?frames=80"
-    with open_source(uri) as source:
-        step = FRAME_STEP if source.info.frame_rate is not None else 1
-        yield from islice(source, 0, CALIBRATION_PICTURES * step, step)
-
-
-def _inputs(spec: ModelSpec, uri: str | None) -> Iterator[Float32]:
-    for frame in _frames(uri):
-        tensor, _ = prepare(frame, spec.input)
-        yield np.repeat(tensor, spec.input.batch, axis=0)
+    return frames(uri or "test://?frames=80", CALIBRATION_PICTURES)
 
 
 def _gate(model: Path, candidate: Engine, precision: Precision, uri: str | None) -> dict[str, float]:
     """Return how well an engine agrees with the FP32 model. Raises: EngineError if badly."""
     with closing(open_engine(model, backend="onnxruntime", device="cpu")) as reference:
-        if isinstance(candidate.spec.decoder, SemanticDecoder):
-            measured = {"labels": _label_agreement(reference, candidate, uri)}
-            bad = measured["labels"] < (0.999 if precision != "int8" else 0.99)
-        else:
-            measured = agreement((_instances(reference, frame), _instances(candidate, frame)) for frame in _frames(uri))
-            found, iou = LIMITS[precision]
-            bad = measured["found"] < found or measured["mask_iou"] < iou
+        measured = compare(reference, candidate, _frames(uri))
+    if isinstance(candidate.spec.decoder, SemanticDecoder):
+        bad = measured["labels"] < (0.999 if precision != "int8" else 0.99)
+    else:
+        found, iou = LIMITS[precision]
+        bad = measured["found"] < found or measured["mask_iou"] < iou
     if bad:
         said = ", ".join(f"{name} {value:.4f}" for name, value in measured.items())
         raise EngineError(f"the {precision} engine differs too much from the FP32 model ({said}); use --fp32")
     return measured
-
-
-def _label_agreement(reference: Engine, candidate: Engine, uri: str | None) -> float:
-    """Return the share of pixels that both give the same class."""
-    same = total = 0
-    for tensor in _inputs(reference.spec, uri):
-        a, b = (engine.infer({engine.spec.input.name: tensor}) for engine in (reference, candidate))
-        for name, values in a.items():
-            labels = [values, b[name]] if name == "labels" else [values.argmax(1), b[name].argmax(1)]
-            same += int((labels[0] == labels[1]).sum())
-            total += labels[0].size
-    return same / total if total else 1.0
-
-
-def _instances(engine: Engine, frame: Frame) -> Instances:
-    spec = engine.spec
-    tensor, letterbox = prepare(frame, spec.input)
-    outputs = engine.infer({spec.input.name: np.repeat(tensor, spec.input.batch, axis=0)})
-    first = {name: values[0] for name, values in outputs.items()}
-    return decode(first, spec, letterbox, conf=defaults.CONF)

@@ -5,7 +5,8 @@ This and the modules it takes its passes from decide what is built of a file, so
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,32 +23,51 @@ from solo_rt.spec import ModelSpec
 Float32 = NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """The nodes of ours behind the heads of a network, which only TensorRT computes, with their outputs and bodies."""
+
+    nodes: Sequence[onnx.NodeProto]
+    outputs: Sequence[onnx.ValueInfoProto]
+    functions: Sequence[onnx.FunctionProto]
+
+    def put_back(self, model: onnx.ModelProto) -> None:
+        """Put behind the heads of `model` what `take_decoding` took."""
+        model.graph.output.extend(self.outputs)
+        model.graph.node.extend(self.nodes)
+        model.functions.extend(self.functions)
+
+
+def take_decoding(model: onnx.ModelProto) -> Decoding:
+    """Take the decoding out of `model` and return it; it is empty where the file holds none."""
+    nodes = [node for node in model.graph.node if node.domain == DOMAIN]
+    names = {name for node in nodes for name in node.output}
+    decoding = Decoding(nodes, [value for value in model.graph.output if value.name in names], list(model.functions))
+    _drop(model.graph.node, nodes)
+    _drop(model.graph.output, decoding.outputs)
+    del model.functions[:]
+    return decoding
+
+
 def typed_model(path: Path, spec: ModelSpec, precision: Precision, pictures: Iterable[Float32] = ()) -> onnx.ModelProto:
     """Return the model in its precision, with the decoded outputs where the file has them and else its raw ones.
 
-    `pictures` are network inputs for the ranges of INT8. Raises: EngineError, UsageError.
+    `pictures` are network inputs for the ranges of INT8, which a file that is quantised has. Raises: EngineError,
+    UsageError.
     """
     model = onnx.load(path)
-    tail = [node for node in model.graph.node if node.domain == DOMAIN]
-    names = {name for node in tail for name in node.output} & {value.name for value in model.graph.output}
+    decoding = take_decoding(model)
     heads = [value for value in model.graph.output if value.name in spec.output_shapes]
-    decoded = [value for value in model.graph.output if value.name in names]
-    _drop(model.graph.node, tail)
-    _drop(model.graph.output, decoded)
-    functions = list(model.functions)
-    del model.functions[:]
-    if precision == "int8":
+    if precision == "int8" and not spec.is_int8:
         model = quantise(model, pictures)
     elif precision == "fp16":
         model = to_half(model)
-    if decoded:
+    if decoding.outputs:
         made = {name for node in model.graph.node for name in node.output}
-        for node in tail:  # the plugins take heads in half precision as they are; the casts behind them fall away
+        for node in decoding.nodes:  # the plugins take heads in half precision as they are; the casts fall away
             node.input[:] = [half if (half := half_name(name)) in made else name for name in node.input]
         _drop(model.graph.output, heads)
-        model.graph.output.extend(decoded)
-        model.graph.node.extend(tail)
-        model.functions.extend(functions)
+        decoding.put_back(model)
     return model
 
 

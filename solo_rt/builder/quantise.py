@@ -21,12 +21,20 @@ Float32 = NDArray[np.float32]
 CALIBRATION_PICTURES = 64  # enough for the range of every activation; more changes little
 
 
+# Note [What stays in float32]
+# Convolutions that no other one follows (class scores, dynamic kernels, mask features, classifiers), as the results
+# hang on them. The first ones: three channels fill no instruction, and theirs is the finest picture there is. Depthwise
+# ones: their channels differ in range by far more than the 255 steps they would share, and take little time. Points
+# lost on 100 held-out frames by solov2-nano (AP) and fast-scnn (mIoU), with ranges of the largest values: 0.9 and 18.1;
+# with the mean of each picture's largest ones, and the first convolutions in float32: 0.1 and 11.8; and depthwise ones
+# too: 0.1 and 2.0. Zero points other than 0 gain as much, but TensorRT does not take them and OpenVINO is slower.
+
+
 def quantise(model: ModelProto, pictures: Iterable[Float32]) -> ModelProto:
-    """Return a copy of `model` whose convolutions, but for the last ones, compute in INT8.
+    """Return a copy of `model` whose convolutions compute in INT8, but for those of Note [What stays in float32].
 
     `pictures` are inputs of the network, `float32 [B, 3, H, W]`. Weights are symmetric per channel, activations
-    symmetric per tensor, ranges the largest values seen. Convolutions that no other one follows (class scores, dynamic
-    kernels, mask features, classifiers) keep their precision, as the results hang on them.
+    symmetric per tensor, ranges the mean over the pictures of the largest values.
     Raises: UsageError when there is no picture.
     """
     reader = _Reader(model.graph.input[0].name, iter(pictures))
@@ -39,12 +47,17 @@ def quantise(model: ModelProto, pictures: Iterable[Float32]) -> ModelProto:
             reader,
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
-            nodes_to_exclude=last_convolutions(model),
+            nodes_to_exclude=sorted({*last_convolutions(model), *first_convolutions(model), *depthwise(model)}),
             per_channel=True,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
-            extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},
+            extra_options={
+                "ActivationSymmetric": True,
+                "WeightSymmetric": True,
+                "QuantizeBias": False,  # TensorRT takes no 32-bit integers
+                "CalibMovingAverage": True,  # the mean over the pictures
+            },
         )
         return onnx.load(target)
 
@@ -65,6 +78,24 @@ def last_convolutions(model: ModelProto) -> list[str]:
         else:
             open_names.extend(node.input)
     return sorted(found)
+
+
+def first_convolutions(model: ModelProto) -> list[str]:
+    """Return the names of the convolutions of the picture itself."""
+    pictures = {value.name for value in model.graph.input}
+    return [node.name for node in model.graph.node if node.op_type == "Conv" and node.input[0] in pictures]
+
+
+def depthwise(model: ModelProto) -> list[str]:
+    """Return the names of the convolutions whose channels are computed apart from one another."""
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Conv"
+        and node.input[1] in shapes
+        and shapes[node.input[1]][1] == 1 < shapes[node.input[1]][0]
+    ]
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]

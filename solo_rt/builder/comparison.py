@@ -1,0 +1,76 @@
+"""What a smaller model still sees of what the one it was made of sees, on pictures without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solo_rt import defaults
+from solo_rt.builder.agreement import agreement
+from solo_rt.decode import decode
+from solo_rt.decoders import SemanticDecoder
+from solo_rt.engine import Engine
+from solo_rt.preprocess import prepare
+from solo_rt.source import open_source
+from solo_rt.spec import ModelSpec
+from solo_rt.types import Frame, Instances
+
+Float32 = NDArray[np.float32]
+FRAME_STEP = 5  # of a video, every fifth frame: neighbours say nothing new
+
+
+def frames(uri: str, count: int) -> Iterator[Frame]:
+    """Yield the first pictures of a source, at most `count`; of a video every fifth. Raises: as `open_source`."""
+    with open_source(uri) as source:
+        step = FRAME_STEP if source.info.frame_rate is not None else 1
+        yield from islice(source, 0, count * step, step)
+
+
+def inputs(spec: ModelSpec, pictures: Iterable[Frame]) -> Iterator[Float32]:
+    """Yield the pictures as inputs of a network, `float32 [B, 3, H, W]`, each repeated to fill its batch."""
+    for picture in pictures:
+        tensor, _ = prepare(picture, spec.input)
+        yield np.repeat(tensor, spec.input.batch, axis=0)
+
+
+def compare(reference: Engine, candidate: Engine, pictures: Iterable[Frame]) -> dict[str, float]:
+    """Return how far `candidate` sees what `reference` sees.
+
+    Of instances this is `agreement`. Of semantic models, `labels` is the share of pixels that both give the same class,
+    and `label_iou` the mean over the classes of what both give it of what either does.
+    """
+    if isinstance(reference.spec.decoder, SemanticDecoder):
+        return _compare_labels(reference, candidate, pictures)
+    return agreement((_instances(reference, picture), _instances(candidate, picture)) for picture in pictures)
+
+
+def _compare_labels(reference: Engine, candidate: Engine, pictures: Iterable[Frame]) -> dict[str, float]:
+    classes = len(reference.spec.classes)
+    counts = np.zeros((classes, classes), np.int64)  # pixels by class of the reference, and of the candidate
+    for tensor in inputs(reference.spec, pictures):
+        one, other = (_labels(engine, tensor) for engine in (reference, candidate))
+        counts += np.bincount(one * classes + other, minlength=classes**2).reshape(classes, classes)
+    both, either = counts.diagonal(), counts.sum(0) + counts.sum(1) - counts.diagonal()
+    if not counts.any():
+        return {"labels": 1.0, "label_iou": 1.0}
+    return {
+        "labels": float(both.sum() / counts.sum()),
+        "label_iou": float((both[either > 0] / either[either > 0]).mean()),
+    }
+
+
+def _labels(engine: Engine, tensor: Float32) -> NDArray[np.int64]:
+    """Return the classes of all pixels in one row."""
+    ((name, values),) = engine.infer({engine.spec.input.name: tensor}).items()
+    return (values if name == "labels" else values.argmax(1)).astype(np.int64).ravel()
+
+
+def _instances(engine: Engine, frame: Frame) -> Instances:
+    spec = engine.spec
+    tensor, letterbox = prepare(frame, spec.input)
+    outputs = engine.infer({spec.input.name: np.repeat(tensor, spec.input.batch, axis=0)})
+    first = {name: values[0] for name, values in outputs.items()}
+    return decode(first, spec, letterbox, conf=defaults.CONF)
