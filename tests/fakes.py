@@ -240,3 +240,29 @@ def ends_all_threads() -> Iterator[None]:
     yield
     faulthandler.cancel_dump_traceback_later()
     assert pipeline_threads() == []
+
+
+def write_deep_street_model(path: Path) -> Path:
+    """Write a model that `quantise` finds work in: the street model behind three convolutions that change nothing.
+
+    They make pairs of channels, a colour above and below 0, and the third puts them together again.
+    """
+    there = np.concatenate([np.eye(3), -np.eye(3)]).astype(np.float32)
+    weights = {"w1": there, "w2": np.eye(6, dtype=np.float32), "w3": there.T}
+    nodes = [
+        helper.make_node("Conv", ["image", "w1"], ["a"], name="first", kernel_shape=[1, 1]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Conv", ["b", "w2"], ["c"], name="middle", kernel_shape=[1, 1]),
+        helper.make_node("Conv", ["c", "w3"], ["d"], name="last", kernel_shape=[1, 1]),
+        helper.make_node("ArgMax", ["d"], ["best"], axis=1, keepdims=0),
+        helper.make_node("Cast", ["best"], ["labels"], to=TensorProto.UINT8),
+    ]
+    size = [1, STREET_SPEC.input.height, STREET_SPEC.input.width]
+    graph = helper.make_graph(
+        nodes,
+        "deep street",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, *size[1:]])],
+        [helper.make_tensor_value_info("labels", TensorProto.UINT8, size)],
+        [numpy_helper.from_array(np.ascontiguousarray(w)[:, :, None, None], name) for name, w in weights.items()],
+    )
+    return _save(graph, path, STREET_SPEC)

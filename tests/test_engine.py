@@ -324,7 +324,7 @@ def test_16_bits_are_close_to_32_and_said(tiny):
 
 
 def test_a_precision_that_is_not_there_is_refused(tiny, tmp_path, monkeypatch):
-    with pytest.raises(UsageError, match="unknown precision 'fp8'; expected one of auto, fp32, bf16"):
+    with pytest.raises(UsageError, match="unknown precision 'fp8'; expected one of auto, fp32, bf16, int8"):
         open_engine(tiny, precision="fp8")
     monkeypatch.setattr(precision, "has_bf16", lambda: False)
     with pytest.raises(EngineError, match="precision bf16: this CPU has no instructions for it"):

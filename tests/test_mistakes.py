@@ -26,6 +26,7 @@ BASE = {
     "train": ["--model", "solov2-nano", "--data", "coco:none"],
     "export": ["none.pt", "-o", "none.onnx"],
     "import-weights": ["none.pth", "-o", "none.pt"],
+    "quantize": ["TINY", "--calib", "none", "-o", "none.onnx"],
     "build-engine": ["--model", "TINY"],
     "check-labels": ["folder:none"],
     "inspect": ["TINY"],

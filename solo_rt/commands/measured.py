@@ -86,6 +86,10 @@ def check_recordable(path: Path, precision: Precision) -> None:
     }
     if path.suffix in instead:
         raise UsageError(f"--record {path}: the numbers are kept in .onnx files; {instead[path.suffix]}")
+    if precision == "int8":
+        raise UsageError(
+            f"--record {path}: what INT8 costs stands in the INT8 file; solo-rt quantize --data measures it"
+        )
     if precision == "bf16" and not set(measured_spec(path).provenance.metrics) & {"AP", "mIoU"}:
         raise UsageError(f"--record {path}: what bf16 costs is known beside fp32; run with --precision fp32 first")
 

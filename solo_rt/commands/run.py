@@ -102,10 +102,10 @@ if TYPE_CHECKING:
 @click.option("--backend", default="auto", show_default=True, help="onnxruntime, openvino, tensorrt or torch.")
 @click.option(
     "--precision",
-    type=click.Choice(["auto", "fp32", "bf16"]),
+    type=click.Choice(["auto", "fp32", "bf16", "int8"]),
     default="auto",
     show_default=True,
-    help="Of an ONNX file: auto is bf16 where the CPU has it and it costs this model nothing.",
+    help="Of an ONNX file: auto is the fastest that costs this model nothing.",
 )
 @click.option("--trust", is_flag=True, help="Open a TensorRT engine that was not built on this machine.")
 @click.option("--threads", type=int, help="Threads of the inference engine.  [default: by the number of cores]")

@@ -156,6 +156,7 @@ def print_model(card: Mapping[str, Any]) -> None:
     """Print what `describe_model` or `describe_checkpoint` returns."""
     is_checkpoint = "step" in card
     kind = f"{card['precision']} engine" if "precision" in card else f"{card['parameters']:,} parameters"
+    kind += ", int8" if "int8" in (card.get("costs") or {}) else ""
     facts = {
         "model": f"{card['name']}, {kind}, {card['bytes'] / 1e6:.1f} MB",
         "file": card["path"],

@@ -10,8 +10,8 @@ from solo_rt.device import Device
 from solo_rt.engine.base import Engine, FrameEngine
 from solo_rt.engine.contract import try_out
 from solo_rt.engine.fastest import Candidate, open_fastest
-from solo_rt.engine.model_file import find_model, read_spec, shipped_models
-from solo_rt.engine.precision import PRECISIONS, Precision, allowed
+from solo_rt.engine.model_file import find_model, int8_file, read_spec, shipped_models
+from solo_rt.engine.precision import MOST_LOST, PRECISIONS, Precision, allowed
 from solo_rt.engine.threads import CPU_LANES, default_threads
 from solo_rt.errors import UsageError
 
@@ -43,7 +43,8 @@ def open_engine(
     `backend` is one of `BACKENDS`; auto goes by the file, and for ONNX takes what is the fastest for it on this CPU of
     ONNX Runtime and OpenVINO, as measured when it is opened for the first time; tensorrt takes the engine that was
     built of an ONNX file. `precision` auto is bf16 where the CPU has it and the model's record says that it costs next
-    to nothing, else fp32; only OpenVINO computes in bf16.
+    to nothing, else fp32; only OpenVINO computes in bf16. int8 is a file of its own, of `solo-rt quantize`: auto takes
+    one that ships beside the model where that is faster, and costs as little.
     `device` is auto, cpu, cuda or cuda:N. `threads` defaults to `default_threads()`; the `lanes` share them, None is
     what suits files: 2 with tensorrt, else 1. `trusted`: open a TensorRT engine that was not built here.
     The engine has computed one empty picture, so the first frame is not slower than the others.
@@ -64,7 +65,8 @@ def open_engine(
         raise UsageError(f"precision {precision}: expected auto with {path.suffix}, whose precision is its own")
 
     def open_it(candidate: Candidate) -> Engine:
-        return _open(path, candidate, device=wanted, threads=threads, lanes=lanes, trusted=trusted)
+        file = (int8_file(path) or path) if candidate.precision == "int8" else path
+        return _open(file, candidate, device=wanted, threads=threads, lanes=lanes, trusted=trusted)
 
     if chosen not in CPU_BACKENDS:
         engine = open_it(Candidate(chosen, "fp32"))
@@ -81,13 +83,20 @@ def cpu_candidates(path: Path, backend: str, precision: Precision, device: Devic
     Raises: as `allowed`; UsageError for a precision that the backend does not have.
     """
     precisions = allowed(read_spec(path), precision, path=path)
+    int8 = int8_file(path) if precision in ("auto", "int8") else None
+    if precision == "int8" and int8 is None:
+        raise UsageError(f"{path}: precision int8: that is another file; make it with solo-rt quantize, and give that")
+    only_int8 = int8 is not None and (precision == "int8" or int8 == path)
     has_openvino = importlib.util.find_spec("openvino") is not None and device.kind != "cuda"
     candidates: list[Candidate] = []
     if backend == "openvino" or (backend == "auto" and has_openvino):
-        # Of two precisions the lower one is taken: it is there because the CPU has instructions for it.
-        candidates.append(Candidate("openvino", precisions[0]))
+        if not only_int8:
+            # Of two precisions the lower one is taken: it is there because the CPU has instructions for it.
+            candidates.append(Candidate("openvino", precisions[0]))
+        if int8 is not None and (only_int8 or read_spec(int8).costs["int8"] <= MOST_LOST):
+            candidates.append(Candidate("openvino", "int8"))
     if backend in ("auto", "onnxruntime") and "fp32" in precisions:
-        candidates.append(Candidate("onnxruntime", "fp32"))
+        candidates.append(Candidate("onnxruntime", "int8" if only_int8 else "fp32"))
     if not candidates:
         raise UsageError(f"{path}: precision {precision}: only OpenVINO has it; pip install openvino, or say fp32")
     return candidates
@@ -111,10 +120,9 @@ def _open(
     elif candidate.backend == "openvino":
         from solo_rt.engine.openvino import OpenVinoEngine
 
-        precision = candidate.precision
-        engine = OpenVinoEngine(
-            path, read_spec(path), device=device, threads=threads, lanes=lanes, is_bf16=precision == "bf16"
-        )
+        spec = read_spec(path)
+        precision = allowed(spec, "auto", path=path)[0] if candidate.precision == "int8" else candidate.precision
+        engine = OpenVinoEngine(path, spec, device=device, threads=threads, lanes=lanes, is_bf16=precision == "bf16")
     else:
         from solo_rt.engine.onnxruntime import OnnxRuntimeEngine
 

@@ -12,6 +12,7 @@ from solo_rt.errors import SpecError, UsageError
 from solo_rt.spec import METADATA_KEY, ModelSpec
 from solo_rt.uri import expand_home
 
+INT8_SUFFIX = ".int8.onnx"  # of what ships beside a model
 FOREIGN = (".pth", ".pkl", ".ckpt", ".bin", ".safetensors", ".tar")  # what others call files of weights
 
 
@@ -45,7 +46,15 @@ def shipped_models() -> dict[str, Path]:
     if importlib.util.find_spec("solo_rt.engines") is None:
         return {}
     paths = (Path(str(entry)) for entry in files("solo_rt.engines").iterdir())
-    return {path.stem: path for path in paths if path.suffix == ".onnx"}
+    return {path.stem: path for path in paths if path.suffix == ".onnx" and "." not in path.stem}
+
+
+def int8_file(path: Path) -> Path | None:
+    """Return the file that holds a model in INT8: `path` itself, or what ships beside it; None where there is none."""
+    if read_spec(path).is_int8:
+        return path
+    beside = path.with_suffix(INT8_SUFFIX)
+    return beside if path in shipped_models().values() and beside.is_file() else None
 
 
 def read_spec(path: Path) -> ModelSpec:

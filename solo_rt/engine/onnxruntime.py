@@ -48,7 +48,8 @@ class OnnxRuntimeEngine:
             if device.kind != "auto":
                 raise EngineError(f"device {device}: ONNX Runtime could not start CUDA; solo-rt doctor says more")
             log.warning("ONNX Runtime could not start CUDA and computes on the CPU")
-        self.backend = f"onnxruntime {f'cuda:{wanted}' if has_cuda else describe(threads, self.lanes)}"
+        where = f"cuda:{wanted}" if has_cuda else describe(threads, self.lanes)
+        self.backend = f"onnxruntime {where}{', int8' if spec.is_int8 else ''}"
         self._session: ort.InferenceSession | None = session
         self._calls: list[ort.RunOptions] = []  # that are being computed
         check_ports(path, spec, _shapes(session.get_inputs()), _shapes(session.get_outputs()))

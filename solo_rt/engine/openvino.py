@@ -42,7 +42,8 @@ class OpenVinoEngine:
             raise UsageError(f"device {device}: expected auto or cpu with the openvino backend; onnxruntime knows cuda")
         self.spec = spec
         self.lanes = lanes or CPU_LANES
-        self.backend = f"openvino {describe(threads, self.lanes)}{', bf16' if is_bf16 else ''}"
+        precisions = [name for name, is_it in (("int8", spec.is_int8), ("bf16", is_bf16)) if is_it]
+        self.backend = ", ".join([f"openvino {describe(threads, self.lanes)}", *precisions])
         settings = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": self.lanes,

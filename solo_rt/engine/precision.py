@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from solo_rt.errors import EngineError, UsageError
 from solo_rt.spec import ModelSpec
 
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 MOST_LOST = 0.001  # of AP, mIoU or agreement, a share of 1, that a lower precision may cost to be taken unasked
 _BF16_FLAGS = ("avx512_bf16", "amx_bf16")  # as Linux calls what multiplies bfloat16
@@ -26,15 +26,15 @@ def has_bf16() -> bool:
 
 
 def allowed(spec: ModelSpec, asked: Precision, *, path: Path) -> tuple[Literal["fp32", "bf16"], ...]:
-    """Return the precisions to choose from, those that are asked for, or that may be taken unasked.
+    """Return the precisions to choose from for what is not INT8: the one that is asked for, or may be taken unasked.
 
-    Raises: UsageError for an unknown one, EngineError for one that this CPU has not.
+    INT8 leaves that open. Raises: UsageError for an unknown one, EngineError for one that this CPU has not.
     """
     if asked not in PRECISIONS:
         raise UsageError(f"unknown precision {asked!r}; expected one of {', '.join(PRECISIONS)}")
     if asked == "bf16" and not has_bf16():
         raise EngineError(f"{path}: precision bf16: this CPU has no instructions for it; leave it out, or say fp32")
-    if asked != "auto":
+    if asked in ("fp32", "bf16"):
         return (asked,)
     lost = spec.costs.get("bf16")
     return ("bf16", "fp32") if has_bf16() and lost is not None and lost <= MOST_LOST else ("fp32",)

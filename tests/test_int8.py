@@ -1,0 +1,249 @@
+"""Models in INT8: what is written, what they lose, and who computes them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from fakes import STREET_SPEC, write_deep_street_model, write_street_model, write_tiny_model
+
+from solo_rt import engine
+from solo_rt.builder import build_checked, int8
+from solo_rt.builder.comparison import compare
+from solo_rt.builder.compiler import BuildOptions
+from solo_rt.builder.int8 import Calibration, Loss, lost_agreement, write_cost, write_int8
+from solo_rt.builder.network import typed_model
+from solo_rt.device import Device
+from solo_rt.engine import cpu_candidates, find_model, model_file, open_engine, shipped_models
+from solo_rt.engine.model_file import read_spec
+from solo_rt.errors import UsageError
+from solo_rt.train.data.semantic.pictures import write_picture
+
+Solo = Callable[..., tuple[int, str, str]]
+WORLD = "test://?size=80x48&frames=60"  # 12 pictures: 9 for the ranges, 3 to compare
+
+
+@pytest.fixture
+def street(tmp_path: Path) -> Path:
+    return write_deep_street_model(tmp_path / "street.onnx")
+
+
+@pytest.fixture
+def quantised(street: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "street.int8.onnx"
+    write_int8(street, path, Calibration(WORLD, 64))
+    write_cost(path, street, 0.004)
+    return path
+
+
+@pytest.mark.parametrize("backend", engine.CPU_BACKENDS)
+def test_every_engine_computes_it_and_says_so(quantised: Path, backend: str) -> None:
+    if backend == "openvino":
+        pytest.importorskip("openvino")
+    with closing(open_engine(quantised, backend=backend, threads=1)) as opened:
+        assert opened.backend == f"{backend} cpu, 1 thread, int8"
+
+
+def test_the_file_is_the_same_model_with_what_int8_costs(street: Path, quantised: Path) -> None:
+    assert read_spec(quantised) == replace(STREET_SPEC, costs={"int8": 0.004})
+    assert (read_spec(quantised).is_int8, read_spec(street).is_int8) == (True, False)
+
+
+def test_it_loses_next_to_nothing_and_a_model_of_other_colours_nearly_all(
+    street: Path, quantised: Path, tmp_path: Path
+) -> None:
+    calibration = Calibration(WORLD, 9)
+    assert lost_agreement(street, street, calibration) == Loss("labels", 0.0)
+    loss = lost_agreement(street, quantised, calibration)
+    assert (loss.what, 0 < loss.lost < 0.03) == ("labels", True)
+    other = onnx.load(street)
+    turned = onnx.numpy_helper.to_array(other.graph.initializer[2])[::-1].copy()
+    other.graph.initializer[2].CopyFrom(onnx.numpy_helper.from_array(turned, "w3"))
+    onnx.save(other, tmp_path / "other.onnx")
+    assert lost_agreement(street, tmp_path / "other.onnx", calibration).lost > 0.5
+
+
+def test_instances_are_compared_by_their_masks(tmp_path: Path) -> None:
+    tiny = write_tiny_model(tmp_path / "tiny.onnx")
+    assert lost_agreement(tiny, tiny, Calibration(WORLD, 9)) == Loss("masks", 0.0)
+
+
+@pytest.mark.parametrize(("lost", "is_small"), [(0.01, True), (0.0101, False), (-0.1, True)])
+def test_a_point_of_ap_may_be_lost(lost: float, is_small: bool) -> None:
+    assert Loss("AP", lost).is_small == is_small
+
+
+def test_what_is_compared_was_not_calibrated_with() -> None:
+    calibration = Calibration(WORLD, 6)
+    used, kept = ([frame.index for frame in share()] for share in (calibration.used, calibration.kept_back))
+    assert (used, kept) == ([0, 5, 10, 20, 25, 30], [15, 35])
+
+
+def test_nothing_to_compare_is_full_agreement(street: Path) -> None:
+    with closing(open_engine(street, backend="onnxruntime")) as opened:
+        assert compare(opened, opened, []) == {"labels": 1.0, "label_iou": 1.0}
+
+
+def test_tensorrt_takes_its_ranges_and_nothing_but_int8_of_it(quantised: Path) -> None:
+    kept = typed_model(quantised, read_spec(quantised), "int8")
+    assert [node.op_type for node in kept.graph.node] == [node.op_type for node in onnx.load(quantised).graph.node]
+    with pytest.raises(UsageError, match="it is INT8; say --int8"):
+        build_checked(quantised, BuildOptions(), device=None)
+
+
+@pytest.fixture
+def shipped(street: Path, quantised: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a shipped model that ships in INT8 too."""
+    monkeypatch.setattr(model_file, "shipped_models", lambda: {"street": street})
+    return street
+
+
+def candidates(path: Path, backend: str = "auto", precision: engine.Precision = "auto") -> list[str]:
+    return [str(candidate) for candidate in cpu_candidates(path, backend, precision, Device("auto"))]
+
+
+def test_what_ships_beside_a_model_is_one_of_its_candidates_if_it_costs_as_little_as_bf16_may(
+    shipped: Path, quantised: Path
+) -> None:
+    pytest.importorskip("openvino")
+    assert candidates(shipped) == ["openvino fp32", "onnxruntime fp32"]
+    write_cost(quantised, shipped, 0.001)
+    assert candidates(shipped) == ["openvino fp32", "openvino int8", "onnxruntime fp32"]
+    assert candidates(shipped, "onnxruntime") == ["onnxruntime fp32"]
+    assert candidates(shipped, precision="fp32") == ["openvino fp32", "onnxruntime fp32"]
+
+
+def test_int8_that_is_asked_for_is_that_file_whatever_it_costs(shipped: Path) -> None:
+    assert candidates(shipped, "onnxruntime", "int8") == ["onnxruntime int8"]
+    with closing(open_engine(shipped, backend="onnxruntime", precision="int8", threads=1)) as opened:
+        assert opened.backend == "onnxruntime cpu, 1 thread, int8"
+
+
+def test_a_file_of_ones_own_is_int8_if_it_is_named(street: Path, quantised: Path) -> None:
+    assert candidates(quantised, "onnxruntime") == ["onnxruntime int8"]
+    with pytest.raises(UsageError, match="that is another file; make it with solo-rt quantize"):
+        open_engine(street, precision="int8")
+
+
+def test_the_shipped_files_are_made_of_one_another() -> None:
+    for path in shipped_models().values():
+        beside = path.with_suffix(model_file.INT8_SUFFIX)
+        if beside.is_file():
+            costs = read_spec(beside).costs
+            assert read_spec(beside) == replace(read_spec(path), costs=costs)
+            assert costs["int8"] <= engine.MOST_LOST
+
+
+def test_the_command_writes_a_file_that_runs(street: Path, tmp_path: Path, solo: Solo) -> None:
+    output = tmp_path / "small.onnx"
+    code, out, _ = solo("quantize", str(street), "--calib", WORLD, "-o", str(output), "--force", "--json")
+    said = json.loads(out)
+    assert (code, said["output"], said["bytes"], said["metric"]) == (0, str(output), output.stat().st_size, "labels")
+    assert read_spec(output).costs == {"int8": round(said["lost"], 4)}
+    assert ", int8," in solo("inspect", str(output))[1]
+    code, _, err = solo("run", "--model", str(output), "--source", WORLD, "--max-frames", "2")
+    assert (code, "street on" in err, ", int8" in err) == (0, True, True)
+
+
+def test_its_cost_is_not_recorded_in_the_file_it_was_made_of(shipped: Path, solo: Solo) -> None:
+    code, _, err = solo("eval", "--model", str(shipped), "--data", "folder:none", "--precision", "int8", "--record")
+    assert (code, "what INT8 costs stands in the INT8 file" in err) == (2, True)
+
+
+def test_labels_measure_it_where_there_are_any(street: Path, tmp_path: Path, solo: Solo) -> None:
+    rng, data = np.random.default_rng(0), tmp_path / "data"
+    for kind, shape, suffix in (("images", (24, 40, 3), ".jpg"), ("labels", (24, 40), ".png")):
+        (data / kind).mkdir(parents=True)
+        write_picture(data / kind / f"a{suffix}", rng.integers(0, 3 if kind == "labels" else 256, shape, np.uint8))
+    (data / "classes.json").write_text(json.dumps({"classes": STREET_SPEC.classes}))
+    output = tmp_path / "small.onnx"
+    code, out, err = solo(
+        "quantize", str(street), "--calib", WORLD, "-o", str(output), "--data", f"folder:{data}", "--force", "--json"
+    )
+    assert code == 0, err
+    said = json.loads(out)
+    assert said["metric"] == "mIoU"
+    assert said["lost"] == pytest.approx(said["float"] - said["int8"])
+
+
+def test_what_loses_too_much_is_not_written(
+    street: Path, tmp_path: Path, solo: Solo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(int8, "lost_agreement", lambda *_: Loss("labels", 0.0312))
+    code, _, err = solo("quantize", str(street), "--calib", WORLD, "-o", str(tmp_path / "small.onnx"))
+    assert code == 5
+    assert "INT8 loses 3.12 points of labels, more than 0.5, nothing is written" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["street.onnx"]
+
+
+def test_ctrl_c_leaves_nothing(street: Path, tmp_path: Path, solo: Solo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    before = sorted(tmp_path.rglob("*"))
+
+    def interrupted(*_: object) -> Loss:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(int8, "lost_agreement", interrupted)
+    assert solo("quantize", str(street), "--calib", WORLD, "-o", str(tmp_path / "small.onnx"))[0] == 130
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("STREET", "-o", "x.onnx", "--calib", "EMPTY"), "EMPTY"),
+        (("STREET", "-o", "x.onnx", "--calib", "test://?size=80x48&frames=15"), "a video of more than 15 frames"),
+        (("STREET", "-o", "x.txt", "--calib", WORLD), "that ends in .onnx"),
+        (("STREET", "-o", "STREET", "--calib", WORLD), "expected another file than the model"),
+        (("STREET", "-o", "none/x.onnx", "--calib", WORLD), "there is no folder none"),
+        (("STREET", "-o", "x.onnx", "--calib", WORLD, "--data", "folder:none"), "none"),
+        (("x.pt", "-o", "x.onnx", "--calib", WORLD), "expected an .onnx file"),
+        (("SHALLOW", "-o", "x.onnx", "--calib", WORLD), "there is nothing to gain"),
+        (("INT8", "-o", "x.onnx", "--calib", WORLD), "it is INT8 already"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(
+    arguments: tuple[str, ...],
+    message: str,
+    street: Path,
+    quantised: Path,
+    tmp_path: Path,
+    solo: Solo,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "x.pt").touch()
+    shallow = write_street_model(tmp_path / "shallow.onnx")
+    named = {"STREET": str(street), "EMPTY": "empty", "SHALLOW": str(shallow), "INT8": str(quantised)}
+    code, _, err = solo("quantize", *(named.get(word, word) for word in arguments))
+    lines = err.strip().splitlines()
+    assert (code in (2, 3), len(lines)) == (True, 1), err
+    assert named.get(message, message) in lines[0]
+    assert not (tmp_path / "x.onnx").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_said_before_the_work(street: Path, tmp_path: Path, solo: Solo) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    code, _, err = solo("quantize", str(street), "--calib", WORLD, "-o", str(tmp_path / "locked" / "x.onnx"))
+    assert (code, "cannot be written" in err) == (2, True)
+
+
+@pytest.mark.slow
+def test_the_default_model_keeps_its_masks(tmp_path: Path, solo: Solo) -> None:
+    output = tmp_path / "nano.int8.onnx"
+    code, out, _ = solo(
+        "quantize", "solov2-nano", "--calib", "test://?seed=500&frames=160", "-o", str(output), "--json"
+    )
+    said = json.loads(out)
+    assert (code, said["metric"], said["lost"] < 0.04) == (0, "masks", True)
+    assert output.stat().st_size < 0.4 * find_model("solov2-nano").stat().st_size
