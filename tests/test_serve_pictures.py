@@ -91,6 +91,19 @@ def test_a_small_picture_looks_like_the_large_one_made_small():
         assert difference(small, pixels(encode(scaled_frame(large, 160)))) < 2
 
 
+def test_zones_and_trails_are_where_they_are_in_the_large_picture():
+    frame = grey_frame(height=240, width=320)
+    zone = ZoneState("room", np.array([[200, 40], [300, 40], [300, 200], [200, 200]], np.float32))
+    trail = np.array([[20, 220], [100, 220]], np.float32)
+    result = Result(frame, found((10, 10, 60, 60), size=(240, 320)), CLASSES, trails=(trail,), zones=(zone,))
+    small = picture(result, Look(Style(labels=False, masks=False), width=160)).astype(int)
+    is_drawn = np.abs(small - 86).max(-1) > 40
+    rows, columns = np.nonzero(is_drawn[:, 95:])
+    assert (rows.min(), rows.max(), 95 + columns.min(), 95 + columns.max()) == pytest.approx((8, 100, 99, 150), abs=14)
+    rows, columns = np.nonzero(is_drawn[:, :70])
+    assert (rows.mean(), columns.min(), columns.max()) == pytest.approx((110, 10, 50), abs=3)
+
+
 @pytest.mark.parametrize(
     ("size", "width", "shape"),
     [((48, 64), 320, (48, 64)), ((1, 1), 2, (1, 1)), ((7, 401), 320, (6, 320)), ((901, 401), 320, (718, 320)),
@@ -248,13 +261,14 @@ def test_what_is_no_message_ends_the_connection(message):
         assert get(served, "/healthz").status == 200
 
 
-def test_a_page_that_stands_still_is_given_up(monkeypatch):
+def test_a_page_that_stands_still_is_given_up(monkeypatch, caplog):
     monkeypatch.setattr(watcher, "WRITE_SECONDS", 0.3)
     with site("cam0") as (served, (hooks,)), watching(served, "cam0"):
         for index in range(1, 5):
             hooks.on_frame(seen(index))
             time.sleep(0.05)
         wait_until(lambda: metric(served, "viewers") == 0)
+    assert "page:" not in caplog.text, "it is nobody's fault"
 
 
 def noise(index, size=(360, 640)):

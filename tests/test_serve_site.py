@@ -9,10 +9,11 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 from fakes import STREET_SPEC, FakeEngine, FakeSource, ends_all_threads, pipeline_threads, write_tiny_model
-from sites import TOKEN, begin, connect, get, read_answer, request, seen, site, state
+from sites import TOKEN, begin, connect, get, info, read_answer, request, seen, site, state
 
 from solo_rt.cli import main
 from solo_rt.errors import SourceError, UsageError
@@ -45,6 +46,13 @@ def test_a_source_is_connecting_until_its_run_begins_then_live_or_running():
         assert one(served)["state"] == "live"
         begin(served, "cam0", live=False)
         assert one(served)["state"] == "running"
+
+
+def test_pixels_that_are_no_squares_make_the_picture_wider():
+    with Site("127.0.0.1:0") as served:
+        hooks = served.hooks("cam0")
+        hooks.on_start(replace(info(), pixel_aspect=Fraction(4, 3)), FakeEngine())
+        assert one(served)["aspect"] == pytest.approx(64 * 4 / 3 / 48, abs=1e-3)
 
 
 def test_the_state_of_a_source_is_told_with_its_reason_and_as_an_event():
