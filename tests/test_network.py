@@ -11,6 +11,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+from solo_rt.builder.labels import put_labels
 from solo_rt.builder.network import typed_model, without_bodies
 from solo_rt.builder.precision import half_name, to_half
 from solo_rt.builder.quantise import quantise
@@ -20,7 +21,7 @@ from solo_rt.engine.operators import OPERATORS
 from solo_rt.engine.plan import passes_sha256
 
 
-@pytest.mark.parametrize("function", [typed_model, without_bodies, half_name, to_half, quantise])
+@pytest.mark.parametrize("function", [typed_model, without_bodies, half_name, to_half, quantise, put_labels])
 def test_the_hash_is_of_every_pass(
     function: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

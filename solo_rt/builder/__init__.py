@@ -10,6 +10,7 @@ from pathlib import Path
 
 from solo_rt.builder.comparison import compare, frames, inputs
 from solo_rt.builder.compiler import BuildOptions, OnPhase, build, plan_key
+from solo_rt.builder.labels import gives_coarse, with_labels
 from solo_rt.builder.network import typed_model
 from solo_rt.builder.quantise import CALIBRATION_PICTURES
 from solo_rt.decoders import SemanticDecoder, SoloV2Decoder
@@ -100,7 +101,9 @@ def _built_before(path: Path, key: PlanKey) -> Plan | None:
 
 
 def engine_spec(spec: ModelSpec) -> ModelSpec:
-    """Return the spec of a plan: what SOLOv2's operators leave is decoded already."""
+    """Return the spec of a plan: what SOLOv2's operators leave is decoded already, and coarse logits are labels."""
+    if gives_coarse(spec):
+        return with_labels(spec)
     if not isinstance(spec.decoder, SoloV2Decoder):
         return spec
     return replace(spec, decoder=spec.decoder.detections())

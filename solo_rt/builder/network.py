@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from solo_rt.builder.labels import gives_coarse, put_labels, with_labels
 from solo_rt.builder.precision import half_name, to_half
 from solo_rt.builder.quantise import quantise
 from solo_rt.engine.operators import DOMAIN
@@ -56,6 +57,9 @@ def typed_model(path: Path, spec: ModelSpec, precision: Precision, pictures: Ite
     UsageError.
     """
     model = onnx.load(path)
+    if gives_coarse(spec):
+        put_labels(model, spec)
+        spec = with_labels(spec)
     decoding = take_decoding(model)
     heads = [value for value in model.graph.output if value.name in spec.output_shapes]
     if precision == "int8" and not spec.is_int8:

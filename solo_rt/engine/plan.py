@@ -28,7 +28,13 @@ OURS = {"plugins_sha256": "plugin library", "passes_sha256": "solo-rt"}  # what 
 
 PASSES = tuple(
     Path(__file__).parent.parent / name
-    for name in ("builder/network.py", "builder/precision.py", "builder/quantise.py", "engine/operators.py")
+    for name in (
+        "builder/labels.py",
+        "builder/network.py",
+        "builder/precision.py",
+        "builder/quantise.py",
+        "engine/operators.py",
+    )
 )
 
 

@@ -13,6 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from solo_rt.builder import engine_spec
+from solo_rt.builder.network import typed_model
 from solo_rt.cli import main
 from solo_rt.engine import open_engine
 from solo_rt.errors import ExportError, SpecError, UsageError
@@ -25,7 +27,7 @@ from solo_rt.train.export import export
 from solo_rt.train.export.channels_last import put_classes_last
 from solo_rt.train.export.coarse import labels_of_coarse, leave_coarse
 from solo_rt.train.export.graph import probe
-from solo_rt.train.export.onnx_file import write_graph
+from solo_rt.train.export.onnx_file import write_graph, write_spec
 from solo_rt.train.export.semantic import labels_of, semantic_graph
 from solo_rt.train.models import build_model
 from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput
@@ -151,6 +153,24 @@ def test_coarse_files_give_the_same_labels_through_the_run_time(tmp_path, align_
     assert outputs["coarse"].shape == (2, 8, 12, 3)
     with torch.no_grad():
         np.testing.assert_array_equal(labels_of_coarse(outputs, spec)["labels"], labels_of(network(image).out).numpy())
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_tensorrt_gets_the_labels_that_a_coarse_file_leaves_to_the_run_time(tmp_path, align_corners):
+    network = TinyNetwork(align_corners=align_corners).eval()
+    graph = semantic_graph(network, "tiny", CLASSES[:3], Provenance(), imgsz=(32, 48), batch=2)
+    path = tmp_path / "m.onnx"
+    write_graph(graph, path)
+    spec = leave_coarse(path, graph.spec)
+    model = typed_model(path, spec, "fp32")
+    assert engine_spec(spec).output_shapes == graph.spec.output_shapes
+    onnx.save(model, path)
+    write_spec(path, engine_spec(spec))
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    image = probe(spec)
+    labels = open_engine(path, device="cpu", backend="onnxruntime").infer({"image": image.numpy()})["labels"]
+    with torch.no_grad():
+        np.testing.assert_array_equal(labels, labels_of(network(image).out).numpy())
 
 
 def test_networks_that_enlarge_nothing_have_no_coarse_file(tmp_path):
