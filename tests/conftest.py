@@ -13,12 +13,14 @@ _cache = tempfile.TemporaryDirectory()
 os.environ["SOLO_RT_CACHE"] = _cache.name  # of this run alone, and of the processes it starts
 
 
-@pytest.fixture(autouse=True)
-def _no_measuring(monkeypatch):
+@pytest.fixture(autouse=True, scope="session")
+def _no_measuring():
     """Let the first engine that could compute a model do so: which one is the fastest is not the same every time."""
     from solo_rt import engine
 
-    monkeypatch.setattr(engine, "open_fastest", lambda path, candidates, open_it, **_: open_it(candidates[0]))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(engine, "open_fastest", lambda path, candidates, open_it, **_: open_it(candidates[0]))
+        yield
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import pytest
 from cameras import camera
+from children import wait_until
 from fakes import FakeEngine, FakeSink, FakeSource, ends_all_threads, write_tiny_model
 
 from solo_rt.cli import main
@@ -26,6 +27,7 @@ WAIT = 10.0  # seconds; only a failing test takes that long
 def _never_hang():
     with ends_all_threads():
         yield
+        wait_until(lambda: not any(thread.name == "solo-rt connection" for thread in threading.enumerate()))
 
 
 def several(sources, engine, sinks=(), **settings):
