@@ -174,6 +174,7 @@ def test_command_line_runs_several_sources_and_says_what_became_of_each(tmp_path
     assert list(sources) == ["film", "source", "source-2"]
     assert "No such file" in sources["film"]["error"]
     assert [sources[name]["frames"]["processed"] for name in ("source", "source-2")] == [5, 5]
+    assert json.loads(out)["outputs"] == ["film.jsonl", "source.jsonl", "source-2.jsonl"]
     assert "solo-rt: error: source film: " in err
     assert len((tmp_path / "source-2.jsonl").read_text().splitlines()) == 7
     with pytest.raises(SystemExit) as end:

@@ -206,6 +206,7 @@ def run(
     from solo_rt.commands.summary import sum_up
     from solo_rt.commands.terminal import drain_stderr
     from solo_rt.pipeline import Hooks, Options, Pipeline
+    from solo_rt.pipeline.opening import PLACE
     from solo_rt.pipeline.paths import name_sources
     from solo_rt.pipeline.running import both
     from solo_rt.sink import VideoOptions
@@ -267,7 +268,8 @@ def run(
         name="" if several else name,
         sources=sources if several else (),
     )
-    shown = [video.shown(uri) for uri in files]
+    each = [uri.replace(PLACE, one) for uri in files for one in (sources if PLACE in uri else [name])]
+    shown = [video.shown(uri) for uri in each]
 
     def hooks_of(name: str) -> Hooks:
         told = reporter.hooks_of(name, max_frames=max_frames) if several else reporter.hooks(max_frames=max_frames)
