@@ -35,7 +35,7 @@ FLOORS = [
     {"train.task"},
     {"train.state"},
     {"train.loop", "train.__main__"},
-    {"doctor", "serve"},
+    {"doctor", "serve", "bench"},
     {"commands"},
     {"cli"},
     {"__main__"},
@@ -137,6 +137,7 @@ def test_the_run_time_the_data_sets_and_the_evaluation_never_load_torch():
     }  # what makes batches of the data
     tensors |= {"instances.training", "semantic.training"}
     rooms = ("cli", "pipeline", "doctor", "gpu.", "world", "engine.onnxruntime", "engine.tensorrt", "train.evaluate")
+    rooms += ("bench",)
     inside = [
         m for m in SOURCES if m.startswith((*rooms, "train.data")) and m.removeprefix("train.data.") not in tensors
     ]

@@ -31,6 +31,7 @@ BASE = {
     "check-labels": ["folder:none"],
     "inspect": ["TINY"],
     "doctor": [],
+    "bench": ["--source", "none.mp4", "--model", "TINY"],
 }
 # Not mistakes, but hours of work.
 LONG = {("demo-data", "frames"), ("demo-data", "coco"), ("demo-data", "semantic"), ("demo-data", "size")}

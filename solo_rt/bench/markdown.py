@@ -1,0 +1,78 @@
+"""A record as Markdown, which is what the command prints as well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from solo_rt.bench.machine import shown
+
+HEADINGS = ("layer", "frames/s", "± 95 %", "ms p50", "p90", "p95", "p99", "max", "objects", "MB", "J/frame")
+
+
+def to_markdown(record: Mapping[str, Any]) -> str:
+    """Return the tables of a record, with what it was measured on and how far it can be trusted."""
+    lines = [*_about(record), ""]
+    rows = [_row(name, layer) for name, layer in record["layers"].items()]
+    lines += [*table(HEADINGS, rows), ""] if rows else []
+    live = record["layers"].get("live")
+    if live is not None:
+        highest = f"; up to {live['highest_fps']:.1f} frames/s less than 1 % is lost" if "highest_fps" in live else ""
+        lines += [f"Live at {record['clip']['frame_rate']:g} frames/s {live.get('lost', 0):.1%} is lost{highest}.", ""]
+    unstable = [name for name, layer in record["layers"].items() if not layer["stable"]]
+    if unstable:
+        lines += [f"Not stable within 2 %: {', '.join(unstable)}.", ""]
+    return "\n".join(lines)
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table, whose columns but the first are numbers; one without any value is left out."""
+    kept = [column for column in range(len(headings)) if column == 0 or any(row[column] for row in rows)]
+    cells = [[row[column] for column in kept] for row in (headings, *rows)]
+    widths = [max(3, *(len(row[column]) for row in cells)) for column in range(len(kept))]
+
+    def line(row: Sequence[str]) -> str:
+        first, *others = (
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        return f"| {' | '.join([first, *others])} |"
+
+    rule = [":" + "-" * (width - 1) if column == 0 else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
+    return [line(cells[0]), line(rule), *map(line, cells[1:])]
+
+
+def accuracy(model: Mapping[str, Any]) -> str:
+    """Return the accuracy that a model's file carries, for people; empty where it carries none."""
+    return next((f"{name} {model['metrics'][name]:.3f}" for name in ("AP", "mIoU") if name in model["metrics"]), "")
+
+
+def _about(record: Mapping[str, Any]) -> list[str]:
+    model, clip, machine, opening = record["model"], record["clip"], record["machine"], record["opening"]
+    facts = [f"{model['width']}x{model['height']}", accuracy(model), f"SHA-256 {model['sha256'][:12]}"]
+    load = machine["load"]
+    quick = ", --quick" if record["asked"]["quick"] else ""
+    averages = "load average " + " to ".join(f"{load[when][0]:.1f}" for when in ("before", "after") if load[when])
+    return [
+        f"**{model['name']}** ({', '.join(filter(None, facts))}) on {record['engine']}",
+        "",
+        f"- clip: {clip['name']}, {clip['width']}x{clip['height']}, {clip['frame_rate']:g} frames/s",
+        f"- machine: {shown(machine)}; {averages}, others took {load['others']:.0%} of the CPU",
+        f"- {opening['engine_s']:.2f} s to open the model, {opening['first_frame_s']:.2f} s to the first result",
+        f"- solo-rt {machine['versions']['solo-rt']}, {record['taken_at']}{quick}",
+        *(f"- **unreliable**: {reason}" for reason in record["unreliable"]),
+        *([f"- **partial**: {record['partial']}"] if "partial" in record else []),
+    ]
+
+
+def _row(name: str, layer: Mapping[str, Any]) -> list[str]:
+    times = layer.get("ms", {})
+    return [
+        name,
+        f"{layer['fps']:.1f}",
+        f"{layer['interval']:.1f}" if "interval" in layer else "",
+        *(f"{times[key]:.2f}" if key in times else "" for key in ("p50", "p90", "p95", "p99", "max")),
+        f"{layer['objects_per_frame']:.1f}" if "objects_per_frame" in layer else "",
+        f"{layer['peak_rss_mb']:.0f}" if "peak_rss_mb" in layer else "",
+        f"{layer['joules_per_frame']:.3f}" if "joules_per_frame" in layer else "",
+    ]
