@@ -24,8 +24,25 @@ from solo_rt.commands.terminal import patient_stderr
 from solo_rt.errors import SoloRTError
 
 
+class Commands(click.Group):
+    """Commands; the name of one may be typed in two words, `bench compare` for bench-compare."""
+
+    def join(self, arguments: Sequence[str]) -> list[str]:
+        """Return the arguments with the name of the command in one word."""
+        name = "-".join(arguments[:2])
+        return [name, *arguments[2:]] if name in self.commands else list(arguments)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the name, the command and its arguments."""
+        return super().resolve_command(ctx, self.join(args))
+
+
 @click.group(
-    invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="solo-rt", message="%(prog)s %(version)s")
 @click.pass_context
@@ -83,6 +100,7 @@ def complain(message: str, code: int) -> int:
 
 def _with_help(error: click.ClickException, arguments: Sequence[str]) -> str:
     """Return what is wrong with a command line, and where to read on."""
+    arguments = commands.join(arguments)
     text, command = error.format_message(), " ".join(["solo-rt", *arguments[:1]])
     if not arguments or arguments[0] not in commands.commands:
         command = "solo-rt"

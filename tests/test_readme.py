@@ -93,7 +93,7 @@ def test_python_examples_run(page, tmp_path, monkeypatch, capsys):
 def test_commands_in_shell_blocks_can_be_parsed(page):
     for words in shell_commands(page):
         if words[0] == "solo-rt":
-            name, *arguments = words[1:]
+            name, *arguments = commands.join(words[1:])
         elif "solo_rt.train" in words:
             name, arguments = "train", words[words.index("solo_rt.train") + 1 :]
         else:
@@ -106,6 +106,7 @@ def test_options_in_prose_exist(page):
     for part in (part.strip() for span in spans(prose(page)) for part in span.split("&&")):
         words = part.removeprefix("solo-rt ").split()
         if part.startswith("solo-rt ") or words[0] in commands.commands:
+            words = commands.join(words)
             known = options(words[0])
         elif words[0].startswith("--"):
             known = set().union(*map(options, commands.commands))
@@ -116,7 +117,8 @@ def test_options_in_prose_exist(page):
 
 
 def test_every_command_is_in_the_table():
-    assert {span.split()[1] for span in spans(prose(README)) if span.startswith("solo-rt ")} >= set(commands.commands)
+    named = [commands.join(span.split()[1:]) for span in spans(prose(README)) if span.startswith("solo-rt ")]
+    assert {words[0] for words in named} >= set(commands.commands)
 
 
 @every_page

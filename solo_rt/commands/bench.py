@@ -84,6 +84,19 @@ def bench(
     return 0
 
 
+@command("bench-compare")
+@click.argument("first", type=LocalPath())
+@click.argument("second", type=LocalPath())
+@click.option("--anyway", is_flag=True, help="Also for another clip, another model or another size.")
+def bench_compare(first: Path, second: Path, anyway: bool) -> int:
+    """Compare two files of solo-rt bench --json: how many times faster SECOND is, with its 95 % confidence interval."""
+    from solo_rt.bench.comparison import compare
+    from solo_rt.bench.schema import read_record
+
+    click.echo(compare(read_record(first), read_record(second), anyway=anyway))
+    return 0
+
+
 def _check_outputs(
     source: str | None, model: str | None, json_file: Path | None, markdown: Path | None, chart: Path | None
 ) -> None:
