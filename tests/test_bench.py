@@ -136,7 +136,7 @@ def test_the_sample_is_made_once_and_is_the_same_bytes(tmp_path, monkeypatch):
 def test_a_looped_clip_goes_on_until_its_time_is_over(monkeypatch):
     now = iter(range(1000))
     monkeypatch.setattr(clips, "time", SimpleNamespace(monotonic=lambda: next(now)))
-    looped = LoopedClip("test://?size=32x32&frames=4", rate=clips.DEFAULT_RATE, seconds=11)
+    looped = LoopedClip("test://?size=32x32&frames=4", rate=clips.DEFAULT_RATE, seconds=10)
     frames = list(looped)
     assert [frame.index for frame in frames] == list(range(10))
     assert [frame.time_s for frame in frames] == pytest.approx([i / 30 for i in range(10)])
@@ -191,7 +191,7 @@ def test_what_was_measured_before_an_interrupt_is_kept(monkeypatch, tiny):
     engine = with_engine(monkeypatch, FakeEngine())
 
     def on_step(done, most, text):
-        if text == "pipeline to nothing, lap 1":
+        if text == "lap 1, pipeline to nothing":
             stop.set()
 
     found = measure(Order(str(tiny), CLIP, quick=True), stop=stop, on_step=on_step)

@@ -31,6 +31,7 @@ BASE = {
     "check-labels": ["folder:none"],
     "inspect": ["TINY"],
     "doctor": [],
+    "bench-sweep": ["--source", "none.mp4", "--models", "TINY"],
     "bench-compare": ["none.json", "none.json"],
     "bench": ["--source", "none.mp4", "--model", "TINY"],
 }

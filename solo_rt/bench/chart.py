@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +20,9 @@ from solo_rt.files import replaced_file
 FINE = 4  # the picture is drawn so many times larger and made small again: OpenCV's letters are drawn lines
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 INK, FAINT, BAR, OTHER = (40, 40, 40), (150, 150, 150), (176, 114, 32), (170, 170, 170)  # BGR
-WIDTH, MARGIN, ROW, LINE = 960, 24, 34, 20  # pixels
+GRID = (230, 230, 230)
+KINDS = (BAR, (40, 110, 220))  # of accuracy
+WIDTH, MARGIN, ROW, LINE, PLOT = 960, 24, 34, 20, 380  # pixels
 TEXT, SMALL, TITLE = 0.48, 0.4, 0.62  # sizes of letters
 
 
@@ -29,6 +33,16 @@ class Bar(NamedTuple):
     value: float
     interval: float = 0.0  # half of it
     is_ours: bool = True
+
+
+class Point(NamedTuple):
+    """A dot of a chart of speed against accuracy."""
+
+    name: str
+    speed: float
+    accuracy: float  # of 1
+    kind: int  # of accuracy: which of the names
+    is_best: bool  # no other is both faster and more accurate
 
 
 class Canvas:
@@ -61,9 +75,10 @@ class Canvas:
         ends = ((round(x0 * FINE), round(y0 * FINE)), (round(x1 * FINE), round(y1 * FINE)))
         cv2.line(self._picture, *ends, colour, FINE, cv2.LINE_AA)
 
-    def dot(self, x: float, y: float, colour: tuple[int, int, int]) -> None:
-        """Draw a dot."""
-        cv2.circle(self._picture, (round(x * FINE), round(y * FINE)), 5 * FINE, colour, cv2.FILLED, cv2.LINE_AA)
+    def dot(self, x: float, y: float, colour: tuple[int, int, int], *, is_full: bool) -> None:
+        """Draw a dot, or a ring."""
+        place = (round(x * FINE), round(y * FINE))
+        cv2.circle(self._picture, place, 5 * FINE, colour, cv2.FILLED if is_full else 2 * FINE, cv2.LINE_AA)
 
     def picture(self) -> NDArray[np.uint8]:
         """Return `uint8 [H, W, 3] BGR`."""
@@ -95,6 +110,62 @@ def draw_bars(title: str, bars: Sequence[Bar], notes: Sequence[str]) -> NDArray[
         y += LINE
         canvas.text(MARGIN, y, line, size=SMALL, colour=FAINT)
     return canvas.picture()
+
+
+def draw_points(title: str, kinds: Sequence[str], points: Sequence[Point], notes: Sequence[str]) -> NDArray[np.uint8]:
+    """Return a chart of speed against accuracy, `uint8 [H, W, 3] BGR`; those that none beats are joined by a line."""
+    lines = [part for note in notes for part in wrap(note, WIDTH - 2 * MARGIN, SMALL)]
+    canvas = Canvas(WIDTH, PLOT + 2 * MARGIN + 76 + LINE * len(lines))
+    canvas.text(MARGIN, MARGIN + 16, title, size=TITLE)
+    left, top, right, bottom = MARGIN + 50, MARGIN + 40, WIDTH - MARGIN, MARGIN + 40 + PLOT
+    across = ticks(0.0, max((point.speed for point in points), default=1.0))
+    values = [point.accuracy for point in points] or [0.0, 1.0]
+    up = ticks(min(values), max(values) + 0.01)  # there is room for a name above the highest
+
+    def at(speed: float, value: float) -> tuple[float, float]:
+        x = left + (right - left) * (speed - across[0]) / (across[-1] - across[0])
+        return x, bottom - (bottom - top) * (value - up[0]) / (up[-1] - up[0])
+
+    for speed in across:
+        x, _ = at(speed, up[0])
+        canvas.line(x, top, x, bottom, GRID)
+        canvas.text(x - width_of(f"{speed:g}", SMALL) / 2, bottom + 16, f"{speed:g}", size=SMALL, colour=FAINT)
+    for value in up:
+        _, y = at(across[0], value)
+        canvas.line(left, y, right, y, GRID)
+        canvas.text(left - 8 - width_of(f"{value:g}", SMALL), y + 4, f"{value:g}", size=SMALL, colour=FAINT)
+    for kind, colour in enumerate(KINDS):
+        front = sorted(at(point.speed, point.accuracy) for point in points if point.kind == kind and point.is_best)
+        for (x0, y0), (x1, y1) in pairwise(front):
+            canvas.line(x0, y0, x1, y1, colour)
+    taken: list[tuple[float, float, float]] = []  # left, right and foot of names
+    for point in sorted(points, key=lambda point: point.accuracy):
+        x, y = at(point.speed, point.accuracy)
+        canvas.dot(x, y, KINDS[point.kind], is_full=point.is_best)
+        wide, foot = width_of(point.name, SMALL), y - 12
+        begin = min(max(x - wide / 2, left + 4), right - wide)
+        while any(begin < end and begin + wide > start and abs(foot - other) < 14 for start, end, other in taken):
+            foot -= 14
+        taken.append((begin, begin + wide, foot))
+        canvas.text(begin, foot, point.name, size=SMALL)
+    x = float(left)
+    for kind, name in enumerate(kinds):
+        if any(point.kind == kind for point in points):
+            canvas.dot(x + 5, bottom + 34, KINDS[kind], is_full=True)
+            canvas.text(x + 16, bottom + 38, name, size=SMALL)
+            x += 40 + width_of(name, SMALL)
+    for number, line in enumerate(lines, 1):
+        canvas.text(MARGIN, bottom + 40 + LINE * number, line, size=SMALL, colour=FAINT)
+    return canvas.picture()
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Return about five round numbers, evenly spaced, that `low` and `high` lie between."""
+    span = max(high - low, 0.01)
+    unit = 10.0 ** math.floor(math.log10(span / 4))
+    step = next(factor * unit for factor in (1, 2, 5, 10) if span / (factor * unit) <= 5)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [round(step * number, 10) for number in range(first, max(last, first + 1) + 1)]
 
 
 def draw_record(record: Mapping[str, Any]) -> NDArray[np.uint8]:

@@ -60,7 +60,7 @@ def open_clip(uri: str | None) -> Clip:
     Raises: UsageError for a live source and for one of less than `LEAST_FRAMES`; SourceError.
     """
     address = str(find_sample()) if uri is None else uri
-    with open_source(address) as source:
+    with open_source(address, retry_for=0) as source:  # a live one is refused, which needs no patience
         info = source.info
         if info.live:
             raise UsageError(f"source {info.uri}: expected a clip, got a live source; record some seconds of it")
@@ -100,7 +100,7 @@ def find_sample() -> Path:
 
 
 class LoopedClip(Source):
-    """A clip played over and over for some seconds, its frames numbered on at `rate` frames per second."""
+    """A clip played over and over for some seconds, its frames numbered on at `rate` per second; one frame at least."""
 
     def __init__(self, uri: str, *, rate: Fraction, seconds: float) -> None:
         self._uri, self._rate, self._seconds = uri, rate, seconds
@@ -119,7 +119,7 @@ class LoopedClip(Source):
             source, self._first = self._first or open_source(self._uri), None
             with source:
                 for frame in source:
-                    if time.monotonic() >= ends:
+                    if self.given and time.monotonic() >= ends:
                         return
                     yield replace(frame, index=self.given, pts=self.given, time_base=1 / self._rate)
                     self.given += 1

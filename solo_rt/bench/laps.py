@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import statistics
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from solo_rt.errors import SoloRTError
 from solo_rt.pipeline.timing import Histogram
@@ -20,6 +21,8 @@ _STUDENT = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
     2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
 )  # fmt: skip
+
+K = TypeVar("K", bound=Hashable)  # the name of what is measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +57,19 @@ NORMAL, QUICK = Pace(), Pace(seconds=1.2, most=3)
 
 
 def take_laps(
-    runners: Mapping[str, Callable[[float], Lap]],
+    runners: Mapping[K, Callable[[float], Lap]],
     pace: Pace,
     stop: threading.Event,
-    on_lap: Callable[[str, int], None] = lambda name, number: None,
-) -> tuple[dict[str, list[Lap]], dict[str, str]]:
+    on_lap: Callable[[K, int], None] = lambda name, number: None,
+) -> tuple[dict[K, list[Lap]], dict[K, str]]:
     """Return the laps by name, and why those that failed did not go on.
 
     A runner takes the seconds of a lap. All take turns until there are `pace.least` laps of each and their rates are
     stable, or there are `pace.most`. `on_lap` is told whose lap begins. Once `stop` is set no lap begins, and the one
     that was under way does not count.
     """
-    laps: dict[str, list[Lap]] = {name: [] for name in runners}
-    failed: dict[str, str] = {}
+    laps: dict[K, list[Lap]] = {name: [] for name in runners}
+    failed: dict[K, str] = {}
     for number in range(1, pace.most + 1):
         for name in [name for name in runners if name not in failed]:
             on_lap(name, number)

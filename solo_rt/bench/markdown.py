@@ -26,20 +26,21 @@ def to_markdown(record: Mapping[str, Any]) -> str:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table, whose columns but the first are numbers; one without any value is left out."""
-    kept = [column for column in range(len(headings)) if column == 0 or any(row[column] for row in rows)]
-    cells = [[row[column] for column in kept] for row in (headings, *rows)]
-    widths = [max(3, *(len(row[column]) for row in cells)) for column in range(len(kept))]
+    """Return the lines of a table, numbers to the right; a column without any value is left out."""
+    columns = [cells for cells in zip(headings, *rows, strict=True) if any(cells[1:])]
+    widths = [max(3, *map(len, cells)) for cells in columns]
+    is_text = [not all(map(_is_number, cells[1:])) for cells in columns]
+    rule = [":" + "-" * (w - 1) if text else "-" * (w - 1) + ":" for w, text in zip(widths, is_text, strict=True)]
+    lines = [
+        [cell.ljust(w) if text else cell.rjust(w) for cell, w, text in zip(row, widths, is_text, strict=True)]
+        for row in zip(*columns, strict=True)
+    ]
+    return [f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]]] if lines else []
 
-    def line(row: Sequence[str]) -> str:
-        first, *others = (
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        return f"| {' | '.join([first, *others])} |"
 
-    rule = [":" + "-" * (width - 1) if column == 0 else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
-    return [line(cells[0]), line(rule), *map(line, cells[1:])]
+def _is_number(cell: str) -> bool:
+    """Return whether a cell holds a number, or nothing."""
+    return not cell or cell.replace(".", "", 1).isdigit()
 
 
 def accuracy(model: Mapping[str, Any]) -> str:

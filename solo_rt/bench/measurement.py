@@ -5,15 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from solo_rt import defaults
-from solo_rt.bench.clip import open_clip
+from solo_rt.bench.clip import Clip, open_clip
 from solo_rt.bench.energy import open_counters
 from solo_rt.bench.laps import NORMAL, QUICK, Lap, Pace, summarise, take_laps
 from solo_rt.bench.layers import WHAT, Subject
@@ -23,12 +24,14 @@ from solo_rt.bench.meter import metered
 from solo_rt.bench.nvml import Card, find_card
 from solo_rt.device import Device
 from solo_rt.engine import Engine, Precision, find_model, open_engine
+from solo_rt.errors import SoloRTError
 from solo_rt.files import file_sha256
 from solo_rt.pipeline import Options
 from solo_rt.pipeline.workers import open_interruptibly
 
 VERSION = 1  # of the record
 
+Record = dict[str, Any]  # JSON values
 OnStep = Callable[[int, int, str], None]  # is told how many laps are done, of at most how many, and what is next
 
 
@@ -82,69 +85,126 @@ class Order:
         )
 
 
-def measure(
-    order: Order, *, stop: threading.Event, on_step: OnStep = lambda done, most, text: None
-) -> dict[str, object]:
+def measure(order: Order, *, stop: threading.Event, on_step: OnStep = lambda done, most, text: None) -> Record:
     """Return the record of the four layers, as JSON values.
 
     What fails, and what `stop` cuts off, is missing in it, and `partial` says why.
     Raises: UsageError, SpecError, EngineError, SourceError before anything is measured; KeyboardInterrupt likewise.
     """
-    path = find_model(order.model)
-    most = order.pace.most * len(WHAT)
+
+    def refuse(order: Order, error: SoloRTError) -> None:
+        raise error
+
+    return measure_each([order], tuple(WHAT), stop=stop, on_step=on_step, on_refusal=refuse)[0]
+
+
+def measure_each(
+    orders: Sequence[Order],
+    layers: Sequence[str],
+    *,
+    stop: threading.Event,
+    on_step: OnStep,
+    on_refusal: Callable[[Order, SoloRTError], None],
+) -> list[Record]:
+    """Return a record of `layers` for each order, of one source and one pace; the laps of all take turns.
+
+    What cannot be opened is left out, and `on_refusal` is told why.
+    Raises: as `measure`, but for what a model or an engine raises; what `on_refusal` raises.
+    """
+    pace, most = orders[0].pace, orders[0].pace.most * len(layers) * len(orders)
     on_step(0, most, "opening the clip; the sample is made once, which takes some seconds")
-    clip = open_interruptibly(lambda: open_clip(order.source), stop)
-    card = _card(order.device)
+    clip = open_interruptibly(lambda: open_clip(orders[0].source), stop)
+    card = _card(orders[0].device)
     watch = LoadWatch(card)
-    on_step(0, most, "loading the model")
-    started = time.perf_counter()
-    engine = order.open_engine(stop)
-    opened = time.perf_counter() - started
-    with closing(engine), TemporaryDirectory() as folder, open_counters(card) as counters:
-        subject = Subject(engine, clip, order.options, Path(folder), stop)
-        on_step(0, most, "warming up")
-        first = subject.warm_up(order.pace.seconds)
+    with ExitStack() as stack:
+        counters = stack.enter_context(open_counters(card))
+        opened: list[_Opened] = []
+        for order in orders:
+            on_step(0, most, f"opening {order.model or defaults.MODEL}")
+            folder = Path(stack.enter_context(TemporaryDirectory()))
+            try:
+                opened.append(_open(order, clip, folder, stop, stack))
+            except SoloRTError as error:
+                on_refusal(order, error)
         meters = list(counters.values())
-        runners = {name: metered(runner, meters) for name, runner in subject.runners().items()}
+        runners = {
+            (number, name): metered(one.subject.runners()[name], meters, with_memory=len(orders) == 1)
+            for number, one in enumerate(opened)
+            for name in layers
+        }
         done = count()
         laps, failed = take_laps(
-            runners, order.pace, stop, lambda name, number: on_step(next(done), most, f"{name}, lap {number}")
+            runners, pace, stop, lambda of, number: on_step(next(done), most, f"lap {number}, {of[1]}")
         )
-        layers = _layers(laps)
-        if laps["live"] and laps["pipeline to nothing"] and not failed:
-            fps = sum(lap.fps for lap in laps["pipeline to nothing"]) / len(laps["pipeline to nothing"])
-            on_step(most, most, "live, the highest rate")
-            highest = subject.highest_rate(fps, order.pace.seconds)
-            layers["live"] |= {} if highest is None else {"highest_fps": round(highest, 2)}
+        found = [
+            _figures(
+                one.subject,
+                {name: laps[number, name] for name in layers},
+                {name: failed[number, name] for name in layers if (number, name) in failed},
+                lambda: on_step(most, most, "live, the highest rate"),
+                pace.seconds,
+            )
+            for number, one in enumerate(opened)
+        ]
         load, doubts = watch.finish()
-        return {
+        common = {
             "version": VERSION,
             "taken_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            **_partial(stop, failed),
             "unreliable": doubts,
-            "model": _model(path, engine),
             "clip": clip.to_record(),
-            "asked": order.to_record(),
-            "engine": engine.backend,
             "thresholds": {"conf": defaults.CONF, "max_det": defaults.MAX_DET},
             "machine": {**describe_machine(card), "load": load},
             "energy": list(counters),
-            "opening": {"engine_s": round(opened, 4), "first_frame_s": round(first, 4)},
-            "layers": layers,
         }
+        return [{**common, **one.facts, **figures} for one, figures in zip(opened, found, strict=True)]
 
 
-def _layers(laps: Mapping[str, Sequence[Lap]]) -> dict[str, dict[str, object]]:
-    return {name: {"what": WHAT[name], **summarise(taken)} for name, taken in laps.items() if taken}
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An engine that is warm, and what is known of it."""
+
+    subject: Subject
+    facts: Record
 
 
-def _partial(stop: threading.Event, failed: Mapping[str, str]) -> dict[str, object]:
+def _open(order: Order, clip: Clip, folder: Path, stop: threading.Event, stack: ExitStack) -> _Opened:
+    path = find_model(order.model)
+    started = time.perf_counter()
+    engine = stack.enter_context(closing(order.open_engine(stop)))
+    opened = time.perf_counter() - started
+    subject = Subject(engine, clip, order.options, folder, stop)
+    first = subject.warm_up(order.pace.seconds)
+    return _Opened(
+        subject,
+        {
+            "model": _model(path, engine),
+            "asked": order.to_record(),
+            "engine": engine.backend,
+            "opening": {"engine_s": round(opened, 4), "first_frame_s": round(first, 4)},
+        },
+    )
+
+
+def _figures(
+    subject: Subject,
+    laps: Mapping[str, Sequence[Lap]],
+    failed: Mapping[str, str],
+    on_search: Callable[[], None],
+    seconds: float,
+) -> Record:
+    """Return the figures of one engine, once the highest rate of a live source is looked for as well."""
+    layers = {name: {"what": WHAT[name], **summarise(taken)} for name, taken in laps.items() if taken}
     reasons = [f"{name}: {reason}" for name, reason in failed.items()]
-    reasons += ["interrupted"] if stop.is_set() else []
-    return {"partial": "; ".join(reasons)} if reasons else {}
+    if not failed and not subject.stop.is_set() and "live" in layers:
+        on_search()
+        rates = [lap.fps for lap in laps["pipeline to nothing"]]
+        highest = subject.highest_rate(sum(rates) / len(rates), seconds)
+        layers["live"] |= {} if highest is None else {"highest_fps": round(highest, 2)}
+    reasons += ["interrupted"] if subject.stop.is_set() else []
+    return {**({"partial": "; ".join(reasons)} if reasons else {}), "layers": layers}
 
 
-def _model(path: Path, engine: Engine) -> dict[str, object]:
+def _model(path: Path, engine: Engine) -> Record:
     spec = engine.spec
     return {
         "name": spec.name,

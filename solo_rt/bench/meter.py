@@ -12,8 +12,10 @@ from solo_rt.bench.laps import Lap
 Joules = Callable[[], float | None]  # that something has used since some moment; None where it does not say any more
 
 
-def metered(runner: Callable[[float], Lap], counters: Sequence[Joules]) -> Callable[[float], Lap]:
-    """Return the runner, whose laps know their memory and what the counters have counted."""
+def metered(
+    runner: Callable[[float], Lap], counters: Sequence[Joules], *, with_memory: bool = True
+) -> Callable[[float], Lap]:
+    """Return the runner, whose laps know what the counters have counted, and their memory if that is wanted."""
 
     def run(seconds: float) -> Lap:
         reset_peak()
@@ -21,7 +23,7 @@ def metered(runner: Callable[[float], Lap], counters: Sequence[Joules]) -> Calla
         lap = runner(seconds)
         used = [None if a is None or b is None else b - a for a, b in zip(before, (c() for c in counters), strict=True)]
         known = [joules for joules in used if joules is not None]
-        return replace(lap, peak_bytes=peak_bytes(), joules=sum(known) if known else None)
+        return replace(lap, peak_bytes=peak_bytes() if with_memory else None, joules=sum(known) if known else None)
 
     return run
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from solo_rt.commands.bench import bench, bench_compare
+from solo_rt.commands.bench import bench, bench_compare, bench_sweep
 from solo_rt.commands.build_engine import build_engine
 from solo_rt.commands.check_labels import check_labels
 from solo_rt.commands.demo_data import demo_data
@@ -31,4 +31,5 @@ COMMANDS = (
     build_engine,
     bench,
     bench_compare,
+    bench_sweep,
 )

@@ -1,9 +1,11 @@
-"""`solo-rt bench`."""
+"""`solo-rt bench`, and what goes with it: `bench compare`, `bench sweep`."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -11,21 +13,41 @@ from solo_rt import defaults
 from solo_rt.commands.lines import tell
 from solo_rt.commands.options import LocalPath, check_writable, command
 from solo_rt.commands.progress import show_progress
-from solo_rt.errors import UsageError
+from solo_rt.errors import EngineError, SoloRTError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from solo_rt.engine import Precision
 
 STOP_SECONDS = 10.0  # from a signal to the end of the process: a lap that is under way is finished
+MOST_LANES = 64
+T = TypeVar("T")
+
+source_option = click.option(
+    "--source", metavar="CLIP", help="Video to measure on.  [default: the sample clip, which is made once]"
+)
+device_option = click.option("--device", default="auto", show_default=True, help="cpu, cuda or cuda:N.")
+backend_option = click.option(
+    "--backend", default="auto", show_default=True, help="onnxruntime, openvino, tensorrt or torch."
+)
+threads_option = click.option(
+    "--threads", type=int, help="Threads of the inference engine.  [default: by the number of cores]"
+)
+quick_option = click.option("--quick", is_flag=True, help="For a first look: laps are short.")
+json_option = click.option("--json", "json_file", type=LocalPath(), help="Write all that was measured.")
+markdown_option = click.option("--markdown", type=LocalPath(), help="Write the tables that are printed.")
+chart_option = click.option("--chart", type=LocalPath(), help="Draw what was measured into a .png.")
 
 
 @command()
 @click.option(
     "--model", metavar="NAME|FILE", help=f"Shipped model, .onnx, .engine or .pt file.  [default: {defaults.MODEL}]"
 )
-@click.option("--source", metavar="CLIP", help="Video to measure on.  [default: the sample clip, which is made once]")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda or cuda:N.")
-@click.option("--backend", default="auto", show_default=True, help="onnxruntime, openvino, tensorrt or torch.")
+@source_option
+@device_option
+@backend_option
 @click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16"]),
@@ -33,12 +55,12 @@ STOP_SECONDS = 10.0  # from a signal to the end of the process: a lap that is un
     show_default=True,
     help="Of an ONNX file, as in run.",
 )
-@click.option("--threads", type=int, help="Threads of the inference engine.  [default: by the number of cores]")
+@threads_option
 @click.option("--lanes", type=int, help="Frames computed at once, as in run.")
-@click.option("--quick", is_flag=True, help="In less than a minute, for a first look: laps are short.")
-@click.option("--json", "json_file", type=LocalPath(), help="Write all that was measured, for compare.")
-@click.option("--markdown", type=LocalPath(), help="Write the tables that are printed.")
-@click.option("--chart", type=LocalPath(), help="Draw the rates into a .png.")
+@quick_option
+@json_option
+@markdown_option
+@chart_option
 def bench(
     model: str | None,
     source: str | None,
@@ -54,34 +76,22 @@ def bench(
 ) -> int:
     """Measure what a model does on this machine: the network alone, with its masks, in the pipeline, and live.
 
-    It takes some minutes: everything is measured in turn until its rate is stable. Ctrl-C ends it, and keeps what was
-    measured so far.
+    It takes some minutes, with --quick less than one: everything is measured in turn until its rate is stable. Ctrl-C
+    ends it, and keeps what was measured so far.
     """
-    _check_outputs(source, model, json_file, markdown, chart)
+    _check_outputs(source, [model], json_file, markdown, chart)
+    from solo_rt.bench.chart import draw_record
+    from solo_rt.bench.markdown import to_markdown
     from solo_rt.bench.measurement import Order, measure
-    from solo_rt.commands.interrupts import Interrupts
 
     order = Order(model, source, backend, device, precision, threads, lanes, quick)
-    doing = "starting"
-    with Interrupts(within=STOP_SECONDS, doing=lambda: doing) as interrupts, show_progress() as show:
-
-        def on_step(done: int, most: int, text: str) -> None:
-            nonlocal doing
-            doing = text
-            show(done, most, text)
-
-        try:
-            record = measure(order, stop=interrupts.stop, on_step=on_step)
-        except KeyboardInterrupt:
-            tell("solo-rt: interrupted before anything was measured", fields={"exit_code": interrupts.exit_code})
-            return interrupts.exit_code
-    _finish(record, json_file, markdown, chart)
-    if interrupts.number is not None:
-        return interrupts.exit_code
-    if "partial" in record:
-        tell(f"not all was measured: {record['partial']}", level="error")
-        return 4
-    return 0
+    record, code = _take(lambda stop, on_step: measure(order, stop=stop, on_step=on_step))
+    if record is None:
+        return code
+    _finish(record, to_markdown(record), json_file, markdown)
+    if chart is not None:
+        _draw(chart, draw_record(record))
+    return code or _complain([record])
 
 
 @command("bench-compare")
@@ -97,8 +107,93 @@ def bench_compare(first: Path, second: Path, anyway: bool) -> int:
     return 0
 
 
+@command("bench-sweep")
+@click.option("--models", metavar="A,B", help=f"Names or files, as --model of bench.  [default: {defaults.MODEL}]")
+@click.option("--precisions", metavar="A,B", default="auto", show_default=True, help="Of auto, fp32 and bf16.")
+@click.option("--lanes", metavar="1,2", help="Numbers of frames computed at once.  [default: as in run]")
+@source_option
+@device_option
+@backend_option
+@threads_option
+@quick_option
+@json_option
+@markdown_option
+@chart_option
+def bench_sweep(
+    models: str | None,
+    precisions: str,
+    lanes: str | None,
+    source: str | None,
+    device: str,
+    backend: str,
+    threads: int | None,
+    quick: bool,
+    json_file: Path | None,
+    markdown: Path | None,
+    chart: Path | None,
+) -> int:
+    """Measure models with precisions and lanes side by side: a table, and a chart of speed against accuracy.
+
+    The accuracy is what the files of the models say of themselves. All take turns, so that what the machine does beside
+    falls on all alike.
+    """
+    names = _split("--models", models) if models is not None else [None]
+    counts = [_number(word) for word in _split("--lanes", lanes)] if lanes is not None else [None]
+    wanted = _split("--precisions", precisions)
+    _check_outputs(source, names, json_file, markdown, chart)
+    from solo_rt.bench.measurement import Order, measure_each
+    from solo_rt.bench.sweep import LAYERS, draw_sweep, list_orders, to_markdown
+    from solo_rt.engine import PRECISIONS
+
+    known = [precision for precision in PRECISIONS if precision in wanted]
+    if len(known) < len(wanted):
+        raise UsageError(f"--precisions {precisions}: expected some of {', '.join(PRECISIONS)}, each once")
+    orders = list_orders(Order(None, source, backend, device, "auto", threads, None, quick), names, known, counts)
+    refused: list[str] = []
+
+    def refuse(order: Order, error: SoloRTError) -> None:
+        refused.append(f"{order.model or defaults.MODEL} {order.precision} with {order.lanes or 1} lanes: {error}")
+        tell(f"left out: {refused[-1]}", level="warning")
+
+    records, code = _take(
+        lambda stop, on_step: measure_each(orders, LAYERS, stop=stop, on_step=on_step, on_refusal=refuse)
+    )
+    if records is None:
+        return code
+    if not records:
+        raise EngineError("nothing could be measured; the lines above say why")
+    _finish(records, to_markdown(records, refused), json_file, markdown)
+    if chart is not None:
+        _draw(chart, draw_sweep(records))
+    return code or _complain(records)
+
+
+def _take(measure: Callable[[threading.Event, Callable[[int, int, str], None]], T]) -> tuple[T | None, int]:
+    """Return what is measured, None if it was interrupted before anything was, and the exit code of an interrupt."""
+    from solo_rt.commands.interrupts import Interrupts
+
+    doing = "starting"
+    with Interrupts(within=STOP_SECONDS, doing=lambda: doing) as interrupts, show_progress() as show:
+
+        def on_step(done: int, most: int, text: str) -> None:
+            nonlocal doing
+            doing = text
+            show(done, most, text)
+
+        try:
+            found = measure(interrupts.stop, on_step)
+        except KeyboardInterrupt:
+            tell("solo-rt: interrupted before anything was measured", fields={"exit_code": interrupts.exit_code})
+            return None, interrupts.exit_code
+    return found, 0 if interrupts.number is None else interrupts.exit_code
+
+
 def _check_outputs(
-    source: str | None, model: str | None, json_file: Path | None, markdown: Path | None, chart: Path | None
+    source: str | None,
+    models: Sequence[str | None],
+    json_file: Path | None,
+    markdown: Path | None,
+    chart: Path | None,
 ) -> None:
     """Raise UsageError, before anything is measured, for files that could not be written or would replace others."""
     from solo_rt.engine import find_model
@@ -109,22 +204,45 @@ def _check_outputs(
     outputs = [path for path in (json_file, markdown, chart) if path is not None]
     for path in outputs:
         check_writable(path, overwrite=True)
-    refuse_overwriting(source, find_model(model), list(map(str, outputs)))
+    for model in models:
+        refuse_overwriting(source, find_model(model), list(map(str, outputs)))
 
 
-def _finish(record: dict[str, Any], json_file: Path | None, markdown: Path | None, chart: Path | None) -> None:
-    """Print a record, and write it in the forms that were asked for."""
+def _split(option: str, text: str) -> list[str]:
+    words = [word.strip() for word in text.split(",")]
+    if not all(words) or len(set(words)) < len(words):
+        raise UsageError(f"{option} {text}: expected a list such as a,b of which each is named once")
+    return words
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or len(text) > 3 or not 1 <= int(text) <= MOST_LANES:
+        raise UsageError(f"--lanes {text}: expected numbers from 1 to {MOST_LANES}, such as 1,2")
+    return int(text)
+
+
+def _finish(record: object, text: str, json_file: Path | None, markdown: Path | None) -> None:
+    """Print what was measured, and write it where that was asked for."""
     import json
 
-    from solo_rt.bench.chart import draw_record, write_chart
-    from solo_rt.bench.markdown import to_markdown
     from solo_rt.files import replace_file
 
-    text = to_markdown(record)
     click.echo(text.rstrip())
     if json_file is not None:
         replace_file(json_file, json.dumps(record, indent=1, ensure_ascii=False).encode())
     if markdown is not None:
         replace_file(markdown, text.encode())
-    if chart is not None:
-        write_chart(chart, draw_record(record))
+
+
+def _draw(chart: Path, picture: NDArray[np.uint8]) -> None:
+    from solo_rt.bench.chart import write_chart
+
+    write_chart(chart, picture)
+
+
+def _complain(records: Sequence[Mapping[str, Any]]) -> int:
+    """Say what is missing; return 4 if something is, and 0 if not."""
+    for record in records:
+        if "partial" in record:
+            tell(f"not all was measured: {record['partial']}", level="error")
+    return 4 if any("partial" in record for record in records) else 0
