@@ -9,7 +9,8 @@ import math
 import numpy as np
 import pytest
 
-from solo_rt.bench.comparison import Ratio, compare, compare_rates
+from solo_rt.bench.comparison import compare
+from solo_rt.bench.ratio import Ratio, compare_rates
 from solo_rt.bench.schema import mistakes
 from solo_rt.errors import UsageError
 

@@ -138,6 +138,8 @@ def test_the_run_time_the_data_sets_and_the_evaluation_never_load_torch():
     tensors |= {"instances.training", "semantic.training"}
     rooms = ("cli", "pipeline", "doctor", "gpu.", "world", "engine.onnxruntime", "engine.tensorrt", "train.evaluate")
     rooms += ("bench",)
+    rivals = ("torch_graph", "torch_loop", "supervision_loop", "ultralytics_loop")  # in processes of their own
+    tensors |= {f"bench.rivals.{name}" for name in rivals}
     inside = [
         m for m in SOURCES if m.startswith((*rooms, "train.data")) and m.removeprefix("train.data.") not in tensors
     ]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from solo_rt.bench.machine import shown
 from solo_rt.bench.markdown import accuracy
+from solo_rt.bench.rivals import OURS
 from solo_rt.errors import UsageError
 from solo_rt.files import replaced_file
 
@@ -174,6 +175,8 @@ def draw_record(record: Mapping[str, Any]) -> NDArray[np.uint8]:
     bars = [Bar(name, layer["fps"], layer.get("interval", 0.0)) for name, layer in layers.items() if name != "live"]
     if "highest_fps" in layers.get("live", {}):
         bars.append(Bar("live, at most", layers["live"]["highest_fps"]))
+    for name, rival in record.get("against", {}).items():
+        bars.append(Bar(f"video to video: {name}", rival["fps"], rival.get("interval", 0.0), is_ours=name == OURS))
     measured = f"{clip['name']}, {clip['width']}x{clip['height']}; {shown(record['machine'])}"
     notes = [", ".join(filter(None, [measured, accuracy(model)])), record["taken_at"]]
     notes += [f"unreliable: {reason}" for reason in record["unreliable"]]

@@ -75,6 +75,8 @@ def take_laps(
             on_lap(name, number)
             try:
                 lap = None if stop.is_set() else runners[name](pace.seconds)
+            except KeyboardInterrupt:  # of one who waits for something else
+                return laps, failed
             except SoloRTError as error:
                 if not stop.is_set():
                     failed[name] = " ".join(str(error).split())

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from solo_rt.bench.machine import shown
+from solo_rt.bench.ratio import compare_rates
+from solo_rt.bench.rivals import OURS
 
 HEADINGS = ("layer", "frames/s", "± 95 %", "ms p50", "p90", "p95", "p99", "max", "objects", "MB", "J/frame")
 
@@ -22,7 +24,29 @@ def to_markdown(record: Mapping[str, Any]) -> str:
     unstable = [name for name, layer in record["layers"].items() if not layer["stable"]]
     if unstable:
         lines += [f"Not stable within 2 %: {', '.join(unstable)}.", ""]
+    lines += _against(record) if "against" in record else []
     return "\n".join(lines)
+
+
+def _against(record: Mapping[str, Any]) -> list[str]:
+    """Return the table of the rivals, what differs between them as footnotes, and who is missing."""
+    found, absent = record["against"], record["absent"]
+    ours = found.get(OURS, {"laps": []})["laps"]
+    rows = []
+    for number, (name, layer) in enumerate(found.items(), 1):
+        ratio = compare_rates(layer["laps"], ours) if ours and name != OURS else None
+        values = (ratio.value, ratio.low, ratio.high) if ratio is not None else (None,) * 3
+        row = _row(f"{name} [{number}]", layer)
+        rows.append([*row[:3], *("" if value is None else f"{value:.2f}" for value in values), row[8]])
+    return [
+        "From the clip to an annotated video, in turn:",
+        "",
+        *table(("", "frames/s", "± 95 %", f"{OURS} is times faster", "95 % from", "to", "objects"), rows),
+        "",
+        *(f"[{number}] {name}: {layer['what']}.  " for number, (name, layer) in enumerate(found.items(), 1)),
+        *(f"No figures of {name}: {reason}  " for name, reason in absent.items()),
+        "",
+    ]
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from solo_rt import defaults
-from solo_rt.bench.clip import Clip, open_clip
+from solo_rt.bench.clip import Clip, find_sample, open_clip
 from solo_rt.bench.energy import open_counters
 from solo_rt.bench.laps import NORMAL, QUICK, Lap, Pace, summarise, take_laps
 from solo_rt.bench.layers import WHAT, Subject
@@ -22,6 +22,8 @@ from solo_rt.bench.load import LoadWatch
 from solo_rt.bench.machine import describe_machine
 from solo_rt.bench.meter import metered
 from solo_rt.bench.nvml import Card, find_card
+from solo_rt.bench.rivals import Task, find_rivals
+from solo_rt.bench.rivals.contest import contest
 from solo_rt.device import Device
 from solo_rt.engine import Engine, Precision, find_model, open_engine
 from solo_rt.errors import SoloRTError
@@ -70,6 +72,20 @@ class Order:
         }
         return {name: value for name, value in asked.items() if value is not None}
 
+    def task(self, folder: str, frame_rate: float) -> Task:
+        """Return what solo-rt and others are to do; outputs go into a folder."""
+        return Task(
+            clip=str(find_sample()) if self.source is None else self.source,
+            frame_rate=frame_rate,
+            folder=folder,
+            model=self.model,
+            backend=self.backend,
+            device=self.device,
+            precision=self.precision,
+            threads=self.threads,
+            lanes=self.lanes,
+        )
+
     def open_engine(self, stop: threading.Event) -> Engine:
         """Return the engine. Raises: as `solo_rt.engine.open_engine`; KeyboardInterrupt once `stop` is set."""
         return open_interruptibly(
@@ -85,8 +101,14 @@ class Order:
         )
 
 
-def measure(order: Order, *, stop: threading.Event, on_step: OnStep = lambda done, most, text: None) -> Record:
-    """Return the record of the four layers, as JSON values.
+def measure(
+    order: Order,
+    *,
+    stop: threading.Event,
+    on_step: OnStep = lambda done, most, text: None,
+    against: str | None = None,
+) -> Record:
+    """Return the record of the four layers, as JSON values, and of those of the list `against`; see `RIVALS`.
 
     What fails, and what `stop` cuts off, is missing in it, and `partial` says why.
     Raises: UsageError, SpecError, EngineError, SourceError before anything is measured; KeyboardInterrupt likewise.
@@ -95,7 +117,17 @@ def measure(order: Order, *, stop: threading.Event, on_step: OnStep = lambda don
     def refuse(order: Order, error: SoloRTError) -> None:
         raise error
 
-    return measure_each([order], tuple(WHAT), stop=stop, on_step=on_step, on_refusal=refuse)[0]
+    names, absent = ([], {}) if against is None else find_rivals(against)
+    record = measure_each([order], tuple(WHAT), stop=stop, on_step=on_step, on_refusal=refuse)[0]
+    if against is None:
+        return record
+    found: Record = {"against": {}, "absent": {}, "unreliable": []}
+    if not stop.is_set():
+        with TemporaryDirectory() as folder:
+            found = contest(names, order.task(folder, record["clip"]["frame_rate"]), order.pace, stop, on_step)
+    cut = {"partial": record.get("partial", "interrupted")} if stop.is_set() else {}
+    doubts = [*record["unreliable"], *found["unreliable"]]
+    return {**record, **found, **cut, "absent": {**absent, **found["absent"]}, "unreliable": doubts}
 
 
 def measure_each(

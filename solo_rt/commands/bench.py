@@ -61,6 +61,9 @@ chart_option = click.option("--chart", type=LocalPath(), help="Draw what was mea
 @json_option
 @markdown_option
 @chart_option
+@click.option(
+    "--against", metavar="A,B", help="Others on the same clip: all, or of torch, opencv, supervision, ultralytics."
+)
 def bench(
     model: str | None,
     source: str | None,
@@ -73,6 +76,7 @@ def bench(
     json_file: Path | None,
     markdown: Path | None,
     chart: Path | None,
+    against: str | None,
 ) -> int:
     """Measure what a model does on this machine: the network alone, with its masks, in the pipeline, and live.
 
@@ -85,7 +89,7 @@ def bench(
     from solo_rt.bench.measurement import Order, measure
 
     order = Order(model, source, backend, device, precision, threads, lanes, quick)
-    record, code = _take(lambda stop, on_step: measure(order, stop=stop, on_step=on_step))
+    record, code = _take(lambda stop, on_step: measure(order, stop=stop, on_step=on_step, against=against))
     if record is None:
         return code
     _finish(record, to_markdown(record), json_file, markdown)

@@ -5,68 +5,18 @@ This is what the fast ways are measured against, after the procedure of the rele
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
+from solo_rt.bench.rivals.torch_loop import Found, decode, enlarge
 from solo_rt.decoders import SoloV2Decoder
 from solo_rt.preprocess import Letterbox
 from solo_rt.render import PALETTE
 from solo_rt.spec import ModelSpec
 from solo_rt.train.export.heads import flatten_levels, points_nms
 from solo_rt.train.models.solov2 import SoloV2
-
-
-class Found(NamedTuple):
-    """Instances of one picture, best first."""
-
-    soft: Tensor  # [N, h, w] probabilities on the grid
-    scores: Tensor  # float32 [N]
-    labels: Tensor  # int64 [N]
-
-
-def decode(scores: Tensor, kernels: Tensor, features: Tensor, decoder: SoloV2Decoder) -> Found:
-    """Return the instances of one picture from scores [cells, C], kernels [cells, E] and features [E, h, w]."""
-    cells, labels = (scores > decoder.score_threshold).nonzero(as_tuple=True)
-    scores = scores[cells, labels].float()
-    sizes = torch.tensor([grid * grid for grid in decoder.grids], device=scores.device)
-    strides = torch.tensor(decoder.level_strides, device=scores.device).repeat_interleave(sizes)[cells]
-    soft = torch.einsum("ne,ehw->nhw", kernels[cells], features).sigmoid()
-    masks = soft > decoder.mask_threshold
-    areas = masks.sum((1, 2)).float()
-    scores = scores * (soft * masks).sum((1, 2), dtype=torch.float32) / areas.clamp(min=1)
-    kept = areas > strides
-    soft, masks, areas, scores, labels = soft[kept], masks[kept], areas[kept], scores[kept], labels[kept]
-    order = scores.argsort(descending=True)[: decoder.nms_pre]
-    soft, masks, areas, scores, labels = soft[order], masks[order], areas[order], scores[order], labels[order]
-
-    scores = scores * matrix_decay(masks, areas, labels, sigma=decoder.nms_sigma)
-    order = scores.argsort(descending=True)[: decoder.max_instances]
-    order = order[scores[order] >= decoder.update_threshold]
-    return Found(soft[order], scores[order], labels[order])
-
-
-def enlarge(soft: Tensor, *, stride: int, box: Letterbox) -> Tensor:
-    """Return soft masks [N, h, w], which must not be none, at frame size [N, H, W]."""
-    padded = F.interpolate(soft[None].float(), scale_factor=stride, mode="bilinear", align_corners=False)
-    cut = padded[..., : box.resized[0], : box.resized[1]]
-    return F.interpolate(cut, size=box.frame_size, mode="bilinear", align_corners=False)[0]
-
-
-def matrix_decay(masks: Tensor, areas: Tensor, labels: Tensor, *, sigma: float) -> Tensor:
-    """Return the factors [n] of gaussian matrix NMS for masks bool [n, h, w], best first (section 3.3.2)."""
-    if not len(masks):
-        return areas
-    flat = masks.flatten(1).float()
-    inter = flat @ flat.T
-    iou = inter / (areas[:, None] + areas[None] - inter).clamp(min=1)
-    iou = (iou * (labels[:, None] == labels[None])).triu(1)
-    worst = iou.amax(0)[:, None]
-    return torch.exp(-sigma * (iou**2 - worst**2)).amin(0)
 
 
 class EagerLoop:
