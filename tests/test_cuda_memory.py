@@ -134,3 +134,13 @@ def test_a_capture_of_pytorch_that_fails_says_what_failed(said: str | None) -> N
         made.capture(SimpleNamespace(owner="side"), work)
     assert made._torch.current == "default"
     assert not cuda._capturing.locked()
+
+
+def test_a_timer_asks_for_the_time_between_its_events(gpu: cuda._CudaPython, runtime: Runtime) -> None:
+    runtime.cudaEventElapsedTime = lambda first, second: (0, 2.5)
+    timer = gpu.timer(STREAM)
+    timer.begin()
+    timer.end()
+    assert timer.seconds() == 0.0025
+    del timer
+    assert runtime.asked == ["EventCreate"] * 2 + ["EventRecord"] * 2 + ["EventDestroy"] * 2

@@ -187,3 +187,15 @@ def test_without_any_package_for_memory_one_is_named(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(cuda.importlib, "util", SimpleNamespace(find_spec=lambda name: None))
     with pytest.raises(EngineError, match="pip install cuda-python"):
         cuda.open_gpu()
+
+
+def test_a_timed_call_gives_the_same_and_says_where_its_time_went(gpu: FakeGpu, plan: Plan) -> None:
+    engine = TensorRtEngine(plan, b"plan", gpu=gpu, lanes=1)
+    for i in range(4):  # the last ones by a graph
+        outputs, times = engine.infer_timed({"image": picture(i)})
+        np.testing.assert_array_equal(outputs["double"], 2 * picture(i))
+        assert times.device == 0.002, "the marks are around all work"
+        assert times.enqueue > 0
+        assert times.wait > 0
+    assert gpu.captured == 1
+    engine.close()

@@ -78,6 +78,15 @@ class FakeGpu:
         self.streams[stream.handle] = stream
         return stream
 
+    def timer(self, stream: FakeStream) -> SimpleNamespace:
+        """Return two marks, which are 2 ms apart if all work was done between them in the order it was queued."""
+        marks: list[str] = []
+        return SimpleNamespace(
+            begin=lambda: stream.work.append(lambda: marks.append("begin")),
+            end=lambda: stream.work.append(lambda: marks.append("end")),
+            seconds=lambda: 0.002 if marks == ["begin", "end"] else -1.0,
+        )
+
     def upload(self, target: FakeBuffer, source: np.ndarray, stream: FakeStream) -> None:
         self._check_bound()
         self.copied.append(("up", source.nbytes))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from solo_rt.engine.base import GpuTimes
 from solo_rt.errors import SoloRTError
 from solo_rt.pipeline.timing import Histogram
 
@@ -35,6 +36,7 @@ class Lap:
     objects: int | None = None  # found in all frames together; None with a model that looks for none
     dropped: int = 0  # frames that a live source lost
     due: int = 0  # frames that such a source had to give
+    gpu: Sequence[GpuTimes] = ()  # of each call of an engine that tells
     peak_bytes: int | None = None  # of the process's memory meanwhile
     joules: float | None = None  # that the machine used meanwhile
 
@@ -126,6 +128,10 @@ def summarise(laps: Sequence[Lap]) -> dict[str, object]:
         stats = times.stats(1.0)
         found = {"mean": stats.mean, **{name: times.percentile(share) for name, share in PERCENTILES.items()}}
         record["ms"] = {name: round(1e3 * value, 4) for name, value in {**found, "max": stats.max}.items()}
+    calls = [call for lap in laps for call in lap.gpu]
+    if calls:
+        means = {name: statistics.fmean(getattr(call, name) for call in calls) for name in GpuTimes._fields}
+        record["gpu_ms"] = {name: round(1e3 * seconds, 4) for name, seconds in means.items()}
     objects = [lap.objects for lap in laps if lap.objects is not None]
     if objects and frames:
         record["objects_per_frame"] = round(sum(objects) / frames, 3)

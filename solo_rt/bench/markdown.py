@@ -17,6 +17,13 @@ def to_markdown(record: Mapping[str, Any]) -> str:
     lines = [*_about(record), ""]
     rows = [_row(name, layer) for name, layer in record["layers"].items()]
     lines += [*table(HEADINGS, rows), ""] if rows else []
+    card = record["layers"].get("network", {}).get("gpu_ms")
+    if card is not None:
+        parts = f"{card['enqueue']:.2f} ms to queue it, {card['wait']:.2f} ms of waiting"
+        lines += [
+            f"A call of the network takes {card['device']:.2f} ms on the card, copies included; the host {parts}.",
+            "",
+        ]
     live = record["layers"].get("live")
     if live is not None:
         highest = f"; up to {live['highest_fps']:.1f} frames/s less than 1 % is lost" if "highest_fps" in live else ""

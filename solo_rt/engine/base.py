@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,23 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release the model; `infer` raises EngineError afterwards."""
+        ...
+
+
+class GpuTimes(NamedTuple):
+    """Where the time of one call of an engine on a GPU went, in seconds."""
+
+    enqueue: float  # of the host, until all work was queued
+    device: float  # between the first and the last of the work, copies included, by events on the device
+    wait: float  # of the host, for the rest of it
+
+
+@runtime_checkable
+class TimedEngine(Engine, Protocol):
+    """An engine on a GPU that can tell where its time goes."""
+
+    def infer_timed(self, inputs: Mapping[str, Float32]) -> tuple[dict[str, Output], GpuTimes]:
+        """Return what `infer` returns, and its times. Raises: EngineError."""
         ...
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from solo_rt.defaults import TENSORRT_LANES as LANES
 from solo_rt.device import Device
+from solo_rt.engine.base import GpuTimes
 from solo_rt.engine.outputs import copy_outputs
 from solo_rt.engine.plan import SUFFIX, Plan, check_plan, machine_platform, passes_sha256, read_content, read_plan
 from solo_rt.engine.plan_cache import check_trust, find_plan
@@ -97,6 +99,21 @@ class TensorRtEngine:
                 np.copyto(port.host, inputs[port.name])
             lane.tensors.run()
             return lane.found()
+
+    def infer_timed(self, inputs: Mapping[str, Array]) -> tuple[dict[str, Array], GpuTimes]:
+        """Return what `infer` returns, and where its time went. Raises: EngineError."""
+        with self._lane() as lane:
+            for port in lane.inputs:
+                np.copyto(port.host, inputs[port.name])
+            timer, marks = self._gpu.timer(lane.stream), [time.perf_counter()]
+
+            def last() -> None:
+                timer.end()
+                marks.append(time.perf_counter())
+
+            lane.tensors.run(timer.begin, last)
+            began, queued, ended = *marks, time.perf_counter()
+            return lane.found(), GpuTimes(queued - began, timer.seconds(), ended - queued)
 
     def infer_frame(self, frame: Frame, painting: Painting | None = None) -> tuple[dict[str, Array], Frame | None]:
         """Return the outputs by name, and the frame painted where that is wanted. Raises: EngineError."""

@@ -38,6 +38,19 @@ class Stream(Protocol):
         """Wait until all work so far is done. Raises: EngineError for a failure of that work."""
 
 
+class Timer(Protocol):
+    """Two marks in a stream."""
+
+    def begin(self) -> None:
+        """Queue the first mark."""
+
+    def end(self) -> None:
+        """Queue the second mark."""
+
+    def seconds(self) -> float:
+        """Return the time of the device between both, once the stream has been waited for."""
+
+
 class Gpu(Protocol):
     """One device."""
 
@@ -58,6 +71,8 @@ class Gpu(Protocol):
         """Return an array in page-locked host memory, from and to which copies run beside the host. Owns its memory."""
 
     def stream(self) -> Stream: ...
+
+    def timer(self, stream: Stream) -> Timer: ...
 
     def upload(self, target: Buffer, source: Array, stream: Stream) -> None:
         """Queue a copy of a pinned array to the device."""
@@ -154,6 +169,15 @@ class _CudaPython:
         handle = self._call(self._rt.cudaStreamCreateWithFlags(self._rt.cudaStreamNonBlocking))
         return _Handle(handle, lambda: self._call(self._rt.cudaStreamSynchronize(handle)), self._rt.cudaStreamDestroy)
 
+    def timer(self, stream: Stream) -> Timer:
+        first, second = (self._call(self._rt.cudaEventCreate()) for _ in range(2))
+        return _Timer(
+            lambda: self._call(self._rt.cudaEventRecord(first, stream.handle)),
+            lambda: self._call(self._rt.cudaEventRecord(second, stream.handle)),
+            lambda: self._call(self._rt.cudaEventElapsedTime(first, second)),
+            lambda: [self._rt.cudaEventDestroy(event) for event in (first, second)],
+        )
+
     def upload(self, target: Buffer, source: Array, stream: Stream) -> None:
         kind = self._rt.cudaMemcpyKind.cudaMemcpyHostToDevice
         self._call(self._rt.cudaMemcpyAsync(target.ptr, source.ctypes.data, source.nbytes, kind, stream.handle))
@@ -220,6 +244,11 @@ class _PyCuda:
         stream = self._driver.Stream(1)  # CU_STREAM_NON_BLOCKING
         return _Handle(stream.handle, stream.synchronize, lambda _: None, stream)
 
+    def timer(self, stream: Stream) -> Timer:
+        first, second = self._driver.Event(), self._driver.Event()
+        queue = stream.owner  # type: ignore[attr-defined]
+        return _Timer(lambda: first.record(queue), lambda: second.record(queue), lambda: second.time_since(first))
+
     def upload(self, target: Buffer, source: Array, stream: Stream) -> None:
         self._driver.memcpy_htod_async(target.ptr, source, stream.owner)  # type: ignore[attr-defined]
 
@@ -263,6 +292,11 @@ class _Torch:
     def stream(self) -> Stream:
         stream = self._torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         return _Handle(stream.cuda_stream, stream.synchronize, lambda _: None, stream)
+
+    def timer(self, stream: Stream) -> Timer:
+        first, second = (self._torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        queue = stream.owner  # type: ignore[attr-defined]
+        return _Timer(lambda: first.record(queue), lambda: second.record(queue), lambda: first.elapsed_time(second))
 
     def upload(self, target: Buffer, source: Array, stream: Stream) -> None:
         flat = self._torch.from_numpy(source.reshape(-1).view(np.uint8))
@@ -324,6 +358,31 @@ class _Graph:
 
     def __call__(self) -> None:
         self._launch()
+
+    def __del__(self) -> None:
+        self._destroy()
+
+
+class _Timer:
+    """Two events, by what is done with them."""
+
+    def __init__(
+        self,
+        begin: Callable[[], Any],
+        end: Callable[[], Any],
+        milliseconds: Callable[[], float],
+        destroy: Callable[[], Any] = lambda: None,
+    ) -> None:
+        self._begin, self._end, self._milliseconds, self._destroy = begin, end, milliseconds, destroy
+
+    def begin(self) -> None:
+        self._begin()
+
+    def end(self) -> None:
+        self._end()
+
+    def seconds(self) -> float:
+        return 1e-3 * self._milliseconds()
 
     def __del__(self) -> None:
         self._destroy()
