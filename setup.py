@@ -52,8 +52,12 @@ setup(
         *(f"solo_rt.train.{name}" for name in find_packages("train")),
     ],
     package_dir={"solo_rt.train": "train", "solo_rt.engines": "engines"},
-    package_data={"solo_rt": ["py.typed", "*.pyi"], "solo_rt.engines": ["*.onnx"],
-                  "solo_rt.serve": ["page/*"], "solo_rt.bench": ["*.json"]},
+    package_data={
+        "solo_rt": ["py.typed", "*.pyi"],
+        "solo_rt.engines": ["*.onnx"],
+        "solo_rt.serve": ["page/*"],
+        "solo_rt.bench": ["*.json"],
+    },
     ext_modules=[Extension("solo_rt._native", sources=[])],
     cmdclass={"build_ext": CMakeBuild},
 )
