@@ -50,7 +50,7 @@ chart_option = click.option("--chart", type=LocalPath(), help="Draw what was mea
 @backend_option
 @click.option(
     "--precision",
-    type=click.Choice(["auto", "fp32", "bf16"]),
+    type=click.Choice(["auto", "fp32", "bf16", "int8"]),
     default="auto",
     show_default=True,
     help="Of an ONNX file, as in run.",
