@@ -16,6 +16,7 @@ from solo_rt.serve.picture import make_picture
 from solo_rt.serve.view import View
 
 SPACING = 1 / 33  # seconds between two pictures of a reel at least: more than 30 per second are not seen
+FILM_SPACING = 1 / 15  # the same of a film, which runs as fast as it is computed, and is not to be held up
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Reel:
             await asyncio.sleep(max(0.0, self._next_at - time.monotonic()))
             number, result = self._view.newest
             assert result is not None
-            self._next_at = time.monotonic() + SPACING
+            self._next_at = time.monotonic() + (SPACING if self._view.is_live else FILM_SPACING)
             data = await self._pictures.make(self._view, result, self._look)
             self._newest = Picture(number, result.frame.time_s, data)
         finally:

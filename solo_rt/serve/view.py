@@ -89,6 +89,12 @@ class View:
             self._painting.add({"page": seconds})
 
     @property
+    def is_live(self) -> bool:
+        """Whether the source has a pace of its own."""
+        with self._lock:
+            return self._info is not None and self._info.live
+
+    @property
     def is_well(self) -> bool:
         """Whether pictures come, will come, or have all come."""
         with self._lock:
