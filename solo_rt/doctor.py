@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from importlib.metadata import packages_distributions, version
-from pathlib import Path
 
 import solo_rt
-from solo_rt.cores import usable_cores
+from solo_rt.cpu import processor, usable_cores
 from solo_rt.errors import SoloRTError
 
 REQUIRED = ("numpy", "av", "cv2", "onnxruntime", "pycocotools", "click", "rich")
@@ -36,7 +35,7 @@ def examine() -> list[Finding]:
     return [
         Finding("solo-rt", True, solo_rt.__version__, required=True),
         Finding("python", sys.version_info >= (3, 10), f"{platform.python_version()} {sys.executable}", required=True),
-        Finding("machine", True, f"{platform.platform()}, {_processor()}, {usable_cores()} usable cores"),
+        Finding("machine", True, f"{platform.platform()}, {processor()}, {usable_cores()} usable cores"),
         *(_probe(name, partial(_import, name), required=True) for name in REQUIRED),
         _probe("kernels", _kernels, required=True),
         _probe("onnxruntime providers", _providers, required=True),
@@ -172,12 +171,3 @@ def _default_engine() -> str:
     if not times:
         return f"{' or '.join(map(str, candidates))}, to be measured by the first run"
     return ", ".join(f"{name} {ms:.1f} ms" for name, ms in sorted(times.items(), key=lambda item: item[1]))
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from solo_rt.bench.nvml import Card
-from solo_rt.cores import usable_cores
+from solo_rt.cpu import usable_cores
 
 MOST_OTHERS = 0.10  # of all cores' time, that other processes may take
 

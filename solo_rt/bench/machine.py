@@ -14,7 +14,7 @@ from typing import Any
 
 import solo_rt
 from solo_rt.bench.nvml import Card
-from solo_rt.cores import usable_cores
+from solo_rt.cpu import allowed_cores, cpu_field, processor, read_field, usable_cores
 
 # Of the CPU, what inference is fast or slow by; as Linux calls it on x86 and on Arm.
 FLAGS = (
@@ -35,23 +35,23 @@ PACKAGES = (
 
 def describe_machine(card: Card | None, root: Path = Path("/")) -> dict[str, object]:
     """Return what the machine is as JSON values; `root` is where /proc and /sys are."""
-    info = _read(root / "proc/cpuinfo")
-    processor = root / "sys/devices/system/cpu/cpu0"
+    core = root / "sys/devices/system/cpu/cpu0"
+    flags = set((cpu_field("flags", root) or cpu_field("Features", root)).split())
     board = _read(root / "proc/device-tree/model").rstrip("\0")
     optional: dict[str, object] = {
         "board": board,
         "power_mode": _power_mode() if board else "",
-        "governor": _read(processor / "cpufreq/scaling_governor").strip(),
-        "frequency_mhz": _frequency(processor, info),
-        "highest_mhz": _number(processor / "cpufreq/cpuinfo_max_freq", 1e-3),
+        "governor": _read(core / "cpufreq/scaling_governor").strip(),
+        "frequency_mhz": _frequency(core, root),
+        "highest_mhz": _number(core / "cpufreq/cpuinfo_max_freq", 1e-3),
         "memory_mb": _memory(root),
         "gpu": None if card is None else card.to_record(),
     }
     return {
-        "cpu": _field(info, "model name") or platform.processor() or platform.machine(),
-        "flags": [flag for flag in FLAGS if flag in set((_field(info, "flags") or _field(info, "Features")).split())],
+        "cpu": processor(root),
+        "flags": [flag for flag in FLAGS if flag in flags],
         "cores": os.cpu_count() or 1,
-        "allowed_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "allowed_cores": len(allowed_cores()),
         "usable_cores": usable_cores(root),
         "system": platform.platform(),
         **{name: value for name, value in optional.items() if value not in (None, "")},
@@ -89,25 +89,19 @@ def _power_mode() -> str:
     return ""
 
 
-def _frequency(processor: Path, info: str) -> float | None:
-    now = _number(processor / "cpufreq/scaling_cur_freq", 1e-3)
+def _frequency(core: Path, root: Path) -> float | None:
+    now = _number(core / "cpufreq/scaling_cur_freq", 1e-3)
     if now is not None:
         return now
     with suppress(ValueError):
-        return round(float(_field(info, "cpu MHz")), 1)
+        return round(float(cpu_field("cpu MHz", root)), 1)
     return None
 
 
 def _memory(root: Path) -> int | None:
     with suppress(ValueError, IndexError):
-        return int(_field(_read(root / "proc/meminfo"), "MemTotal").split()[0]) // 1000
+        return int(read_field(root / "proc/meminfo", "MemTotal").split()[0]) // 1000
     return None
-
-
-def _field(text: str, name: str) -> str:
-    """Return the value of the first line `name : value`; empty where there is none."""
-    pairs = (line.partition(":") for line in text.splitlines())
-    return next((value.strip() for key, _, value in pairs if key.strip() == name), "")
 
 
 def _number(path: Path, unit: float) -> float | None:

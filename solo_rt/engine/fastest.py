@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
@@ -19,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from solo_rt.cpu import allowed_cores, processor
 from solo_rt.engine.base import Engine
 from solo_rt.files import cache_folder, replace_file
 
@@ -113,7 +113,7 @@ def _memory(path: Path, candidates: Sequence[Candidate], *, threads: int, lanes:
     """Return the file that keeps what was measured: another one for whatever may change the outcome."""
     status = path.stat()
     facts = [
-        *(str(path.resolve()), status.st_size, status.st_mtime_ns, threads, lanes, _processor(), _cores()),
+        *(str(path.resolve()), status.st_size, status.st_mtime_ns, threads, lanes, processor(), allowed_cores()),
         *map(str, candidates),
         *(_version(name) for name in ("onnxruntime", "openvino")),
     ]
@@ -125,15 +125,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
-    return next((line for line in lines if line.startswith("model name")), "")
-
-
-def _cores() -> list[int]:
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [os.cpu_count() or 1]

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
 
+from solo_rt.cpu import cpu_field
 from solo_rt.errors import EngineError, UsageError
 from solo_rt.spec import ModelSpec
 
@@ -18,11 +19,7 @@ _BF16_FLAGS = ("avx512_bf16", "amx_bf16")  # as Linux calls what multiplies bflo
 @cache
 def has_bf16() -> bool:
     """Return whether this CPU multiplies bfloat16 in hardware; elsewhere it would be slower than float32."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
-    except OSError:
-        return False
-    return any(flag in flags for flag in _BF16_FLAGS)
+    return not set(_BF16_FLAGS).isdisjoint(cpu_field("flags").split())
 
 
 def allowed(spec: ModelSpec, asked: Precision, *, path: Path) -> tuple[Literal["fp32", "bf16"], ...]:

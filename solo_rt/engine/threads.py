@@ -6,7 +6,7 @@ not: several may give more frames per second, but each frame takes longer. Never
 
 from __future__ import annotations
 
-from solo_rt.cores import usable_cores
+from solo_rt.cpu import usable_cores
 
 # Of a CPU, unless asked for. Two lanes take 2 to 6 % less CPU time for a frame of solov2-nano than one of two threads,
 # but tests/bench/pipeline.py on two busy cores showed no more frames per second. Each holds the activations of a frame.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from solo_rt.cpu import usable_cores
 from solo_rt.result import Result
 from solo_rt.serve.look import Look
 from solo_rt.serve.picture import make_picture
@@ -34,7 +34,7 @@ class Pictures:
     def __init__(self) -> None:
         self.made = 0  # so far
         self._reels: dict[tuple[str, Look], Reel] = {}
-        threads = max(1, min(4, (os.cpu_count() or 1) // 2))
+        threads = max(1, min(4, usable_cores() // 2))
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="solo-rt page")
 
     @contextmanager

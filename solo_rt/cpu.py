@@ -1,4 +1,4 @@
-"""How many cores this process may use: those it is allowed on, and no more than its container's share of time.
+"""The CPU: what it is, and how many of its cores this process may use, by affinity and its container's share of time.
 
 Source: the kernel's documentation of control groups, `cpu.max` of version 2 and `cpu.cfs_quota_us` of version 1.
 """
@@ -7,13 +7,34 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 from pathlib import Path
+
+
+def allowed_cores() -> list[int]:
+    """Return the numbers of the cores that this process may run on."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 def usable_cores(root: Path = Path("/")) -> int:
     """Return how many cores there are to use, at least 1; `root` is where /proc and /sys are."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, math.ceil(min(allowed, _quota(root))))
+    return max(1, math.ceil(min(len(allowed_cores()), _quota(root))))
+
+
+def processor(root: Path = Path("/")) -> str:
+    """Return what the CPU is called."""
+    return cpu_field("model name", root) or platform.processor() or platform.machine()
+
+
+def cpu_field(name: str, root: Path = Path("/")) -> str:
+    """Return what /proc/cpuinfo says first under a name; empty where it says nothing."""
+    return read_field(root / "proc/cpuinfo", name)
+
+
+def read_field(path: Path, name: str) -> str:
+    """Return the value of the first line `name : value` of a file; empty where there is none."""
+    pairs = (line.partition(":") for line in _read(path).splitlines())
+    return next((value.strip() for key, _, value in pairs if key.strip() == name), "")
 
 
 def _quota(root: Path) -> float:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from solo_rt import cores
-from solo_rt.cores import usable_cores
+from solo_rt import cpu
+from solo_rt.cpu import usable_cores
 
 
 @pytest.fixture(autouse=True)
 def _eight_cores(monkeypatch):
-    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.setattr(cpu.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,18 @@ def test_a_container_may_allow_fewer_cores_than_there_are(tmp_path, membership, 
 
 
 def test_it_is_where_the_process_may_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda pid: {5}, raising=False)
+    monkeypatch.setattr(cpu.os, "sched_getaffinity", lambda pid: {5}, raising=False)
     assert usable_cores(tmp_path) == 1
-    monkeypatch.delattr(cores.os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(cores.os, "cpu_count", lambda: 3)
+    monkeypatch.delattr(cpu.os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(cpu.os, "cpu_count", lambda: 3)
     assert usable_cores(tmp_path) == 3
+
+
+def test_the_cpu_is_called_as_it_calls_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(cpu.platform, "processor", lambda: "")
+    monkeypatch.setattr(cpu.platform, "machine", lambda: "riscv64")
+    assert cpu.processor(tmp_path) == "riscv64"
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text("processor\t: 0\nmodel name\t: Some: CPU\nmodel name\t: another\n")
+    assert cpu.processor(tmp_path) == "Some: CPU"
+    assert cpu.cpu_field("flags", tmp_path) == ""
