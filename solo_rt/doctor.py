@@ -166,7 +166,7 @@ def _default_engine() -> str:
     from solo_rt.engine.threads import CPU_LANES, default_threads
 
     path = find_model()
-    candidates = cpu_candidates(path, "auto", "auto", Device("auto"))
+    candidates = list(cpu_candidates(path, "auto", "auto", Device("auto")))
     times = recall(path, candidates, threads=default_threads(), lanes=CPU_LANES)
     if not times:
         return f"{' or '.join(map(str, candidates))}, to be measured by the first run"

@@ -23,6 +23,7 @@ from solo_rt.builder.network import typed_model
 from solo_rt.device import Device
 from solo_rt.engine import cpu_candidates, find_model, model_file, open_engine, shipped_models
 from solo_rt.engine.model_file import read_spec
+from solo_rt.engine.onnx_file import read_onnx
 from solo_rt.errors import UsageError
 from solo_rt.train.data.semantic.pictures import write_picture
 
@@ -130,6 +131,13 @@ def test_a_file_of_ones_own_is_int8_if_it_is_named(street: Path, quantised: Path
     assert candidates(quantised, "onnxruntime") == ["onnxruntime int8"]
     with pytest.raises(UsageError, match="that is another file; make it with solo-rt quantize"):
         open_engine(street, precision="int8")
+
+
+def test_what_a_file_says_of_itself_is_read_once(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(model_file, "read_onnx", lambda path: (read.append(path), read_onnx(path))[1])
+    open_engine(shipped, threads=1).close()
+    assert read == [shipped, shipped.with_suffix(model_file.INT8_SUFFIX)]
 
 
 def test_the_shipped_files_are_made_of_one_another() -> None:

@@ -126,5 +126,5 @@ def lost_agreement(source: Path, target: Path, calibration: Calibration) -> Loss
 
 def open_exact(path: Path) -> Engine:
     """Return an engine on the CPU that computes in float32 what is not INT8. Raises: as `open_engine`."""
-    backend = cpu_candidates(path, "auto", "fp32", Device.parse("cpu"))[0].backend
+    backend = next(iter(cpu_candidates(path, "auto", "fp32", Device.parse("cpu")))).backend
     return open_engine(path, backend=backend, device="cpu", precision="fp32")

@@ -10,7 +10,7 @@ from solo_rt.device import Device
 from solo_rt.engine.base import Engine, FrameEngine
 from solo_rt.engine.contract import try_out
 from solo_rt.engine.fastest import Candidate, open_fastest
-from solo_rt.engine.model_file import find_model, int8_file, read_spec, shipped_models
+from solo_rt.engine.model_file import OnnxModel, find_model, int8_of, read_model, shipped_models
 from solo_rt.engine.precision import MOST_LOST, PRECISIONS, Precision, allowed
 from solo_rt.engine.threads import CPU_LANES, default_threads
 from solo_rt.errors import UsageError
@@ -61,72 +61,85 @@ def open_engine(
     path = find_model(model)
     chosen = choose_backend(path, backend, wanted)
     threads = threads or max(default_threads(), lanes or 1)
-    if chosen not in CPU_BACKENDS and precision not in ("auto", "fp32"):
-        raise UsageError(f"precision {precision}: expected auto with {path.suffix}, whose precision is its own")
-
-    def open_it(candidate: Candidate) -> Engine:
-        file = (int8_file(path) or path) if candidate.precision == "int8" else path
-        return _open(file, candidate, device=wanted, threads=threads, lanes=lanes, trusted=trusted)
-
     if chosen not in CPU_BACKENDS:
-        engine = open_it(Candidate(chosen, "fp32"))
+        if precision not in ("auto", "fp32"):
+            raise UsageError(f"precision {precision}: expected auto with {path.suffix}, whose precision is its own")
+        engine = _open_own(path, chosen, device=wanted, lanes=lanes, trusted=trusted)
     else:
-        candidates = cpu_candidates(path, backend, precision, wanted)
-        engine = open_fastest(path, candidates, open_it, threads=threads, lanes=lanes or CPU_LANES)
+        files = cpu_candidates(path, backend, precision, wanted)
+
+        def open_it(candidate: Candidate) -> Engine:
+            return _open_onnx(files[candidate], candidate, device=wanted, threads=threads, lanes=lanes)
+
+        engine = open_fastest(path, list(files), open_it, threads=threads, lanes=lanes or CPU_LANES)
     log.info("model %s on %s", engine.spec.name, engine.backend)
     return engine
 
 
-def cpu_candidates(path: Path, backend: str, precision: Precision, device: Device) -> list[Candidate]:
-    """Return the engines and precisions that an ONNX file may be computed with.
+def cpu_candidates(path: Path, backend: str, precision: Precision, device: Device) -> dict[Candidate, OnnxModel]:
+    """Return the engines and precisions that an ONNX file may be computed with, each with the file that it opens.
 
-    Raises: as `allowed`; UsageError for a precision that the backend does not have.
+    Raises: as `read_model` and `allowed`; UsageError for a precision that the backend does not have.
     """
-    precisions = allowed(read_spec(path), precision, path=path)
-    int8 = int8_file(path) if precision in ("auto", "int8") else None
+    model = read_model(path)
+    precisions = allowed(model.spec, precision, path=path)
+    int8 = int8_of(model) if precision in ("auto", "int8") else None
     if precision == "int8" and int8 is None:
         raise UsageError(f"{path}: precision int8: that is another file; make it with solo-rt quantize, and give that")
-    only_int8 = int8 is not None and (precision == "int8" or int8 == path)
+    only_int8 = int8 is not None and (precision == "int8" or int8 == model)
     has_openvino = importlib.util.find_spec("openvino") is not None and device.kind != "cuda"
-    candidates: list[Candidate] = []
+    found: dict[Candidate, OnnxModel] = {}
     if backend == "openvino" or (backend == "auto" and has_openvino):
         if not only_int8:
             # Of two precisions the lower one is taken: it is there because the CPU has instructions for it.
-            candidates.append(Candidate("openvino", precisions[0]))
-        if int8 is not None and (only_int8 or read_spec(int8).costs["int8"] <= MOST_LOST):
-            candidates.append(Candidate("openvino", "int8"))
+            found[Candidate("openvino", precisions[0])] = model
+        if int8 is not None and (only_int8 or int8.spec.costs["int8"] <= MOST_LOST):
+            found[Candidate("openvino", "int8")] = int8
     if backend in ("auto", "onnxruntime") and "fp32" in precisions:
-        candidates.append(Candidate("onnxruntime", "int8" if only_int8 else "fp32"))
-    if not candidates:
+        if int8 is not None and only_int8:
+            found[Candidate("onnxruntime", "int8")] = int8
+        else:
+            found[Candidate("onnxruntime", "fp32")] = model
+    if not found:
         raise UsageError(f"{path}: precision {precision}: only OpenVINO has it; pip install openvino, or say fp32")
-    return candidates
+    return found
 
 
-def _open(
-    path: Path, candidate: Candidate, *, device: Device, threads: int, lanes: int | None, trusted: bool
-) -> Engine:
-    """Return an engine that has computed an empty picture."""
+def _open_onnx(model: OnnxModel, candidate: Candidate, *, device: Device, threads: int, lanes: int | None) -> Engine:
+    """Return an engine on the CPU that has computed an empty picture."""
+    path, spec = model
     engine: Engine
-    if candidate.backend == "torch":
-        if lanes not in (None, 1):
-            raise UsageError(f"expected 1 lane with the torch backend, got {lanes}; export the checkpoint for more")
-        from solo_rt.train.engine.fast import open_torch
-
-        engine = open_torch(path, device=device)
-    elif candidate.backend == "tensorrt":
-        from solo_rt.engine.tensorrt import open_tensorrt
-
-        engine = open_tensorrt(path, device=device, lanes=lanes, trusted=trusted)
-    elif candidate.backend == "openvino":
+    if candidate.backend == "openvino":
         from solo_rt.engine.openvino import OpenVinoEngine
 
-        spec = read_spec(path)
+        # What a file in INT8 leaves in floating point is in bfloat16 where its record allows that.
         precision = allowed(spec, "auto", path=path)[0] if candidate.precision == "int8" else candidate.precision
         engine = OpenVinoEngine(path, spec, device=device, threads=threads, lanes=lanes, is_bf16=precision == "bf16")
     else:
         from solo_rt.engine.onnxruntime import OnnxRuntimeEngine
 
-        engine = OnnxRuntimeEngine(path, read_spec(path), device=device, threads=threads, lanes=lanes)
+        engine = OnnxRuntimeEngine(path, spec, device=device, threads=threads, lanes=lanes)
+    return _tried(engine, path)
+
+
+def _open_own(path: Path, backend: str, *, device: Device, lanes: int | None, trusted: bool) -> Engine:
+    """Return the engine of a checkpoint, or of TensorRT, that has computed an empty picture."""
+    engine: Engine
+    if backend == "torch":
+        if lanes not in (None, 1):
+            raise UsageError(f"expected 1 lane with the torch backend, got {lanes}; export the checkpoint for more")
+        from solo_rt.train.engine.fast import open_torch
+
+        engine = open_torch(path, device=device)
+    else:
+        from solo_rt.engine.tensorrt import open_tensorrt
+
+        engine = open_tensorrt(path, device=device, lanes=lanes, trusted=trusted)
+    return _tried(engine, path)
+
+
+def _tried(engine: Engine, path: Path) -> Engine:
+    """Return an engine that has computed an empty picture; it is closed if it could not."""
     try:
         try_out(engine, path)
     except BaseException:

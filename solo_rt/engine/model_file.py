@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 from solo_rt import defaults
 from solo_rt.engine.onnx_file import read_onnx
@@ -14,6 +15,13 @@ from solo_rt.uri import expand_home
 
 INT8_SUFFIX = ".int8.onnx"  # of what ships beside a model
 FOREIGN = (".pth", ".pkl", ".ckpt", ".bin", ".safetensors", ".tar")  # what others call files of weights
+
+
+class OnnxModel(NamedTuple):
+    """An ONNX file and what it says of itself, read once."""
+
+    path: Path
+    spec: ModelSpec
 
 
 def find_model(model: str | Path | None = None) -> Path:
@@ -49,12 +57,17 @@ def shipped_models() -> dict[str, Path]:
     return {path.stem: path for path in paths if path.suffix == ".onnx" and "." not in path.stem}
 
 
-def int8_file(path: Path) -> Path | None:
-    """Return the file that holds a model in INT8: `path` itself, or what ships beside it; None where there is none."""
-    if read_spec(path).is_int8:
-        return path
-    beside = path.with_suffix(INT8_SUFFIX)
-    return beside if path in shipped_models().values() and beside.is_file() else None
+def int8_of(model: OnnxModel) -> OnnxModel | None:
+    """Return the file that holds a model in INT8: itself, or what ships beside it; None where there is none."""
+    if model.spec.is_int8:
+        return model
+    beside = model.path.with_suffix(INT8_SUFFIX)
+    return read_model(beside) if model.path in shipped_models().values() and beside.is_file() else None
+
+
+def read_model(path: Path) -> OnnxModel:
+    """Return an ONNX file with the spec inside. Raises: UsageError, SpecError."""
+    return OnnxModel(path, read_spec(path))
 
 
 def read_spec(path: Path) -> ModelSpec:
