@@ -139,7 +139,7 @@ def test_nvdec_is_for_video_files(tmp_path: Path) -> None:
             open_source(uri, decoder="nvdec")
         with pytest.raises(UsageError, match=f"got {kind}"):
             solo_rt.Pipeline(uri, "solov2-nano", decoder="nvdec").run()  # before the model is read
-    with open_source("test://") as source, pytest.raises(UsageError, match="got an opened source"):
+    with open_source("test://") as source, pytest.raises(UsageError, match="got a source"):
         next(solo_rt.stream(source, decoder="nvdec"))
 
 

@@ -12,6 +12,7 @@ import weakref
 import pytest
 from fakes import TINY_SPEC, FakeEngine, FakeSink, FakeSource, ends_all_threads, pipeline_threads, write_tiny_model
 
+from solo_rt import result as result_module
 from solo_rt.engine import open_engine
 from solo_rt.errors import EngineError, SinkError, SourceError, UsageError
 from solo_rt.pipeline import Hooks, Pipeline, opening, run, stream
@@ -254,8 +255,9 @@ def test_failure_in_a_stage_keeps_the_frames_before_it(stage, frame, sync, monke
     engine = FakeEngine(gate=fail_at(frame) if stage == "infer" else lambda call: None)
     sink = FakeSink(needs_picture=True, gate=fail_at(frame) if stage == "sink" else lambda result: None)
     if stage in ("prepare", "decode", "render"):
-        genuine, gate = getattr(stages_module, stage), fail_at(frame)
-        monkeypatch.setattr(stages_module, stage, lambda *a, **k: (gate(), genuine(*a, **k))[1])
+        module = result_module if stage == "render" else stages_module
+        genuine, gate = getattr(module, stage), fail_at(frame)
+        monkeypatch.setattr(module, stage, lambda *a, **k: (gate(), genuine(*a, **k))[1])
     with pytest.raises(Planted, match="planted") as caught:
         run(source, engine, [sink], options=Options(sync=sync))
     assert caught.value.__notes__ == [f"in the {stage} stage"]

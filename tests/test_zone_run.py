@@ -54,7 +54,7 @@ def _walker(monkeypatch):
             x = 2 * next(steps)
             return found((x, 20, x + 12, 36), tracks=[1], size=(48, 80))
 
-        return stages._Task(decode, genuine.render, genuine.labels)
+        return stages._Task(decode, genuine.labels)
 
     genuine = stages._instance_task(FakeEngine().spec, None, conf=0.5, max_det=9)
     monkeypatch.setattr(stages, "_instance_task", task)

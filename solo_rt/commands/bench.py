@@ -11,7 +11,7 @@ import click
 
 from solo_rt import defaults
 from solo_rt.commands.lines import tell
-from solo_rt.commands.options import LocalPath, check_writable, command
+from solo_rt.commands.options import LocalPath, check_writable, command, precision_option
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import EngineError, SoloRTError, UsageError
 
@@ -48,13 +48,7 @@ chart_option = click.option("--chart", type=LocalPath(), help="Draw what was mea
 @source_option
 @device_option
 @backend_option
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "bf16", "int8"]),
-    default="auto",
-    show_default=True,
-    help="Of an ONNX file, as in run.",
-)
+@precision_option
 @threads_option
 @click.option("--lanes", type=int, help="Frames computed at once, as in run.")
 @quick_option

@@ -11,7 +11,7 @@ import click
 from solo_rt import defaults
 from solo_rt.commands.config import Secret
 from solo_rt.commands.lines import tell
-from solo_rt.commands.options import LocalPath, as_json, command
+from solo_rt.commands.options import LocalPath, as_json, command, precision_option
 from solo_rt.errors import UsageError
 
 STOP_SECONDS = 3.0  # from a signal to the end of the process
@@ -100,13 +100,7 @@ if TYPE_CHECKING:
 @click.option("--sync", is_flag=True, help="One frame at a time, without threads: for debugging.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--backend", default="auto", show_default=True, help="onnxruntime, openvino, tensorrt or torch.")
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "bf16", "int8"]),
-    default="auto",
-    show_default=True,
-    help="Of an ONNX file: auto is the fastest that costs this model nothing.",
-)
+@precision_option
 @click.option("--trust", is_flag=True, help="Open a TensorRT engine that was not built on this machine.")
 @click.option("--threads", type=int, help="Threads of the inference engine.  [default: by the number of cores]")
 @click.option(
@@ -238,12 +232,7 @@ def run(
         audio=audio,
         segment=None if segment is None else parse_seconds(segment),
     )
-    if save_jsonl is not None and not save_jsonl.endswith(".jsonl"):
-        raise UsageError(f"--save-jsonl {save_jsonl}: expected a file that ends in .jsonl")
-    if contact_sheet is not None and not contact_sheet.endswith((".png", ".jpg")):
-        raise UsageError(f"--contact-sheet {contact_sheet}: expected a file that ends in .png or .jpg")
-    folders = [save_images and save_images.rstrip("/") + "/", save_labels and f"labels:{save_labels}"]
-    files = [*output, *filter(None, [save_jsonl, *folders, contact_sheet])]
+    files = _files(output, save_jsonl, save_images, save_labels, contact_sheet)
     if show and several:
         raise UsageError(f"--show: expected one source, got {len(source)}; leave it out")
     outputs = [*files, WINDOW] if show else files
@@ -288,3 +277,19 @@ def run(
     drain_stderr()
     code = sum_up(report, shown, quiet=quiet, as_json=as_json)
     return code if interrupts.number is None else interrupts.exit_code
+
+
+def _files(
+    output: tuple[str, ...],
+    save_jsonl: str | None,
+    save_images: str | None,
+    save_labels: str | None,
+    contact_sheet: str | None,
+) -> list[str]:
+    """Return the outputs by address: those of --output, and those with an option of their own. Raises: UsageError."""
+    if save_jsonl is not None and not save_jsonl.endswith(".jsonl"):
+        raise UsageError(f"--save-jsonl {save_jsonl}: expected a file that ends in .jsonl")
+    if contact_sheet is not None and not contact_sheet.endswith((".png", ".jpg")):
+        raise UsageError(f"--contact-sheet {contact_sheet}: expected a file that ends in .png or .jpg")
+    folders = [save_images and save_images.rstrip("/") + "/", save_labels and f"labels:{save_labels}"]
+    return [*output, *filter(None, [save_jsonl, *folders, contact_sheet])]

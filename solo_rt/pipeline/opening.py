@@ -186,11 +186,8 @@ class Pipeline:
         refuse_overwriting(self.source if isinstance(self.source, str) else None, model, written)
         if isinstance(self.source, str):
             check_decoder(self.decoder, self.source, gpu=gpu)
-        else:
-            if self.decoder != "cpu":
-                raise UsageError(
-                    f"expected the address of a video file with decoder={self.decoder!r}, got an opened source"
-                )
+        elif self.decoder != "cpu":
+            raise UsageError(f"expected the address of a video file with decoder={self.decoder!r}, got a source")
         check_video(self.video, names, gpu=gpu)
 
     def open_ends(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ from solo_rt.pipeline.sanity import Sanity
 from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.trace import Trace
 from solo_rt.preprocess import Letterbox, prepare
-from solo_rt.render import Painting, draw_labels, draw_trails, instance_labels, legend_labels, render, render_semantic
+from solo_rt.render import Painting, draw_labels, draw_trails, instance_labels, legend_labels
 from solo_rt.render.lettering import Label
 from solo_rt.render.zones import draw_zones
 from solo_rt.result import Result
@@ -152,10 +152,9 @@ def name_stage(error: BaseException, stage: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """What is particular to a model of one kind: how its outputs are read, and how what it finds is drawn."""
+    """What is particular to a model of one kind: how its outputs are read, and how what it finds is called."""
 
     decode: Callable[[Mapping[str, Any], Letterbox], Found]
-    render: Callable[[Frame, Any, Sequence[Float32]], Frame]  # what was found, and its trails
     labels: Callable[[Frame, Any], list[Label]]  # to be written onto a frame that an engine painted
 
 
@@ -184,8 +183,9 @@ def build_stages(
 
     def render_job(job: Job) -> None:
         if job.rendered is None:
-            job.rendered = task.render(job.frame, job.found, job.trails)
-        elif gpu_labels is not None and job.rendered.device is not None:
+            job.rendered = job.result(spec).draw()
+            return
+        if gpu_labels is not None and job.rendered.device is not None:
             gpu_labels.write(job.rendered, task.labels(job.rendered, job.found))
         else:
             if isinstance(job.found, Instances):
@@ -251,18 +251,16 @@ def _zones_stage(spec: ModelSpec, zones: tuple[Zone, ...]) -> Stage:
 def _instance_task(spec: ModelSpec, wanted: tuple[int, ...] | None, *, conf: float, max_det: int) -> _Task:
     return _Task(
         decode=lambda outputs, box: decode(outputs, spec, box, conf=conf, max_det=max_det, classes=wanted),
-        render=lambda frame, found, trails: render(frame, found, spec.classes, trails=trails),
         labels=lambda frame, found: instance_labels(frame, found, spec.classes),
     )
 
 
 def _semantic_task(spec: ModelSpec, wanted: tuple[int, ...] | None) -> _Task:
     assert isinstance(spec.decoder, SemanticDecoder)
-    look: dict[str, Any] = {"palette": spec.decoder.palette, "unpainted": spec.decoder.unpainted}
+    palette, unpainted = spec.decoder.palette, spec.decoder.unpainted
     return _Task(
         decode=lambda outputs, box: decode_semantic(outputs, spec, box, classes=wanted),
-        render=lambda frame, found, _: render_semantic(frame, found, spec.classes, **look),
-        labels=lambda frame, found: legend_labels(frame, found, spec.classes, **look),
+        labels=lambda frame, found: legend_labels(frame, found, spec.classes, palette=palette, unpainted=unpainted),
     )
 
 
