@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -13,19 +13,21 @@ import numpy as np
 import onnx
 import pytest
 from fakes import STREET_SPEC, write_deep_street_model, write_street_model, write_tiny_model
+from numpy.typing import NDArray
 
 from solo_rt import engine
 from solo_rt.builder import build_checked, int8
-from solo_rt.builder.comparison import compare
+from solo_rt.builder.comparison import compare, frames, lost
 from solo_rt.builder.compiler import BuildOptions
 from solo_rt.builder.int8 import Calibration, Loss, lost_agreement, write_cost, write_int8
 from solo_rt.builder.network import typed_model
 from solo_rt.device import Device
-from solo_rt.engine import cpu_candidates, find_model, model_file, open_engine, shipped_models
+from solo_rt.engine import Engine, cpu_candidates, find_model, model_file, open_engine, shipped_models
 from solo_rt.engine.model_file import read_spec
 from solo_rt.engine.onnx_file import read_onnx
 from solo_rt.errors import UsageError
 from solo_rt.train.data.semantic.pictures import write_picture
+from solo_rt.types import Output
 
 Solo = Callable[..., tuple[int, str, str]]
 WORLD = "test://?size=80x48&frames=60"  # 12 pictures: 9 for the ranges, 3 to compare
@@ -71,6 +73,26 @@ def test_it_loses_next_to_nothing_and_a_model_of_other_colours_nearly_all(
     assert lost_agreement(street, tmp_path / "other.onnx", calibration).lost > 0.5
 
 
+def test_coarse_labels_are_compared_as_they_are_seen() -> None:
+    with closing(open_engine("fast-scnn", backend="onnxruntime", threads=1)) as opened:
+        assert opened.spec.decoder.output == "coarse"
+        pictures = list(frames(WORLD, 2))
+        assert lost(opened, opened, pictures) == ("labels", 0.0)
+        assert lost(opened, Shifted(opened), pictures)[1] > 0.5
+
+
+class Shifted:
+    """An engine that sees one class more strongly than it should."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self.spec = engine, engine.spec
+
+    def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, Output]:
+        (coarse,) = self._engine.infer(inputs).values()
+        coarse[..., 0] += 1e3
+        return {"coarse": coarse}
+
+
 def test_instances_are_compared_by_their_masks(tmp_path: Path) -> None:
     tiny = write_tiny_model(tmp_path / "tiny.onnx")
     assert lost_agreement(tiny, tiny, Calibration(WORLD, 9)) == Loss("masks", 0.0)
@@ -79,6 +101,16 @@ def test_instances_are_compared_by_their_masks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("lost", "is_small"), [(0.01, True), (0.0101, False), (-0.1, True)])
 def test_a_point_of_ap_may_be_lost(lost: float, is_small: bool) -> None:
     assert Loss("AP", lost).is_small == is_small
+
+
+def test_a_model_that_finds_nothing_has_nothing_to_lose(tmp_path: Path) -> None:
+    black = tmp_path / "black.png"
+    write_picture(black, np.zeros((48, 80, 3), np.uint8))
+    with (
+        closing(open_engine("solov2-nano", backend="onnxruntime", threads=1)) as opened,
+        pytest.raises(UsageError, match="solov2-nano finds nothing on the 1 pictures of --calib"),
+    ):
+        lost(opened, opened, frames(str(black), 9))
 
 
 def test_what_is_compared_was_not_calibrated_with() -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt import defaults
 from solo_rt.builder.agreement import agreement
-from solo_rt.decode import decode
+from solo_rt.decode import decode, decode_semantic
 from solo_rt.decoders import SemanticDecoder
 from solo_rt.engine import Engine
-from solo_rt.preprocess import prepare
+from solo_rt.errors import UsageError
+from solo_rt.preprocess import Letterbox, prepare
 from solo_rt.source import open_source
 from solo_rt.spec import ModelSpec
 from solo_rt.types import Frame, Instances
@@ -36,6 +38,24 @@ def inputs(spec: ModelSpec, pictures: Iterable[Frame]) -> Iterator[Float32]:
         yield np.repeat(tensor, spec.input.batch, axis=0)
 
 
+def lost(reference: Engine, candidate: Engine, pictures: Iterable[Frame]) -> tuple[str, float]:
+    """Return what is compared, masks or labels, and the share of it, 0 to 1, that `candidate` loses.
+
+    Of instances this is 1 less the share found again times the mean IoU of their masks; of labels, 1 less their mean
+    IoU. Raises: UsageError where `reference` finds nothing, so that there is nothing to lose.
+    """
+    if isinstance(reference.spec.decoder, SemanticDecoder):
+        return "labels", 1 - compare(reference, candidate, pictures)["label_iou"]
+    pairs = [(_instances(reference, picture), _instances(candidate, picture)) for picture in pictures]
+    if not any(len(instances) for instances, _ in pairs):
+        raise UsageError(
+            f"{reference.spec.name} finds nothing on the {len(pairs)} pictures of --calib, which says nothing about "
+            "what another precision loses; choose others, or train it first"
+        )
+    measured = agreement(pairs)
+    return "masks", 1 - measured["found"] * measured["mask_iou"]
+
+
 def compare(reference: Engine, candidate: Engine, pictures: Iterable[Frame]) -> dict[str, float]:
     """Return how far `candidate` sees what `reference` sees.
 
@@ -50,8 +70,8 @@ def compare(reference: Engine, candidate: Engine, pictures: Iterable[Frame]) -> 
 def _compare_labels(reference: Engine, candidate: Engine, pictures: Iterable[Frame]) -> dict[str, float]:
     classes = len(reference.spec.classes)
     counts = np.zeros((classes, classes), np.int64)  # pixels by class of the reference, and of the candidate
-    for tensor in inputs(reference.spec, pictures):
-        one, other = (_labels(engine, tensor) for engine in (reference, candidate))
+    for picture in pictures:
+        one, other = (_labels(engine, picture) for engine in (reference, candidate))
         counts += np.bincount(one * classes + other, minlength=classes**2).reshape(classes, classes)
     both, either = counts.diagonal(), counts.sum(0) + counts.sum(1) - counts.diagonal()
     if not counts.any():
@@ -62,15 +82,18 @@ def _compare_labels(reference: Engine, candidate: Engine, pictures: Iterable[Fra
     }
 
 
-def _labels(engine: Engine, tensor: Float32) -> NDArray[np.int64]:
-    """Return the classes of all pixels in one row."""
-    ((name, values),) = engine.infer({engine.spec.input.name: tensor}).items()
-    return (values if name == "labels" else values.argmax(1)).astype(np.int64).ravel()
+def _labels(engine: Engine, picture: Frame) -> NDArray[np.int64]:
+    """Return the classes of all pixels of the picture's part of the input, in one row."""
+    return decode_semantic(*_outputs(engine, picture)).labels.astype(np.int64).ravel()
 
 
-def _instances(engine: Engine, frame: Frame) -> Instances:
+def _instances(engine: Engine, picture: Frame) -> Instances:
+    return decode(*_outputs(engine, picture), conf=defaults.CONF)
+
+
+def _outputs(engine: Engine, picture: Frame) -> tuple[dict[str, Any], ModelSpec, Letterbox]:
+    """Return the outputs of an engine for a picture, and what reads them."""
     spec = engine.spec
-    tensor, letterbox = prepare(frame, spec.input)
+    tensor, letterbox = prepare(picture, spec.input)
     outputs = engine.infer({spec.input.name: np.repeat(tensor, spec.input.batch, axis=0)})
-    first = {name: values[0] for name, values in outputs.items()}
-    return decode(first, spec, letterbox, conf=defaults.CONF)
+    return {name: values[0] for name, values in outputs.items()}, spec, letterbox

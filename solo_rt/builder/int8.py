@@ -10,10 +10,9 @@ from typing import Protocol
 
 import onnx
 
-from solo_rt.builder.comparison import FRAME_STEP, compare, frames, inputs
+from solo_rt.builder.comparison import FRAME_STEP, frames, inputs, lost
 from solo_rt.builder.network import take_decoding
 from solo_rt.builder.quantise import quantise
-from solo_rt.decoders import SemanticDecoder
 from solo_rt.device import Device
 from solo_rt.engine import Engine, cpu_candidates, open_engine
 from solo_rt.engine.model_file import read_spec
@@ -112,16 +111,12 @@ def write_cost(target: Path, source: Path, cost: float) -> None:
 
 
 def lost_agreement(source: Path, target: Path, calibration: Calibration) -> Loss:
-    """Return what the INT8 model at `target` no longer sees of what the one at `source` sees.
+    """Return what the INT8 model at `target` no longer sees of what the one at `source` sees: see `lost`.
 
-    Of instances this is 1 less the share found again times the mean IoU of their masks; of labels, 1 less their mean
-    IoU. Raises: as `Calibration.kept_back` and `open_engine`.
+    Raises: as `Calibration.kept_back` and `open_engine`.
     """
     with closing(open_exact(source)) as reference, closing(open_exact(target)) as candidate:
-        measured = compare(reference, candidate, calibration.kept_back())
-    if isinstance(reference.spec.decoder, SemanticDecoder):
-        return Loss("labels", 1 - measured["label_iou"])
-    return Loss("masks", 1 - measured["found"] * measured["mask_iou"])
+        return Loss(*lost(reference, candidate, calibration.kept_back()))
 
 
 def open_exact(path: Path) -> Engine:

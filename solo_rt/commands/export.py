@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from solo_rt.commands.options import LocalPath, Size, as_json, command, print_json, require_torch
+from solo_rt.errors import EngineError
+
+if TYPE_CHECKING:
+    from solo_rt.engine import Engine
+
+MOST_PICTURES = 64  # that a precision is measured on
 
 
 @command()
@@ -26,6 +34,11 @@ from solo_rt.commands.options import LocalPath, Size, as_json, command, print_js
     type=click.Choice(["labels", "logits", "coarse"]),
     help="What a semantic network gives; coarse logits are the fastest on a CPU.  [default: labels]",
 )
+@click.option(
+    "--calib",
+    metavar="DIR|VIDEO",
+    help="Pictures like those the model will see: note in the file what computing in bf16 costs of masks or labels.",
+)
 @as_json
 def export(
     checkpoint: Path,
@@ -33,16 +46,54 @@ def export(
     imgsz: tuple[int, int] | None,
     batch: int,
     output_kind: Literal["labels", "logits", "coarse"] | None,
+    calib: str | None,
     as_json: bool,
 ) -> int:
-    """Turn a checkpoint into an ONNX file. Fails if ONNX Runtime does not reproduce PyTorch."""
+    """Turn a checkpoint into an ONNX file. Fails if ONNX Runtime does not reproduce PyTorch.
+
+    Where --calib finds that bf16 loses at most 0.1 points, run computes the model in bf16 on CPUs that have it.
+    """
     require_torch("export")
+    if calib is not None:
+        _check_bf16()
     from solo_rt.train.export import export as write_onnx
 
     errors = write_onnx(checkpoint, output, imgsz=imgsz, batch=batch, output_kind=output_kind)
+    said: dict[str, object] = {"output": str(output), "relative_errors": errors}
+    parity = ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
+    lines = [f"{output}: {output.stat().st_size / 1e6:.2f} MB, relative error to PyTorch: {parity}"]
+    if calib is not None:
+        what, cost = _note_cost(output, calib)
+        said["bf16"] = {"metric": what, "lost": cost}
+        lines.append(f"bf16 loses {100 * cost:.2f} points of {what}")
     if as_json:
-        print_json({"output": str(output), "relative_errors": errors})
+        print_json(said)
     else:
-        parity = ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
-        click.echo(f"{output}: {output.stat().st_size / 1e6:.2f} MB, relative error to PyTorch: {parity}")
+        click.echo("\n".join(lines))
     return 0
+
+
+def _check_bf16() -> None:
+    """Raise EngineError, before the work, where what bf16 costs cannot be measured."""
+    from solo_rt.engine.precision import has_bf16
+
+    if not has_bf16() or find_spec("openvino") is None:
+        lacks = "OpenVINO is not installed" if has_bf16() else "this CPU has no instructions for bf16"
+        raise EngineError(
+            f"--calib: {lacks}; leave it out, or measure elsewhere: solo-rt eval --record --precision bf16"
+        )
+
+
+def _note_cost(path: Path, calib: str) -> tuple[str, float]:
+    """Note what bf16 loses in the ONNX file at `path`; return of what, and how much. Raises: as `open_source`."""
+    from solo_rt.builder.comparison import frames, lost
+    from solo_rt.engine import open_engine
+    from solo_rt.train.export.onnx_file import record_cost
+
+    def engine(precision: Literal["fp32", "bf16"]) -> Engine:
+        return open_engine(path, backend="openvino", device="cpu", precision=precision)
+
+    with closing(engine("fp32")) as whole, closing(engine("bf16")) as half:
+        what, cost = lost(whole, half, frames(calib, MOST_PICTURES))
+    record_cost(path, whole.spec, "bf16", round(cost, 4))
+    return what, round(cost, 4)

@@ -6,16 +6,22 @@ import errno
 import json
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import onnx
 import pytest
 import torch
 
-from solo_rt.builder import engine_spec
+from solo_rt import engine as engine_module
+from solo_rt.builder import comparison, engine_spec
 from solo_rt.cli import main
-from solo_rt.errors import ExportError, SinkError, SpecError, UsageError
+from solo_rt.engine import Engine, open_engine
+from solo_rt.engine import precision as precision_module
+from solo_rt.engine.model_file import read_spec
+from solo_rt.errors import EngineError, ExportError, SinkError, SpecError, UsageError
 from solo_rt.spec import METADATA_KEY, ModelSpec
 from solo_rt.train import export as export_module
 from solo_rt.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -23,6 +29,8 @@ from solo_rt.train.export import export, static_graph
 from solo_rt.train.export.graph import StaticGraph
 from solo_rt.train.export.onnx_file import OPSET, record_metrics
 from solo_rt.train.models import build_model
+
+Solo = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +76,42 @@ def test_the_size_is_that_of_the_training_or_of_the_network(checkpoint: Path) ->
     ):
         found = static_graph(replace(source, imgsz=trained), imgsz=given).spec.input
         assert (found.height, found.width) == expected
+
+
+WORLD = "test://?size=96x64&frames=20"
+
+
+def test_what_bf16_costs_is_noted(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, solo: Solo
+) -> None:
+    pytest.importorskip("openvino")
+    asked: list[str] = []
+
+    def opened(path: Path, *, precision: str, **_: object) -> Engine:
+        asked.append(precision)
+        return open_engine(path, backend="onnxruntime", threads=1, precision="fp32")
+
+    monkeypatch.setattr(precision_module, "has_bf16", lambda: True)
+    monkeypatch.setattr(engine_module, "open_engine", opened)
+    monkeypatch.setattr(comparison, "lost", lambda one, other, pictures: ("masks", 0.00042 * len(list(pictures))))
+    out = tmp_path / "pets.onnx"
+    code, said, _ = solo("export", checkpoint, "--imgsz", "64x96", "-o", out, "--calib", WORLD)
+    assert (code, said.splitlines()[1], asked) == (0, "bf16 loses 0.17 points of masks", ["fp32", "bf16"])
+    assert read_spec(out).costs == {"bf16": 0.0017}
+
+
+@pytest.mark.parametrize(("native", "installed", "reason"), [
+    (False, True, "this CPU has no instructions for bf16"), (True, False, "OpenVINO is not installed"),
+])  # fmt: skip
+def test_costs_that_cannot_be_measured_are_said_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, solo: Solo, native: bool, installed: bool, reason: str
+) -> None:
+    monkeypatch.setattr(precision_module, "has_bf16", lambda: native)
+    monkeypatch.setattr(
+        import_module("solo_rt.commands.export"), "find_spec", lambda name: object() if installed else None
+    )
+    code, _, err = solo("export", tmp_path / "none.pt", "-o", tmp_path / "x.onnx", "--calib", WORLD)
+    assert (code, reason in err) == (EngineError.exit_code, True)
 
 
 def test_a_wrong_graph_fails_the_export_and_leaves_nothing(
