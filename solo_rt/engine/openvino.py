@@ -9,14 +9,21 @@ Note [Frames are computed on OpenVINO's threads]
 
 from __future__ import annotations
 
+import io
+import json
+import os
 import queue
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from solo_rt.cpu import cpu_field, processor
 from solo_rt.device import Device
+from solo_rt.engine import compiled_cache
 from solo_rt.engine.contract import check_ports
 from solo_rt.engine.onnx_file import heads_alone
 from solo_rt.engine.threads import CPU_LANES, describe
@@ -28,6 +35,8 @@ try:
     import openvino as ov
 except ImportError as error:
     raise EngineError(f"backend openvino: {error}; install solo-rt[openvino] or use onnxruntime") from error
+
+ISA = "ONEDNN_MAX_CPU_ISA"  # environment variable: instructions that OpenVINO must do without
 
 Float32 = NDArray[np.float32]
 
@@ -44,16 +53,14 @@ class OpenVinoEngine:
         self.lanes = lanes or CPU_LANES
         precisions = [name for name, is_it in (("int8", spec.is_int8), ("bf16", is_bf16)) if is_it]
         self.backend = ", ".join([f"openvino {describe(threads, self.lanes)}", *precisions])
-        settings = {
+        settings: dict[str, int | str] = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": self.lanes,
             "PERFORMANCE_HINT": "LATENCY" if self.lanes == 1 else "THROUGHPUT",
             "INFERENCE_PRECISION_HINT": "bf16" if is_bf16 else "f32",  # it would take bfloat16 unasked
         }
         try:
-            core = ov.Core()
-            content = heads_alone(path.read_bytes(), spec.output_shapes)
-            model = core.compile_model(core.read_model(content), "CPU", settings)
+            model = _compiled(heads_alone(path.read_bytes(), spec.output_shapes), settings)
             requests = [model.create_infer_request() for _ in range(self.lanes)]
         except RuntimeError as error:
             raise EngineError(f"{path}: OpenVINO cannot load the model: {_reason(error)}") from error
@@ -87,6 +94,27 @@ class OpenVinoEngine:
     def close(self) -> None:
         """Release the model; `infer` raises EngineError afterwards."""
         self._idle, self._requests = None, []
+
+
+def _compiled(content: bytes, settings: Mapping[str, int | str]) -> ov.CompiledModel:
+    """Return a model compiled with settings, now or at an earlier start. Raises: RuntimeError."""
+    core = ov.Core()
+    facts = [
+        sha256(content).hexdigest(),
+        settings,
+        ov.__version__,
+        processor(),
+        cpu_field("flags"),
+        os.environ.get(ISA),
+    ]
+    key = sha256(json.dumps(facts).encode()).hexdigest()[:32]
+    kept = compiled_cache.recall(key)
+    if kept is not None:
+        with suppress(RuntimeError):  # then it is compiled again
+            return core.import_model(io.BytesIO(kept), "CPU", settings)
+    model = core.compile_model(core.read_model(content), "CPU", settings)
+    compiled_cache.remember(key, model.export_model().getvalue())
+    return model
 
 
 def _shapes(ports: Sequence[ov.ConstOutput]) -> dict[str, tuple[int, ...]]:
