@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 from onnx import numpy_helper, parser
 
-from solo_rt.builder.quantise import depthwise, first_convolutions, last_convolutions, quantise
+from solo_rt.builder.quantise import depthwise, first_convolutions, last_convolutions, quantise, rough
 from solo_rt.errors import UsageError
 
 RNG = np.random.default_rng(0)
@@ -19,7 +19,7 @@ def model() -> onnx.ModelProto:
     """Return five convolutions in a row, one of them depthwise, the last behind a side branch."""
     model = parser.parse_model("""
         <ir_version: 8, opset_import: ["" : 18]>
-        g (float[1, 3, 8, 8] image) => (float[1, 4, 8, 8] main, float[1, 4, 8, 8] side) {
+        g (float[1, 3, 24, 24] image) => (float[1, 4, 24, 24] main, float[1, 4, 24, 24] side) {
             a = Conv<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(image, w1)
             b = Relu(a)
             c = Conv<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(b, w2)
@@ -39,7 +39,7 @@ def model() -> onnx.ModelProto:
 
 
 def pictures(count: int) -> list[np.ndarray]:
-    return [RNG.normal(size=(1, 3, 8, 8)).astype(np.float32) for _ in range(count)]
+    return [RNG.normal(size=(1, 3, 24, 24)).astype(np.float32) for _ in range(count)]
 
 
 def test_last_convolutions_are_those_an_output_sees_first(model: onnx.ModelProto) -> None:
@@ -48,6 +48,16 @@ def test_last_convolutions_are_those_an_output_sees_first(model: onnx.ModelProto
 
 def test_first_convolutions_see_the_picture_and_depthwise_ones_a_channel_each(model: onnx.ModelProto) -> None:
     assert (first_convolutions(model), depthwise(model)) == (["first"], ["apart"])
+
+
+def test_rough_ones_have_an_input_with_values_far_above_most_others(model: onnx.ModelProto) -> None:
+    fine = pictures(4)
+    assert rough(model, fine) == []
+    spotted = [picture.copy() for picture in fine]
+    for picture in spotted:
+        picture[0, 0, 4, 4] = 100
+    assert rough(model, spotted)[0] == "first"
+    assert rough(model, [np.zeros_like(fine[0])]) == []
 
 
 def test_only_the_others_are_quantised_and_the_result_stays_close(model: onnx.ModelProto) -> None:
