@@ -23,6 +23,7 @@ __device__ Operands<T> operands_of(const SoloConvShape& shape, const T* kernels,
           features + int64_t{picture} * shape.channels * pixels,
           indices + int64_t{picture} * shape.slots,
           shape.divisor,
+          shape.cells,
           rows,
           shape.channels,
           pixels};

@@ -26,13 +26,15 @@ constexpr int kPart = 16;  // rows that are stored, and skipped, together
 constexpr int kParts = kWarpRows / kPart;
 constexpr int kStagePitch = kWarpPixels + 4;  // floats; 16 bytes more than a row keep banks apart
 
-// The mask kernels and features of one picture. Row r uses kernel indices[r] / divisor.
+// The mask kernels and features of one picture. Row r uses kernel indices[r] / divisor, and zeros where that is none of
+// `cells`: TensorRT runs plugins on whatever its memory holds when it times them, and reading wild would end its build.
 template <typename T>
 struct Operands {
-  const T* kernels;        // [any, channels]
+  const T* kernels;        // [cells, channels]
   const T* features;       // [channels, pixels]
   const int32_t* indices;  // [rows]
   int divisor;
+  int cells;
   int rows;
   int channels;
   int pixels;
@@ -80,7 +82,8 @@ struct KernelRows {
   __device__ KernelRows(const Operands<T>& in, int first_row) {
     for (int i = 0; i < kRows / kStep; ++i) {
       const int row = first_row + static_cast<int>(threadIdx.x) / kAcross + i * kStep;
-      rows[i] = row < in.rows ? in.kernels + int64_t{in.indices[row] / in.divisor} * in.channels : nullptr;
+      const int cell = row < in.rows ? in.indices[row] / in.divisor : -1;
+      rows[i] = cell >= 0 && cell < in.cells ? in.kernels + int64_t{cell} * in.channels : nullptr;
     }
   }
 };

@@ -22,8 +22,9 @@ __global__ void __launch_bounds__(kBoxThreads)
   const int64_t place = int64_t{picture} * gridDim.x + instance;
   if (threadIdx.x == 0) total = empty_box();
   __syncthreads();
-  if (instance < num_dets[picture]) {
-    const uint32_t* mask = masks + (int64_t{picture} * mask_slots + slots[place]) * words;
+  const int slot = instance < num_dets[picture] ? slots[place] : -1;
+  if (slot >= 0 && slot < mask_slots) {  // see Operands
+    const uint32_t* mask = masks + (int64_t{picture} * mask_slots + slot) * words;
     Box box = empty_box();
     for (int word = threadIdx.x; word < words; word += kBoxThreads) add_word(mask[word], word, width, &box);
     if (box.x1 > 0) {

@@ -10,7 +10,7 @@
  * solo_cuda_binarise_masks, with which `masks` [batch, mask_slots, words] were made; num_dets int32 [batch],
  * cells and mask_slots_of int32 [batch, N]: kernel and mask of an instance.
  * regions int32 [batch, N, 4] xyxy half-open in grid cells: the box of the set bits, one wider on every side that the
- * grid allows; 0 for an empty mask and from num_dets on.
+ * grid allows; 0 for an empty mask, for one that is none of `masks`, and from num_dets on.
  * soft uint8 [batch, N, height * width]: round(255 * sigmoid(logit - logit_threshold)) inside the region, at least 128
  * where logit > logit_threshold and at most 127 elsewhere; 0 outside the region; not written from num_dets on.
  */

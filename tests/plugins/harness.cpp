@@ -405,6 +405,25 @@ void test_chain(DataType type) {
   CHECK(m[1][0] == inside * 0x01010101u && m[1][1] == outside);
 }
 
+// TensorRT's builder times plugins with whatever its memory holds, be it counts, cells or slots. What comes out does not
+// matter, but that it does. `count` is the input that says how many slots are in use: garbage, or all of them.
+void test_garbage(const Subject& subject, const std::vector<Shape>& shapes, const std::vector<DataType>& types,
+                  size_t count) {
+  for (const uint32_t fill : {0xa5a5a5a5u, 0x5a5a5a5au, 0x7f7f7f7fu, 0xffffffffu}) {
+    for (const bool is_counted : {false, true}) {
+      std::vector<Memory<uint32_t>> memory;
+      std::vector<const void*> inputs;
+      for (const Shape& shape : shapes) {
+        size_t words = 1;
+        for (const int64_t size : shape) words *= static_cast<size_t>(size);
+        memory.emplace_back(words, is_counted && memory.size() == count ? 20 : fill);
+      }
+      for (const auto& values : memory) inputs.push_back(values.data());
+      run(subject, shapes, types, inputs);
+    }
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -418,5 +437,13 @@ int main() {
   test_configuration();
   test_chain(DataType::kFLOAT);
   test_chain(DataType::kHALF);
+  const int32_t slots = 30, instances = 20;
+  const DataType network = DataType::kHALF, real = DataType::kFLOAT, whole = DataType::kINT32;
+  test_garbage(create("SoloDynamicConv", {number("nms_pre", slots)}), {{2, 25, 3}, {2, 25, 16}, {2, 16, 8, 12}},
+               {real, network, network}, 3);
+  test_garbage(create("SoloMatrixNms", {number("max_instances", instances)}),
+               {{2, 30}, {2, 30}, {2, 2}, {2, 30, 3}, {2, 30}, {2, 30}}, {real, whole, whole, whole, whole, real}, 2);
+  test_garbage(create("SoloMaskOut", {}), {{2, 25, 16}, {2, 16, 8, 12}, {2, 30, 3}, {2, 1}, {2, 20}, {2, 20}},
+               {network, network, whole, whole, whole, whole}, 3);
   return failures;
 }
