@@ -16,7 +16,7 @@ SOLO_HOST_DEVICE float mask_iou(int64_t common, int64_t area, int64_t other_area
 // Returns f(iou) / f(worst), for gaussian as the exponent of e^sigma: the exponential is taken once per mask and not
 // once per pair. The least one decides.
 SOLO_HOST_DEVICE float decay_quotient(float iou, float worst, bool linear) {
-  if (!linear) return worst * worst - iou * iou;
+  if (!linear) return (worst - iou) * (worst + iou);  // exactly 0 for equal ones, with or without fused multiply-add
   const float rest = 1.0f - worst;
   return (1.0f - iou) / (rest > 1e-6f ? rest : 1e-6f);
 }

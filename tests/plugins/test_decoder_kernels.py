@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from decoder import (
     sigmoid,
     soft_masks,
 )
+from devices import KERNELS
 
 from solo_rt import _native
 from solo_rt.gpu.kernels import ConvShape, NmsOptions, logit_threshold
@@ -174,6 +177,28 @@ def test_instances_after_matrix_nms(device, size, slots, counts, classes, linear
     np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5, atol=1e-6)
     for name in ("labels", "cells", "slots"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_equal_overlaps_lower_nothing_where_a_multiplication_and_an_addition_are_one(tmp_path):
+    """As nvcc makes them: then a difference of two equal squares is what rounding one of them left over."""
+    program = tmp_path / "equal"
+    source = """
+      #include "decay.h"
+      int main() {
+        int wrong = 0;
+        for (int b = 1; b <= 60; ++b)
+          for (int a = 0; a <= b; ++a) {
+            volatile float iou = static_cast<float>(a) / static_cast<float>(b);
+            wrong += solo::decay_quotient(iou, iou, false) != 0.0f;
+          }
+        return wrong != 0;
+      }
+    """
+    if "fma" not in Path("/proc/cpuinfo").read_text().split():
+        pytest.skip("this CPU has no fused multiply-add")
+    flags = ["-std=c++17", "-O2", "-mfma", "-ffp-contract=fast", f"-I{KERNELS}"]
+    subprocess.run(["g++", *flags, "-x", "c++", "-", "-o", program], input=source.encode(), check=True, timeout=60)
+    assert subprocess.run([program], timeout=10).returncode == 0
 
 
 def test_area_equal_to_the_stride_is_dropped_and_score_equal_to_the_threshold_is_kept(device):
