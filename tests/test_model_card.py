@@ -16,7 +16,7 @@ from solo_rt.engine.plan import PlanKey, make_plan, sidecar, write_plan
 from solo_rt.spec import ModelSpec
 
 KEY = PlanKey(
-    "aa", "bb", "pp", "", "fp16", "10.16.1.11", "12", "NVIDIA H200 9.0", "linux-x86_64", 64 << 20, 5, -1, False
+    "aa", "bb", "pp", "", "fp16", "10.16.1.11", "12", "NVIDIA H200 9.0", "linux-x86_64", 64 << 20, 5
 )
 AGREEMENT = {"found": 0.99612, "mask_iou": 0.998}
 
@@ -70,16 +70,16 @@ def test_the_card_has_everything_the_file_says(capsys: pytest.CaptureFixture[str
     assert (card["path"], card["bytes"], card["precision"], card["agreement"]) == (str(path), 4, "fp16", AGREEMENT)
     assert card["built_for"] | card["options"] == {
         name: getattr(KEY, name)
-        for name in ("gpu", "cuda", "tensorrt", "platform", "workspace", "level", "dla", "version_compatible")
+        for name in ("gpu", "cuda", "tensorrt", "platform", "workspace", "level")
     }
     assert (card["sha256"]["model"], card["sha256"]["plugins"], len(card["sha256"]["engine"])) == ("aa", "bb", 64)
     assert card["outputs"] == {"labels": {"type": "uint8", "shape": [1, 24, 40]}}
 
 
 def test_what_was_left_open_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    key = replace(KEY, gpu="", cuda="", workspace=0, level=-1, version_compatible=True)
+    key = replace(KEY, gpu="", cuda="", workspace=0, level=-1)
     _, out, _ = inspect(capsys, write(tmp_path, key, agreement={}))
-    built_for = "no card in particular, TensorRT 10.16.1.11 or later of its major version, linux-x86_64"
+    built_for = "no card in particular, TensorRT 10.16.1.11, linux-x86_64"
     for text in (built_for, "TensorRT's defaults", "not measured"):
         assert text in out
 
@@ -95,10 +95,9 @@ def change(path: Path, **parts: object) -> None:
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"solo_rt_plan": 7}, "expected format 2, got 7"),
+        ({"solo_rt_plan": 7}, "expected format 3, got 7"),
         ({"spec": {}}, "model spec has schema None"),
         ({"level": "5"}, "expected level of type int, got '5'"),
-        ({"version_compatible": 1}, "expected version_compatible of type bool, got 1"),
         ({"precision": "fp8"}, "expected precision fp32, fp16, int8, got 'fp8'"),
         ({"agreement": [1]}, "build the engine again"),
         ({"agreement": {"found": "all"}}, "build the engine again"),
@@ -123,8 +122,8 @@ def test_a_wrong_description_is_one_line(
         (None, "expected tiny.engine.json beside it; build it with solo-rt build-engine"),
         (b"", "cannot be read"),
         (b"\xff\xfe", "cannot be read"),
-        (b"[]", "expected format 2"),
-        (b'{"solo_rt_plan": 2}', "expected 'spec', there is none"),
+        (b"[]", "expected format 3"),
+        (b'{"solo_rt_plan": 3}', "expected 'spec', there is none"),
     ],
 )
 def test_a_missing_or_damaged_description_is_one_line(

@@ -13,7 +13,7 @@ from solo_rt.engine.plan import PlanKey, check_plan, make_plan, plan_path, read_
 from solo_rt.errors import EngineError
 from solo_rt.files import file_sha256
 
-KEY = PlanKey("aa", "bb", "pp", "", "fp16", "10.16.1.11", "12", "NVIDIA H200 9.0", "linux-x86_64", 0, -1, -1, False)
+KEY = PlanKey("aa", "bb", "pp", "", "fp16", "10.16.1.11", "12", "NVIDIA H200 9.0", "linux-x86_64", 0, -1)
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_what_is_written_is_read_again(path: Path) -> None:
 
 
 def test_every_part_of_the_key_changes_the_name(tmp_path: Path) -> None:
-    others = {"precision": "int8", "workspace": 1, "level": 5, "dla": 0, "version_compatible": True}
+    others = {"precision": "int8", "workspace": 1, "level": 5}
     keys = [KEY, *(replace(KEY, **{f.name: others.get(f.name, "other")}) for f in fields(KEY))]
     assert len({plan_path(tmp_path, Path("a.onnx"), key) for key in keys}) == len(keys)
 
@@ -47,7 +47,7 @@ def test_missing_parts_are_named(path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "cannot be read"), ("[]", "expected format 2, got none"), ('{"solo_rt_plan": 2}', "'spec'")],
+    [("{", "cannot be read"), ("[]", "expected format 3, got none"), ('{"solo_rt_plan": 3}', "'spec'")],
 )
 def test_a_damaged_description_is_refused(path: Path, text: str, message: str) -> None:
     sidecar(path).write_text(text)
@@ -101,13 +101,6 @@ def test_a_plan_of_another_solo_rt_is_refused_without_its_hashes(path: Path) -> 
         check_plan(plan, {"plugins_sha256": "bb", "passes_sha256": "qq"})
     with pytest.raises(EngineError, match="it was built with another plugin library; build the engine again"):
         check_plan(plan, {"plugins_sha256": "cc", "passes_sha256": "pp"})
-
-
-def test_a_version_compatible_plan_serves_its_major_version(path: Path) -> None:
-    plan = replace(read_plan(path), key=replace(KEY, version_compatible=True))
-    check_plan(plan, {"tensorrt": "10.17.0.1"})
-    with pytest.raises(EngineError, match="tensorrt"):
-        check_plan(plan, {"tensorrt": "11.0.0.1"})
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

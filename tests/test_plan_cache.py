@@ -34,7 +34,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write(model: Path, precision: Precision = "fp16", **changes: object) -> Plan:
     key = PlanKey(
-        file_sha256(model), "bb", "pp", "", precision, "10.16.1.11", "12", "Fake 9.0", "linux-x86_64", 0, -1, -1, False
+        file_sha256(model), "bb", "pp", "", precision, "10.16.1.11", "12", "Fake 9.0", "linux-x86_64", 0, -1
     )
     key = replace(key, **changes)
     plan = make_plan(plan_path(cache_folder(), model, key), b"plan", key, TINY_SPEC)

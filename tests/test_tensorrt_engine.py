@@ -50,7 +50,7 @@ def plan(gpu: FakeGpu, tmp_path: Path) -> Plan:
 def write(folder: Path, **changes: object) -> Plan:
     plugins = file_sha256(folder / "libsolo_plugins.so")
     key = PlanKey(
-        "aa", plugins, passes_sha256(), "", "fp16", VERSION, "12", "Fake 9.0", machine_platform(), 0, -1, -1, False
+        "aa", plugins, passes_sha256(), "", "fp16", VERSION, "12", "Fake 9.0", machine_platform(), 0, -1
     )
     key = replace(key, **changes)
     plan = make_plan(plan_path(folder, Path("tiny.onnx"), key), b"plan", key, TINY_SPEC)

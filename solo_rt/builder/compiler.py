@@ -35,15 +35,11 @@ class BuildOptions:
     precision: Precision = "fp16"
     workspace: int = 0  # bytes the builder may use per layer; 0 leaves it to TensorRT
     level: int = -1  # 0 (fast build) to 5 (fast engine); -1 leaves it to TensorRT
-    dla: int = -1  # core of the deep-learning accelerator of a Jetson; -1 for none
-    version_compatible: bool = False  # runs on later releases of the same major version, too
-    timing_cache: Path | None = None  # read if it exists, and written
 
     def __post_init__(self) -> None:
-        if self.workspace < 0 or not -1 <= self.level <= 5 or self.dla < -1:
+        if self.workspace < 0 or not -1 <= self.level <= 5:
             raise UsageError(
-                f"build: expected workspace >= 0, level in 0..5 and a dla core >= 0, got {self.workspace}, "
-                f"{self.level} and {self.dla}"
+                f"build: expected workspace >= 0 and level in 0..5, got {self.workspace} and {self.level}"
             )
 
 
@@ -67,13 +63,11 @@ def build(
     if plugins != len(operators):
         raise EngineError(f"expected {len(operators)} plugin layers ({', '.join(operators)}), TensorRT made {plugins}")
     config = builder.create_builder_config()
-    cache = _configure(trt, config, options)
+    _configure(trt, config, options)
     config.progress_monitor = _monitor(trt, on_phase)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise EngineError(f"TensorRT {trt.__version__} cannot build the engine: {messages.reason()}")
-    if options.timing_cache is not None and cache is not None:
-        options.timing_cache.write_bytes(bytes(memoryview(cache.serialize())))
     return bytes(memoryview(plan))
 
 
@@ -95,35 +89,14 @@ def plan_key(path: Path, options: BuildOptions, *, gpu: str, cuda: str, calibrat
         platform=machine_platform(),
         workspace=options.workspace,
         level=options.level,
-        dla=options.dla,
-        version_compatible=options.version_compatible,
     )
 
 
-def _configure(trt: Any, config: Any, options: BuildOptions) -> Any:
-    """Apply the options and return the timing cache."""
+def _configure(trt: Any, config: Any, options: BuildOptions) -> None:
     if options.workspace:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace)
     if options.level >= 0:
         config.builder_optimization_level = options.level
-    if options.version_compatible:
-        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
-    if options.dla >= 0:
-        if not hasattr(config, "DLA_core"):
-            raise EngineError(f"TensorRT {trt.__version__} has no DLA; leave --dla out")
-        config.default_device_type = trt.DeviceType.DLA
-        config.DLA_core = options.dla
-        config.set_flag(trt.BuilderFlag.GPU_FALLBACK)  # our plugins run on the GPU
-    if options.timing_cache is None:
-        return None
-    try:
-        stored = options.timing_cache.read_bytes()
-    except FileNotFoundError:
-        stored = b""
-    cache = config.create_timing_cache(stored)
-    if not config.set_timing_cache(cache, ignore_mismatch=False):
-        raise EngineError(f"{options.timing_cache}: a timing cache of another card or TensorRT; name another file")
-    return cache
 
 
 def _monitor(trt: Any, on_phase: OnPhase) -> Any:

@@ -31,9 +31,6 @@ from solo_rt.errors import UsageError
     "--workspace", type=click.IntRange(min=1), metavar="MB", help="Most memory a layer may use while it runs."
 )
 @click.option("--level", type=click.IntRange(0, 5), help="How long to look for fast kernels, 0 to 5.")
-@click.option("--dla", type=click.IntRange(min=0), metavar="CORE", help="Deep-learning accelerator of a Jetson.")
-@click.option("--version-compatible", is_flag=True, help="Runs on later TensorRT of the same major version, too.")
-@click.option("--timing-cache", type=LocalPath(), help="Keep kernel timings here: later builds are quick.")
 @click.option("--device", type=click.IntRange(min=0), default=0, show_default=True, help="Number of the CUDA device.")
 @click.option("--rebuild", is_flag=True, help="Build although the cache holds a fitting engine.")
 @click.option("--no-check", is_flag=True, help="Without a GPU, and without comparing with the FP32 model afterwards.")
@@ -47,9 +44,6 @@ def build_engine(
     batch: int | None,
     workspace: int | None,
     level: int | None,
-    dla: int | None,
-    version_compatible: bool,
-    timing_cache: Path | None,
     device: int,
     rebuild: bool,
     no_check: bool,
@@ -70,9 +64,6 @@ def build_engine(
         precision=chosen,  # type: ignore[arg-type]  # one of the three flag values
         workspace=(workspace or 0) << 20,
         level=-1 if level is None else level,
-        dla=-1 if dla is None else dla,
-        version_compatible=version_compatible,
-        timing_cache=timing_cache,
     )
     with show_progress() as show, _onnx_file(model, shapes, batch) as path:
         built = build_checked(

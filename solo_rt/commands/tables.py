@@ -203,16 +203,15 @@ def _onnx_facts(card: Mapping[str, Any]) -> dict[str, str]:
 
 def _engine_facts(card: Mapping[str, Any]) -> dict[str, str]:
     machine, options, agreement = card["built_for"], card["options"], card["agreement"]
-    later = " or later of its major version" if options["version_compatible"] else ""
     places = [
         machine["gpu"] or "no card in particular",
         *([f"CUDA {machine['cuda']}"] if machine["cuda"] else []),
-        f"TensorRT {machine['tensorrt']}{later}",
+        f"TensorRT {machine['tensorrt']}",
         machine["platform"],
     ]
     chosen = [
         *([f"workspace {options['workspace'] >> 20} MB"] if options["workspace"] else []),
-        *(f"{name} {options[name]}" for name in ("level", "dla") if options[name] >= 0),
+        *([f"level {options['level']}"] if options["level"] >= 0 else []),
     ]
     return {
         "built for": ", ".join(places),

@@ -50,12 +50,7 @@ def _describe_plan(path: Path) -> dict[str, object]:
         "bytes": plan.size,
         "precision": key.precision,
         "built_for": {"gpu": key.gpu, "cuda": key.cuda, "tensorrt": key.tensorrt, "platform": key.platform},
-        "options": {
-            "workspace": key.workspace,
-            "level": key.level,
-            "dla": key.dla,
-            "version_compatible": key.version_compatible,
-        },
+        "options": {"workspace": key.workspace, "level": key.level},
         "sha256": {
             "engine": plan.sha256,
             "model": key.model_sha256,

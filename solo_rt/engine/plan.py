@@ -19,7 +19,7 @@ from solo_rt.errors import EngineError
 from solo_rt.files import replace_file
 from solo_rt.spec import ModelSpec
 
-FORMAT = 2
+FORMAT = 3
 SUFFIX = ".engine"
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -53,12 +53,10 @@ class PlanKey:
     platform: str  # "linux-x86_64"
     workspace: int  # bytes; 0 is TensorRT's default
     level: int  # optimisation level; -1 is TensorRT's default
-    dla: int  # core; -1 is none
-    version_compatible: bool
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value, kind = getattr(self, field.name), {"int": int, "bool": bool}.get(str(field.type), str)
+            value, kind = getattr(self, field.name), int if field.type == "int" else str
             if type(value) is not kind:
                 raise EngineError(f"engine: expected {field.name} of type {kind.__name__}, got {value!r}")
         if self.precision not in get_args(Precision):
@@ -165,8 +163,6 @@ def check_plan(plan: Plan, machine: Mapping[str, str]) -> None:
     """Raise EngineError unless a plan was made for this machine, and solo-rt: `machine` has fields of `PlanKey`."""
     for name, found in machine.items():
         made_for = getattr(plan.key, name)
-        if plan.key.version_compatible and name == "tensorrt" and made_for.split(".")[0] == found.split(".")[0]:
-            continue
         if made_for != found and name in OURS:
             raise EngineError(f"{plan.path}: it was built with another {OURS[name]}; build the engine again")
         if made_for != found:

@@ -405,8 +405,8 @@ void test_chain(DataType type) {
   CHECK(m[1][0] == inside * 0x01010101u && m[1][1] == outside);
 }
 
-// TensorRT's builder times plugins with whatever its memory holds, be it counts, cells or slots. What comes out does not
-// matter, but that it does. `count` is the input that says how many slots are in use: garbage, or all of them.
+// TensorRT's builder times plugins with whatever its memory holds, be it counts, cells or slots. What comes out matters
+// to nobody. `count` is the input that says how many slots are in use: garbage, or all of them.
 void test_garbage(const Subject& subject, const std::vector<Shape>& shapes, const std::vector<DataType>& types,
                   size_t count) {
   for (const uint32_t fill : {0xa5a5a5a5u, 0x5a5a5a5au, 0x7f7f7f7fu, 0xffffffffu}) {

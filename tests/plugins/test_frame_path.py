@@ -108,7 +108,7 @@ class Opener:
         self.patch.setattr(tensorrt, "import_tensorrt", lambda: trt)
         plugins = file_sha256(self.folder / "libsolo_plugins.so")
         key = PlanKey(
-            "aa", plugins, passes_sha256(), "", "fp16", VERSION, "12", "Fake 9.0", machine_platform(), 0, -1, -1, False
+            "aa", plugins, passes_sha256(), "", "fp16", VERSION, "12", "Fake 9.0", machine_platform(), 0, -1
         )
         plan = make_plan(self.folder / "tiny.engine", b"plan", key, spec)
         return TensorRtEngine(plan, b"plan", gpu=self.gpu, lanes=lanes)

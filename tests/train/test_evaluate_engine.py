@@ -67,7 +67,7 @@ class Workshop:
         plugins = file_sha256(tensorrt.find_plugins())
         key = PlanKey(
             file_sha256(model), plugins, passes_sha256(), "", "fp16", VERSION, "12", "Fake 9.0", machine_platform(),
-            0, -1, -1, False,
+            0, -1,
         )  # fmt: skip
         cache_folder().mkdir(exist_ok=True)
         plan = make_plan(plan_path(cache_folder(), model, key), b"plan", key, spec)
