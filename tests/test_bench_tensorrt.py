@@ -44,9 +44,7 @@ def open_fake(monkeypatch, tmp_path):
     monkeypatch.setattr(tensorrt, "load_plugins", lambda trt, path: None)
     monkeypatch.setattr(tensorrt, "find_kernels", lambda: library)
     monkeypatch.setattr(tensorrt, "Kernels", lambda path: LetterboxKernels(gpu))
-    key = PlanKey(
-        "aa", "bb", passes_sha256(), "", "fp16", VERSION, "12", "Fake 9.0", machine_platform(), 0, -1
-    )
+    key = PlanKey("aa", "bb", passes_sha256(), "", "fp16", VERSION, "12", "Fake 9.0", machine_platform(), 0, -1)
     plan = make_plan(tmp_path / "tiny.engine", b"plan", key, TINY_SPEC)
     opened = []
 

@@ -112,10 +112,10 @@ class Builder:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self.built = 0
-        self.passes = "one"
-        (folder / "libsolo_plugins.so").write_bytes(b"elf")
+        self.passes, self.plugins = "one", "1"
         monkeypatch.setenv("SOLO_RT_CACHE", str(folder / "cache"))
         monkeypatch.setattr(compiler, "find_plugins", lambda: folder / "libsolo_plugins.so")
+        monkeypatch.setattr(compiler, "plugins_revision", lambda path: self.plugins)
         monkeypatch.setattr(compiler, "import_tensorrt", lambda: SimpleNamespace(__version__="10.16.1.11"))
         monkeypatch.setattr(compiler, "passes_sha256", lambda: self.passes)
         monkeypatch.setattr(build_engine, "typed_model", lambda *arguments: onnx.ModelProto())
@@ -126,11 +126,14 @@ class Builder:
         return b"plan %d" % self.built
 
 
-def test_a_plan_is_built_again_when_the_passes_change(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", ["passes", "plugins"])
+def test_a_plan_is_built_again_when_its_makers_change(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, part: str
+) -> None:
     builder = Builder(monkeypatch, tmp_path)
     first, again = (build_checked(find_model(), BuildOptions(), device=None) for _ in range(2))
     assert (first.is_new, again.is_new, again.plan) == (True, False, first.plan)
-    builder.passes = "two"
+    setattr(builder, part, "two")
     other = build_checked(find_model(), BuildOptions(), device=None)
     assert other.is_new
     assert other.plan.path != first.plan.path, "the old one stays for the solo-rt that built it"

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from solo_rt.engine.tensorrt_library import find_plugins
+from solo_rt.engine.tensorrt_library import find_plugins, plugins_revision
 from solo_rt.errors import EngineError
 from solo_rt.gpu import kernels, native_library
 from solo_rt.gpu.kernels import ConvShape, Kernels, find_kernels
@@ -76,6 +76,19 @@ def test_a_library_of_another_version_and_a_status_are_explained(tmp_path):
         status.value = value
         with pytest.raises(EngineError, match=f"^solo_cuda_letterbox: {text}"):
             call()
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc")
+def test_plans_depend_on_the_revision_of_the_plugins_and_not_on_who_compiled_them(tmp_path):
+    one, other, old = (tmp_path / f"lib{name}.so" for name in ("one", "other", "old"))
+    for path, flag, name in ((one, "-O0", "plugins"), (other, "-g", "plugins"), (old, "-O0", "old")):
+        source = f'const char* solo_{name}_revision() {{ return "7"; }}\n'
+        command = ["gcc", "-shared", "-fPIC", flag, "-x", "c", "-o", path, "-"]
+        subprocess.run(command, input=source.encode(), check=True)
+    assert one.read_bytes() != other.read_bytes()
+    assert (plugins_revision(one), plugins_revision(other)) == ("7", "7")
+    with pytest.raises(EngineError, match="expected a function solo_plugins_revision, found none; build it again"):
+        plugins_revision(old)
 
 
 def test_structures_take_tuples():

@@ -15,9 +15,7 @@ from solo_rt.cli import main
 from solo_rt.engine.plan import PlanKey, make_plan, sidecar, write_plan
 from solo_rt.spec import ModelSpec
 
-KEY = PlanKey(
-    "aa", "bb", "pp", "", "fp16", "10.16.1.11", "12", "NVIDIA H200 9.0", "linux-x86_64", 64 << 20, 5
-)
+KEY = PlanKey("aa", "bb", "pp", "", "fp16", "10.16.1.11", "12", "NVIDIA H200 9.0", "linux-x86_64", 64 << 20, 5)
 AGREEMENT = {"found": 0.99612, "mask_iou": 0.998}
 
 
@@ -54,10 +52,10 @@ def test_an_engine_is_shown_with_its_machine_and_its_gate(capsys: pytest.Capture
     assert shown["model"] == "tiny, fp16 engine, 0.0 MB"
     assert shown["input"] == "image float32 [1, 3, 32, 64]"
     assert shown["outputs"] == "num_dets int32 [1, 1]"  # and five more
-    assert shown["built for"] == "NVIDIA H200 9.0, CUDA 12, TensorRT 10.16.1.11, linux-x86_64"
+    assert shown["built for"] == "NVIDIA H200 9.0, CUDA 12, TensorRT 10.16.1.11, linux-x86_64, plugins bb"
     assert shown["options"] == "workspace 64 MB, level 5"
     assert shown["agreement with FP32"] == "found 0.9961, mask_iou 0.9980"
-    assert shown["SHA-256 of plugins"] == "bb"
+    assert shown["SHA-256 of passes"] == "pp"
     assert "SHA-256 of calibration" not in shown
     assert shown["recipe"] == "by hand"
 
@@ -69,10 +67,9 @@ def test_the_card_has_everything_the_file_says(capsys: pytest.CaptureFixture[str
     assert code == 0
     assert (card["path"], card["bytes"], card["precision"], card["agreement"]) == (str(path), 4, "fp16", AGREEMENT)
     assert card["built_for"] | card["options"] == {
-        name: getattr(KEY, name)
-        for name in ("gpu", "cuda", "tensorrt", "platform", "workspace", "level")
+        name: getattr(KEY, name) for name in ("gpu", "cuda", "tensorrt", "platform", "plugins", "workspace", "level")
     }
-    assert (card["sha256"]["model"], card["sha256"]["plugins"], len(card["sha256"]["engine"])) == ("aa", "bb", 64)
+    assert (card["sha256"]["model"], card["sha256"]["passes"], len(card["sha256"]["engine"])) == ("aa", "pp", 64)
     assert card["outputs"] == {"labels": {"type": "uint8", "shape": [1, 24, 40]}}
 
 

@@ -96,11 +96,11 @@ def test_a_plan_of_another_machine_is_refused(path: Path) -> None:
 
 def test_a_plan_of_another_solo_rt_is_refused_without_its_hashes(path: Path) -> None:
     plan = read_plan(path)
-    check_plan(plan, {"plugins_sha256": "bb", "passes_sha256": "pp"})
+    check_plan(plan, {"plugins": "bb", "passes_sha256": "pp"})
     with pytest.raises(EngineError, match=r"fp16\..*: it was built with another solo-rt; build the engine again"):
-        check_plan(plan, {"plugins_sha256": "bb", "passes_sha256": "qq"})
+        check_plan(plan, {"plugins": "bb", "passes_sha256": "qq"})
     with pytest.raises(EngineError, match="it was built with another plugin library; build the engine again"):
-        check_plan(plan, {"plugins_sha256": "cc", "passes_sha256": "pp"})
+        check_plan(plan, {"plugins": "cc", "passes_sha256": "pp"})
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

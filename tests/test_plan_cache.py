@@ -18,7 +18,7 @@ MACHINE = {
     "tensorrt": "10.16.1.11",
     "cuda": "12",
     "platform": "linux-x86_64",
-    "plugins_sha256": "bb",
+    "plugins": "bb",
     "passes_sha256": "pp",
 }
 
@@ -33,9 +33,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write(model: Path, precision: Precision = "fp16", **changes: object) -> Plan:
-    key = PlanKey(
-        file_sha256(model), "bb", "pp", "", precision, "10.16.1.11", "12", "Fake 9.0", "linux-x86_64", 0, -1
-    )
+    key = PlanKey(file_sha256(model), "bb", "pp", "", precision, "10.16.1.11", "12", "Fake 9.0", "linux-x86_64", 0, -1)
     key = replace(key, **changes)
     plan = make_plan(plan_path(cache_folder(), model, key), b"plan", key, TINY_SPEC)
     write_plan(plan, b"plan")
@@ -58,7 +56,7 @@ def test_plans_of_other_machines_models_and_damaged_ones_are_passed_over(model: 
     assert find_plan(model, MACHINE).path == fitting.path
 
 
-@pytest.mark.parametrize("ours", ["plugins_sha256", "passes_sha256"])
+@pytest.mark.parametrize("ours", ["plugins", "passes_sha256"])
 def test_a_stale_plan_is_passed_over_for_one_that_is_not(model: Path, ours: str) -> None:
     write(model, **{ours: "old"})
     with pytest.raises(EngineError, match="fits this machine"):

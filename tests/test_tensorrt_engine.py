@@ -17,7 +17,6 @@ from solo_rt.engine import tensorrt
 from solo_rt.engine.plan import Plan, PlanKey, machine_platform, make_plan, passes_sha256, plan_path, write_plan
 from solo_rt.engine.tensorrt import TensorRtEngine, open_tensorrt
 from solo_rt.errors import EngineError, SpecError
-from solo_rt.files import file_sha256
 from solo_rt.gpu import cuda
 
 SIZE = (1, 3, 32, 64)
@@ -36,6 +35,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeGpu:
     monkeypatch.setattr(tensorrt, "import_tensorrt", lambda: fake_tensorrt(gpu, PORTS, compute))
     monkeypatch.setattr(tensorrt, "find_plugins", lambda: library)
     monkeypatch.setattr(tensorrt, "load_plugins", lambda trt, path: None)
+    monkeypatch.setattr(tensorrt, "plugins_revision", lambda path: "1")
     monkeypatch.setattr(tensorrt, "open_gpu", lambda index: gpu)
     monkeypatch.setattr(tensorrt, "find_kernels", lambda: library)
     monkeypatch.setattr(tensorrt, "Kernels", lambda path: None)
@@ -48,10 +48,7 @@ def plan(gpu: FakeGpu, tmp_path: Path) -> Plan:
 
 
 def write(folder: Path, **changes: object) -> Plan:
-    plugins = file_sha256(folder / "libsolo_plugins.so")
-    key = PlanKey(
-        "aa", plugins, passes_sha256(), "", "fp16", VERSION, "12", "Fake 9.0", machine_platform(), 0, -1
-    )
+    key = PlanKey("aa", "1", passes_sha256(), "", "fp16", VERSION, "12", "Fake 9.0", machine_platform(), 0, -1)
     key = replace(key, **changes)
     plan = make_plan(plan_path(folder, Path("tiny.onnx"), key), b"plan", key, TINY_SPEC)
     write_plan(plan, b"plan")
@@ -132,7 +129,7 @@ def test_a_plan_that_tensorrt_refuses_gives_its_reason(gpu: FakeGpu, plan: Plan)
         ({"gpu": "Orin 8.7"}, "built for gpu Orin 8.7, this machine has Fake 9.0"),
         ({"tensorrt": "10.3.0.26"}, "built for tensorrt 10.3.0.26"),
         ({"platform": "linux-riscv"}, "built for platform linux-riscv"),
-        ({"plugins_sha256": "00"}, "built with another plugin library; build the engine again"),
+        ({"plugins": "00"}, "built with another plugin library; build the engine again"),
         ({"passes_sha256": "00"}, "built with another solo-rt; build the engine again"),
     ],
 )

@@ -24,7 +24,8 @@ namespace solo::trt {
 
 constexpr const char* kVersion = "1";
 constexpr const char* kNamespace = "";
-constexpr const char* kKernelRevision = "1";  // a change makes cached timings void
+// Of what a plan holds of the plugins: their fields, shapes and workspaces. It makes older plans and timings void.
+constexpr const char* kRevision = "1";
 
 template <typename Op>
 class Plugin final : public IPluginV3, public IPluginV3OneCore, public IPluginV3OneBuild, public IPluginV3OneRuntime {
@@ -32,7 +33,7 @@ class Plugin final : public IPluginV3, public IPluginV3OneCore, public IPluginV3
   static constexpr int32_t kOutputs = kTensors - Op::kInputs;
 
  public:
-  explicit Plugin(const Op& op) : op_(op), cache_id_(describe(op) + "kernels=" + kKernelRevision) {}
+  explicit Plugin(const Op& op) : op_(op), cache_id_(describe(op) + "revision=" + kRevision) {}
 
   IPluginCapability* getCapabilityInterface(PluginCapabilityType type) noexcept override {
     switch (type) {

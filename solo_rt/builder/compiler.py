@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from solo_rt.builder.network import without_bodies
 from solo_rt.engine.operators import DOMAIN
 from solo_rt.engine.plan import PlanKey, Precision, machine_platform, passes_sha256
-from solo_rt.engine.tensorrt_library import Messages, find_plugins, import_tensorrt, load_plugins
+from solo_rt.engine.tensorrt_library import Messages, find_plugins, import_tensorrt, load_plugins, plugins_revision
 from solo_rt.errors import EngineError, UsageError
 from solo_rt.files import file_sha256
 
@@ -38,9 +38,7 @@ class BuildOptions:
 
     def __post_init__(self) -> None:
         if self.workspace < 0 or not -1 <= self.level <= 5:
-            raise UsageError(
-                f"build: expected workspace >= 0 and level in 0..5, got {self.workspace} and {self.level}"
-            )
+            raise UsageError(f"build: expected workspace >= 0 and level in 0..5, got {self.workspace} and {self.level}")
 
 
 def build(
@@ -79,7 +77,7 @@ def plan_key(path: Path, options: BuildOptions, *, gpu: str, cuda: str, calibrat
         digest.update(picture.tobytes())
     return PlanKey(
         model_sha256=file_sha256(path),
-        plugins_sha256=file_sha256(find_plugins()),
+        plugins=plugins_revision(find_plugins()),
         passes_sha256=passes_sha256(),
         calibration_sha256=digest.hexdigest() if is_calibrated else "",
         precision=options.precision,

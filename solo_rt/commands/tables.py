@@ -208,6 +208,7 @@ def _engine_facts(card: Mapping[str, Any]) -> dict[str, str]:
         *([f"CUDA {machine['cuda']}"] if machine["cuda"] else []),
         f"TensorRT {machine['tensorrt']}",
         machine["platform"],
+        f"plugins {machine['plugins']}",
     ]
     chosen = [
         *([f"workspace {options['workspace'] >> 20} MB"] if options["workspace"] else []),

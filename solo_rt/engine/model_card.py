@@ -49,12 +49,11 @@ def _describe_plan(path: Path) -> dict[str, object]:
         **_describe_spec(plan.spec, path, plan.spec.output_shapes),
         "bytes": plan.size,
         "precision": key.precision,
-        "built_for": {"gpu": key.gpu, "cuda": key.cuda, "tensorrt": key.tensorrt, "platform": key.platform},
+        "built_for": {name: getattr(key, name) for name in ("gpu", "cuda", "tensorrt", "platform", "plugins")},
         "options": {"workspace": key.workspace, "level": key.level},
         "sha256": {
             "engine": plan.sha256,
             "model": key.model_sha256,
-            "plugins": key.plugins_sha256,
             "passes": key.passes_sha256,
             "calibration": key.calibration_sha256,
         },

@@ -24,7 +24,7 @@ SUFFIX = ".engine"
 
 Precision = Literal["fp32", "fp16", "int8"]
 
-OURS = {"plugins_sha256": "plugin library", "passes_sha256": "solo-rt"}  # what is told by name and not by its hash
+OURS = {"plugins": "plugin library", "passes_sha256": "solo-rt"}  # what is told by name alone
 
 PASSES = tuple(
     Path(__file__).parent.parent / name
@@ -43,7 +43,7 @@ class PlanKey:
     """Everything a plan depends on."""
 
     model_sha256: str  # of the ONNX file
-    plugins_sha256: str  # of our plugin library
+    plugins: str  # revision of our plugin library
     passes_sha256: str  # of what makes TensorRT's network of the file; see PASSES
     calibration_sha256: str  # of the INT8 ranges; empty for other precisions
     precision: Precision

@@ -24,9 +24,8 @@ from solo_rt.engine.base import GpuTimes
 from solo_rt.engine.outputs import copy_outputs
 from solo_rt.engine.plan import SUFFIX, Plan, check_plan, machine_platform, passes_sha256, read_content, read_plan
 from solo_rt.engine.plan_cache import check_trust, find_plan
-from solo_rt.engine.tensorrt_library import Messages, find_plugins, import_tensorrt, load_plugins
+from solo_rt.engine.tensorrt_library import Messages, find_plugins, import_tensorrt, load_plugins, plugins_revision
 from solo_rt.errors import EngineError, SpecError, UsageError
-from solo_rt.files import file_sha256
 from solo_rt.gpu.cuda import Buffer, Gpu, Stream, open_gpu
 from solo_rt.gpu.frame_path import FramePath
 from solo_rt.gpu.kernels import Kernels, find_kernels
@@ -230,6 +229,6 @@ def _machine(gpu: Gpu, version: str) -> dict[str, str]:
         "cuda": gpu.cuda,
         "tensorrt": version,
         "platform": machine_platform(),
-        "plugins_sha256": file_sha256(find_plugins()),
+        "plugins": plugins_revision(find_plugins()),
         "passes_sha256": passes_sha256(),
     }

@@ -6,13 +6,14 @@ GPU instead of reporting it. So nothing here creates a TensorRT object before it
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 from pathlib import Path
 from typing import Any
 
 from solo_rt.engine.operators import OPERATORS, VERSION
 from solo_rt.errors import EngineError
-from solo_rt.gpu.native_library import find_library
+from solo_rt.gpu.native_library import find_library, load_function
 
 PLUGIN_PATH = "SOLO_RT_PLUGINS"  # environment variable: the library, where it is not found by itself
 MODULES = ("tensorrt", "tensorrt_bindings")  # the package, and what it wraps, which is enough
@@ -71,6 +72,12 @@ def find_plugins() -> Path:
     Raises: EngineError.
     """
     return find_library("solo_plugins", PLUGIN_PATH)
+
+
+def plugins_revision(path: Path) -> str:
+    """Return what a plan depends on of the plugin library, whoever compiled it. Raises: EngineError."""
+    revision: bytes = load_function(path, "solo_plugins_revision", [], ctypes.c_char_p)()
+    return revision.decode()
 
 
 def load_plugins(trt: Any, path: Path) -> None:

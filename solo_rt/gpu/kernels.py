@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from solo_rt.errors import EngineError
-from solo_rt.gpu.native_library import find_library
+from solo_rt.gpu.native_library import find_library, load_function
 
 KERNEL_PATH = "SOLO_RT_KERNELS"  # environment variable: the library, where it is not found by itself
 TYPES = {"float32": 0, "float16": 1, "bfloat16": 2}  # SoloType
@@ -194,22 +194,10 @@ class Kernels:
 
     def __init__(self, path: Path) -> None:
         """Load the library. Raises: EngineError where it cannot be, or is of another version."""
-        try:
-            library = ctypes.CDLL(str(path))
-        except OSError as error:
-            raise EngineError(
-                f"{path}: it cannot be loaded ({' '.join(str(error).split())}); build it again"
-            ) from error
-        self._functions = {}
-        for name, arguments in (_SIZES | _CALLS).items():
-            try:
-                function = library[f"solo_cuda_{name}"]
-            except AttributeError as error:
-                raise EngineError(
-                    f"{path}: expected a function solo_cuda_{name}, found none; build it again"
-                ) from error
-            function.argtypes, function.restype = arguments, c_int64 if name in _SIZES else c_int32
-            self._functions[name] = function
+        self._functions = {
+            name: load_function(path, f"solo_cuda_{name}", arguments, c_int64 if name in _SIZES else c_int32)
+            for name, arguments in (_SIZES | _CALLS).items()
+        }
 
     def copy_picture(self, source: Picture, target: Picture, *, stream: int) -> None:
         """Copy a picture to memory of its own, of the same size and format."""

@@ -20,6 +20,7 @@ using namespace nvinfer1;
 
 extern "C" IPluginCreatorInterface* const* getCreators(int32_t& count);
 extern "C" void setLoggerFinder(void* finder);
+extern "C" const char* solo_plugins_revision();
 
 namespace {
 
@@ -287,6 +288,27 @@ void test_configuration() {
   CHECK(bytes == conv.build->getWorkspaceSize(free_batch.data(), 3, fixed.data(), 6));
 }
 
+// What a plan holds of the plugins beside their names: whoever changes it raises kRevision, which makes old plans void.
+void test_revision() {
+  const std::vector<std::vector<Shape>> inputs{{{2, 100, 3}, {2, 100, 8}, {2, 8, 5, 12}},
+                                               {{2, 500}, {2, 500}, {2, 2}, {2, 500, 2}, {2, 500}, {2, 500}},
+                                               {{2, 100, 8}, {2, 8, 5, 12}, {2, 500, 2}, {2, 1}, {2, 100}, {2, 100}}};
+  std::string held = solo_plugins_revision();
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const Subject subject = create(kNames[i], {});
+    const auto tensors = dynamic(inputs[i]);
+    const auto count = static_cast<int32_t>(tensors.size());
+    held += std::string("\n") + kNames[i];
+    for (const PluginField& field : stored(subject)) held += std::string(" ") + field.name;
+    const size_t bytes = subject.build->getWorkspaceSize(tensors.data(), count, nullptr, subject.build->getNbOutputs());
+    held += " " + std::to_string(bytes);
+  }
+  CHECK(held ==
+        "1\nSoloDynamicConv score_threshold mask_threshold nms_pre layout_version 8192\n"
+        "SoloMatrixNms num_classes grids level_strides linear sigma update_threshold max_instances layout_version "
+        "2020864\nSoloMaskOut mask_threshold layout_version 0");
+}
+
 // Memory that plugins can work on; aligned to 256 bytes.
 template <typename T>
 struct Allocator {
@@ -435,6 +457,7 @@ int main() {
   test_formats("SoloMatrixNms", 6, "fiiiififiii");
   test_formats("SoloMaskOut", 6, "nNiiiiii");
   test_configuration();
+  test_revision();
   test_chain(DataType::kFLOAT);
   test_chain(DataType::kHALF);
   const int32_t slots = 30, instances = 20;

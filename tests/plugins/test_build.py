@@ -44,7 +44,7 @@ def test_library_needs_nothing_of_tensorrt_and_shows_its_entry_points_alone(tmp_
         assert done.returncode == 0, done.stdout + done.stderr
     library = folder / "libsolo_plugins.so"
     shown = {line.split()[-1] for line in run("nm", "-D", "--defined-only", library).stdout.splitlines()}
-    assert shown == {"getCreators", "setLoggerFinder"}
+    assert shown == {"getCreators", "setLoggerFinder", "solo_plugins_revision"}
     needed = run("nm", "-D", "--undefined-only", library).stdout
     assert "nvinfer" not in needed
     assert "cuda" not in needed

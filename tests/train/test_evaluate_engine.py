@@ -64,9 +64,8 @@ class Workshop:
             return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
         self.patch.setattr(tensorrt, "import_tensorrt", lambda: fake_tensorrt(self.gpu, ports, compute))
-        plugins = file_sha256(tensorrt.find_plugins())
         key = PlanKey(
-            file_sha256(model), plugins, passes_sha256(), "", "fp16", VERSION, "12", "Fake 9.0", machine_platform(),
+            file_sha256(model), "1", passes_sha256(), "", "fp16", VERSION, "12", "Fake 9.0", machine_platform(),
             0, -1,
         )  # fmt: skip
         cache_folder().mkdir(exist_ok=True)
@@ -92,6 +91,7 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     monkeypatch.setattr(tensorrt, "open_gpu", lambda index: gpu)
     monkeypatch.setattr(tensorrt, "find_plugins", lambda: library)
     monkeypatch.setattr(tensorrt, "load_plugins", lambda trt, path: None)
+    monkeypatch.setattr(tensorrt, "plugins_revision", lambda path: "1")
     monkeypatch.setattr(tensorrt, "find_kernels", lambda: library)
     monkeypatch.setattr(tensorrt, "Kernels", lambda path: LetterboxKernels(gpu))
     return Workshop(tmp_path, gpu, monkeypatch, capsys)
