@@ -18,7 +18,7 @@ from solo_rt.builder.network import typed_model
 from solo_rt.cli import main
 from solo_rt.decoders import DetectionsDecoder, SoloV2Decoder
 from solo_rt.engine import find_model, open_engine
-from solo_rt.engine.model_file import read_spec
+from solo_rt.engine.model_file import int8_file, read_spec
 from solo_rt.engine.operators import OPERATORS
 from solo_rt.engine.plan import Plan, sidecar
 from solo_rt.errors import EngineError, UsageError
@@ -58,9 +58,9 @@ def test_a_file_without_decoding_operators_is_sent_back_to_export(tmp_path: Path
         build_checked(tmp_path / "old.onnx", BuildOptions(), device=None)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_the_model_for_the_builder_has_the_detections_alone(precision) -> None:
-    path = find_model(None)
+    path = int8_file(find_model()) if precision == "int8" else find_model()
     model = typed_model(path, read_spec(path), precision)
     names = {output.name for output in model.graph.output}
     assert names == set(engine_spec(read_spec(path)).output_shapes)
@@ -68,7 +68,7 @@ def test_the_model_for_the_builder_has_the_detections_alone(precision) -> None:
     (conv,) = (node for node in model.graph.node if node.op_type == OPERATORS[0])
     assert conv.input[0] == "scores"
     assert list(conv.input[1:]) == (
-        [f"{n}.half" for n in ("kernels", "features")] if precision == "fp16" else ["kernels", "features"]
+        [f"{n}.half" for n in ("kernels", "features")] if precision != "fp32" else ["kernels", "features"]
     )
 
 

@@ -126,7 +126,11 @@ def test_nothing_to_compare_is_full_agreement(street: Path) -> None:
 
 def test_tensorrt_takes_its_ranges_and_nothing_but_int8_of_it(quantised: Path) -> None:
     kept = typed_model(quantised, read_spec(quantised), "int8")
-    assert [node.op_type for node in kept.graph.node] == [node.op_type for node in onnx.load(quantised).graph.node]
+    same, found = (
+        [node.op_type for node in model.graph.node if node.op_type not in ("Cast", "Resize", "ArgMax")]
+        for model in (onnx.load(quantised), kept)
+    )
+    assert found == same
     with pytest.raises(UsageError, match="it is INT8; say --int8"):
         build_checked(quantised, BuildOptions(), device=None)
 

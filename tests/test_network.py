@@ -18,7 +18,7 @@ from solo_rt.builder.quantise import quantise
 from solo_rt.engine import find_model, plan
 from solo_rt.engine.model_file import read_spec
 from solo_rt.engine.operators import OPERATORS
-from solo_rt.engine.plan import passes_sha256
+from solo_rt.engine.plan import Precision, passes_sha256
 
 
 @pytest.mark.parametrize("function", [typed_model, without_bodies, half_name, to_half, quantise, put_labels])
@@ -43,6 +43,19 @@ def test_the_passes_take_nothing_else_of_ours_but_values() -> None:
     for name in names:
         sources = {value.__module__ for value in vars(sys.modules[name]).values() if inspect.isfunction(value)}
         assert {source for source in sources if source.startswith(("solo_rt.engine.", "solo_rt.builder."))} <= known
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_labels_become_uint8_by_way_of_float32(precision: Precision) -> None:
+    path = find_model("fast-scnn")
+    model = typed_model(path, read_spec(path), precision)
+    onnx.checker.check_model(model, full_check=True)
+    makers = {name: node for node in model.graph.node for name in node.output}
+    labels = makers["labels"]
+    before = makers[labels.input[0]]
+    assert [node.op_type for node in (labels, before, makers[before.input[0]])] == ["Cast", "Cast", "ArgMax"]
+    kinds = [onnx.helper.get_node_attr_value(node, "to") for node in (before, labels)]
+    assert kinds == [onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8]
 
 
 def test_operators_without_bodies_are_a_copy() -> None:

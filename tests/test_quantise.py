@@ -6,8 +6,10 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from onnx import numpy_helper, parser
+from half_twin import run_half
+from onnx import TensorProto, numpy_helper, parser
 
+from solo_rt.builder.precision import to_half
 from solo_rt.builder.quantise import depthwise, first_convolutions, last_convolutions, quantise, rough
 from solo_rt.errors import UsageError
 
@@ -69,6 +71,51 @@ def test_only_the_others_are_quantised_and_the_result_stays_close(model: onnx.Mo
     image = pictures(1)[0]
     for exact, found in zip(run(model, image), run(quantised, image), strict=True):
         assert 0 < np.abs(exact - found).mean() < 0.05 * np.abs(exact).mean()
+
+
+def types_of(model: onnx.ModelProto) -> dict[str, set[int]]:
+    """Return the element types of the first outputs, by operator, and by name for convolutions."""
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    values = [*inferred.graph.value_info, *inferred.graph.output]
+    kinds = {value.name: value.type.tensor_type.elem_type for value in values}
+    found: dict[str, set[int]] = {}
+    for node in model.graph.node:
+        found.setdefault(node.name if node.op_type == "Conv" else node.op_type, set()).add(kinds[node.output[0]])
+    return found
+
+
+def test_what_surrounds_them_is_half_precision_on_a_card(model: onnx.ModelProto) -> None:
+    quantised = quantise(model, pictures(4))
+    half = to_half(quantised)
+    onnx.checker.check_model(half, full_check=True)
+    assert [opset.version for opset in half.opset_import] == [19]
+    types = types_of(half)
+    assert {kind for name, kinds in types.items() if name not in ("Cast", "QuantizeLinear") for kind in kinds} == {
+        TensorProto.FLOAT16
+    }
+    assert types["QuantizeLinear"] == {TensorProto.INT8}
+    image = pictures(1)[0]
+    for exact, found in zip(run(quantised, image), run_half(half, image), strict=True):
+        assert np.abs(exact - found).mean() < 0.02 * np.abs(exact).mean()
+
+
+def test_a_convolution_whose_scales_half_precision_cannot_hold_stays_in_float32(model: onnx.ModelProto) -> None:
+    (weights,) = (tensor for tensor in model.graph.initializer if tensor.name == "w2")
+    values = numpy_helper.to_array(weights).copy()
+    values[1] *= 1e-4  # scales of 1e-7
+    weights.CopyFrom(numpy_helper.from_array(values, "w2"))
+    quantised = quantise(model, pictures(4))
+    half = to_half(quantised)
+    types = types_of(half)
+    assert (types["second"], types["first"], types["last"]) == (
+        {TensorProto.FLOAT}, {TensorProto.FLOAT16}, {TensorProto.FLOAT16},
+    )  # fmt: skip
+    (second,) = (node for node in half.graph.node if node.name == "second")
+    makers = {name: node.op_type for node in half.graph.node for name in node.output}
+    assert [makers[name] for name in second.input] == ["DequantizeLinear"] * 2  # no cast between, which would end INT8
+    image = pictures(1)[0]
+    for exact, found in zip(run(quantised, image), run_half(half, image), strict=True):
+        assert np.abs(exact - found).mean() < 0.02 * np.abs(exact).mean()
 
 
 def test_one_picture_out_of_line_does_not_spoil_the_ranges(model: onnx.ModelProto) -> None:

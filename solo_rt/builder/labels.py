@@ -23,6 +23,18 @@ def with_labels(spec: ModelSpec) -> ModelSpec:
     return replace(spec, decoder=replace(spec.decoder, output="labels"))
 
 
+def cast_by_float(model: onnx.ModelProto) -> None:
+    """Let numbers become uint8 by way of float32: TensorRT promises no other way (`DataType::kUINT8` in its header)."""
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    for node in nodes:
+        if node.op_type == "Cast" and helper.get_node_attr_value(node, "to") == TensorProto.UINT8:
+            real = f"{node.output[0]}.float"
+            model.graph.node.append(helper.make_node("Cast", [node.input[0]], [real], to=TensorProto.FLOAT))
+            node.input[0] = real
+        model.graph.node.append(node)
+
+
 def put_labels(model: onnx.ModelProto, spec: ModelSpec) -> None:
     """Let a model that gives coarse logits `[B, h, w, C]` enlarge them and give `labels uint8 [B, H, W]` instead."""
     decoder, size = spec.decoder, spec.input

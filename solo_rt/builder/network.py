@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from solo_rt.builder.labels import gives_coarse, put_labels, with_labels
+from solo_rt.builder.labels import cast_by_float, gives_coarse, put_labels, with_labels
 from solo_rt.builder.precision import half_name, to_half
 from solo_rt.builder.quantise import quantise
 from solo_rt.engine.operators import DOMAIN
@@ -36,6 +36,9 @@ class Decoding:
         """Put behind the heads of `model` what `take_decoding` took."""
         model.graph.output.extend(self.outputs)
         model.graph.node.extend(self.nodes)
+        for function in self.functions:  # bodies must be of the opset of the model, which a pass may have raised
+            function.ClearField("opset_import")
+            function.opset_import.extend(model.opset_import)
         model.functions.extend(self.functions)
 
 
@@ -60,11 +63,12 @@ def typed_model(path: Path, spec: ModelSpec, precision: Precision, pictures: Ite
     if gives_coarse(spec):
         put_labels(model, spec)
         spec = with_labels(spec)
+    cast_by_float(model)
     decoding = take_decoding(model)
     heads = [value for value in model.graph.output if value.name in spec.output_shapes]
     if precision == "int8" and not spec.is_int8:
         model = quantise(model, pictures)
-    elif precision == "fp16":
+    if precision != "fp32":
         model = to_half(model)
     if decoding.outputs:
         made = {name for node in model.graph.node for name in node.output}

@@ -1,4 +1,4 @@
-"""Precision as a property of the ONNX file: the same graph in half precision, or with quantised convolutions.
+"""Precision as a property of the ONNX file: the same graph in half precision, quantised convolutions or not.
 
 TensorRT 11 builds exactly the types a network is written in, and TensorRT 10 does so when asked to, so one pass over
 the file serves every release. It runs in memory, on the way to the builder; the file on disk stays float32.
@@ -44,6 +44,14 @@ MOVING_OPS = frozenset({
 # TF32 has the mantissa of float16 and the range of float32, so tensor cores may still compute such a product.
 ARITHMETIC = frozenset({"Add", "Div", "Max", "Min", "Mul", "Neg", "ReduceSum", "Sub"})
 
+# Note [Scales]
+# What surrounds quantised convolutions is in half precision like all else, or INT8 would cost more time there than it
+# saves. Their scales must be of that type, too (from opset 19 on), and below 6e-5 a float16 has few bits left. Where
+# that takes two thousandths of a scale or more, which only weights have so small, the convolution and what feeds it
+# stay in float32. Other scales are rounded once, so that casts between do not change them.
+SCALED_OPS = ("QuantizeLinear", "DequantizeLinear")
+LOST_OF_A_SCALE = 2.0**-9
+
 # Inputs that are float32 whatever the precision of the data: the region of interest and the scales of a Resize.
 FIXED_INPUTS: Mapping[str, tuple[int, ...]] = {"Resize": (1, 2)}
 
@@ -51,19 +59,28 @@ FIXED_INPUTS: Mapping[str, tuple[int, ...]] = {"Resize": (1, 2)}
 def to_half(model: ModelProto) -> ModelProto:
     """Return a copy of `model` that computes in float16 where that is safe; inputs and outputs keep their types.
 
-    See the notes above. Raises: EngineError for a weight that float16 cannot hold, or a graph with control flow.
+    See the notes above; with quantised convolutions the copy is of opset 19.
+    Raises: EngineError for a weight that float16 cannot hold, or a graph with control flow.
     """
     inferred = onnx.shape_inference.infer_shapes(model)
     graph = inferred.graph
     kinds = {value.name: value.type.tensor_type.elem_type for value in [*graph.input, *graph.value_info, *graph.output]}
     weights = {tensor.name: tensor for tensor in graph.initializer}
     kinds |= {name: tensor.data_type for name, tensor in weights.items()}
-    writer = _Writer(kinds, weights, _near_large_sums(inferred.graph, kinds, weights.keys()))
+    scales = {node.input[1] for node in graph.node if node.op_type in SCALED_OPS}
+    fine = {name for name in scales if not _is_rounded_well(weights[name])}
+    for name in scales - fine:
+        weights[name] = _stored(_stored(weights[name], name, HALF), name, FLOAT)
+    exact = _near_large_sums(graph, kinds, weights.keys()) | _behind_fine_scales(graph, fine)
+    writer = _Writer(kinds, weights, exact)
     for node in graph.node:
         writer.add(node)
     outputs = {value.name for value in graph.output}
     result = ModelProto()
     result.CopyFrom(model)
+    for opset in result.opset_import:
+        if scales and not opset.domain:
+            opset.version = max(opset.version, 19)
     del result.graph.node[:], result.graph.initializer[:], result.graph.value_info[:]
     result.graph.node.extend(writer.finish(outputs))
     result.graph.initializer.extend(writer.used_weights())
@@ -76,7 +93,7 @@ class _Writer:
 
     kinds: Mapping[str, int]  # element type by tensor name, as in the float32 graph
     weights: Mapping[str, TensorProto]
-    large: Collection[str]  # tensors of Note [Large sums]
+    exact: Collection[str]  # tensors of Note [Large sums] and of Note [Scales]
     nodes: list[NodeProto] = field(default_factory=list)
     _made: dict[str, set[int]] = field(default_factory=dict)  # the forms in which a tensor exists so far
     _stored: dict[str, TensorProto] = field(default_factory=dict)
@@ -103,12 +120,16 @@ class _Writer:
         self.nodes.append(new)
 
     def _is_half(self, node: NodeProto) -> bool:
-        if any(name in self.large for name in node.output):
+        if any(name in self.exact for name in node.output):
             return False
+        if node.op_type == "QuantizeLinear":
+            return HALF in self._made.get(node.input[0], ())
         if node.op_type in MOVING_OPS:
             moved = [name for name in node.input if self.kinds.get(name) == FLOAT and name not in self.weights]
             return bool(moved) and all(HALF in self._made.get(name, ()) for name in moved)
-        return node.op_type in HALF_OPS and any(self.kinds.get(name) == FLOAT for name in node.output)
+        return (node.op_type in HALF_OPS or node.op_type == "DequantizeLinear") and any(
+            self.kinds.get(name) == FLOAT for name in node.output
+        )
 
     def finish(self, outputs: set[str]) -> list[NodeProto]:
         """Return all nodes; the graph's outputs are in float32 again."""
@@ -161,6 +182,25 @@ def _near_large_sums(graph: GraphProto, kinds: Mapping[str, int], weights: Set[s
     return found
 
 
+def _is_rounded_well(scale: TensorProto) -> bool:
+    values = numpy_helper.to_array(scale)
+    return bool((np.abs(values.astype(np.float16) - values) <= LOST_OF_A_SCALE * values).all())
+
+
+def _behind_fine_scales(graph: GraphProto, fine: Set[str]) -> set[str]:
+    """Return the tensors that stay in float32 because of Note [Scales]; `fine` are the scales float16 cannot hold."""
+    dequantised = {node.output[0]: node.input[1] for node in graph.node if node.op_type == "DequantizeLinear"}
+    found = {name for name, scale in dequantised.items() if scale in fine}
+    grown = True
+    while grown:
+        before = len(found)
+        for node in graph.node:
+            if node.op_type == "Conv" and not found.isdisjoint(node.input):
+                found.update(node.output, dequantised.keys() & set(node.input))
+        grown = len(found) > before
+    return found
+
+
 def _carries(node: NodeProto) -> bool:
     """Return whether what a node gives is large where what it takes is."""
     return node.op_type in ARITHMETIC or node.op_type in MOVING_OPS
@@ -193,7 +233,7 @@ def _form(name: str, kind: int) -> str:
 
 
 def _stored(tensor: TensorProto, name: str, kind: int) -> TensorProto:
-    values: NDArray[np.float32] = numpy_helper.to_array(tensor)
+    values: NDArray[np.float32] = numpy_helper.to_array(tensor).astype(np.float32)
     if kind == FLOAT:
         return numpy_helper.from_array(values, name)
     with np.errstate(over="ignore"):
