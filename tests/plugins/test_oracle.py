@@ -15,6 +15,9 @@ import pytest
 from devices import ROOT
 from onnx import TensorProto, helper
 
+from solo_rt.train.checkpoint import Checkpoint, save_checkpoint
+from solo_rt.train.models import build_model
+
 pytestmark = pytest.mark.slow
 
 CELLS, CLASSES, CHANNELS, SIZE, SLOTS, INSTANCES = 25, 3, 16, (8, 12), 30, 10
@@ -187,6 +190,31 @@ def test_the_command_builds_the_shipped_model(library, environment, tmp_path, pr
         library, environment, tmp_path, precision, *calibration, "--no-check", "--level", "0", "--json"
     )
     assert json.loads(again.stdout) == {**report, "new": False}
+
+
+@pytest.mark.parametrize("precision", ["--fp32", "--fp16", "--int8"])
+def test_the_command_builds_the_shipped_labels(library, environment, tmp_path, precision):
+    calibration = ["--calib", "test://?frames=6"] if precision == "--int8" else []
+    options = ("--model", "fast-scnn", precision, *calibration, "--no-check", "--level", "0", "--json")
+    assert_labels(build_engine(library, environment, tmp_path, *options), 8)
+
+
+@pytest.mark.parametrize("name", ["enet", "icnet-r50"])
+def test_the_command_builds_networks_of_the_zoo(library, environment, tmp_path, name):
+    classes = tuple("abcde")
+    checkpoint = tmp_path / f"{name}.pt"
+    weights = build_model(name, len(classes)).state_dict()
+    save_checkpoint(Checkpoint(name, classes, weights, 0, {}, {}, imgsz=(128, 192)), checkpoint)
+    options = ("--model", checkpoint, "--fp16", "--no-check", "--level", "0", "--json")
+    assert_labels(build_engine(library, environment, tmp_path, *options), len(classes))
+
+
+def assert_labels(done, classes):
+    """Assert that a plan was built whose output is labels."""
+    plan = Path(json.loads(done.stdout)["engine"])
+    assert plan.stat().st_size > 1_000_000
+    spec = json.loads(plan.with_name(plan.name + ".json").read_text())["spec"]
+    assert (spec["decoder"]["output"], len(spec["classes"])) == ("labels", classes)
 
 
 def test_the_command_without_a_gpu_says_what_it_needs(library, environment, tmp_path):
