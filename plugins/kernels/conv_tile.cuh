@@ -2,8 +2,8 @@
 //
 // A block of eight warps, two by four, each with 64 rows x 32 pixels of sums in registers. The channels pass by in
 // slabs through shared memory, the next slab on its way while one is multiplied (asynchronous copies from sm_80 on).
-// FP16 and BF16 use the tensor cores through wmma, which is the same source from sm_70 to sm_120; FP32 uses plain
-// fused multiply-adds, because TF32 would round the inputs. Sums are FP32 in all cases.
+// FP16 uses the tensor cores through wmma, which is the same source from sm_70 to sm_120; FP32 uses plain fused
+// multiply-adds, because TF32 would round the inputs. Sums are FP32 in both cases.
 //
 // The order of summation depends on sizes alone, so a pixel has the same logit in every kernel built on this tile.
 #pragma once
@@ -202,16 +202,8 @@ class PlainSums {
   float sums_[8][8] = {};
 };
 
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
 template <typename T>
-constexpr bool kHasTensorCores = std::is_same_v<T, __half>;
-#else
-template <typename T>
-constexpr bool kHasTensorCores = !std::is_same_v<T, float>;
-#endif
-
-template <typename T>
-using Sums = std::conditional_t<kHasTensorCores<T>, TensorCoreSums<T>, PlainSums<T>>;
+using Sums = std::conditional_t<std::is_same_v<T, __half>, TensorCoreSums<T>, PlainSums<T>>;
 
 // Shared memory of a block: two slabs, and after them the results of the warps.
 template <typename T>

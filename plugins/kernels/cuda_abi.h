@@ -25,7 +25,7 @@ enum SoloStatus {
   SOLO_CUDA_ERROR = 1000 /* plus the cudaError_t */
 };
 
-/* Element types of tensors. SOLO_BFLOAT16 uses tensor cores from sm_80 on. */
-enum SoloType { SOLO_FLOAT32 = 0, SOLO_FLOAT16 = 1, SOLO_BFLOAT16 = 2 };
+/* Element types of tensors. */
+enum SoloType { SOLO_FLOAT32 = 0, SOLO_FLOAT16 = 1 };
 
 enum { SOLO_MAX_SLOTS = 2048, SOLO_MAX_CELLS = 65536, SOLO_MAX_CLASSES = 65536, SOLO_MAX_LEVELS = 8 };

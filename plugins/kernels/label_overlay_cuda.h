@@ -12,7 +12,7 @@ typedef struct SoloLabelMap {
 
 typedef struct SoloLabelStyle {
   const uint16_t* alphas; /* [256] opacity of a label, 0..256 */
-  const uint8_t* colours; /* [256, 3] in the channels of the picture as stored: RGB, BGR or YUV */
+  const uint8_t* colours; /* [256, 3] in the channels of the picture as stored: RGB or YUV */
 } SoloLabelStyle;
 
 /* Blends the colour of every pixel's label into the picture in place, to the same bytes as overlay_labels of

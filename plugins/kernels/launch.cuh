@@ -1,7 +1,6 @@
 // Host side of every CUDA kernel: one way to launch, one way to lay out a workspace.
 #pragma once
 
-#include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
@@ -63,9 +62,6 @@ bool with_type(int type, const Body& body) {
     case SOLO_FLOAT16:
       body(__half{});
       return true;
-    case SOLO_BFLOAT16:
-      body(__nv_bfloat16{});
-      return true;
     default:
       return false;
   }
@@ -73,7 +69,6 @@ bool with_type(int type, const Body& body) {
 
 __device__ inline float to_float(float value) { return value; }
 __device__ inline float to_float(__half value) { return __half2float(value); }
-__device__ inline float to_float(__nv_bfloat16 value) { return __bfloat162float(value); }
 
 template <typename T>
 __device__ inline T from_float(float value);
@@ -84,10 +79,6 @@ __device__ inline float from_float<float>(float value) {
 template <>
 __device__ inline __half from_float<__half>(float value) {
   return __float2half(value);
-}
-template <>
-__device__ inline __nv_bfloat16 from_float<__nv_bfloat16>(float value) {
-  return __float2bfloat16(value);
 }
 
 // 16 bytes of a tensor, for one load or store.

@@ -102,9 +102,7 @@ Source make_source(const SoloPicture& picture, const SoloLetterbox& target) {
   }
   for (int c = 0; c < 3; ++c) {
     const int plane = !yuv ? 0 : nv12 ? (c + 1) / 2 : c;
-    int offset = 0;
-    if (!yuv) offset = picture.format == SOLO_BGR ? 2 - c : c;
-    if (nv12 && c == 2) offset = 1;
+    const int offset = !yuv ? c : nv12 && c == 2 ? 1 : 0;
     source.channels[c] = {picture.planes[plane] + offset, picture.strides[plane]};
   }
   make_affine(yuv, {target.bt709 != 0, target.full_range != 0}, target.mean, target.std, source.maps);

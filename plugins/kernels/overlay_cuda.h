@@ -5,7 +5,7 @@
 #include "picture_cuda.h"
 
 typedef struct SoloOverlayStyle {
-  const uint8_t* colours; /* [capacity, 3] in the channels of the picture as stored: RGB, BGR or YUV */
+  const uint8_t* colours; /* [capacity, 3] in the channels of the picture as stored: RGB or YUV */
   int32_t alpha;          /* opacity of the inside, 0..256 */
   int32_t outline;        /* thickness of the opaque outline in pixels, 0..32 */
 } SoloOverlayStyle;

@@ -5,7 +5,7 @@
 
 namespace solo {
 
-inline bool is_yuv(const SoloPicture& picture) { return picture.format == SOLO_I420 || picture.format == SOLO_NV12; }
+inline bool is_yuv(const SoloPicture& picture) { return picture.format != SOLO_RGB; }
 
 // Pixel i of a quad is at (i % 2, i / 2) of it; those beyond the picture are left alone.
 struct RgbQuad {

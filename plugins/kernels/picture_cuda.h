@@ -4,10 +4,9 @@
 #include "cuda_abi.h"
 
 enum SoloPixelFormat {
-  SOLO_RGB = 0, /* one plane uint8 [height, width, 3] */
-  SOLO_BGR = 1,
-  SOLO_I420 = 2, /* Y [height, width], U and V [ceil(height / 2), ceil(width / 2)] */
-  SOLO_NV12 = 3  /* Y, and U and V by turns [ceil(height / 2), ceil(width / 2), 2]: what NVDEC gives and NVENC takes */
+  SOLO_RGB = 0,  /* one plane uint8 [height, width, 3] */
+  SOLO_I420 = 1, /* Y [height, width], U and V [ceil(height / 2), ceil(width / 2)] */
+  SOLO_NV12 = 2  /* Y, and U and V by turns [ceil(height / 2), ceil(width / 2), 2]: what NVDEC gives and NVENC takes */
 };
 
 /* A stride is the bytes from one row to the next; rows may be padded. */

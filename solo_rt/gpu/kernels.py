@@ -19,8 +19,8 @@ from solo_rt.errors import EngineError
 from solo_rt.gpu.native_library import find_library, load_function
 
 KERNEL_PATH = "SOLO_RT_KERNELS"  # environment variable: the library, where it is not found by itself
-TYPES = {"float32": 0, "float16": 1, "bfloat16": 2}  # SoloType
-FORMATS = {"rgb24": 0, "bgr24": 1, "i420": 2, "nv12": 3}  # SoloPixelFormat
+TYPES = {"float32": 0, "float16": 1}  # SoloType
+FORMATS = {"rgb24": 0, "i420": 1, "nv12": 2}  # SoloPixelFormat
 MAX_LEVELS, MAX_SLOTS = 8, 2048
 CUDA_ERROR = 1000  # plus the cudaError_t
 CAUSES = {1: "a size is out of range", 2: "an argument is out of range", 3: "the workspace is too small"}  # SoloStatus

@@ -142,7 +142,7 @@ class Bench:
         labels = gpu.array(blobs(self.rng, (1024, 2048), [0, 8, 11, 255], block=60))
         shades = gpu.array(self.rng.integers(0, 256, (256, 3), np.uint8))
         opacities = gpu.array(np.full(256, 115, np.uint16))
-        for pixel_format, stored, planes in (("nv12", 1.5, "yuv420p"), ("bgr24", 3.0, "rgb24")):
+        for pixel_format, stored, planes in (("nv12", 1.5, "yuv420p"), ("rgb24", 3.0, "rgb24")):
             picture = DevicePicture(gpu, make_planes(size, planes), pixel_format)
             target = LetterboxTarget(1, 448, 768, 432, 768, (124, 116, 104), (58, 57, 57), 1, 0)
             tensor = gpu.empty((3, 448, 768), np.float16)
@@ -167,10 +167,6 @@ class Bench:
                 "solo_cuda_copy_picture", (ctypes.byref(picture.struct), ctypes.byref(copy.struct)),
                 bytes_=2 * stored * h * w, label=f"copy: {w} x {h} {pixel_format}",
             )  # fmt: skip
-        pixels = gpu.empty((masks.capacity, h, (w + 31) // 32), np.uint32)
-        boxes = gpu.empty((masks.capacity, 4), np.float32)
-        arguments = (ctypes.byref(masks.struct), ctypes.c_int32(h), ctypes.c_int32(w), pixels, boxes)
-        self.line("solo_cuda_fill_masks", arguments, bytes_=pixels.nbytes, label=f"masks and boxes: {w} x {h}")
 
     def norm(self, channels: int, pixels: int) -> None:
         """Time group normalisation of one FP16 map."""

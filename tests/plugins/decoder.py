@@ -12,13 +12,6 @@ from solo_rt.gpu import kernels as abi
 from solo_rt.gpu.kernels import TYPES, ConvShape, NmsOptions
 
 
-def encode(values: Array, type_name: str) -> Array:
-    """Return float32 values as the bits of a type; values that BF16 cannot hold are cut off."""
-    if type_name == "bfloat16":
-        return (np.ascontiguousarray(values, np.float32).view(np.uint32) >> 16).astype(np.uint16)
-    return values.astype(type_name)
-
-
 @dataclass(frozen=True)
 class Candidates:
     scores: Array  # float32 [B, K]
@@ -31,7 +24,7 @@ def find_candidates(
 ) -> Candidates:
     """Return the candidates of `scores float32 [B, count]`."""
     batch, count = scores.shape
-    memory = device.array(encode(scores, type_name), offset)
+    memory = device.array(scores.astype(type_name), offset)
     work, workspace = device.scratch(device.kernels.find_candidates_workspace(batch, count))
     best = device.empty((batch, slots), np.float32)
     indices = device.empty((batch, slots), np.int32)
@@ -104,7 +97,7 @@ def binarise_masks(
     masks = device.empty((batch, slots, words), np.uint32)
     areas = device.empty((batch, slots), np.int32)
     sums = device.empty((batch, slots), np.float32)
-    inputs = [device.array(encode(kernels, type_name), offset), device.array(encode(features, type_name), offset)]
+    inputs = [device.array(kernels.astype(type_name), offset), device.array(features.astype(type_name), offset)]
     chosen = [device.array(candidates), device.array(counts)]
     device.kernels.binarise_masks(
         shape, abi.BitMasks(masks.ptr, areas.ptr, sums.ptr), kernels=inputs[0].ptr, features=inputs[1].ptr,
@@ -230,7 +223,7 @@ def soft_masks(
     shape = conv_shape(kernels, features, count, 1, type_name)
     regions = device.empty((batch, count, 4), np.int32)
     soft = device.empty((batch, count, *features.shape[2:]), np.uint8)
-    inputs = [device.array(encode(kernels, type_name), offset), device.array(encode(features, type_name), offset)]
+    inputs = [device.array(kernels.astype(type_name), offset), device.array(features.astype(type_name), offset)]
     made = [device.array(a) for a in (words, instances.num_dets, instances.cells, instances.slots)]
     bits, num_dets, cells, slots = (buffer.ptr for buffer in made)
     device.kernels.soft_masks(

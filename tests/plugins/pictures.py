@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-
 import numpy as np
-from decoder import encode
 from devices import Array, Device
 
 from solo_rt.gpu.kernels import (
@@ -30,8 +27,6 @@ class DevicePicture:
 
     def __init__(self, device: Device, planes: tuple[Array, ...], pixel_format: str, pad: int = 0) -> None:
         self.format = pixel_format
-        if pixel_format == "bgr24":
-            planes = (planes[0][..., ::-1],)
         if pixel_format == "nv12":
             planes = (planes[0], np.stack(planes[1:], axis=2))
         height, width = planes[0].shape[:2]
@@ -50,8 +45,6 @@ class DevicePicture:
             used = int(np.prod(shape[1:]))
             assert (rows[:, used:] == 77).all(), "padding was written"
             found.append(rows[:, :used].reshape(shape))
-        if self.format == "bgr24":
-            return [found[0][..., ::-1]]
         if self.format == "nv12":
             return [found[0], found[1][..., 0], found[1][..., 1]]
         return found
@@ -72,17 +65,9 @@ def letterbox(
 ) -> Array:
     """Return the tensor [3, H, W] as float32."""
     target = LetterboxTarget(TYPES[type_name], *size, *resized, mean, std, bt709, full_range)
-    dtype = np.uint16 if type_name == "bfloat16" else np.dtype(type_name)
-    memory = device.array(np.zeros((3, *size), dtype), offset)
+    memory = device.array(np.zeros((3, *size), type_name), offset)
     device.kernels.letterbox(picture.struct, target, memory.ptr, stream=device.stream)
-    return decode(memory.numpy(), type_name)
-
-
-def decode(bits: Array, type_name: str) -> Array:
-    """Return values of a type as float32."""
-    if type_name == "bfloat16":
-        return (bits.astype(np.uint32) << 16).view(np.float32)
-    return bits.astype(np.float32)
+    return memory.numpy().astype(np.float32)
 
 
 class DeviceMasks:
@@ -122,18 +107,6 @@ def overlay_labels(
     return picture.planes()
 
 
-def fill_masks(device: Device, masks: DeviceMasks, size: tuple[int, int]) -> tuple[Array, Array]:
-    """Return the masks as bool [n, H, W] and their boxes float32 [capacity, 4]."""
-    words = (size[1] + 31) // 32
-    pixels = device.empty((masks.capacity, size[0], words), np.uint32)
-    boxes = device.empty((masks.capacity, 4), np.float32)
-    sizes = [ctypes.c_int32(side) for side in size]
-    assert device.call("solo_cuda_fill_masks", ctypes.byref(masks.struct), *sizes, pixels, boxes) == 0
-    bits = np.unpackbits(pixels.numpy()[: masks.count].view(np.uint8), axis=-1, bitorder="little")
-    assert not bits[..., size[1] :].any(), "unused bits are set"
-    return bits[..., : size[1]].astype(np.bool_), boxes.numpy()
-
-
 def group_norm(
     device: Device,
     values: Array,
@@ -149,11 +122,11 @@ def group_norm(
     """Return the normalised values [B, C, P] as float32."""
     sizes = GroupNorm(TYPES[type_name], *values.shape, groups, relu, epsilon)
     work, workspace = device.scratch(device.kernels.group_norm_workspace(sizes))
-    memory = device.array(encode(values, type_name), offset)
+    memory = device.array(values.astype(type_name), offset)
     constants = [device.array(a.astype(np.float32)) for a in (gamma, beta)]
     device.kernels.group_norm(
         sizes, memory.ptr, memory.ptr, gamma=constants[0].ptr, beta=constants[1].ptr, workspace=workspace,
         stream=device.stream,
     )  # fmt: skip
     work.numpy()
-    return decode(memory.numpy(), type_name)
+    return memory.numpy().astype(np.float32)

@@ -27,7 +27,7 @@ from devices import KERNELS
 from solo_rt import _native
 from solo_rt.gpu.kernels import ConvShape, NmsOptions, logit_threshold
 
-TYPES = ("float32", "float16", "bfloat16")
+TYPES = ("float32", "float16")
 
 
 def same_candidates(found, expected):
@@ -319,7 +319,7 @@ def test_the_whole_chain_is_the_decoder_of_the_cpu(device, mask_threshold, linea
         ({"height": 1 << 20, "width": 1 << 20}, 1),
         ({"slots": 2049}, 1),
         ({"divisor": 0}, 2),
-        ({"type": 3}, 2),
+        ({"type": 2}, 2),
     ],
 )
 def test_impossible_sizes_of_the_convolution_are_refused(device, change, status):

@@ -32,7 +32,7 @@ class DeviceDecoder:
     def __init__(self, library: Kernels, spec: ModelSpec, heads: tuple[Tensor, Tensor, Tensor]) -> None:
         """Take memory for heads like those given: scores, kernels and features as `SoloV2Decoder` names them.
 
-        Scores, and kernels and features together, are float32, float16 or bfloat16.
+        Scores, and kernels and features together, are float32 or float16.
         """
         decoder = spec.decoder
         assert isinstance(decoder, SoloV2Decoder)

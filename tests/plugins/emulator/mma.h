@@ -1,7 +1,6 @@
 // Matrix fragments of a warp. Lane 0 holds and computes all of them, so a missing __syncwarp leaves the others behind.
 #pragma once
 
-#include "cuda_bf16.h"
 #include "cuda_fp16.h"
 
 namespace nvcuda::wmma {
@@ -14,7 +13,6 @@ enum layout_t { mem_row_major };
 
 inline float widen(float value) { return value; }
 inline float widen(__half value) { return __half2float(value); }
-inline float widen(__nv_bfloat16 value) { return __bfloat162float(value); }
 
 template <typename Use, int m, int n, int k, typename T, typename Layout = void>
 struct fragment {
