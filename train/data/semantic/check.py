@@ -23,6 +23,9 @@ PUBLISHED = {  # pictures
     ("ade20k", "val"): 2_000,
     ("sbu", "train"): 4_085,
     ("sbu", "val"): 638,
+    ("camvid", "train"): 367,
+    ("camvid", "val"): 101,
+    ("camvid", "test"): 233,
     ("lip", "train"): 30_462,
     ("lip", "val"): 10_000,
 }
