@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 @command("eval")
 @click.option("--model", metavar="NAME|FILE", help="Shipped model, .onnx, .engine or .pt file.  [default: solov2-nano]")
 @click.option(
-    "--data", metavar="URI", help="coco:, casia: or cityscapes:DIR; labels of pixels: also folder:, voc:, ade20k: ..."
+    "--data",
+    metavar="URI",
+    help="coco:, casia:, masks: or cityscapes:DIR; labels of pixels: also folder:, voc: ...",
 )
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="val", show_default=True)
 @click.option("--max-images", type=click.IntRange(min=1), help="Only the first ones, in the order of their ids.")

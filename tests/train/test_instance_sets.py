@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import pickle
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -315,6 +316,81 @@ def test_street_objects_are_numbered_regions_and_groups_are_crowds(tmp_path):
         np.testing.assert_array_equal(item.segmentation.cut_out(SIZE).dense(SIZE), ids == value)
     assert [data.trained(a) for a in found.annotations] == [False, False, True, True]
     assert [a.label for a in open_instances(f"cityscapes:{tmp_path}?classes=bicycle")[0].annotations] == [0]
+
+
+def write_mask(path: Path, mask: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), mask)
+
+
+def spot(y: int, x: int, value: int = 255) -> np.ndarray:
+    mask = np.zeros(SIZE, np.uint8)
+    mask[y : y + 3, x : x + 4] = value
+    return mask
+
+
+def write_cells(folder: Path, names: Iterable[str]) -> Path:
+    """Write pictures with two cells each as the data science bowl has its nuclei: a folder each, a file per cell."""
+    for name in names:
+        write_mask(folder / name / "images" / f"{name}.png", np.full((*SIZE, 3), 9, np.uint8))
+        write_mask(folder / name / "masks" / "a.png", spot(1, 2))
+        write_mask(folder / name / "masks" / "b.png", spot(2, 5))
+    return folder
+
+
+def test_a_mask_file_is_an_object(tmp_path: Path) -> None:
+    write_cells(tmp_path / "train", ["p", "q"])
+    write_mask(tmp_path / "train/none/images/none.png", np.zeros((*SIZE, 3), np.uint8))
+    (tmp_path / "train/none/masks").mkdir()
+    data = open_instances(f"masks:{tmp_path}", split="train")
+    assert (data.classes, data.names) == (("object",), ("none/images/none.png", "p/images/p.png", "q/images/q.png"))
+    assert data[0].size == SIZE
+    assert data[0].annotations == ()
+    assert [(a.box, a.area, a.crowd) for a in data[1].annotations] == [
+        ((2, 1, 6, 4), 12, False),
+        ((5, 2, 9, 5), 12, False),
+    ], "what overlaps stays whole"
+    np.testing.assert_array_equal(data[2].annotations[1].segmentation.cut_out(SIZE).dense(SIZE), spot(2, 5, 1))
+    np.testing.assert_array_equal(data[2].load(), np.full((*SIZE, 3), 9))
+
+
+@pytest.mark.parametrize(("images", "masks", "ending"), [("images", "masks", ""), ("PNGImages", "PedMasks", "_mask")])
+def test_a_number_is_an_object(tmp_path: Path, images: str, masks: str, ending: str) -> None:
+    (tmp_path / "classes.txt").write_text("person\n")
+    numbers = spot(1, 2, 1) + spot(6, 2, 1) * np.uint16(300)
+    for part in ("train", "val"):
+        write_mask(tmp_path / part / images / "a.png", np.zeros((*SIZE, 3), np.uint8))
+        write_mask(tmp_path / part / masks / f"a{ending}.png", numbers)
+    data = open_instances(f"masks:{tmp_path}?classes=person")
+    assert data.classes == ("person",)
+    assert [a.box for a in data[0].annotations] == [(2, 1, 6, 4), (2, 6, 6, 9)]
+    np.testing.assert_array_equal(data[0].annotations[1].segmentation.cut_out(SIZE).dense(SIZE), numbers == 300)
+
+
+def test_of_masks_without_parts_a_tenth_is_held_out_whatever_else_there_is(tmp_path: Path) -> None:
+    write_cells(tmp_path, map(str, range(100)))
+    train, val = (set(open_instances(f"masks:{tmp_path}", split=split).names) for split in ("train", "val"))
+    assert len(train | val) == len(train) + len(val) == 100
+    assert 3 <= len(val) <= 20
+    write_cells(tmp_path, map(str, range(100, 120)))
+    assert val <= set(open_instances(f"masks:{tmp_path}").names)
+
+
+def test_masks_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"expected pictures of part val in .*, as NAME/images/ and NAME/masks/"):
+        open_instances(f"masks:{tmp_path}")
+    write_cells(tmp_path / "val", ["p"])
+    with pytest.raises(UsageError, match="has no class cell; it has object"):
+        open_instances(f"masks:{tmp_path}?classes=cell")
+    write_mask(tmp_path / "val/p/masks/c.png", np.zeros((5, 5), np.uint8))
+    with pytest.raises(DatasetError, match=r"c\.png: expected the size of the others, got 5x5"):
+        open_instances(f"masks:{tmp_path}")[0]
+    write_mask(tmp_path / "val/p/images/second.png", np.zeros((*SIZE, 3), np.uint8))
+    with pytest.raises(DatasetError, match=r"expected one picture in .*p/images, got 2"):
+        open_instances(f"masks:{tmp_path}")
+    (tmp_path / "classes.txt").write_text("cell\nnucleus\n")
+    with pytest.raises(DatasetError, match="expected the name of one class, got 2"):
+        open_instances(f"masks:{tmp_path}")
 
 
 def test_street_without_objects_has_none():

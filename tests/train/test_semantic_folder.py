@@ -114,7 +114,7 @@ def test_unreadable_files_say_which(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "colour.png"), np.zeros((2, 2, 3), np.uint8))
     cv2.imwrite(str(tmp_path / "deep.png"), np.zeros((2, 2), np.uint16))
     for name, got in {"colour": "3 channels", "deep": "16 bits"}.items():
-        with pytest.raises(DatasetError, match=f"expected 8-bit class numbers, grey or with a palette, got {got}"):
+        with pytest.raises(DatasetError, match=f"grey or with a palette, got {got}"):
             read_labels(tmp_path / f"{name}.png")
     write_palette_png(tmp_path / "cut.png", IDS)
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:60])

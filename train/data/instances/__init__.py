@@ -9,10 +9,11 @@ from solo_rt.errors import UsageError
 from solo_rt.train.data.instances.base import AnnotatedPicture, Annotation, InstanceSet
 from solo_rt.train.data.instances.cityscapes import open_cityscapes
 from solo_rt.train.data.instances.coco import open_coco
+from solo_rt.train.data.instances.mask_files import open_masks
 
 __all__ = ["SCHEMES", "AnnotatedPicture", "Annotation", "InstanceSet", "open_instances"]
 
-SCHEMES = {"coco": open_coco, "casia": open_coco, "cityscapes": open_cityscapes}
+SCHEMES = {"coco": open_coco, "casia": open_coco, "cityscapes": open_cityscapes, "masks": open_masks}
 
 
 def open_instances(
@@ -20,7 +21,7 @@ def open_instances(
 ) -> InstanceSet:
     """Return the part `split`, "train" or "val", of the data set that `uri` names.
 
-    `uri` is coco:DIR, coco:ANNOTATIONS.json,FOLDER, casia:DIR, which is COCO's format too, or cityscapes:DIR.
+    `uri` is coco:DIR, coco:ANNOTATIONS.json,FOLDER, casia:DIR, which is COCO's format too, cityscapes:DIR or masks:DIR.
     `classes` keeps the named ones, `images` the first ones in the order of their ids; the address itself may say so:
     casia:DIR?images=8&classes=person,car. Pictures without an object are kept.
     Raises: UsageError for an address, part or class that cannot be; DatasetError when the files are not those of the

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from solo_rt.errors import DatasetError, UsageError
 from solo_rt.train.data.instances.base import Annotation, InstanceSet, Size
-from solo_rt.train.data.instances.masks import Cutout
+from solo_rt.train.data.instances.regions import find_regions
 from solo_rt.train.data.semantic.base import IGNORED
 from solo_rt.train.data.semantic.cityscapes import INSTANCES, LABELS, PICTURE, read_instance_ids
 
@@ -74,35 +74,11 @@ def open_cityscapes(
 
 
 def find_objects(ids: Ids, things: Sequence[int]) -> tuple[Annotation, ...]:
-    """Return the objects in ascending order of their ids, so crowds first; label k is class `things[k]`.
-
-    One pass over the picture: its object pixels are sorted by id, and the smallest and largest coordinates of each
-    stretch are its box.
-    """
+    """Return the objects in ascending order of their ids, so crowds first; label k is class `things[k]`."""
     labels = np.full(1 << 16, -1, np.int32)  # by id
     for label, number in enumerate(things):
         labels[number] = labels[number * NUMBERED : (number + 1) * NUMBERED] = label
-    pixels = np.flatnonzero(labels[ids] >= 0)
-    values = ids.ravel()[pixels]
-    order = np.argsort(values, kind="stable")  # radix sort for 16 bits
-    pixels, values = pixels[order], values[order]
-    if not len(values):
-        return ()
-    starts = np.flatnonzero(np.diff(values, prepend=0))
-    areas = np.diff(starts, append=len(values))
-    ys, xs = np.divmod(pixels, ids.shape[1])
-    boxes = (
-        np.minimum.reduceat(xs, starts),
-        ys[starts],
-        np.maximum.reduceat(xs, starts) + 1,
-        ys[starts + areas - 1] + 1,
+    return tuple(
+        Annotation(int(labels[found.number]), found.box, found.area, found.number < NUMBERED, found.mask)
+        for found in find_regions(ids, labels >= 0)
     )
-    found = []
-    for value, area, *box in zip(
-        values[starts].tolist(), areas.tolist(), *(side.tolist() for side in boxes), strict=True
-    ):
-        x0, y0, x1, y1 = box
-        mask = (ids[y0:y1, x0:x1] == value).view(np.uint8)
-        crowd = value < NUMBERED
-        found.append(Annotation(int(labels[value]), (x0, y0, x1, y1), float(area), crowd, Cutout(x0, y0, mask)))
-    return tuple(found)

@@ -56,13 +56,21 @@ def read_labels(path: Path) -> NDArray[np.uint8]:
 
     Raises: DatasetError when the file cannot be read or holds colours or more than 8 bits.
     """
+    numbers = read_numbers(path)
+    if numbers.dtype != np.uint8:
+        raise DatasetError(f"labels {path}: expected 8-bit class numbers, grey or with a palette, got 16 bits")
+    return np.asarray(numbers, np.uint8)
+
+
+def read_numbers(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Return what is stored for each pixel, `[H, W]`: a grey value, or an index of a palette. Raises: DatasetError."""
     if _has_palette(path):
         return _read_indices(path)
-    ids = _decode(path, cv2.IMREAD_UNCHANGED, what="labels")
-    if ids.ndim != 2 or ids.dtype != np.uint8:
-        depth = f"{ids.dtype.itemsize * 8} bits" if ids.ndim == 2 else f"{ids.shape[2]} channels"
-        raise DatasetError(f"labels {path}: expected 8-bit class numbers, grey or with a palette, got {depth}")
-    return np.asarray(ids, np.uint8)
+    numbers = _decode(path, cv2.IMREAD_UNCHANGED, what="labels")
+    if numbers.ndim != 2:
+        got = f"{numbers.shape[2]} channels"
+        raise DatasetError(f"labels {path}: expected numbers, grey or with a palette, got {got}")
+    return numbers.astype(np.uint16) if numbers.dtype != np.uint8 else np.asarray(numbers, np.uint8)
 
 
 def lookup_table(ids: dict[int, int]) -> NDArray[np.uint8]:
