@@ -72,6 +72,8 @@ def train(
         say = on_start if job.leads else lambda line: None
         state, task = _begin(recipe, out, settings, job, say)
         recipe = state.recipe
+        if task.class_weights:
+            say("class weights: " + ", ".join(f"{name} {value:.3g}" for name, value in task.class_weights.items()))
         say(f"{recipe.model}, {len(state.classes)} classes, {recipe.steps} steps on {job.size} x {job.device}")
         stopped = False
         with ExitStack() as stack:

@@ -7,6 +7,8 @@ from typing import Literal
 
 from solo_rt.errors import UsageError
 
+EVENNESS = 1.1  # of class weights: a class of 1 % of the pixels counts three times as much as one of 30 %
+
 
 @dataclass(frozen=True, slots=True)
 class Phase:
@@ -43,8 +45,14 @@ class Recipe:
     scales: tuple[int, tuple[int, ...]] | None = None  # longest side of a picture, choices of the shortest; None: imgsz
     hard_pixels: bool = False  # semantic pictures: learn from the hard pixels only
     coarse_aux: bool = False  # semantic pictures: compare auxiliary outputs at their own size, which is faster
+    label_step: int = 1  # semantic pictures: learn from every so many-th row and column of the labels, which is faster
+    class_weights: float | None = None  # semantic pictures: rare classes count more by this evenness; None: all alike
+    zoom: tuple[float, float] | None = None  # semantic pictures: factors of their own size; None: as usual for the data
+    whole: tuple[int, int] | None = None  # input for a whole picture, where phases show crops; None: as in the last one
 
     def __post_init__(self) -> None:
+        if self.label_step < 1 or (self.class_weights is not None and self.class_weights <= 1):
+            raise UsageError(f"a recipe needs steps of labels from 1 and class weights above 1, got {self}")
         if not self.lr > 0 or not 0 <= self.ema < 1 or not 0 <= self.warmup_from <= 1 or not self.phases:
             raise UsageError(f"a recipe needs a positive rate, an average decay in [0, 1) and phases, got {self}")
 
@@ -98,13 +106,15 @@ def adapt(
     steps: int | None = None,
     lr: float | None = None,
     ema: float | None = None,
+    class_weights: Literal["auto", "off"] | None = None,
     frozen: bool = True,
 ) -> Recipe:
     """Return the recipe for `model` with what a user wants otherwise; what is None stays.
 
     `phases` replaces all phases; `imgsz` makes one phase of them, as long as they were, with the batch of the last.
     Either replaces the scales that a recipe draws pictures at. `steps` or `epochs` then set the length of one phase, or
-    `steps` scales those of several. `lr` is taken as it is, whatever the batch.
+    `steps` scales those of several. `lr` is taken as it is, whatever the batch. `class_weights` are those
+    of the recipe, with "auto" `EVENNESS` where it has none, with "off" none.
     Raises: UsageError for a length in both units, or one in epochs for several phases.
     """
     if steps is not None and epochs is not None:
@@ -132,6 +142,8 @@ def adapt(
         lr=recipe.lr if lr is None else lr,
         lr_batch=recipe.lr_batch if lr is None else None,
         ema=recipe.ema if ema is None else ema,
+        class_weights=None if class_weights == "off" else recipe.class_weights or (EVENNESS if class_weights else None),
+        whole=None if resized else recipe.whole,
         frozen=recipe.frozen and frozen,
     )
 

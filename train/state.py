@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from solo_rt.train.data.batches import Part
 from solo_rt.train.distributed import Job
 from solo_rt.train.models import build_model
 from solo_rt.train.models.network import Network
+from solo_rt.train.models.semantic import SemanticNetwork
 from solo_rt.train.optimiser import learning_rate, make_optimiser, set_rate
 from solo_rt.train.recipes import Recipe
 from solo_rt.train.settings import Settings
@@ -46,6 +47,8 @@ class TrainingState:
         self._measured: Network | None = None
         torch.manual_seed(settings.seed)
         self.model = build_model(recipe.model, len(self.classes))
+        if isinstance(self.model, SemanticNetwork):
+            self.model.label_step = recipe.label_step
 
     def begin(self) -> None:
         """Move the model, with whatever weights it has by now, to the device and make its optimiser."""
@@ -191,7 +194,7 @@ class TrainingState:
             },
             palette=self.palette,
             unpainted=self.unpainted,
-            imgsz=self.recipe.phases[-1].imgsz,
+            imgsz=self.recipe.whole or self.recipe.phases[-1].imgsz,
             provenance={
                 "recipe": json.dumps(asdict(self.recipe)),
                 "command": self.settings.command,
@@ -208,7 +211,13 @@ class TrainingState:
         if "recipe" not in then:
             raise UsageError("this checkpoint has no training state of today's; give it as --init to start a new run")
         now = {**asdict(self.recipe), **self.settings.decisive, "classes": list(self.classes)}
-        before = {**json.loads(then["recipe"]), **json.loads(then["settings"]), "classes": list(checkpoint.classes)}
+        defaults = {item.name: item.default for item in fields(Recipe) if item.default is not MISSING}
+        before = {
+            **defaults,
+            **json.loads(then["recipe"]),
+            **json.loads(then["settings"]),
+            "classes": list(checkpoint.classes),
+        }
         changed = [f"{key} was {before.get(key)}, is {now[key]}" for key in now if _plain(now[key]) != before.get(key)]
         if changed:
             raise UsageError(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from solo_rt.train.data.instances.training import InstanceTrainingSet, open_inst
 from solo_rt.train.data.instances.world import held_out_world
 from solo_rt.train.data.left_out import LeftOut
 from solo_rt.train.data.semantic import open_semantic
+from solo_rt.train.data.semantic.shares import class_shares, weigh_classes
 from solo_rt.train.data.semantic.training import open_training_set
 from solo_rt.train.data.world_dataset import WorldDataset
 from solo_rt.train.distributed import Job
@@ -50,6 +52,7 @@ class Task:
     measure: Measure
     palette: tuple[Rgb, ...] = ()  # one colour per class; empty where the data set names none
     unpainted: tuple[int, ...] = ()  # classes that are left out of pictures, such as a background
+    class_weights: Mapping[str, float] = field(default_factory=dict)  # what a pixel of each class counts, if not 1
 
 
 def make_task(
@@ -74,6 +77,9 @@ def make_task(
 def _instance_task(
     recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment: bool, seed: int, left_out: LeftOut
 ) -> Task:
+    if recipe.class_weights is not None:
+        raise UsageError(f"--class-weights auto is for labels of pixels, {recipe.model} finds instances; leave it out")
+
     def losses(model: Any, outputs: Any, batch: Any, job: Job) -> Losses:
         found = instance_losses(model, outputs, batch, imgsz=imgsz, reduce=job.mean, processes=job.size)
         return found._asdict()
@@ -109,6 +115,11 @@ def _semantic_task(
     recipe: Recipe, uri: str, *, imgsz: tuple[int, int], augment: bool, seed: int, left_out: LeftOut
 ) -> Task:
     hard_pixels = HardPixels() if recipe.hard_pixels else None
+    data = open_training_set(uri, imgsz=imgsz, zoom=recipe.zoom, augmented=augment, seed=seed)
+    legend = data.data.legend
+    weights = None
+    if recipe.class_weights is not None:
+        weights = torch.from_numpy(weigh_classes(class_shares(data.data), recipe.class_weights))
 
     def losses(model: Any, outputs: Any, batch: Any, job: Job) -> Losses:
         return semantic_losses(
@@ -116,6 +127,7 @@ def _semantic_task(
             batch.labels,
             aux_weights=model.aux_weights,
             hard_pixels=hard_pixels,
+            class_weights=None if weights is None else weights.to(batch.labels.device),
             main_weight=0.0 if outputs.guided else 1.0,
             shrink_labels=outputs.guided or recipe.coarse_aux,
             reduce=job.mean,
@@ -126,8 +138,6 @@ def _semantic_task(
     def measure(model: Network, pictures: int, job: Job) -> dict[str, float]:
         return measure_semantic(model, held_out(), pictures=pictures, job=job, left_out=left_out)
 
-    data = open_training_set(uri, imgsz=imgsz, augmented=augment, seed=seed)
-    legend = data.data.legend
     return Task(
         data,
         losses,
@@ -137,4 +147,5 @@ def _semantic_task(
         measure=measure,
         palette=legend.palette,
         unpainted=legend.unpainted,
+        class_weights={} if weights is None else dict(zip(legend.classes, weights.tolist(), strict=True)),
     )

@@ -52,6 +52,11 @@ class PhaseType(click.ParamType):  # type: ignore[type-arg]
 @click.option("--batch", type=Positive, help="Pictures per step, over all processes.")
 @click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="Peak learning rate, taken as it is.")
 @click.option("--ema", type=click.FloatRange(0, 1, max_open=True), help="Decay of the averaged weights; 0: no average.")
+@click.option(
+    "--class-weights",
+    type=click.Choice(["auto", "off"]),
+    help="Whether rare classes count more, for labels of pixels.  [default: as the recipe says]",
+)
 @click.option("--freeze/--no-freeze", default=True, help="Freeze what the recipe freezes.")
 @click.option("--augment/--no-augment", default=Settings.augment, help="Change pictures at random.")
 @click.option("--accumulate", type=Positive, default=Settings.accumulate, help="Parts to compute a batch in.")
@@ -89,6 +94,7 @@ def train(
     batch: int | None,
     lr: float | None,
     ema: float | None,
+    class_weights: Literal["auto", "off"] | None,
     freeze: bool,
     augment: bool,
     accumulate: int,
@@ -136,6 +142,7 @@ def train(
         steps=steps,
         lr=lr,
         ema=ema,
+        class_weights=class_weights,
         frozen=freeze,
     )
     wanted = Device.parse(device)

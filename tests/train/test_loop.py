@@ -18,7 +18,7 @@ import torch
 from solo_rt.device import Device
 from solo_rt.errors import DatasetError, SinkError, SoloRTError, UsageError
 from solo_rt.train import loop
-from solo_rt.train.checkpoint import Checkpoint, load_checkpoint
+from solo_rt.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from solo_rt.train.data.batches import Part, load_parts
 from solo_rt.train.data.world_files import write_coco
 from solo_rt.train.distributed import Job
@@ -154,6 +154,25 @@ def test_another_run_is_not_resumed_and_what_differs_is_named(tmp_path: Path) ->
     ):
         with pytest.raises(UsageError, match=message):
             train(recipe, tmp_path / "run", settings(resume="auto", **changes))
+
+
+def test_a_run_is_resumed_from_before_recipes_could_say_so_much(tmp_path: Path) -> None:
+    outcome = train(tiny(2), tmp_path / "run", settings(max_steps=1))
+    old = load_checkpoint(outcome.checkpoint)
+    recipe = json.loads(old.training["recipe"])
+    del recipe["label_step"]
+    save_checkpoint(replace(old, training={**old.training, "recipe": json.dumps(recipe)}), tmp_path / "old.pt")
+    with pytest.raises(UsageError, match="label_step was 1, is 2"):
+        train(replace(tiny(2), label_step=2), tmp_path / "a", settings(resume=str(tmp_path / "old.pt")))
+    assert train(tiny(2), tmp_path / "b", settings(resume=str(tmp_path / "old.pt"))).step == 2
+
+
+def test_labels_can_be_learnt_from_at_steps_and_a_whole_picture_be_larger_than_a_crop(tmp_path: Path) -> None:
+    recipe = replace(tiny(1, model="fast-scnn"), label_step=2, class_weights=1.1, whole=(64, 96))
+    said: list[str] = []
+    checkpoint = load_checkpoint(train(recipe, tmp_path / "run", settings(), on_start=said.append).checkpoint)
+    assert checkpoint.imgsz == (64, 96)
+    assert any(line.startswith("class weights: background ") for line in said)
 
 
 def test_a_checkpoint_can_be_resumed_by_its_path(tmp_path: Path) -> None:

@@ -143,6 +143,10 @@ def test_a_user_changes_what_is_wanted() -> None:
     assert adapt(nano, model="m", phases=(Phase((32, 32), 2, steps=7),)).steps == 7
     assert adapt(light, model="m", batch=4).scales == (768, (512, 480, 448, 416, 384, 352))
     assert adapt(light, model="m", imgsz=(64, 96)).scales is None
+    weighted = adapt(nano, model="m", class_weights="auto")
+    assert weighted.class_weights == 1.1
+    assert adapt(weighted, model="m").class_weights == 1.1
+    assert adapt(weighted, model="m", class_weights="off").class_weights is None
     changed = adapt(light, model="m", lr=0.5, ema=0.9, frozen=False)
     assert (changed.lr, changed.lr_batch, changed.ema, changed.frozen) == (0.5, None, 0.9, False)
 
@@ -163,5 +167,8 @@ def test_impossible_recipes_and_phases_are_refused() -> None:
     for values in ({"batch": 0, "steps": 1}, {"batch": 1}, {"batch": 1, "steps": 1, "epochs": 1.0}):
         with pytest.raises(UsageError, match="either steps or epochs"):
             Phase((32, 32), **values)  # type: ignore[arg-type]
+    for changes in ({"label_step": 0}, {"class_weights": 1.0}):
+        with pytest.raises(UsageError, match="class weights above 1"):
+            plan("poly", **changes)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="positive rate"):
         plan("poly", lr=0.0)

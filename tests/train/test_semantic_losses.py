@@ -19,6 +19,7 @@ from solo_rt.train.losses.semantic import (
     presence_loss,
     present_classes,
     semantic_losses,
+    take_steps,
 )
 from solo_rt.train.models.semantic import SemanticOutput
 
@@ -55,6 +56,15 @@ def test_a_batch_without_labels_costs_nothing_and_has_a_gradient() -> None:
 def test_logits_grow_as_networks_enlarge_theirs() -> None:
     grown, _ = match_sizes(torch.tensor([[[[0.0, 1.0]]]]), torch.zeros(1, 2, 4, dtype=torch.uint8), shrink=False)
     torch.testing.assert_close(grown[0, 0], torch.tensor([[0.0, 0.25, 0.75, 1.0]] * 2))
+
+
+def test_labels_are_taken_at_the_steps_of_the_logits_from_any_first_one() -> None:
+    labels = torch.arange(6 * 8, dtype=torch.uint8).reshape(1, 6, 8)
+    taken = {tuple(take_steps(labels, (3, 4)).flatten().tolist()) for _ in range(40)}
+    assert taken == {tuple(labels[0, y::2, x::2].flatten().tolist()) for y in (0, 1) for x in (0, 1)}
+    assert take_steps(labels, (6, 8)) is labels
+    losses = semantic_losses(SemanticOutput(torch.zeros(1, 48, 3, 4)), labels)
+    torch.testing.assert_close(losses["main"], torch.tensor(math.log(48)))
 
 
 @pytest.mark.parametrize("threshold", [0.05, 0.7, 0.999])

@@ -132,6 +132,16 @@ def on_meta(name: str, classes: int = 3) -> nn.Module:
         return build_model(name, classes)
 
 
+def test_training_can_make_logits_for_some_rows_and_columns_only() -> None:
+    network, images = SemanticNetwork(), torch.zeros(1, 3, 64, 96)
+    coarse = torch.arange(12.0).expand(1, 1, 8, 12)  # rises by 11 / 95 from column to column
+    whole = network.eval().enlarge(coarse, images)
+    assert torch.equal(network.train().enlarge(coarse, images), whole)
+    network.label_step = 2
+    torch.testing.assert_close(network.enlarge(coarse, images), whole[:, :, ::2, ::2], atol=11 / 95, rtol=0)
+    assert network.eval().enlarge(coarse, images).shape == whole.shape, "what is measured is whole"
+
+
 def test_every_semantic_network_has_a_row() -> None:
     assert set(BUILDERS) - set(solo.BUILDERS) - set(solov2.BUILDERS) == set(SIZES)
 

@@ -171,6 +171,8 @@ def test_data_sets_open_by_address_with_the_augmentation_that_suits_them() -> No
     assert training.name(1) == "world-2-000001"
     plain = open_training_set("world:", imgsz=(64, 96), seed=2, augmented=False)
     assert (plain.augmentation.mirror, plain.augmentation.scales) == (0.0, (1.0, 1.0))
+    zoomed = open_training_set("world:", imgsz=(64, 96), zoom=(1.0, 2.0))
+    assert (zoomed.augmentation.short_side, zoomed.augmentation.scales) == (None, (1.0, 2.0))
     assert default_augmentation("cityscapes").crop == (512, 1024)
     assert default_augmentation("cityscapes").short_side is None
     assert default_augmentation("voc") == default_augmentation("ade20k", (480, 480))

@@ -36,6 +36,15 @@ def test_the_losses_of_a_family_fit_its_network_and_its_data(name: str) -> None:
     assert all(p.grad is not None for p in model.parameters()), "a parameter that no loss reaches stops DDP"
 
 
+def test_classes_count_by_their_rarity_where_pixels_are_labelled() -> None:
+    task = make_task(replace(FAST, class_weights=1.1), "world:", imgsz=(64, 96))
+    assert tuple(task.class_weights) == task.data.classes
+    assert task.class_weights["background"] == min(task.class_weights.values())
+    assert make_task(FAST, "world:", imgsz=(64, 96)).class_weights == {}
+    with pytest.raises(UsageError, match="--class-weights auto is for labels of pixels, solov2-nano finds instances"):
+        make_task(replace(NANO, class_weights=1.1), "world:", imgsz=(64, 96))
+
+
 def test_the_world_has_a_background_for_semantic_networks_alone() -> None:
     instances, pixels = (make_task(recipe, "world:", imgsz=(64, 96)) for recipe in (NANO, FAST))
     assert pixels.data.classes == ("background", *instances.data.classes)

@@ -62,10 +62,13 @@ def semantic_losses(
     `aux` and `presence` are there only if the network has such outputs. Auxiliary logits are resized bilinearly to the
     labels, or, with `shrink_labels`, labels to the nearest ones of the logits' size, which is what ICNet's cascade
     guidance needs (Zhao et al. 2018, section 3.3: weights 1, 0.4 and 0.16 from fine to coarse, main_weight 0).
+    Where the network made its logits for every so many-th row and column, so many are learnt from, the first of them
+    by chance. The class weights are `float32 [C]`.
     Sums run in float32 whatever the precision of the network. Raises: UsageError if weights and outputs do not match.
     """
     if len(output.aux) != len(aux_weights):
         raise UsageError(f"expected a weight for each auxiliary output, got {len(aux_weights)} for {len(output.aux)}")
+    labels = take_steps(labels, tuple(output.out.shape[2:]))
     losses = {"main": pixel_loss(output.out, labels, hard_pixels, class_weights=class_weights, reduce=reduce)}
     total = main_weight * losses["main"]
     if output.aux:
@@ -108,6 +111,16 @@ def pixel_loss(
         weight = weight * F.pad(class_weights, (0, 256 - len(class_weights)))[labels.long()]
     count = reduce(weight.sum())
     return (each * weight).sum() / torch.where(count > 0, count, torch.ones_like(count))
+
+
+def take_steps(labels: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Return rows and columns of `labels [B, H, W]`, `size` of them at even steps, from one of the first on."""
+    if tuple(labels.shape[1:]) == size:
+        return labels
+    step = labels.shape[1] // size[0]
+    first = torch.randint(step, (2,)).tolist()
+    rows, columns = (slice(start, start + step * count, step) for start, count in zip(first, size, strict=True))
+    return labels[:, rows, columns]
 
 
 def presence_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -116,15 +116,15 @@ class BiSeNet(SemanticNetwork):
     def forward(self, images: Tensor) -> SemanticOutput:
         _, c3, c4, c5 = self.backbone(images)  # strides 4, 8, 16, 32
         picture = self.picture(c5.mean((2, 3), keepdim=True))  # [B, 128, 1, 1]
-        context16 = self.smooth5(self._enlarge(self.refine5(c5) + picture, c4))
-        context8 = self.smooth4(self._enlarge(self.refine4(c4) + context16, c3))
+        context16 = self.smooth5(self._match(self.refine5(c5) + picture, c4))
+        context8 = self.smooth4(self._match(self.refine4(c4) + context16, c3))
         coarse = self.head(self.fusion(self.spatial(images), context8))
-        out = resize(coarse, images, align_corners=self.config.align_corners)
+        out = self.enlarge(coarse, images, align_corners=self.config.align_corners)
         if not self.training:
             return SemanticOutput(out)
         return SemanticOutput(out, (self.aux[0](context16), self.aux[1](context8)))
 
-    def _enlarge(self, x: Tensor, like: Tensor) -> Tensor:
+    def _match(self, x: Tensor, like: Tensor) -> Tensor:
         return F.interpolate(x, size=like.shape[-2:]) if self.config.nearest else resize(x, like)
 
 

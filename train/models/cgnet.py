@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from solo_rt.train.models.parts.convolution import conv_prelu, norm_prelu
-from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, resize
+from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class CGNet(SemanticNetwork):
         x = self.join2(torch.cat([self.stage2(first), first, quarter], dim=1))  # [B, 131, H/4, W/4]
         first = self.down3(x)
         x = self.join3(torch.cat([first, self.stage3(first)], dim=1))  # [B, 256, H/8, W/8]
-        return SemanticOutput(resize(self.classifier(x), images, align_corners=self.config.align_corners))
+        return SemanticOutput(self.enlarge(self.classifier(x), images, align_corners=self.config.align_corners))
 
 
 BUILDERS = {name: partial(CGNet, config) for name, config in VARIANTS.items()}

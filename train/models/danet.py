@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from solo_rt.train.models.dilated_network import BACKBONES
 from solo_rt.train.models.parts.convolution import conv_norm
 from solo_rt.train.models.parts.dilated_resnet import dilated_resnet
-from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, resize
+from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput
 
 WIDTH = 512  # of either branch
 REDUCTION = 8  # pixels are compared by a fraction of their channels
@@ -73,7 +73,7 @@ class DaNet(SemanticNetwork):
     def forward(self, images: Tensor) -> SemanticOutput:
         *_, c5 = self.backbone(images)  # [B, 2048, H/8, W/8]
         position, channel = (branch(c5) for branch in self.branches)  # [B, 512, H/8, W/8]
-        out = resize(self.classifier(position + channel), images)
+        out = self.enlarge(self.classifier(position + channel), images)
         if not self.training:
             return SemanticOutput(out)
         return SemanticOutput(out, (self.aux[0](position), self.aux[1](channel)))

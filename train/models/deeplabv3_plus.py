@@ -66,7 +66,7 @@ class DeepLabPlus(SemanticNetwork):
         maps = self.backbone(images)
         low = self.low(maps.first if self.config.low == "first" else maps.second)  # [B, 48, H/4, W/4]
         deep = resize(self.aspp(maps.last), low)
-        out = resize(self.decoder(torch.cat([deep, low], dim=1)), images)
+        out = self.enlarge(self.decoder(torch.cat([deep, low], dim=1)), images)
         return SemanticOutput(out, (self.aux(maps.middle),) if self.training else ())
 
 

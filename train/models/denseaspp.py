@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from solo_rt.train.models.parts.convolution import conv_norm, pixel_classifier
 from solo_rt.train.models.parts.densenet import BACKBONES, DenseNet
-from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, resize
+from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput
 
 DILATIONS = (3, 6, 12, 18, 24)
 DROPOUT = 0.1
@@ -60,7 +60,7 @@ class DenseAspp(SemanticNetwork):
         x = self.halve(features)
         for stage in self.stages:
             x = torch.cat([stage(x), x], dim=1)
-        out = resize(self.classifier(x), images)
+        out = self.enlarge(self.classifier(x), images)
         return SemanticOutput(out, tuple(aux(features) for aux in self.aux) if self.training else ())
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from solo_rt.train.models.parts.convolution import pixel_classifier
 from solo_rt.train.models.parts.dilated_resnet import dilated_resnet
-from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, resize
+from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput
 
 BACKBONES = ("r50", "r101", "r50s", "r101s")  # ResNets, those with an "s" have the deep stem
 Head = Callable[[int, int], nn.Module]  # from channels and classes to a module from [B, C5, h, w] to [B, C, h, w]
@@ -30,7 +30,7 @@ class DilatedNetwork(SemanticNetwork):
 
     def forward(self, images: Tensor) -> SemanticOutput:
         *_, c4, c5 = self.backbone(images)  # [B, 1024, H/8, W/8], [B, 2048, H/8, W/8]
-        out = resize(self.head(c5), images, align_corners=self.align_corners)
+        out = self.enlarge(self.head(c5), images, align_corners=self.align_corners)
         return SemanticOutput(out, (self.aux(c4),) if self.training else ())
 
 

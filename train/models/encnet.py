@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from solo_rt.train.models.dilated_network import BACKBONES
 from solo_rt.train.models.parts.convolution import conv_norm, pixel_classifier
 from solo_rt.train.models.parts.dilated_resnet import dilated_resnet
-from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, resize
+from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput
 
 WIDTH = 512
 CODEWORDS = 32
@@ -62,7 +62,7 @@ class EncNet(SemanticNetwork):
         x = self.squeeze(c5)
         encoded = self.encoding(x).mean(1)  # [B, 512]
         gate = self.gate(encoded).sigmoid()[:, :, None, None]
-        out = resize(self.classifier(x + x * gate), images)  # no ReLU between: nothing there is negative
+        out = self.enlarge(self.classifier(x + x * gate), images)  # no ReLU between: nothing there is negative
         if not self.training:
             return SemanticOutput(out)
         return SemanticOutput(out, (self.aux(c4),), self.presence(encoded))

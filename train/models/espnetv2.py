@@ -136,7 +136,7 @@ class ESPNetv2(SemanticNetwork):
         coarse = self.classify3(self.merge3(torch.cat([l3, resize(self.narrow4(l4), l3)], dim=1)))
         x = self.merge2(torch.cat([l2, resize(self.act3(coarse), l2)], dim=1))
         out = self.merge1(torch.cat([l1, resize(x, l1)], dim=1))  # [B, C, H/2, W/2]
-        return SemanticOutput(resize(out, images), (coarse,) if self.training else ())
+        return SemanticOutput(self.enlarge(out, images), (coarse,) if self.training else ())
 
 
 BUILDERS = {name: partial(ESPNetv2, scale) for name, scale in SCALES.items()}

@@ -122,7 +122,7 @@ class FastScnn(SemanticNetwork):
     def forward(self, images: Tensor) -> SemanticOutput:
         shallow = self.shallow(images)  # [B, 64, H/8, W/8]
         deep = self.deep(shallow)  # [B, 128, H/32, W/32]
-        logits = resize(self.classifier(self.fusion(shallow, deep)), images)
+        logits = self.enlarge(self.classifier(self.fusion(shallow, deep)), images)
         if not self.training:
             return SemanticOutput(logits)
         places = {"shallow": shallow, "deep": deep}

@@ -39,7 +39,7 @@ class VggFcn(SemanticNetwork):
         logits = self.head(last)
         for i, score in zip(self.skips, self.scores, strict=True):
             logits = resize(logits, pools[i]) + score(pools[i])
-        return SemanticOutput(resize(logits, images), (self.aux(last),) if self.training else ())
+        return SemanticOutput(self.enlarge(logits, images), (self.aux(last),) if self.training else ())
 
 
 def head(channels: int, num_classes: int) -> nn.Sequential:

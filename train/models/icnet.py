@@ -58,7 +58,7 @@ class IcNet(SemanticNetwork):
         fused16, coarse16 = self.fuse16(pooled, sixteenth)
         fused8, coarse8 = self.fuse8(fused16, eighth)
         logits = self.classifier(resize(fused8, quarter))  # [B, C, H/4, W/4]
-        out = resize(logits, images)
+        out = self.enlarge(logits, images)
         if not self.training:
             return SemanticOutput(out)
         return SemanticOutput(out, (logits, self.fuse8.guide(coarse8), self.fuse16.guide(coarse16)), guided=True)

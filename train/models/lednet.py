@@ -105,7 +105,7 @@ class LEDNet(SemanticNetwork):
                 module.eps = NORM_EPS
 
     def forward(self, images: Tensor) -> SemanticOutput:
-        return SemanticOutput(resize(self.decoder(self.encoder(images)), images))
+        return SemanticOutput(self.enlarge(self.decoder(self.encoder(images)), images))
 
 
 BUILDERS = {"lednet": LEDNet}

@@ -14,7 +14,7 @@ from solo_rt.train.models.network import Network
 class SemanticOutput(NamedTuple):
     """Logits of one batch."""
 
-    out: Tensor  # [B, C, H, W], at the size of the input
+    out: Tensor  # [B, C, H, W], at the size of the input; while training one of `label_step` rows and columns
     aux: tuple[Tensor, ...] = ()  # [B, C, h, w] of further classifiers, of any size; only in training mode
     presence: Tensor | None = None  # [B, C] logits of which classes occur at all (EncNet), only in training mode
     guided: bool = False  # only `aux` is learnt from, each map from labels brought to its own size (ICNet)
@@ -26,6 +26,15 @@ class SemanticNetwork(Network):
     size_divisor = 1
     imgsz = (512, 1024)
     aux_weights: tuple[float, ...] = ()  # weight in the loss of each tensor of `aux`
+    label_step = 1  # training makes logits for every so many-th row and column only, where the network enlarges them
+
+    def enlarge(self, logits: Tensor, images: Tensor, *, align_corners: bool = True) -> Tensor:
+        """Return `logits [B, C, h, w]` at the size of `images`, or, in training mode, of its steps."""
+        step = self.label_step if self.training else 1
+        size = [side // step for side in images.shape[-2:]]
+        # On a CPU all that follows goes pixel by pixel through planes: twice as fast where those lie in one piece.
+        logits = logits.contiguous() if self.training and logits.device.type == "cpu" else logits
+        return F.interpolate(logits, size=size, mode="bilinear", align_corners=align_corners)
 
 
 def resize(x: Tensor, like: Tensor, *, align_corners: bool = True) -> Tensor:

@@ -72,16 +72,24 @@ class SemanticTrainingSet:
 
 
 def open_training_set(
-    uri: str, *, imgsz: tuple[int, int] | None = None, augmented: bool = True, seed: int = 0
+    uri: str,
+    *,
+    imgsz: tuple[int, int] | None = None,
+    zoom: tuple[float, float] | None = None,
+    augmented: bool = True,
+    seed: int = 0,
 ) -> SemanticTrainingSet:
     """Return the training part of the data set that `uri` names, in batches of `imgsz`, with its usual augmentation.
 
-    Without `imgsz`, batches have the usual size of the data set; unless `augmented`, pictures are only cropped. `seed`
-    chooses the pictures of the procedural world, the address `world:`. Raises: as `open_semantic`.
+    Without `imgsz`, batches have the usual size of the data set. `zoom` is between which factors pictures are scaled,
+    where not as usual. Unless `augmented`, they are only cropped. `seed` chooses the pictures of the procedural world,
+    the address `world:`. Raises: as `open_semantic`.
     """
     kind = uri.partition(":")[0]
     how = default_augmentation(kind, imgsz)
     data = training_world(seed=seed, size=how.crop) if uri in ("world", "world:") else open_semantic(uri, split="train")
+    if zoom is not None:
+        how = replace(how, short_side=None, scales=zoom)
     if not augmented:
         how = replace(how, scales=(1.0, 1.0), mirror=0.0, blur=0.0, jitter=0.0)
     return SemanticTrainingSet(data, how)
