@@ -27,7 +27,7 @@ FLOORS = [
     {"sink", "builder", "track"},
     {"pipeline", "train.seal", "train.torch_file"},
     {"train.recipes", "train.distributed", "train.log", "train.curves", "train.models", "train.data"},
-    {"train.checkpoint_fields"},
+    {"train.checkpoint_fields", "train.forecast"},
     {"train.checkpoint", "train.losses", "train.optimiser", "train.settings", "train.evaluate"},
     {"train.export", "train.importing", "train.initial"},
     {"train.engine"},

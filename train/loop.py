@@ -11,19 +11,22 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from solo_rt.errors import SinkError, UsageError
+from solo_rt.errors import DatasetError, SinkError, UsageError
 from solo_rt.train.checkpoint import Checkpoint, holds_run, load_checkpoint, newest_checkpoint, save_step
 from solo_rt.train.curves import draw_curves
 from solo_rt.train.data.batches import Part, fetch, load_parts, share_of
 from solo_rt.train.distributed import Job, join_job
+from solo_rt.train.forecast import forecast, suggest_recipe
 from solo_rt.train.initial import load_backbone, start_from
 from solo_rt.train.log import RunLog, read_log, require_tensorboard
+from solo_rt.train.models.semantic import SemanticNetwork
 from solo_rt.train.recipes import Recipe, count_steps
 from solo_rt.train.settings import Settings
 from solo_rt.train.state import TrainingState
 from solo_rt.train.task import Task, make_task
 
 WINDOW = 20  # steps over which speed is averaged
+TRIED = 5  # steps after which it is said how long the others will take; the first ones are slower
 
 log = logging.getLogger("solo_rt.train")
 
@@ -80,7 +83,7 @@ def train(
             if job.leads:
                 _make_folder(out)
                 run_log = stack.enter_context(RunLog(out, step=state.step, tensorboard=settings.tensorboard))
-            began, hours = time.monotonic(), state.hours
+            began, hours, tried = time.monotonic(), state.hours, state.step + TRIED
             end = min(recipe.steps, settings.max_steps or recipe.steps)
             for progress, stopped in _steps(state, task, end, stop):
                 state.hours = hours + (time.monotonic() - began) / 3600
@@ -90,10 +93,13 @@ def train(
                 if not job.leads:
                     continue
                 on_step(progress)
+                if state.step == tried:
+                    say(forecast(recipe, state.step, pictures_per_second=progress.pictures_per_second))
                 if measured or state.step % settings.log_every == 0 or state.step == recipe.steps:
                     run_log.write(state.step, {**progress.values, **measured})
                 if due or final:
                     _save(state, out, best=best, final=final)
+                    _draw(state, task)
         if job.leads:
             draw_curves(read_log(out / "log.jsonl"), out / "curves.png")
     return Outcome(out / "last.pt", state.step, stopped or state.step < recipe.steps, job.leads)
@@ -115,13 +121,17 @@ def _begin(
         rate = recipe.lr * batch / recipe.lr_batch
         say(f"lr {recipe.lr:g} is for {recipe.lr_batch} pictures a step; scaled to {rate:.3g} for {batch}")
     state = TrainingState(recipe, task, settings, job)
+    semantic = isinstance(state.model, SemanticNetwork)
+    hint = suggest_recipe(recipe, len(task.data), semantic=semantic)
+    if hint and not (settings.init or settings.backbone_weights):
+        say(hint)
     divisor = state.model.size_divisor
     for phase in recipe.phases:
         share_of(phase.batch, parts=settings.accumulate, size=job.size)
         if any(side % divisor for side in phase.imgsz):
             height, width = phase.imgsz
             raise UsageError(f"expected an input size divisible by {divisor}, got {height}x{width}; change --imgsz")
-    if settings.val:
+    if settings.val or settings.preview:
         task.held_out()  # if it is missing, now is the time to say so
     if checkpoint is None and settings.init:
         fit = start_from(settings.init, state.model, name=recipe.model, classes=task.data.classes)
@@ -235,6 +245,17 @@ def _measure(state: TrainingState, task: Task) -> tuple[dict[str, float], bool]:
     best = value > state.best
     state.best = max(state.best, value)
     return metrics, best
+
+
+def _draw(state: TrainingState, task: Task) -> None:
+    """Draw what the averaged weights find in held-out pictures, if that is wanted; a failure ends no run."""
+    path = state.settings.preview
+    if path is None:
+        return
+    try:
+        task.draw(state.averaged(), path)
+    except (UsageError, DatasetError) as error:
+        log.warning("no preview: %s", error)
 
 
 def _save(state: TrainingState, out: Path, *, best: bool, final: bool) -> None:

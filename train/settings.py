@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ from solo_rt.errors import UsageError
 Amp = Literal["off", "bf16", "fp16"]
 
 
+ALL = sys.maxsize
 WORLD = "world:"  # the procedural world, drawn while training
 
 
@@ -35,7 +37,8 @@ class Settings:
     keep: int = 3  # checkpoints
     save_every: int = 250  # steps
     log_every: int = 20
-    val: int = 0  # held-out pictures to measure before each checkpoint
+    val: int = 0  # held-out pictures to measure before each checkpoint; `ALL` of them
+    preview: Path | None = None  # PNG to draw some of them to, with what is found, at each checkpoint
     max_steps: int | None = None  # leave after this step, to be resumed
     tensorboard: bool = False
     command: str = ""  # for the record

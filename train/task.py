@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from solo_rt.train.models import is_semantic
 from solo_rt.train.models.network import Network
 from solo_rt.train.recipes import Recipe
 from solo_rt.train.settings import WORLD
-from solo_rt.train.validation import measure_instances, measure_semantic
+from solo_rt.train.validation import draw_instances, draw_labels, measure_instances, measure_semantic
 
 Losses = dict[str, Tensor]  # scalars; `total` is what is minimised, the others are for the log
 LossFunction = Callable[[Any, Any, Any, Job], Losses]  # from network, outputs of its forward, batch and job
@@ -50,6 +51,7 @@ class Task:
     tall: NDArray[np.bool_] | None  # which pictures do not share a batch with the others; None: all may share one
     held_out: Callable[[], object]  # opens, once, what `measure` is about
     measure: Measure
+    draw: Callable[[Network, Path], None]  # what a network finds in some held-out pictures, beside what is true
     palette: tuple[Rgb, ...] = ()  # one colour per class; empty where the data set names none
     unpainted: tuple[int, ...] = ()  # classes that are left out of pictures, such as a background
     class_weights: Mapping[str, float] = field(default_factory=dict)  # what a pixel of each class counts, if not 1
@@ -98,17 +100,27 @@ def _instance_task(
             left_out=left_out,
         )
 
+    def draw(model: Network, path: Path) -> None:
+        draw_instances(
+            model,
+            held_out(),
+            path,
+            name=recipe.model,
+            classes=data.classes,
+            imgsz=recipe.phases[-1].imgsz,
+        )
+
     data: WorldDataset | InstanceTrainingSet
     if uri == WORLD:
         data = WorldDataset(seed=seed, imgsz=imgsz)
-        return Task(data, losses, shuffled=False, tall=None, held_out=held_out, measure=measure)
+        return Task(data, losses, shuffled=False, tall=None, held_out=held_out, measure=measure, draw=draw)
     if uri.partition(":")[0] not in SCHEMES:
         raise UsageError(f"--data {uri}: expected {WORLD} or one of {', '.join(f'{name}:DIR' for name in SCHEMES)}")
     if recipe.scales is None:
         data = open_instance_training(uri, imgsz=imgsz, augmented=augment)
     else:  # pictures at the published sizes, batches as large as their largest picture
         data = open_instance_training(uri, scales=Scales(*recipe.scales), augmented=augment)
-    return Task(data, losses, shuffled=True, tall=data.tall(), held_out=held_out, measure=measure)
+    return Task(data, losses, shuffled=True, tall=data.tall(), held_out=held_out, measure=measure, draw=draw)
 
 
 def _semantic_task(
@@ -145,6 +157,7 @@ def _semantic_task(
         tall=None,
         held_out=held_out,
         measure=measure,
+        draw=lambda model, path: draw_labels(model, held_out(), path),
         palette=legend.palette,
         unpainted=legend.unpainted,
         class_weights={} if weights is None else dict(zip(legend.classes, weights.tolist(), strict=True)),

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
 
 from solo_rt.errors import DatasetError
 from solo_rt.train.checkpoint import Checkpoint
 from solo_rt.train.data.instances import InstanceSet
 from solo_rt.train.data.left_out import LeftOut
 from solo_rt.train.data.semantic.augment import Augmentation
-from solo_rt.train.data.semantic.base import SemanticSet
+from solo_rt.train.data.semantic.base import Picture, SemanticSet
 from solo_rt.train.data.semantic.training import SemanticSample, SemanticTrainingSet
 from solo_rt.train.distributed import Job
 from solo_rt.train.engine.exact import CheckpointEngine
+from solo_rt.train.evaluate import comparison, label_sheet
 from solo_rt.train.evaluate.confusion import count_pixels, summarise
 from solo_rt.train.evaluate.detections import common_classes, detect
+from solo_rt.train.evaluate.label_sheet import LabelSheet
 from solo_rt.train.evaluate.masks import score_masks
 from solo_rt.train.models.network import Network
 
@@ -33,26 +36,34 @@ def measure_semantic(
     pixel has a label.
     """
     left_out = left_out or LeftOut(strict=True)
-    classes, divisor = len(data.classes), model.size_divisor
+    classes = len(data.classes)
     confusion = np.zeros((classes, classes + 1), np.int64)
-    with torch.no_grad():
-        for index in range(job.rank, min(pictures, len(data)), job.size):
-            try:
-                picture = data[index]
-            except DatasetError as error:
-                left_out.add(index, error)
-                continue
-            height, width = (-(-side // divisor) * divisor for side in picture.labels.shape)
-            loader = SemanticTrainingSet(data, Augmentation(crop=(height, width)))  # only pads: no pixel of it counts
-            batch = loader.collate([SemanticSample(picture.image, picture.labels)])
-            found = model(batch.to(job.device).images).out[0].argmax(0)  # [H, W]
-            confusion += count_pixels(batch.labels[0].numpy(), found.to(torch.uint8).cpu().numpy(), classes=classes)
+    for index in range(job.rank, min(pictures, len(data)), job.size):
+        try:
+            picture = data[index]
+        except DatasetError as error:
+            left_out.add(index, error)
+            continue
+        confusion += count_pixels(picture.labels, _label(model, data, picture, job.device), classes=classes)
     scores = summarise(job.total(confusion))
     return {"val_mIoU": scores["mIoU"], "val_pixel_accuracy": scores["pixel_accuracy"]}
 
 
+def draw_labels(model: Network, data: SemanticSet, path: Path) -> None:
+    """Write a sheet of pictures from all over `data`, their labels and those that `model` gives them, side by side.
+
+    Raises: DatasetError; UsageError when the file cannot be written.
+    """
+    sheet = LabelSheet(data.legend)
+    device = next(model.parameters()).device
+    for index in _spread(len(data), label_sheet.ROWS):
+        picture = data[index]
+        sheet.add(picture, _label(model, data, picture, device))
+    sheet.write(path)
+
+
 def measure_instances(
-    model: nn.Module,
+    model: Network,
     data: InstanceSet,
     *,
     name: str,
@@ -69,11 +80,48 @@ def measure_instances(
     Pictures that cannot be read are `left_out`, if there is one. -1 where there is no object.
     """
     left_out = left_out or LeftOut(strict=True)
-    checkpoint = Checkpoint(name, classes, model.state_dict(), step=0, training={}, provenance={})
     count = min(pictures, len(data))
-    with closing(CheckpointEngine(checkpoint, imgsz=imgsz, device=job.device)) as engine:
+    with closing(_engine(model, name, classes, imgsz, job.device)) as engine:
         found = job.collect(detect(engine, data, range(job.rank, count, job.size), left_out=left_out))
     bad = set(job.collect(sorted(left_out.indices)))
     indices = [index for index in range(count) if index not in bad]
     scores = score_masks(data, found, indices=indices, categories=common_classes(classes, data))
     return {f"val_{metric}": scores.metrics[metric] for metric in ("AP", "AP50")}
+
+
+def draw_instances(
+    model: Network, data: InstanceSet, path: Path, *, name: str, classes: tuple[str, ...], imgsz: tuple[int, int]
+) -> None:
+    """Write a sheet of pictures from all over `data`, the objects in them and what `model` finds, side by side.
+
+    Raises: DatasetError; UsageError when the file cannot be written.
+    """
+    indices = _spread(len(data), comparison.ROWS)
+    device = next(model.parameters()).device
+    with closing(_engine(model, name, classes, imgsz, device)) as engine:
+        found = detect(engine, data, indices, conf=comparison.LEAST_SCORE)
+    comparison.write_comparison(path, data, found, indices=indices)
+
+
+@torch.no_grad()
+def _label(model: Network, data: SemanticSet, picture: Picture, device: torch.device) -> NDArray[np.uint8]:
+    """Return the labels `uint8 [H, W]` that `model` gives a picture at its own size."""
+    h, w = picture.labels.shape
+    divisor = model.size_divisor
+    height, width = (-(-side // divisor) * divisor for side in (h, w))
+    loader = SemanticTrainingSet(data, Augmentation(crop=(height, width)))  # only pads
+    batch = loader.collate([SemanticSample(picture.image, picture.labels)])
+    found = model(batch.to(device).images).out[0, :, :h, :w].argmax(0)
+    return np.asarray(found.to(torch.uint8).cpu().numpy(), np.uint8)
+
+
+def _engine(
+    model: Network, name: str, classes: tuple[str, ...], imgsz: tuple[int, int], device: torch.device
+) -> CheckpointEngine:
+    checkpoint = Checkpoint(name, classes, model.state_dict(), step=0, training={}, provenance={})
+    return CheckpointEngine(checkpoint, imgsz=imgsz, device=device)
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Return `most` indices from all over `count`, or all."""
+    return sorted({round(i * (count - 1) / max(1, most - 1)) for i in range(most)})

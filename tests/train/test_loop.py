@@ -282,6 +282,44 @@ def test_a_frozen_recipe_trains_all_of_a_backbone_without_weights_and_says_so(tm
     assert resumed.step == 2
 
 
+def test_how_long_it_takes_is_said_once_the_first_steps_are_done(tmp_path: Path) -> None:
+    said: list[tuple[int, str]] = []
+    steps: list[Progress] = []
+    train(
+        tiny(7),
+        tmp_path / "run",
+        settings(),
+        on_start=lambda line: said.append((len(steps), line)),
+        on_step=steps.append,
+    )
+    assert [at for at, line in said if line.startswith("2 steps to go, about 1 min")] == [5]
+
+
+def test_few_pictures_are_said_to_want_another_recipe(tmp_path: Path) -> None:
+    data = write_coco(tmp_path / "data", images=2, size=(36, 64)).parent
+    said: list[str] = []
+    recipe = replace(tiny(1), optimiser="sgd")
+    train(recipe, tmp_path / "run", settings(data=f"coco:{data}"), on_start=said.append)
+    assert any("2 pictures are few for this recipe" in line for line in said)
+    said.clear()
+    train(
+        recipe,
+        tmp_path / "more",
+        settings(data=f"coco:{data}", init=tmp_path / "run" / "last.pt"),
+        on_start=said.append,
+    )
+    assert not any("are few for" in line for line in said), "what starts from weights may need no other recipe"
+
+
+def test_each_checkpoint_draws_a_preview_and_none_is_worth_a_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train(tiny(1, model="fast-scnn"), tmp_path / "run", settings(preview=tmp_path / "sheet.png"))
+    assert cv2.imread(str(tmp_path / "sheet.png")).ndim == 3
+    train(tiny(1, model="fast-scnn"), tmp_path / "more", settings(preview=tmp_path / "gone" / "sheet.png"))
+    assert "no preview: cannot write" in caplog.text
+
+
 def test_linear_scaling_is_said(tmp_path: Path) -> None:
     said: list[str] = []
     train(replace(tiny(1), lr_batch=16), tmp_path / "run", settings(), on_start=said.append)

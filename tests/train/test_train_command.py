@@ -13,6 +13,8 @@ import pytest
 
 from solo_rt.cli import main
 from solo_rt.train.checkpoint import load_checkpoint
+from solo_rt.train.data.semantic.folder import write_folder
+from solo_rt.train.data.semantic.world import held_out_world
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SMALL = ("--phase", "32x64:2:2", "--workers", "0")
@@ -35,6 +37,14 @@ def test_a_run_leaves_a_checkpoint_a_log_and_curves(capsys: pytest.CaptureFixtur
     checkpoint = load_checkpoint(tmp_path / "run" / "last.pt")
     recipe = json.loads(checkpoint.provenance["recipe"])
     assert (recipe["lr"], recipe["ema"], checkpoint.provenance["seed"]) == (0.001, 0.0, 3)
+
+
+def test_all_held_out_pictures_can_be_measured(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    data = write_folder(tmp_path / "mine", held_out_world(size=(32, 64), length=3))
+    run = ("--model", "fast-scnn", "--data", f"folder:{data}", "--recipe", "small", *SMALL, "--out", tmp_path / "run")
+    assert solo(capsys, *run, "--val", "all", "--preview", tmp_path / "sheet.png")[0] == 0
+    assert '"val_mIoU": ' in (tmp_path / "run" / "log.jsonl").read_text()
+    assert (tmp_path / "sheet.png").is_file()
 
 
 def test_a_run_goes_on_where_it_was_and_another_is_not_mixed_with_it(
@@ -77,6 +87,9 @@ def test_training_goes_on_from_other_classes(capsys: pytest.CaptureFixture[str],
     ("arguments", "message"),
     [
         (("--model", "nothing"), "unknown model 'nothing'; expected one of bisenet-r18"),
+        (("--val", "some"), "expected a number of pictures or all, got 'some'"),
+        (("--preview", "sheet.jpg"), "--preview sheet.jpg: expected a file that ends in .png"),
+        (("--preview", "nowhere/sheet.png"), "there is no folder nowhere"),
         (("--recipe", "nothing"), "--recipe nothing: expected one of solov2-nano"),
         (("--steps", 1, "--epochs", 1), "expected --steps or --epochs, got both"),
         (("--phase", "32x64"), "expected HxW:STEPS:BATCH like 256x448:3000:16, got '32x64'"),

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -26,7 +27,7 @@ from solo_rt.train.evaluate.confusion import count_pixels, summarise
 from solo_rt.train.evaluate.detections import Detection, detect
 from solo_rt.train.models import build_model
 from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput
-from solo_rt.train.validation import measure_instances, measure_semantic
+from solo_rt.train.validation import draw_instances, draw_labels, measure_instances, measure_semantic
 from solo_rt.world import CLASSES
 
 ALONE = Job(0, 1, torch.device("cpu"))
@@ -98,6 +99,19 @@ def test_instances_are_found_as_eval_finds_them(
     )
     assert scores == {"val_AP": metrics["AP"], "val_AP50": metrics["AP50"]}
     assert found == json.loads(results.read_text()) != []
+
+
+@pytest.mark.parametrize("model", ["fast-scnn", "solov2-nano"])
+def test_some_pictures_from_all_over_are_drawn(tmp_path: Path, model: str) -> None:
+    network = build_model(model, len(CLASSES) + (model == "fast-scnn")).eval()
+    if model == "fast-scnn":
+        draw_labels(network, held_out_world(size=(45, 70), length=20), tmp_path / "sheet.png")
+    else:
+        data = held_out_instances(size=(45, 70), length=20)
+        draw_instances(network, data, tmp_path / "sheet.png", name=model, classes=CLASSES, imgsz=(64, 96))
+    assert cv2.imread(str(tmp_path / "sheet.png")).shape[0] > 8 * 300
+    assert validation._spread(20, 8) == [0, 3, 5, 8, 11, 14, 16, 19]
+    assert validation._spread(3, 8) == [0, 1, 2]
 
 
 def test_every_process_scores_what_all_of_them_find(monkeypatch: pytest.MonkeyPatch) -> None:
