@@ -47,9 +47,24 @@ def require_gpu() -> None:
         pytest.skip("there is no GPU")
 
 
+def require_library(name: str) -> None:
+    """Skip the test where the driver brings no NVDEC or NVENC: containers may lack its video libraries."""
+    try:
+        ctypes.CDLL(name)
+    except OSError as error:
+        pytest.skip(str(error))
+
+
+def require_nvdec() -> None:
+    """Skip the test without NVDEC."""
+    require_gpu()
+    require_library("libnvcuvid.so.1")
+
+
 def require_nvenc() -> None:
     """Skip the test on a GPU that has no encoder, as those of data centres."""
     require_gpu()
+    require_library("libnvidia-encode.so.1")
     try:
         try_nvenc(256, 256, options={})
     except EngineError as error:

@@ -12,7 +12,7 @@ import pytest
 from clips import THIRTY, read, write_clip
 from fakes import STREET_SPEC, TINY_SPEC, FakeSource
 from ffmpeg_twin import decoded
-from gpu_memory import downloaded, planes_of, require_gpu
+from gpu_memory import downloaded, planes_of, require_nvdec
 
 from solo_rt.decoders import DetectionsDecoder
 from solo_rt.errors import EngineError, UsageError
@@ -307,7 +307,7 @@ def test_engine_says_where_frames_stay(
 @pytest.mark.cuda
 @on_pyav_18
 def test_nvdec_leaves_on_the_gpu_what_the_cpu_decodes(tmp_path: Path) -> None:
-    require_gpu()
+    require_nvdec()
     write_clip(tmp_path / "a.mp4", count=40, codec="libx264", options={"preset": "fast"}, size=(322, 182), matrix=1)
     expected = read(tmp_path / "a.mp4")
     context = PrimaryContext(0)

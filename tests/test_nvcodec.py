@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 from clips import H264, THIRTY, info, planes, read, result_of, write_clip, yuv_frame
-from gpu_memory import require_gpu, require_nvenc
+from gpu_memory import require_nvdec, require_nvenc
 
 import solo_rt
 from solo_rt.doctor import examine
@@ -285,7 +285,7 @@ def test_frames_of_a_gpu_are_those_of_the_cpu(pretended: None, tmp_path: Path, m
 @pytest.fixture
 def gpu() -> int:
     """Return the number of a GPU."""
-    require_gpu()
+    require_nvdec()
     return 0
 
 

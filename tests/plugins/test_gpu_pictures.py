@@ -13,7 +13,7 @@ import pytest
 from clips import info, read, result_of, write_clip
 from devices import Cuda
 from fakes import STREET_SPEC, FakeSink
-from gpu_memory import planes_of, require_nvenc
+from gpu_memory import planes_of, require_nvdec, require_nvenc
 from test_frame_path import (  # noqa: F401
     SPEC,
     CpuEngine,
@@ -221,6 +221,7 @@ def test_only_video_by_nvenc_takes_pictures_of_a_gpu(x264_for_nvenc, tmp_path: P
 @pytest.mark.skipif(not CAN_STAY_ON_GPU, reason="this PyAV cannot leave frames on a GPU")
 def test_frames_go_from_nvdec_to_nvenc(gpu: Cuda, tmp_path: Path):
     """As in a run, but with a copy in the place of the engine."""
+    require_nvdec()
     require_nvenc()
     share_primary_context(0)
     write_clip(tmp_path / "a.mp4", count=30, codec="libx264", options={"qp": "0"}, size=(322, 182), matrix=1)
