@@ -137,10 +137,11 @@ def _cuda() -> str:
 
 def _cuda_kernels() -> str:
     from solo_rt.gpu.kernels import Kernels, find_kernels
+    from solo_rt.gpu.native_library import build_note
 
     path = find_kernels()
     Kernels(path)
-    return str(path)
+    return " ".join([str(path), build_note(path)]).strip()
 
 
 def _plugins() -> str:

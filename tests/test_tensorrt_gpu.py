@@ -21,7 +21,7 @@ WORLD = "test://?seed=11&size=640x360&frames=12"
 def test_an_engine_finds_what_the_model_finds(precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     require_gpu()
     if importlib.util.find_spec("tensorrt") is None:
-        pytest.skip("TensorRT is not installed; pip install tensorrt")
+        pytest.skip("TensorRT is not installed; see docs/tensorrt.md")
     monkeypatch.setenv("SOLO_RT_CACHE", str(tmp_path))
     with pytest.raises(SystemExit) as built:
         main(["build-engine", f"--{precision}"])

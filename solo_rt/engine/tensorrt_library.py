@@ -38,7 +38,7 @@ def import_tensorrt() -> Any:
             raise EngineError(f"TensorRT {module.__version__} is too old; expected 10.0 or newer")
         return module
     raise EngineError(
-        "TensorRT is not installed; pip install 'solo-rt[tensorrt]', see docs/tensorrt.md for the release"
+        "TensorRT is not installed; pip install tensorrt-cu12 or tensorrt-cu13, as docs/tensorrt.md says for the card"
     )
 
 

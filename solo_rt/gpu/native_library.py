@@ -1,4 +1,4 @@
-"""Where the shared libraries are that CMake builds and no wheel carries: they need a CUDA compiler."""
+"""Where the shared libraries of CUDA are, which an installation has if it could build them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 
 from solo_rt.errors import EngineError
 
+NOTE = "cuda_build.txt"  # setup.py leaves it: what the libraries were built for, or why they were not
+
 
 def find_library(target: str, variable: str) -> Path:
-    """Return lib`target`.so: what the environment's `variable` names, beside this package, or in a build of a checkout.
+    """Return lib`target`.so: what the environment's `variable` names, else the one beside this package.
 
     Raises: EngineError.
     """
@@ -21,15 +23,16 @@ def find_library(target: str, variable: str) -> Path:
         if not Path(given).is_file():
             raise EngineError(f"{variable}={given}: no such file")
         return Path(given)
-    name = f"lib{target}.so"
-    package = Path(__file__).resolve().parent.parent
-    for place in (package / name, *sorted(package.parent.glob(f"build/*/{name}"))):
-        if place.is_file():
-            return place
-    raise EngineError(
-        f"{name} is not built; run cmake -S . -B build/cuda -DSOLO_RT_PYTHON=off && cmake --build build/cuda --target "
-        f"{target} in the checkout, or set {variable} to it"
-    )
+    path = Path(__file__).resolve().parent.parent / f"lib{target}.so"
+    if not path.is_file():
+        raise EngineError(f"{path.name} is not there: {build_note(path) or 'run pip install . in the checkout'}")
+    return path
+
+
+def build_note(path: Path) -> str:
+    """Return what the library at `path` was built for, or why it was not; empty if nothing tells."""
+    note = path.with_name(NOTE)
+    return note.read_text(encoding="utf-8").strip() if note.is_file() else ""
 
 
 def load_function(path: Path, name: str, arguments: Sequence[type[Any]], result: type[Any]) -> Callable[..., Any]:

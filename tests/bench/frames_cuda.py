@@ -7,7 +7,7 @@ Without a model there is no network: its outputs are there already, and a frame 
 downloaded. The floor is its bytes at the rate of the link, measured in the same run; the CPU's time is of `prepare` and
 `render` on one core. With a model, `infer_frame` is timed against `prepare`, `infer` and `render`, one frame at a time
 and on all lanes. Labels are left out. Times are the least of several, in milliseconds. Needs a GPU and
-`cmake --build build/cuda --target solo_kernels_cuda`.
+an installation with CUDA.
 """
 
 from __future__ import annotations

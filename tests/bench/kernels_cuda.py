@@ -2,8 +2,8 @@
 
 The ceilings are a large copy (bytes per second) and a large FP16 matrix product of torch (operations per second). A
 kernel's floor is the larger of its bytes and its operations at those rates. Times are of one call among 50 in a CUDA
-graph, the best of 5. Needs torch with CUDA and `cmake --build build/cuda --target solo_kernels_cuda`. Whole frames and
-whole decodings are in torch_engine.py.
+graph, the best of 5. Needs torch and an installation with CUDA. Whole frames and whole decodings are in
+torch_engine.py.
 """
 
 from __future__ import annotations

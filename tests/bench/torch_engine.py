@@ -5,7 +5,7 @@
 A frame is RGB in host memory on both ends, computed in FP16 at batch 1. Weights are random, with the class bias by
 which as many candidates as asked for pass the threshold in that frame, so that both have the same work. Decoding is
 what lies between heads of noise and the soft masks of the instances, ours in a CUDA graph, the other with plain PyTorch
-operations. Times are the least of several. Needs a GPU and `cmake --build build/cuda --target solo_kernels_cuda`.
+operations. Times are the least of several. Needs a GPU and an installation with CUDA.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from solo_rt.gpu.kernels import Kernels, Workspace
+from solo_rt.errors import EngineError
+from solo_rt.gpu.kernels import Kernels, Workspace, find_kernels
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "plugins" / "kernels"
@@ -132,9 +133,10 @@ class Cuda(Device):
             raise Missing("torch is not installed") from error
         if not torch.cuda.is_available():
             raise Missing("torch sees no CUDA device")
-        self.path = ROOT / "build" / "cuda" / "libsolo_kernels_cuda.so"
-        if not self.path.exists():
-            raise Missing(f"there is no {self.path}: scripts/test-gpu builds it")
+        try:
+            self.path = find_kernels()
+        except EngineError as error:
+            raise Missing(str(error)) from error
         self.library, self.kernels = ctypes.CDLL(str(self.path)), Kernels(self.path)
         self.torch = torch
         self.use(torch.cuda.Stream())

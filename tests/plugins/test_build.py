@@ -38,7 +38,7 @@ def test_nvcc_takes_every_kernel_without_a_warning(unit, position, tmp_path):
 def test_library_needs_nothing_of_tensorrt_and_shows_its_entry_points_alone(tmp_path):
     nvcc()
     folder = ROOT / "build" / "cuda-oracle"
-    options = ["-DSOLO_RT_PYTHON=off", "-DSOLO_RT_TENSORRT=on", "-DCMAKE_CUDA_ARCHITECTURES=80"]
+    options = ["-DSOLO_RT_PYTHON=off", "-DSOLO_RT_CUDA=on", "-DCMAKE_CUDA_ARCHITECTURES=80"]
     for command in (["-S", ROOT, "-B", folder, *options], ["--build", folder, "--target", "solo_plugins"]):
         done = run("cmake", *command)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -50,20 +50,11 @@ def test_library_needs_nothing_of_tensorrt_and_shows_its_entry_points_alone(tmp_
     assert "cuda" not in needed
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["-DSOLO_RT_CUDA=on"], "expected a CUDA compiler, found none"),
-        (["-DSOLO_RT_TENSORRT=on"], "expected a CUDA compiler, found none"),
-        (["-DSOLO_RT_TENSORRT=on", "-DSOLO_RT_CUDA=off"], "SOLO_RT_TENSORRT=on needs CUDA"),
-        (["-DSOLO_RT_CUDA=maybe"], "SOLO_RT_CUDA: expected auto, on or off, got maybe"),
-    ],
-)
-def test_on_without_a_compiler_fails_loudly(options, message, tmp_path):
+def test_without_a_compiler_it_fails_loudly(tmp_path):
     cmake = shutil.which("cmake")
     if cmake is None:
         pytest.skip("there is no cmake")
-    command = [cmake, "-S", ROOT, "-B", tmp_path, "-DSOLO_RT_PYTHON=off", *options]
+    command = [cmake, "-S", ROOT, "-B", tmp_path, "-DSOLO_RT_PYTHON=off", "-DSOLO_RT_CUDA=on"]
     done = run(*command, "-DCMAKE_CUDA_COMPILER=CMAKE_CUDA_COMPILER-NOTFOUND", PATH="/usr/bin:/bin", CUDACXX="")
     assert done.returncode != 0
-    assert message in " ".join(done.stderr.split())
+    assert "expected a CUDA compiler, found none" in " ".join(done.stderr.split())

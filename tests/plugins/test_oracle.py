@@ -39,7 +39,7 @@ def library() -> Path:
     if shutil.which("nvcc") is None or shutil.which("cmake") is None:
         pytest.skip("there is no nvcc or no cmake; SOLO_RT_PLUGINS may name a libsolo_plugins.so")
     folder = ROOT / "build" / "cuda-oracle"
-    choice = ["-DSOLO_RT_PYTHON=off", "-DSOLO_RT_TENSORRT=on", "-DCMAKE_CUDA_ARCHITECTURES=80"]
+    choice = ["-DSOLO_RT_PYTHON=off", "-DSOLO_RT_CUDA=on", "-DCMAKE_CUDA_ARCHITECTURES=80"]
     for command in (["-S", ROOT, "-B", folder, *choice], ["--build", folder, "--target", "solo_plugins"]):
         done = subprocess.run(["cmake", *command], capture_output=True, text=True, timeout=900)
         assert done.returncode == 0, done.stdout + done.stderr
