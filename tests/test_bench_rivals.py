@@ -119,11 +119,19 @@ def test_an_interrupt_keeps_the_laps_before_it(fake):
     assert contest(["torch"], TASK, PACE, stop, lambda *_: None) == {"against": {}, "absent": {}, "unreliable": []}
 
 
+def test_every_rival_is_a_function_of_a_module_that_is_there():
+    folder = Path(rivals.__file__).parent
+    for rival in RIVALS.values():
+        module, function = rival.opens.split(":")
+        assert f"def {function}(task: Task) -> Play:" in (folder / f"{module}.py").read_text()
+
+
 def test_who_is_not_installed_is_named_with_what_installs_it(monkeypatch):
     monkeypatch.setattr(rivals.importlib.util, "find_spec", lambda name: None if name == "ultralytics" else object())
     names, absent = find_rivals("all")
     assert names == ["torch", "opencv", "supervision"]
-    assert absent == {"ultralytics": "not installed: pip install ultralytics"}
+    assert list(absent) == ["ultralytics", "ultralytics-openvino", "ultralytics-int8"]
+    assert absent["ultralytics-openvino"] == "not installed: pip install ultralytics openvino"
     assert find_rivals(" opencv ") == (["opencv"], {})
 
 

@@ -50,48 +50,61 @@ Play = Callable[[int], Played]  # of at most so many frames, from opening the cl
 class Rival(NamedTuple):
     """Something that does the task; `note` is what differs from the others."""
 
-    module: str  # of this package, whose `open_play` takes a task and returns a Play
+    opens: str  # "module:function" of this package, which takes a task and returns a Play
     packages: tuple[str, ...]  # modules that must be there
     install: str
     note: str
 
 
 RIVALS: dict[str, Rival] = {
-    OURS: Rival("ours", (), "", "its pipeline with the engine above, H.264"),
+    OURS: Rival("ours:open_play", (), "", "its pipeline with the engine above, H.264"),
     "torch": Rival(
-        "torch_loop",
+        "torch_loop:open_play",
         ("torch", "onnx"),
         "pip install torch onnx",
         "the same network, its ONNX graph operation by operation in eager PyTorch, FP32 (autocast to FP16 on CUDA), "
         "with the released post-processing of SOLOv2; OpenCV decodes, labels and writes MPEG-4",
     ),
     "opencv": Rival(
-        "opencv_loop",
+        "opencv_loop:open_play",
         (),
         "",
         "the same network in ONNX Runtime with its default options, FP32, post-processing in numpy and OpenCV, blended "
         "whole frames; cv2.VideoCapture and cv2.VideoWriter, MPEG-4",
     ),
     "supervision": Rival(
-        "supervision_loop",
+        "supervision_loop:open_play",
         ("supervision",),
         "pip install supervision",
         "objects by the engine and the decoding of solo-rt; supervision's process_video decodes, draws (mask, box and "
         "label annotators) and writes MPEG-4",
     ),
     "ultralytics": Rival(
-        "ultralytics_loop",
+        "ultralytics_loop:open_play",
         ("ultralytics", "torch", "torchvision"),
         "pip install ultralytics",
         "YOLO11n-seg at 640 pixels, another network, with random weights whose class biases are shifted until it finds "
         "about 10 objects in a frame: the work, not the accuracy; predict(stream=True, save=True) in PyTorch, FP32",
+    ),
+    "ultralytics-openvino": Rival(
+        "ultralytics_loop:open_openvino",
+        ("ultralytics", "torch", "torchvision", "openvino"),
+        "pip install ultralytics openvino",
+        'the same network after export(format="openvino"), for the shape of the frames; in BF16 where the CPU has it',
+    ),
+    "ultralytics-int8": Rival(
+        "ultralytics_loop:open_int8",
+        ("ultralytics", "torch", "torchvision", "openvino", "nncf"),
+        "pip install ultralytics openvino nncf",
+        'the same after export(format="openvino", int8=True), with ranges of frames of the clip',
     ),
 }
 
 
 def open_play(name: str, task: Task) -> Play:
     """Return what plays the task as the rival does. Raises: whatever the rival does."""
-    opened: Callable[[Task], Play] = importlib.import_module(f"solo_rt.bench.rivals.{RIVALS[name].module}").open_play
+    module, _, function = RIVALS[name].opens.partition(":")
+    opened: Callable[[Task], Play] = getattr(importlib.import_module(f"solo_rt.bench.rivals.{module}"), function)
     return opened(task)
 
 
