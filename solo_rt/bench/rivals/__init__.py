@@ -84,7 +84,8 @@ RIVALS: dict[str, Rival] = {
         ("ultralytics", "torch", "torchvision"),
         "pip install ultralytics",
         "YOLO11n-seg at 640 pixels, another network, with random weights whose class biases are shifted until it finds "
-        "about 10 objects in a frame: the work, not the accuracy; predict(stream=True, save=True) in PyTorch, FP32",
+        "10 objects in nearly all frames, of which it keeps no more: the work, not the accuracy; predict(stream=True, "
+        "save=True, max_det=10) in PyTorch, FP32",
     ),
     "ultralytics-openvino": Rival(
         "ultralytics_loop:open_openvino",
