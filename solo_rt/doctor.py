@@ -136,11 +136,14 @@ def _cuda() -> str:
 
 
 def _cuda_kernels() -> str:
-    from solo_rt.gpu.kernels import Kernels, find_kernels
-    from solo_rt.gpu.native_library import build_note
+    from solo_rt.gpu.cuda import device_count, open_gpu
+    from solo_rt.gpu.kernels import Kernels
+    from solo_rt.gpu.native_library import build_note, find_kernels
 
     path = find_kernels()
     Kernels(path)
+    if device_count():
+        open_gpu()  # which says what does not fit
     return " ".join([str(path), build_note(path)]).strip()
 
 

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import onnx
 import pytest
-from trt_fakes import FakeGpu
 
 from solo_rt import builder as build_engine
 from solo_rt.builder import build_checked, compiler, engine_spec
@@ -152,12 +151,10 @@ def test_a_plan_gets_its_name_once_it_was_compared_on_the_gpu_that_was_asked_for
             raise EngineError("differs too much")
         return {"found": 1.0}
 
-    def open_gpu(index: int) -> FakeGpu:
-        gpu = FakeGpu()
-        gpu.name = f"Fake {index}"
-        return gpu
+    def open_gpu(index: int) -> SimpleNamespace:
+        return SimpleNamespace(name=f"Fake {index}", cuda="13", bound=nullcontext)
 
-    def open_plan(plan: Plan, content: bytes, *, gpu: FakeGpu) -> SimpleNamespace:
+    def open_plan(plan: Plan, content: bytes, *, gpu: SimpleNamespace) -> SimpleNamespace:
         opened.append((content, gpu.name))
         return SimpleNamespace(close=lambda: opened.append("closed"))
 

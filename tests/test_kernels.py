@@ -11,7 +11,8 @@ import pytest
 from solo_rt.engine.tensorrt_library import find_plugins, plugins_revision
 from solo_rt.errors import EngineError
 from solo_rt.gpu import kernels, native_library
-from solo_rt.gpu.kernels import ConvShape, Kernels, find_kernels
+from solo_rt.gpu.kernels import ConvShape, Kernels
+from solo_rt.gpu.native_library import find_kernels
 
 
 @pytest.fixture
@@ -57,6 +58,7 @@ def test_a_library_of_another_version_and_a_status_are_explained(tmp_path):
     old, fake = (tmp_path / f"lib{name}.so" for name in ("old", "fake"))
     for path, functions in ((old, names[:-1]), (fake, names)):
         source = "int status = 0;\n" + "".join(f"int {name}() {{ return status; }}\n" for name in functions)
+        source += 'const char* solo_cuda_error_text(int code) { return code == 1700 ? "an illegal address" : "?"; }'
         subprocess.run(["gcc", "-shared", "-fPIC", "-x", "c", "-o", path, "-"], input=source.encode(), check=True)
     with pytest.raises(EngineError, match="expected a function solo_cuda_soft_masks, found none; build it again"):
         Kernels(old)
@@ -72,11 +74,15 @@ def test_a_library_of_another_version_and_a_status_are_explained(tmp_path):
         (2, "an argument is out of range"),
         (3, "the workspace is too small"),
         (9, "status 9"),
-        (1209, "CUDA error 209 at a launch"),
     ):
         status.value = value
-        with pytest.raises(EngineError, match=f"^solo_cuda_letterbox: {text}"):
+        with pytest.raises(EngineError, match=f"^solo_cuda_letterbox: {text}$"):
             call()
+    status.value = 1700
+    with pytest.raises(
+        EngineError, match=r"^CUDA error 700: an illegal address; .*; start again \(solo_cuda_letterbox\)"
+    ):
+        call()
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc")

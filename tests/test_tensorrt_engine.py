@@ -1,23 +1,24 @@
-"""The TensorRT engine on a fake device: lanes, order of copies, and every way a plan can be refused."""
+"""The TensorRT engine on an emulated card: lanes, order of copies, and every way a card or a plan can be refused."""
 
 from __future__ import annotations
 
+import logging
 import threading
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from card import NAME, Card, SpiedGpu, card
 from fakes import TINY_SPEC
-from trt_fakes import VERSION, FakeGpu, FakeStream, fake_tensorrt
+from trt_fakes import VERSION, install, write_fitting
 
 from solo_rt.device import Device
-from solo_rt.engine import tensorrt
-from solo_rt.engine.plan import Plan, PlanKey, machine_platform, make_plan, passes_sha256, plan_path, write_plan
+from solo_rt.engine.plan import Plan
 from solo_rt.engine.tensorrt import TensorRtEngine, open_tensorrt
 from solo_rt.errors import EngineError, SpecError
 from solo_rt.gpu import cuda
+
+__all__ = ["card"]
 
 SIZE = (1, 3, 32, 64)
 PORTS = {"image": ("in", SIZE, np.float32), "sum": ("out", (1, 3), np.float32), "double": ("out", SIZE, np.float32)}
@@ -28,56 +29,115 @@ def compute(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeGpu:
-    gpu = FakeGpu()
-    library = tmp_path / "libsolo_plugins.so"
-    library.write_bytes(b"elf")
-    monkeypatch.setattr(tensorrt, "import_tensorrt", lambda: fake_tensorrt(gpu, PORTS, compute))
-    monkeypatch.setattr(tensorrt, "find_plugins", lambda: library)
-    monkeypatch.setattr(tensorrt, "load_plugins", lambda trt, path: None)
-    monkeypatch.setattr(tensorrt, "plugins_revision", lambda path: "1")
-    monkeypatch.setattr(tensorrt, "open_gpu", lambda index: gpu)
-    monkeypatch.setattr(tensorrt, "find_kernels", lambda: library)
-    monkeypatch.setattr(tensorrt, "Kernels", lambda path: None)
-    return gpu
+def gpu(card: Card, monkeypatch: pytest.MonkeyPatch) -> SpiedGpu:
+    install(monkeypatch, card, PORTS, compute)
+    return card.open()
 
 
 @pytest.fixture
-def plan(gpu: FakeGpu, tmp_path: Path) -> Plan:
-    return write(tmp_path)
+def plan(gpu: SpiedGpu, tmp_path: Path) -> Plan:
+    return write_fitting(tmp_path, TINY_SPEC)
 
 
-def write(folder: Path, **changes: object) -> Plan:
-    key = PlanKey("aa", "1", passes_sha256(), "", "fp16", VERSION, "12", "Fake 9.0", machine_platform(), 0, -1)
-    key = replace(key, **changes)
-    plan = make_plan(plan_path(folder, Path("tiny.onnx"), key), b"plan", key, TINY_SPEC)
-    write_plan(plan, b"plan")
-    return plan
-
-
-def open_plan(plan: Plan) -> TensorRtEngine:
-    return open_tensorrt(plan.path, device=Device("auto"), lanes=None, trusted=True)
+def open_plan(plan: Plan, device: str = "auto") -> TensorRtEngine:
+    return open_tensorrt(plan.path, device=Device.parse(device), lanes=None, trusted=True)
 
 
 def picture(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=SIZE).astype(np.float32)
 
 
-@pytest.mark.parametrize("has_graphs", [True, False])
-def test_every_frame_gives_its_own_result(gpu: FakeGpu, plan: Plan, has_graphs: bool) -> None:
-    gpu.has_graphs = has_graphs
+@pytest.mark.parametrize("records", [True, False])
+def test_every_frame_gives_its_own_result(gpu: SpiedGpu, plan: Plan, records: bool) -> None:
+    gpu.records = records
     engine = TensorRtEngine(plan, b"plan", gpu=gpu, lanes=2)
     assert engine.lanes == 2
-    assert engine.backend == f"tensorrt {VERSION} fp16, Fake 9.0"
+    assert engine.backend == f"tensorrt {VERSION} fp16, {NAME}"
     kept = [engine.infer({"image": picture(i)}) for i in range(5)]
     for i, outputs in enumerate(kept):  # they belong to the caller: later frames change nothing
         np.testing.assert_array_equal(outputs["double"], 2 * picture(i))
         np.testing.assert_allclose(outputs["sum"], picture(i).sum((2, 3)), rtol=1e-6)
-    assert gpu.captured == (2 if has_graphs else 0)  # one per lane
+    assert gpu.captured == (2 if records else 0)  # one per lane
     engine.close()
 
 
-def test_two_threads_share_the_lanes_without_mixing_frames(gpu: FakeGpu, plan: Plan) -> None:
+def test_a_device_beyond_the_first_is_used(card: Card, gpu: SpiedGpu, tmp_path: Path) -> None:
+    """The emulator refuses work on the streams of another device than the thread's."""
+    engine = open_plan(write_fitting(tmp_path, TINY_SPEC, gpu="Emulated B 9.0"), "cuda:1")
+    for i in range(4):
+        threads = [threading.Thread(target=engine.infer, args=({"image": picture(i)},)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    np.testing.assert_array_equal(engine.infer({"image": picture(9)})["double"], 2 * picture(9))
+    engine.close()
+
+
+def test_nothing_is_left_on_the_card(card: Card, gpu: SpiedGpu, plan: Plan) -> None:
+    names = ("streams", "graphs", "events", "blocks", "host_blocks", "room")
+    before = [getattr(card.state, name) for name in names]
+    engine = TensorRtEngine(plan, b"plan", gpu=gpu, lanes=2)
+    for i in range(6):
+        engine.infer_timed({"image": picture(i)})
+    assert [getattr(card.state, name) for name in names] != before
+    engine.close()
+    del engine
+    assert [getattr(card.state, name) for name in names] == before
+
+
+def test_what_cannot_be_recorded_is_queued_anew_and_that_is_said_once(
+    card: Card, gpu: SpiedGpu, plan: Plan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    install(monkeypatch, card, PORTS, compute)
+    engine = TensorRtEngine(plan, b"plan", gpu=gpu, lanes=2)
+    recorded = card.enqueue
+
+    def enqueue_and_wait(stream: int, work: object) -> bool:
+        """As a layer that waits for the host."""
+        return recorded(stream, work) and gpu.call("synchronize", stream) is None  # type: ignore[arg-type,func-returns-value]
+
+    monkeypatch.setattr(card, "enqueue", enqueue_and_wait)
+    with caplog.at_level(logging.WARNING):
+        for i in range(8):
+            np.testing.assert_array_equal(engine.infer({"image": picture(i)})["double"], 2 * picture(i))
+    assert gpu.captured == 1
+    assert [record.message for record in caplog.records] == [
+        "work is queued anew for every frame, as it cannot be recorded as a CUDA graph: CUDA error 900: operation not "
+        "permitted when stream is capturing (solo_cuda_synchronize)"
+    ]
+    engine.close()
+
+
+@pytest.mark.parametrize("error", [1, 719])  # of one call, and of the card
+def test_every_call_may_fail(card: Card, gpu: SpiedGpu, plan: Plan, error: int) -> None:
+    """Whichever it is, the caller hears of it or gets the right result, and a card that is well goes on."""
+    heard: list[str] = []
+    for call in range(200):
+        gpu.records = True
+        engine = TensorRtEngine(plan, b"plan", gpu=gpu, lanes=1)
+        with card.failing(call, error):
+            for i in range(4):
+                try:
+                    found = engine.infer({"image": picture(i)})
+                except EngineError as failure:
+                    heard.append(str(failure))
+                else:
+                    np.testing.assert_array_equal(found["double"], 2 * picture(i))
+            failed = card.state.calls > call
+            engine.close()
+        if not failed:
+            break
+        if error < 700:
+            engine = TensorRtEngine(plan, b"plan", gpu=gpu, lanes=1)
+            np.testing.assert_array_equal(engine.infer({"image": picture(7)})["double"], 2 * picture(7))
+            engine.close()
+    assert not failed
+    assert len(heard) > 10  # of a graph that cannot be made nobody hears
+    assert all(text.startswith((f"CUDA error {error}", "TensorRT failed on a frame")) for text in heard)
+
+
+def test_two_threads_share_the_lanes_without_mixing_frames(gpu: SpiedGpu, plan: Plan) -> None:
     engine = TensorRtEngine(plan, b"plan", gpu=gpu, lanes=2)
     wrong: list[int] = []
 
@@ -95,22 +155,7 @@ def test_two_threads_share_the_lanes_without_mixing_frames(gpu: FakeGpu, plan: P
     engine.close()
 
 
-def test_a_device_that_failed_is_closed_without_another_failure(
-    gpu: FakeGpu, plan: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(stream: FakeStream) -> None:
-        raise EngineError("CUDA: an illegal memory access was encountered")
-
-    engine = TensorRtEngine(plan, b"plan", gpu=gpu, lanes=2)
-    monkeypatch.setattr(FakeStream, "synchronize", fail)
-    with pytest.raises(EngineError, match="illegal memory access"):
-        engine.infer({"image": picture(0)})
-    engine.close()
-    with pytest.raises(EngineError, match="closed"):
-        engine.infer({"image": picture(0)})
-
-
-def test_a_closed_engine_says_so(gpu: FakeGpu, plan: Plan) -> None:
+def test_a_closed_engine_says_so(gpu: SpiedGpu, plan: Plan) -> None:
     engine = TensorRtEngine(plan, b"plan", gpu=gpu)
     engine.close()
     engine.close()
@@ -118,7 +163,7 @@ def test_a_closed_engine_says_so(gpu: FakeGpu, plan: Plan) -> None:
         engine.infer({"image": picture(0)})
 
 
-def test_a_plan_that_tensorrt_refuses_gives_its_reason(gpu: FakeGpu, plan: Plan) -> None:
+def test_a_plan_that_tensorrt_refuses_gives_its_reason(gpu: SpiedGpu, plan: Plan) -> None:
     with pytest.raises(EngineError, match=r"cannot load it: Serialization assertion failed\. Version tag does not"):
         TensorRtEngine(plan, b"broken", gpu=gpu)
 
@@ -126,17 +171,17 @@ def test_a_plan_that_tensorrt_refuses_gives_its_reason(gpu: FakeGpu, plan: Plan)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"gpu": "Orin 8.7"}, "built for gpu Orin 8.7, this machine has Fake 9.0"),
+        ({"gpu": "Orin 8.7"}, f"built for gpu Orin 8.7, this machine has {NAME}"),
         ({"tensorrt": "10.3.0.26"}, "built for tensorrt 10.3.0.26"),
+        ({"cuda": "12"}, "built for cuda 12, this machine has 13"),
         ({"platform": "linux-riscv"}, "built for platform linux-riscv"),
-        ({"plugins": "00"}, "built with another plugin library; build the engine again"),
+        ({"plugins": "0"}, "built with another plugin library; build the engine again"),
         ({"passes_sha256": "00"}, "built with another solo-rt; build the engine again"),
     ],
 )
-def test_a_plan_from_elsewhere_is_refused(gpu: FakeGpu, plan: Plan, changes: dict[str, str], message: str) -> None:
-    other = write(plan.path.parent, **changes)
+def test_a_plan_from_elsewhere_is_refused(gpu: SpiedGpu, tmp_path: Path, changes: dict[str, str], message: str) -> None:
     with pytest.raises(EngineError, match=message):
-        open_plan(other)
+        open_plan(write_fitting(tmp_path, TINY_SPEC, **changes))
 
 
 def test_a_plan_that_was_changed_is_refused_even_when_trusted(plan: Plan) -> None:
@@ -158,41 +203,34 @@ def test_a_plan_is_read_once(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> Non
     assert (read.count(".engine"), read.count(".json")) == (1, 1)
 
 
-def test_dynamic_shapes_are_refused(gpu: FakeGpu, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    ports = {**PORTS, "image": ("in", (-1, 3, 32, 64), np.float32)}
-    monkeypatch.setattr(tensorrt, "import_tensorrt", lambda: fake_tensorrt(gpu, ports, compute))
+def test_dynamic_shapes_are_refused(card: Card, gpu: SpiedGpu, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, card, {**PORTS, "image": ("in", (-1, 3, 32, 64), np.float32)}, compute)
     with pytest.raises(SpecError, match="fixed shapes"):
         TensorRtEngine(plan, b"plan", gpu=gpu)
 
 
 def test_without_a_device_tensorrt_is_not_even_imported(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda, "device_count", lambda: 0)
-    monkeypatch.setattr(tensorrt, "open_gpu", cuda.open_gpu)
-    monkeypatch.setattr(tensorrt, "import_tensorrt", lambda: pytest.fail("imported"))
+    monkeypatch.setattr("solo_rt.engine.tensorrt.import_tensorrt", lambda: pytest.fail("imported"))
     with pytest.raises(EngineError, match="no CUDA device was found"):
         open_plan(plan)
 
 
-def test_a_device_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda, "device_count", lambda: 2)
-    with pytest.raises(EngineError, match="expected a CUDA device below 2, got 2"):
-        cuda.open_gpu(2)
-
-
-def test_without_any_package_for_memory_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(cuda.importlib, "util", SimpleNamespace(find_spec=lambda name: None))
-    with pytest.raises(EngineError, match="pip install cuda-python"):
-        cuda.open_gpu()
-
-
-def test_a_timed_call_gives_the_same_and_says_where_its_time_went(gpu: FakeGpu, plan: Plan) -> None:
-    engine = TensorRtEngine(plan, b"plan", gpu=gpu, lanes=1)
-    for i in range(4):  # the last ones by a graph
-        outputs, times = engine.infer_timed({"image": picture(i)})
-        np.testing.assert_array_equal(outputs["double"], 2 * picture(i))
-        assert times.device == 0.002, "the marks are around all work"
-        assert times.enqueue > 0
-        assert times.wait > 0
-    assert gpu.captured == 1
-    engine.close()
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({"driver": 12020}, r"^CUDA: the driver knows CUDA 12\.2, .*\.so was built with 13\.0; install a newer driver, "
+         r"or build it again with CUDA 12\.2 or older"),
+        ({"image": 209}, r"^CUDA error 209: .*; the library was built for other cards; build it again on this machine"),
+        ({"image": 222}, r"^CUDA error 222: .*built by a newer CUDA than the driver knows; install a newer driver"),
+        ({"room": 1000}, r"^CUDA error 2: out of memory; end what else uses the memory of the card, or let fewer"),
+    ],
+)  # fmt: skip
+def test_a_card_that_cannot_work_says_why_and_what_to_do(
+    card: Card, plan: Plan, state: dict[str, int], message: str
+) -> None:
+    for name, value in state.items():
+        setattr(card.state, name, value)
+    with pytest.raises(EngineError, match=message) as refused:
+        open_plan(plan)
+    assert len(str(refused.value).splitlines()) == 1

@@ -1,149 +1,43 @@
-"""A GPU and a TensorRT made of numpy, for the parts of the engine that are about order, buffers and errors."""
+"""A TensorRT made of numpy, for the parts of the engine that are about order, buffers and errors; see card.py."""
 
 from __future__ import annotations
 
-import ctypes
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from types import SimpleNamespace
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
+from card import CUDA, NAME, REVISION, Card, array_at
 
-from solo_rt import _native
-from solo_rt.gpu.kernels import Kernels, LetterboxTarget, Picture
+from solo_rt.engine.plan import Plan, PlanKey, machine_platform, make_plan, passes_sha256, plan_path, write_plan
+from solo_rt.spec import ModelSpec
 
 VERSION = "10.16.1.11"
+Ports = Mapping[str, tuple[str, tuple[int, ...], Any]]  # mode, shape and type by name
 
 
-@dataclass
-class FakeBuffer:
-    memory: np.ndarray
-    ptr: int = 0
-    nbytes: int = 0
+def write_fitting(folder: Path, spec: ModelSpec, *, model: str = "tiny", **changes: object) -> Plan:
+    """Write a plan for the emulated card to a folder; `changes` are of its key."""
+    key = PlanKey(
+        "aa", REVISION, passes_sha256(), "", "fp16", VERSION, CUDA, NAME, machine_platform(), workspace=0, level=-1
+    )
+    key = replace(key, **changes)
+    plan = make_plan(plan_path(folder, Path(f"{model}.onnx"), key), b"plan", key, spec)
+    write_plan(plan, b"plan")
+    return plan
 
 
-@dataclass
-class FakeStream:
-    """Runs what is queued when somebody waits, as late as a real one may."""
-
-    handle: int
-    work: list[Callable[[], None]] = field(default_factory=list)
-    waits: int = 0
-
-    def synchronize(self) -> None:
-        self.waits += 1
-        while self.work:
-            self.work.pop(0)()
-
-
-class FakeGpu:
-    """Memory by address, all of it real; work is done on synchronisation. `copied` are the bytes up and down."""
-
-    def __init__(self, *, has_graphs: bool = True) -> None:
-        self.name, self.cuda, self.has_graphs = "Fake 9.0", "12", has_graphs
-        self.memory: dict[int, np.ndarray] = {}
-        self.streams: dict[int, FakeStream] = {}
-        self.captured = 0
-        self.copied: list[tuple[str, int]] = []
-        self._bound: list[int] = []  # threads
-
-    @contextmanager
-    def bound(self) -> Iterator[None]:
-        self._bound.append(threading.get_ident())
-        try:
-            yield
-        finally:
-            self._bound.remove(threading.get_ident())
-
-    def _check_bound(self) -> None:
-        assert threading.get_ident() in self._bound, "CUDA would use another device on this thread"
-
-    def allocate(self, nbytes: int) -> FakeBuffer:
-        self._check_bound()
-        whole = np.full(nbytes + 255, 0xCD, np.uint8)
-        start = -whole.ctypes.data % 256
-        memory = whole[start : start + nbytes]
-        self.memory[memory.ctypes.data] = memory
-        return FakeBuffer(memory, memory.ctypes.data, nbytes)
-
-    def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        return np.zeros(shape, dtype)
-
-    def stream(self) -> FakeStream:
-        self._check_bound()
-        stream = FakeStream(len(self.streams) + 1)
-        self.streams[stream.handle] = stream
-        return stream
-
-    def timer(self, stream: FakeStream) -> SimpleNamespace:
-        """Return two marks, which are 2 ms apart if all work was done between them in the order it was queued."""
-        marks: list[str] = []
-        return SimpleNamespace(
-            begin=lambda: stream.work.append(lambda: marks.append("begin")),
-            end=lambda: stream.work.append(lambda: marks.append("end")),
-            seconds=lambda: 0.002 if marks == ["begin", "end"] else -1.0,
-        )
-
-    def upload(self, target: FakeBuffer, source: np.ndarray, stream: FakeStream) -> None:
-        self._check_bound()
-        self.copied.append(("up", source.nbytes))
-        stream.work.append(lambda: np.copyto(target.memory[: source.nbytes], source.reshape(-1).view(np.uint8)))
-
-    def download(self, target: np.ndarray, source: FakeBuffer, stream: FakeStream) -> None:
-        self._check_bound()
-        self.copied.append(("down", target.nbytes))
-        stream.work.append(lambda: np.copyto(target.reshape(-1).view(np.uint8), source.memory[: target.nbytes]))
-
-    def capture(self, stream: FakeStream, work: Callable[[], None]) -> Callable[[], None]:
-        assert not stream.work, "nothing may be under way when a capture begins"
-        self.captured += 1
-        try:
-            work()
-        finally:
-            graph, stream.work = stream.work, []
-        return lambda: stream.work.extend(graph)
-
-
-class QueuedKernels(Kernels):
-    """Kernels of a library for the CPU, which run when a stream of a `FakeGpu` does, one at a time."""
-
-    _running = threading.Lock()  # the emulator has one block at a time
-
-    def __init__(self, path: Any, gpu: FakeGpu) -> None:
-        super().__init__(path)
-        self._gpu = gpu
-
-    def _call(self, name: str, *arguments: object) -> None:
-        held = [type(a).from_buffer_copy(a) if isinstance(a, ctypes.Structure) else a for a in arguments]
-        launch = super()._call
-
-        def run() -> None:
-            with self._running:
-                launch(name, *held)
-
-        self._gpu.streams[arguments[-1]].work.append(run)  # type: ignore[index]
-
-
-class LetterboxKernels:
-    """The letterbox of the CPU as the kernel of a `FakeGpu`, for pictures of RGB; there is no other kernel."""
-
-    def __init__(self, gpu: FakeGpu) -> None:
-        self._gpu = gpu
-
-    def letterbox(self, picture: Picture, target: LetterboxTarget, tensor: int, *, stream: int) -> None:
-        shape, mean, std = (picture.height, picture.width, 3), tuple(target.mean), tuple(target.std)
-        assert picture.strides[0] == 3 * picture.width
-        rgb = self._gpu.memory[picture.planes[0]][: int(np.prod(shape))].reshape(shape)
-        resized = (target.resized_height, target.resized_width)
-        out = self._gpu.memory[tensor].view(np.float32).reshape(3, target.height, target.width)
-        self._gpu.streams[stream].work.append(lambda: _native.letterbox((rgb,), False, False, resized, mean, std, out))
-
-
-def fake_tensorrt(gpu: FakeGpu, ports: dict[str, tuple[str, tuple[int, ...], Any]], compute: Any) -> SimpleNamespace:
-    """Return a module that runs `compute(inputs) -> outputs` on the ports `name: (mode, shape, dtype)`.
+def install(
+    monkeypatch: pytest.MonkeyPatch,
+    card: Card,
+    ports: Ports,
+    compute: Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]],
+) -> None:
+    """Let `import tensorrt` give a module that runs `compute(inputs) -> outputs` on the card.
 
     A plan whose bytes are b"broken" cannot be loaded.
     """
@@ -157,13 +51,12 @@ def fake_tensorrt(gpu: FakeGpu, ports: dict[str, tuple[str, tuple[int, ...], Any
 
         def execute_async_v3(self, handle: int) -> bool:
             def run() -> None:
-                views = {n: gpu.memory[p].view(ports[n][2]).reshape(ports[n][1]) for n, p in self.addresses.items()}
+                views = {name: array_at(place, *ports[name][1:]) for name, place in self.addresses.items()}
                 found = compute({name: view for name, view in views.items() if ports[name][0] == "in"})
                 for name, value in found.items():
                     np.copyto(views[name], value)
 
-            gpu.streams[handle].work.append(run)
-            return True
+            return card.enqueue(handle, run)
 
     class Engine:
         num_io_tensors = len(ports)
@@ -196,10 +89,16 @@ def fake_tensorrt(gpu: FakeGpu, ports: dict[str, tuple[str, tuple[int, ...], Any
                 return None
             return Engine()
 
-    return SimpleNamespace(
+    module = ModuleType("tensorrt")
+    registry = SimpleNamespace(load_library=lambda path: path, get_creator=lambda *asked: asked)
+    vars(module).update(
         __version__=VERSION,
+        Builder=None,
+        IPluginV3=None,
         ILogger=Logger,
         Runtime=Runtime,
         TensorIOMode=SimpleNamespace(INPUT="in"),
+        get_plugin_registry=lambda: registry,
         nptype=lambda dtype: dtype,
     )
+    monkeypatch.setitem(sys.modules, "tensorrt", module)

@@ -1,7 +1,7 @@
 """Inference with TensorRT: a plan that `solo-rt build-engine` made, on buffers that never move.
 
-A lane is an execution context with its own stream, buffers and, where the CUDA package has them, graph; several
-threads may call it at once, one per lane. A frame costs one upload, one graph launch, one download and one wait.
+A lane is an execution context with its own stream, buffers and graph; several threads may call it at once, one per
+lane. A frame costs one upload, one graph launch, one download and one wait.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 from solo_rt.defaults import TENSORRT_LANES as LANES
 from solo_rt.device import Device
 from solo_rt.engine.base import GpuTimes
-from solo_rt.engine.outputs import copy_outputs
 from solo_rt.engine.plan import SUFFIX, Plan, check_plan, machine_platform, passes_sha256, read_content, read_plan
 from solo_rt.engine.plan_cache import check_trust, find_plan
 from solo_rt.engine.tensorrt_library import Messages, find_plugins, import_tensorrt, load_plugins, plugins_revision
 from solo_rt.errors import EngineError, SpecError, UsageError
 from solo_rt.gpu.cuda import Buffer, Gpu, Stream, open_gpu
+from solo_rt.gpu.downloads import DeviceTensor, Downloads
 from solo_rt.gpu.frame_path import FramePath
-from solo_rt.gpu.kernels import Kernels, find_kernels
-from solo_rt.gpu.painter import DeviceTensor
+from solo_rt.gpu.kernels import Kernels
+from solo_rt.gpu.native_library import find_kernels
 from solo_rt.gpu.replay import Replay
 from solo_rt.render import Painting
 from solo_rt.types import Frame
@@ -39,30 +39,14 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Port:
-    """An input or output of the engine: where it is on the host and on the device."""
-
-    name: str
-    host: Array
-    device: Buffer
-
-    @property
-    def tensor(self) -> DeviceTensor:
-        return DeviceTensor(self.device.ptr, self.host.shape, self.host.dtype)
-
-
-@dataclass(frozen=True, slots=True)
 class _Lane:
     context: Any
     stream: Stream
-    inputs: tuple[_Port, ...]
-    outputs: tuple[_Port, ...]
+    inputs: Mapping[str, Array]  # page-locked
+    buffers: Mapping[str, Buffer]  # of all tensors, which others know by their addresses
+    downloads: Downloads
     tensors: Replay  # upload, compute, download
     frames: FramePath
-
-    def found(self) -> dict[str, Array]:
-        """Return the outputs of the last frame, as arrays of their own."""
-        return copy_outputs({port.name: port.host for port in self.outputs})
 
 
 class TensorRtEngine:
@@ -94,16 +78,16 @@ class TensorRtEngine:
     def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return the outputs by name, arrays that belong to the caller. Raises: EngineError."""
         with self._lane() as lane:
-            for port in lane.inputs:
-                np.copyto(port.host, inputs[port.name])
+            for name, host in lane.inputs.items():
+                np.copyto(host, inputs[name])
             lane.tensors.run()
-            return lane.found()
+            return lane.downloads.collect()
 
     def infer_timed(self, inputs: Mapping[str, Array]) -> tuple[dict[str, Array], GpuTimes]:
         """Return what `infer` returns, and where its time went. Raises: EngineError."""
         with self._lane() as lane:
-            for port in lane.inputs:
-                np.copyto(port.host, inputs[port.name])
+            for name, host in lane.inputs.items():
+                np.copyto(host, inputs[name])
             timer, marks = self._gpu.timer(lane.stream), [time.perf_counter()]
 
             def last() -> None:
@@ -112,13 +96,13 @@ class TensorRtEngine:
 
             lane.tensors.run(timer.begin, last)
             began, queued, ended = *marks, time.perf_counter()
-            return lane.found(), GpuTimes(queued - began, timer.seconds(), ended - queued)
+            return lane.downloads.collect(), GpuTimes(queued - began, timer.seconds(), ended - queued)
 
     def infer_frame(self, frame: Frame, painting: Painting | None = None) -> tuple[dict[str, Array], Frame | None]:
         """Return the outputs by name, and the frame painted where that is wanted. Raises: EngineError."""
         with self._lane() as lane:
             painted = lane.frames.run(frame, painting)
-            return lane.found(), painted
+            return lane.downloads.collect(), painted
 
     def cancel(self) -> None:
         """Do nothing: what a GPU has begun it finishes."""
@@ -129,7 +113,8 @@ class TensorRtEngine:
         try:
             with self._gpu.bound():
                 while lanes:
-                    lanes.pop().stream.synchronize()
+                    lanes[-1].stream.synchronize()
+                    lanes.pop()  # whose memory goes with it
                 self._engine = self._runtime = None
         except EngineError as error:  # the device failed before, and whoever used it was told so
             log.debug("%s", error)
@@ -154,33 +139,36 @@ class TensorRtEngine:
         if context is None:
             raise EngineError(f"TensorRT has no memory for another context: {self._messages.reason()}")
         stream = gpu.stream()
-        inputs: list[_Port] = []
-        outputs: list[_Port] = []
+        tensors: dict[str, DeviceTensor] = {}
+        buffers: dict[str, Buffer] = {}
+        given: list[str] = []
         for i in range(engine.num_io_tensors):
             name = engine.get_tensor_name(i)
             shape = tuple(engine.get_tensor_shape(name))
             if min(shape, default=1) < 0:
                 raise SpecError(f"{name}: expected an engine of fixed shapes, got {shape}; build it with solo-rt")
             dtype = np.dtype(trt.nptype(engine.get_tensor_dtype(name)))
-            nbytes = int(np.prod(shape)) * dtype.itemsize
-            port = _Port(name, gpu.pinned(shape, dtype), gpu.allocate(nbytes))
-            context.set_tensor_address(name, port.device.ptr)
-            (inputs if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT else outputs).append(port)
+            buffers[name] = gpu.allocate(int(np.prod(shape)) * dtype.itemsize)
+            tensors[name] = DeviceTensor(buffers[name].ptr, shape, dtype)
+            context.set_tensor_address(name, buffers[name].ptr)
+            if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT:
+                given.append(name)
+        inputs = {name: gpu.pinned(tensors[name].shape, tensors[name].dtype) for name in given}
+        downloads = Downloads(gpu, stream, {name: tensor for name, tensor in tensors.items() if name not in given})
 
         def compute() -> None:
             if not context.execute_async_v3(stream.handle):
                 raise EngineError(f"TensorRT failed on a frame: {self._messages.reason()}")
-            for port in outputs:
-                gpu.download(port.host, port.device, stream)
+            downloads.queue()
 
         def compute_tensors() -> None:
-            for port in inputs:
-                gpu.upload(port.device, port.host, stream)
+            for name, host in inputs.items():
+                gpu.upload(buffers[name].ptr, host, stream)
             compute()
 
-        tensors = {port.name: port.tensor for port in (*inputs, *outputs)}
         frames = FramePath(gpu, self._kernels, stream, self.spec, tensors=tensors, compute=compute)
-        return _Lane(context, stream, tuple(inputs), tuple(outputs), Replay(gpu, stream, compute_tensors), frames)
+        replay = Replay(gpu, stream, compute_tensors)
+        return _Lane(context, stream, inputs, buffers, downloads, replay, frames)
 
 
 def find_engine(path: Path, *, device: Device) -> Path:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from solo_rt.gpu.cuda import Gpu, Stream
+from solo_rt.gpu.downloads import DeviceTensor
 from solo_rt.gpu.kernels import TYPES, Kernels, LetterboxTarget
-from solo_rt.gpu.painter import DeviceTensor, find_painter
+from solo_rt.gpu.painter import find_painter
 from solo_rt.gpu.picture_memory import PictureMemory
 from solo_rt.gpu.picture_pool import PicturePool
 from solo_rt.gpu.replay import Replay

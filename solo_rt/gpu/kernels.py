@@ -15,15 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from solo_rt.errors import EngineError
-from solo_rt.gpu.native_library import find_library, load_function
+from solo_rt.gpu.native_library import Calls, load_function
 
-KERNEL_PATH = "SOLO_RT_KERNELS"  # environment variable: the library, where it is not found by itself
 TYPES = {"float32": 0, "float16": 1}  # SoloType
 FORMATS = {"rgb24": 0, "i420": 1, "nv12": 2}  # SoloPixelFormat
 MAX_LEVELS, MAX_SLOTS = 8, 2048
-CUDA_ERROR = 1000  # plus the cudaError_t
-CAUSES = {1: "a size is out of range", 2: "an argument is out of range", 3: "the workspace is too small"}  # SoloStatus
 
 
 def _fields(kind: type, *names: str) -> list[tuple[str, type]]:
@@ -176,14 +172,6 @@ _CALLS: dict[str, list[type[Any]]] = {
 }
 
 
-def find_kernels() -> Path:
-    """Return the library of the kernels: SOLO_RT_KERNELS, beside this package, or in a build of the checkout.
-
-    Raises: EngineError.
-    """
-    return find_library("solo_kernels_cuda", KERNEL_PATH)
-
-
 def logit_threshold(mask_threshold: float) -> float:
     """Return the logit whose sigmoid is `mask_threshold`, 0 <= t < 1."""
     return math.log(mask_threshold / (1 - mask_threshold)) if mask_threshold > 0 else -math.inf
@@ -194,37 +182,37 @@ class Kernels:
 
     def __init__(self, path: Path) -> None:
         """Load the library. Raises: EngineError where it cannot be, or is of another version."""
-        self._functions = {
-            name: load_function(path, f"solo_cuda_{name}", arguments, c_int64 if name in _SIZES else c_int32)
-            for name, arguments in (_SIZES | _CALLS).items()
+        self._queue = Calls(path, _CALLS)
+        self._sizes = {
+            name: load_function(path, f"solo_cuda_{name}", arguments, c_int64) for name, arguments in _SIZES.items()
         }
 
     def copy_picture(self, source: Picture, target: Picture, *, stream: int) -> None:
         """Copy a picture to memory of its own, of the same size and format."""
-        self._call("copy_picture", source, target, stream)
+        self._queue("copy_picture", source, target, stream)
 
     def letterbox(self, picture: Picture, target: LetterboxTarget, tensor: int, *, stream: int) -> None:
         """Write a picture as the input tensor [3, H, W] RGB of a network."""
-        self._call("letterbox", picture, target, tensor, stream)
+        self._queue("letterbox", picture, target, tensor, stream)
 
     def overlay(self, picture: Picture, masks: MaskGrid, style: OverlayStyle, *, stream: int) -> None:
         """Blend masks into a picture, in place."""
-        self._call("overlay", picture, masks, style, stream)
+        self._queue("overlay", picture, masks, style, stream)
 
     def overlay_labels(self, picture: Picture, labels: LabelMap, style: LabelStyle, *, stream: int) -> None:
         """Blend the colour of every pixel's label into a picture, in place."""
-        self._call("overlay_labels", picture, labels, style, stream)
+        self._queue("overlay_labels", picture, labels, style, stream)
 
     def choose(self, choice: Choice, found: Detections, *, table: int, chosen: int, colours: int, stream: int) -> None:
         """Write which instances are painted: their regions int32 [N, 4], and their colours uint8 [N, 3].
 
         `table uint8 [classes, 4]` holds the colour of every class, then 0 where it is not wanted.
         """
-        self._call("choose", choice, *found, table, chosen, colours, stream)
+        self._queue("choose", choice, *found, table, chosen, colours, stream)
 
     def paste_labels(self, picture: Picture, labels: int, *, coverage: int, count: int, stream: int) -> None:
         """Paste labels [count], each one a LABEL whose text is in `coverage`, onto a picture of YUV, in place."""
-        self._call("paste_labels", picture, labels, coverage, count, stream)
+        self._queue("paste_labels", picture, labels, coverage, count, stream)
 
     def group_norm_workspace(self, sizes: GroupNorm) -> int:
         """Return the bytes of workspace."""
@@ -242,7 +230,7 @@ class Kernels:
         stream: int,
     ) -> None:
         """Write `source [B, C, pixels]` normalised to `target`, which may be the same; gamma and beta float32 [C]."""
-        self._call("group_norm", sizes, source, gamma, beta, *workspace, target, stream)
+        self._queue("group_norm", sizes, source, gamma, beta, *workspace, target, stream)
 
     def mask_words(self, height: int, width: int) -> int:
         """Return the words of 32 bits of one bit mask."""
@@ -266,7 +254,7 @@ class Kernels:
         stream: int,
     ) -> None:
         """Write the best of `scores [batch, count]`, elements of a `kind` of TYPES, that are above the threshold."""
-        self._call("find_candidates", scores, kind, batch, count, threshold, slots, *workspace, *out, stream)
+        self._queue("find_candidates", scores, kind, batch, count, threshold, slots, *workspace, *out, stream)
 
     def binarise_masks_workspace(self, shape: ConvShape) -> int:
         """Return the bytes of workspace."""
@@ -285,7 +273,7 @@ class Kernels:
         stream: int,
     ) -> None:
         """Write the bit masks of candidates: kernels [B, cells, E] times features [B, E, h, w], above a threshold."""
-        self._call(
+        self._queue(
             "binarise_masks", shape, kernels, features, *candidates[1:], logit_threshold, *workspace, *out, stream
         )
 
@@ -304,7 +292,7 @@ class Kernels:
         stream: int,
     ) -> None:
         """Write the instances among the candidates, best first."""
-        self._call("matrix_nms", options, *candidates, *masks, *workspace, *out, stream)
+        self._queue("matrix_nms", options, *candidates, *masks, *workspace, *out, stream)
 
     def soft_masks(
         self,
@@ -325,20 +313,10 @@ class Kernels:
         `shape` has N slots and divisor 1; `words` are the bit masks, uint32 [B, mask_slots, W], that instances were
         chosen from.
         """
-        self._call(
+        self._queue(
             "soft_masks", shape, kernels, features, words, mask_slots, found.num_dets, found.cells, found.slots,
             logit_threshold, regions, soft, stream,
         )  # fmt: skip
 
     def _size(self, name: str, *arguments: object) -> int:
-        return int(self._functions[name](*arguments))
-
-    def _call(self, name: str, *arguments: object) -> None:
-        status = self._functions[name](*arguments)
-        if status >= CUDA_ERROR:
-            raise EngineError(
-                f"solo_cuda_{name}: CUDA error {status - CUDA_ERROR} at a launch; if the library was built for other "
-                f"cards than this one, build it again here"
-            )
-        if status:
-            raise EngineError(f"solo_cuda_{name}: {CAUSES.get(status, f'status {status}')}")
+        return int(self._sizes[name](*arguments))

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from solo_rt.gpu.cuda import Gpu, open_gpu
-from solo_rt.gpu.kernels import LABEL, Kernels, find_kernels
+from solo_rt.gpu.kernels import LABEL, Kernels
+from solo_rt.gpu.native_library import find_kernels
 from solo_rt.gpu.picture_memory import Block, describe
 from solo_rt.render.lettering import Label, label_colours
 from solo_rt.types import DevicePicture, Frame
@@ -41,7 +42,7 @@ class GpuLabels:
             height, width = label.coverage.shape
             table[i] = label.x, label.y, height, width, start - ends[0], ink, paper
         np.concatenate([text.ravel() for text in texts], out=host[ends[0] :])
-        self._gpu.upload(device, host, self._stream)
+        self._gpu.upload(device.ptr, host, self._stream)
         self._kernels.paste_labels(
             describe(picture),
             device.ptr,

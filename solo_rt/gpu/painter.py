@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from solo_rt.decoders import DetectionsDecoder, SemanticDecoder, is_painted
 from solo_rt.gpu.cuda import Gpu, Stream
+from solo_rt.gpu.downloads import DeviceTensor
 from solo_rt.gpu.kernels import Choice, Detections, Kernels, LabelMap, LabelStyle, MaskGrid, OverlayStyle, Picture
 from solo_rt.gpu.picture_memory import Block
 from solo_rt.preprocess import Letterbox
@@ -17,14 +18,6 @@ from solo_rt.spec import ModelSpec
 from solo_rt.types import Frame
 
 LABELS = 256
-
-
-class DeviceTensor(NamedTuple):
-    """An input or output of a network, contiguous in device memory."""
-
-    address: int
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
 
 
 class Painter(Protocol):
@@ -85,7 +78,7 @@ class _InstancePainter:
         rows = host.reshape(count, 4)
         rows[:, :3] = class_colours(frame, count)
         rows[:, 3] = True if painting.classes is None else np.isin(np.arange(count), painting.classes)
-        self._gpu.upload(device, host, self._stream)
+        self._gpu.upload(device.ptr, host, self._stream)
         return device.ptr
 
 
@@ -108,6 +101,6 @@ class _LabelPainter:
             alphas[~np.isin(np.arange(LABELS), painting.classes)] = 0
         host, device = self._table.fit(alphas.nbytes + colours.nbytes)
         host[: alphas.nbytes], host[alphas.nbytes :] = alphas.view(np.uint8), colours.reshape(-1)
-        self._gpu.upload(device, host, self._stream)
+        self._gpu.upload(device.ptr, host, self._stream)
         style, stream = LabelStyle(device.ptr, device.ptr + alphas.nbytes), self._stream.handle
         return lambda: self._kernels.overlay_labels(picture, labels, style, stream=stream)

@@ -76,7 +76,7 @@ class PictureMemory:
 
     def upload(self, stream: Stream) -> None:
         """Queue the way to the device of what was loaded last."""
-        self._gpu.upload(self._device, self._host, stream)
+        self._gpu.upload(self._device.ptr, self._host, stream)
 
     def copy(self, source: DevicePicture, stream: Stream) -> None:
         """Queue the copy of a picture that is on the device already."""
@@ -88,7 +88,7 @@ class PictureMemory:
 
     def download(self, stream: Stream) -> None:
         """Queue the way back to where `fetch` takes it from."""
-        self._gpu.download(self._host, self._device, stream)
+        self._gpu.download(self._host, self._device.ptr, stream)
 
     def fetch(self, frame: Frame) -> Frame:
         """Return a frame like `frame` in host memory, with planes of its own, of what was downloaded last."""

@@ -6,23 +6,17 @@ Both give memory with guard bytes behind it, and call the C functions of plugins
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
-import shutil
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from card import ROOT, build_emulated
 from numpy.typing import NDArray
 
 from solo_rt.errors import EngineError
 from solo_rt.gpu.kernels import Kernels, Workspace, find_kernels
 
-ROOT = Path(__file__).resolve().parents[2]
-KERNELS = ROOT / "plugins" / "kernels"
-EMULATOR = Path(__file__).parent / "emulator"
 GUARD = 256
 FILL = 0xA5  # what memory holds before a kernel writes it
 
@@ -166,32 +160,3 @@ def open_gpu() -> Cuda:
         if os.environ.get("SOLO_RT_REQUIRE_GPU") == "1":
             pytest.fail(str(reason))
         pytest.skip(str(reason))
-
-
-def build_emulated() -> Path:
-    """Return the library of the kernels on the CPU, built once for each state of the sources."""
-    compiler = shutil.which("g++")
-    if compiler is None:
-        pytest.skip("there is no g++")
-    sources = sorted([*KERNELS.iterdir(), *EMULATOR.iterdir()])
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
-    target = ROOT / "build" / "emulated" / f"libsolo_kernels_{digest}.so"
-    if target.exists():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for old in target.parent.glob("*"):
-        old.unlink()
-    units = [path for path in sources if path.name.endswith("_cuda.cu")]
-    flags = ["-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-w", f"-I{EMULATOR}", f"-I{KERNELS}"]
-    objects = [target.with_name(f"{unit.stem}.o") for unit in units]
-    for unit, out in zip(units, objects, strict=True):
-        done = subprocess.run(
-            [compiler, *flags, "-x", "c++", "-c", unit, "-o", out], capture_output=True, text=True, timeout=120
-        )
-        if "_Float16" in done.stderr:
-            pytest.skip("g++ has no _Float16: GCC 12 or newer is needed")
-        assert done.returncode == 0, done.stderr
-    part = target.with_suffix(".part")
-    subprocess.run([compiler, "-shared", "-o", part, *objects], check=True, timeout=120)
-    part.replace(target)
-    return target

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 import pytest
-from devices import KERNELS, ROOT
+from card import KERNELS, ROOT
 
 pytestmark = pytest.mark.slow
 

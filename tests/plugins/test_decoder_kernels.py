@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from card import KERNELS
 from decoder import (
     BitMasks,
     Candidates,
@@ -22,7 +23,6 @@ from decoder import (
     sigmoid,
     soft_masks,
 )
-from devices import KERNELS
 
 from solo_rt import _native
 from solo_rt.gpu.kernels import ConvShape, NmsOptions, logit_threshold

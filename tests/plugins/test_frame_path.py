@@ -1,4 +1,4 @@
-"""Frames through the TensorRT engine of a fake GPU, with our kernels on the emulator, against the stages of the CPU."""
+"""Frames through the TensorRT engine of an emulated card against the stages of the CPU."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from devices import build_emulated
+from card import Card, SpiedGpu, card
 from fakes import STREET_SPEC, FakeSink, FakeSource, ends_all_threads
 from overlay_twin import make_frame
 from soft_mask_twin import on_grid, random_masks
-from trt_fakes import VERSION, FakeGpu, QueuedKernels, fake_tensorrt
+from trt_fakes import install, write_fitting
 
 from solo_rt.decode import decode
 from solo_rt.decoders import DetectionsDecoder
-from solo_rt.engine import tensorrt
 from solo_rt.engine.base import FrameEngine
-from solo_rt.engine.plan import PlanKey, machine_platform, make_plan, passes_sha256
 from solo_rt.engine.tensorrt import TensorRtEngine
 from solo_rt.errors import UsageError
 from solo_rt.pipeline import run
@@ -28,6 +26,8 @@ from solo_rt.preprocess import prepare
 from solo_rt.render import Painting, Style, render
 from solo_rt.spec import InputSpec, ModelSpec
 from solo_rt.types import DevicePicture, Frame, Output
+
+__all__ = ["card"]
 
 SLOTS, GRID = 12, (8, 16)
 SPEC = ModelSpec(
@@ -81,38 +81,28 @@ class CpuEngine:
 
 
 class Opener:
-    """Opens engines on a fake GPU."""
+    """Opens engines on the emulated card."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder, self.patch = folder, monkeypatch
-        self.kernels = build_emulated()
-        self.gpu = FakeGpu()
-        library = folder / "libsolo_plugins.so"
-        library.write_bytes(b"elf")
-        monkeypatch.setattr(tensorrt, "find_plugins", lambda: library)
-        monkeypatch.setattr(tensorrt, "load_plugins", lambda trt, path: None)
-        monkeypatch.setattr(tensorrt, "find_kernels", lambda: library)
-        monkeypatch.setattr(tensorrt, "Kernels", lambda path: QueuedKernels(self.kernels, self.gpu))
+    def __init__(self, card: Card, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.card, self.folder, self.patch = card, folder, monkeypatch
+        self.gpu: SpiedGpu = card.open()
 
     def __call__(
-        self, spec: ModelSpec = SPEC, *, lanes: int = 1, dtype: type = np.float32, has_graphs: bool = True
+        self, spec: ModelSpec = SPEC, *, lanes: int = 1, dtype: type = np.float32, records: bool = True
     ) -> TensorRtEngine:
-        self.gpu.has_graphs = has_graphs
+        self.gpu.records = records
         size = (1, 3, spec.input.height, spec.input.width)
         decoder = spec.decoder
         outputs = {
             name: ("out", shape, np.dtype(decoder.output_type(name))) for name, shape in spec.output_shapes.items()
         }
-        trt = fake_tensorrt(self.gpu, {"image": ("in", size, dtype), **outputs}, CpuEngine(spec).infer)
-        self.patch.setattr(tensorrt, "import_tensorrt", lambda: trt)
-        key = PlanKey("aa", "1", passes_sha256(), "", "fp16", VERSION, "12", "Fake 9.0", machine_platform(), 0, -1)
-        plan = make_plan(self.folder / "tiny.engine", b"plan", key, spec)
-        return TensorRtEngine(plan, b"plan", gpu=self.gpu, lanes=lanes)
+        install(self.patch, self.card, {"image": ("in", size, dtype), **outputs}, CpuEngine(spec).infer)
+        return TensorRtEngine(write_fitting(self.folder, spec), b"plan", gpu=self.gpu, lanes=lanes)
 
 
 @pytest.fixture
-def open_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opener:
-    return Opener(tmp_path, monkeypatch)
+def open_engine(card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opener:
+    return Opener(card, tmp_path, monkeypatch)
 
 
 class GivenSource(FakeSource):
@@ -189,13 +179,13 @@ def test_records_and_pictures_are_those_of_the_stages_on_the_cpu(open_engine, ta
     assert open_engine.gpu.captured == 2  # for the two sizes that come twice in a row
 
 
-@pytest.mark.parametrize("has_graphs", [False, True])
-def test_frames_on_the_gpu_are_painted_without_touching_the_memory_of_their_decoder(open_engine, has_graphs):
+@pytest.mark.parametrize("records", [False, True])
+def test_frames_on_the_gpu_are_painted_without_touching_the_memory_of_their_decoder(open_engine, records):
     on_host = some_frames(*[(48, 80)] * 4, (47, 79), (1, 1), (48, 80), matrix="bt709")
     on_gpu = [decoded_on_gpu(frame) for frame in on_host]
     before = [[plane.copy() for plane in frame.device.owner] for frame in on_gpu]
     mixed = [*on_gpu, *on_host[:2], on_gpu[0]]
-    found = results(open_engine(has_graphs=has_graphs), mixed, conf=0.0)
+    found = results(open_engine(records=records), mixed, conf=0.0)
     assert_same(found, results(CpuEngine(SPEC), [*on_host, *on_host[:2], on_host[0]], conf=0.0))
     for frame, planes in zip(on_gpu, before, strict=True):
         for a, b in zip(frame.device.owner, planes, strict=True):
@@ -214,10 +204,9 @@ def test_lanes_have_their_own_memory(open_engine):
     assert_same(found, results(CpuEngine(SPEC), frames, conf=0.0))
 
 
-@pytest.mark.parametrize("has_graphs", [False, True])
-def test_frame_costs_one_wait_and_no_copy_that_nobody_wants(open_engine, has_graphs):
-    engine, gpu = open_engine(has_graphs=has_graphs), open_engine.gpu
-    (stream,) = gpu.streams.values()
+@pytest.mark.parametrize("records", [False, True])
+def test_frame_costs_one_wait_and_no_copy_that_nobody_wants(open_engine, records):
+    engine, gpu, state = open_engine(records=records), open_engine.gpu, open_engine.card.state
     frames = some_frames(*[(48, 80)] * 5)
     outputs = [("down", 4 * int(np.prod(shape))) for shape in SPEC.output_shapes.values()]
     picture, table = 48 * 80 * 3 // 2, 4 * len(SPEC.classes)
@@ -225,12 +214,12 @@ def test_frame_costs_one_wait_and_no_copy_that_nobody_wants(open_engine, has_gra
         wanted = [("up", picture), *outputs, *([("down", picture)] if painting else [])]
         for i, frame in enumerate(frames):
             gpu.copied.clear()
-            waits = stream.waits
+            waits = state.waits
             _, painted = engine.infer_frame(frame, painting)
             assert (painted is None) == (painting is None)
-            assert stream.waits == waits + 1
+            assert state.waits == waits + 1
             # A graph has its copies in itself, and is recorded after the second frame.
-            expected = wanted * ((2 if i == 1 else 0) if has_graphs and i else 1)
+            expected = wanted * ((2 if i == 1 else 0) if records and i else 1)
             assert gpu.copied == ([("up", table)] if painting and i == 0 else []) + expected
 
 

@@ -19,12 +19,12 @@ from test_frame_path import (  # noqa: F401
     CpuEngine,
     GivenSource,
     Opener,
+    card,
     decoded_on_gpu,
     open_engine,
     results,
     some_frames,
 )
-from trt_fakes import FakeGpu, QueuedKernels
 
 from solo_rt.gpu.cuda import open_gpu
 from solo_rt.gpu.kernels import Kernels
@@ -62,7 +62,7 @@ class GpuSink(FakeSink):
 
 
 def labels_for(opener: Opener) -> GpuLabels:
-    return GpuLabels(opener.gpu, QueuedKernels(opener.kernels, opener.gpu))
+    return GpuLabels(opener.gpu, opener.card.kernels())
 
 
 def run_on_gpu(
@@ -136,10 +136,10 @@ def test_nothing_crosses_to_the_host_but_what_was_found(open_engine):  # noqa: F
     assert all(direction == "up" or nbytes < picture / 2 for direction, nbytes in open_engine.gpu.copied)
 
 
-def test_pool_gives_what_nvenc_takes():
-    gpu = FakeGpu()
+def test_pool_gives_what_nvenc_takes(card):  # noqa: F811
+    gpu = card.open()
     with gpu.bound():
-        pool = PicturePool(gpu)  # type: ignore[arg-type]
+        pool = PicturePool(gpu)
         first = pool.take(48, 80)
         assert first.strides == (256, 256)
         assert first.planes[1] == first.planes[0] + 48 * 256

@@ -12,7 +12,7 @@ from pathlib import Path
 import onnx
 import oracle
 import pytest
-from devices import ROOT
+from card import ROOT
 from onnx import TensorProto, helper
 
 from solo_rt.train.checkpoint import Checkpoint, save_checkpoint

@@ -7,25 +7,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from devices import KERNELS, ROOT, Cuda, build_emulated
+from card import build_emulated
+from devices import Cuda
 
-PLUGINS = ROOT / "plugins" / "tensorrt"
 HERE = Path(__file__).parent
 
 
 def test_harness(tmp_path):
     objects = sorted(build_emulated().parent.glob("*.o"))
     program = tmp_path / "harness"
-    compile_it = [
-        "g++",
-        "-std=c++17",
-        "-O1",
-        "-w",
-        f"-I{KERNELS}",
-        HERE / "harness.cpp",
-        *sorted(PLUGINS.glob("*.cpp")),
-    ]
-    subprocess.run([*compile_it, *objects, "-o", program], check=True, timeout=120)
+    compile_it = ["g++", "-std=c++17", "-O1", "-w", HERE / "harness.cpp", *objects, "-o", program]
+    subprocess.run(compile_it, check=True, timeout=120)
     done = subprocess.run([program], capture_output=True, text=True, timeout=60)
     assert done.stdout == ""
     assert done.returncode == 0

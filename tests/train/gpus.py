@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import DTypeLike, NDArray
+from card import build_emulated
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -21,56 +17,29 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "plugins"))
 
 from devices import Emulated, open_gpu
 
-from solo_rt.gpu import cuda
+from solo_rt.gpu.cuda import Gpu, Stream
 from solo_rt.gpu.kernels import Kernels
+from solo_rt.train.engine.torch_gpu import TorchGpu
 
 
-@dataclass(frozen=True)
-class HostMemory:
-    """Memory of the host that stands for a device's."""
+class HostStream(Stream):
+    """The default stream, on which the emulator does everything at once, as PyTorch does on the host."""
 
-    owner: torch.Tensor
-    ptr: int
-    nbytes: int
+    def __init__(self, gpu: Gpu) -> None:
+        self.handle, self._gpu = 0, gpu
 
 
-class HostStream:
-    """Work on the host is done at once, so there is nothing to wait for."""
-
-    handle = 0
-
-    def synchronize(self) -> None:
-        pass
-
-
-class HostGpu:
-    """The host as a `Gpu`, on which PyTorch computes as well: what was captured runs again on every launch."""
-
-    name, cuda, has_graphs = "host", "0", True
+class HostGpu(Gpu):
+    """The emulated card as one on which PyTorch computes as well: what was captured runs again on every launch."""
 
     def __init__(self) -> None:
+        super().__init__(build_emulated(), 0)
         self.captured = self.launched = 0
 
-    def bound(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def allocate(self, nbytes: int) -> HostMemory:
-        memory = torch.zeros(nbytes, dtype=torch.uint8)
-        return HostMemory(memory, memory.data_ptr(), nbytes)
-
-    def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        return np.zeros(shape, dtype)
-
     def stream(self) -> HostStream:
-        return HostStream()
+        return HostStream(self)
 
-    def upload(self, target: HostMemory, source: NDArray[Any], stream: HostStream) -> None:
-        ctypes.memmove(target.ptr, source.ctypes.data, source.nbytes)
-
-    def download(self, target: NDArray[Any], source: HostMemory, stream: HostStream) -> None:
-        ctypes.memmove(target.ctypes.data, source.ptr, target.nbytes)
-
-    def capture(self, stream: HostStream, work: Callable[[], None]) -> Callable[[], None]:
+    def capture(self, stream: Stream, work: Callable[[], None]) -> Callable[[], None]:
         self.captured += 1
 
         def launch() -> None:
@@ -98,7 +67,7 @@ class Place:
     """A device, what gives streams there, and the kernels that run there."""
 
     device: torch.device
-    gpu: cuda.Gpu | HostGpu
+    gpu: Gpu
     library: Kernels
 
 
@@ -112,5 +81,5 @@ def place(request: pytest.FixtureRequest) -> Place:
     """Return the host and, where there is one, the GPU."""
     if request.param == "emulated":
         return Place(torch.device("cpu"), HostGpu(), emulated_kernels())
-    library = open_gpu().kernels
-    return Place(torch.device("cuda", 0), cuda.open_gpu(0, backend="torch"), library)
+    gpu = open_gpu()
+    return Place(torch.device("cuda", 0), TorchGpu(gpu.path, 0), gpu.kernels)

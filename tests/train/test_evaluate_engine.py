@@ -1,4 +1,4 @@
-"""`solo-rt eval` of TensorRT engines, on a fake device that gives what ONNX Runtime gives: the same numbers."""
+"""`solo-rt eval` of TensorRT engines, on an emulated card that gives what ONNX Runtime gives: the same numbers."""
 
 from __future__ import annotations
 
@@ -11,37 +11,30 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 import pytest
+from card import Card, card
 from fakes import STREET_SPEC, write_street_model
-from trt_fakes import VERSION, FakeGpu, LetterboxKernels, fake_tensorrt
+from trt_fakes import VERSION, install, write_fitting
 
 from solo_rt.builder import engine_spec
 from solo_rt.cli import main
-from solo_rt.engine import find_model, tensorrt
+from solo_rt.engine import find_model
 from solo_rt.engine.model_file import read_spec
-from solo_rt.engine.plan import (
-    Plan,
-    PlanKey,
-    machine_platform,
-    make_plan,
-    passes_sha256,
-    plan_path,
-    read_plan,
-    sidecar,
-    write_plan,
-)
+from solo_rt.engine.plan import Plan, read_plan, sidecar
 from solo_rt.engine.plan_cache import note_built
 from solo_rt.files import cache_folder, file_sha256
 from solo_rt.train.data.world_files import write_coco
+
+__all__ = ["card"]
 
 TYPES = {"tensor(float)": np.float32, "tensor(int32)": np.int32, "tensor(uint8)": np.uint8}
 
 
 @dataclass
 class Workshop:
-    """A machine with a fake GPU, and the means to run `solo-rt eval` on it."""
+    """A machine with an emulated card, and the means to run `solo-rt eval` on it."""
 
     folder: Path
-    gpu: FakeGpu
+    card: Card
     patch: pytest.MonkeyPatch
     capsys: pytest.CaptureFixture[str]
 
@@ -63,14 +56,9 @@ class Workshop:
         def compute(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
-        self.patch.setattr(tensorrt, "import_tensorrt", lambda: fake_tensorrt(self.gpu, ports, compute))
-        key = PlanKey(
-            file_sha256(model), "1", passes_sha256(), "", "fp16", VERSION, "12", "Fake 9.0", machine_platform(),
-            0, -1,
-        )  # fmt: skip
+        install(self.patch, self.card, ports, compute)
         cache_folder().mkdir(exist_ok=True)
-        plan = make_plan(plan_path(cache_folder(), model, key), b"plan", key, spec)
-        write_plan(plan, b"plan")
+        plan = write_fitting(cache_folder(), spec, model=model.stem, model_sha256=file_sha256(model))
         if noted:
             note_built(plan)
         return plan
@@ -83,18 +71,11 @@ class Workshop:
 
 
 @pytest.fixture
-def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Workshop:
-    gpu = FakeGpu()
-    library = tmp_path / "libsolo_plugins.so"
-    library.write_bytes(b"elf")
+def workshop(
+    card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Workshop:
     monkeypatch.setenv("SOLO_RT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(tensorrt, "open_gpu", lambda index: gpu)
-    monkeypatch.setattr(tensorrt, "find_plugins", lambda: library)
-    monkeypatch.setattr(tensorrt, "load_plugins", lambda trt, path: None)
-    monkeypatch.setattr(tensorrt, "plugins_revision", lambda path: "1")
-    monkeypatch.setattr(tensorrt, "find_kernels", lambda: library)
-    monkeypatch.setattr(tensorrt, "Kernels", lambda path: LetterboxKernels(gpu))
-    return Workshop(tmp_path, gpu, monkeypatch, capsys)
+    return Workshop(tmp_path, card, monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +105,7 @@ def test_instances_of_an_engine_score_as_those_of_its_file(workshop: Workshop, w
         for one, other in zip(detections, found[0], strict=True):
             assert one.pop("score") == pytest.approx(other["score"], abs=5e-6)
             assert one == {name: value for name, value in other.items() if name != "score"}
-    assert workshop.gpu.copied, "the frames went through the device"
+    assert workshop.card.state.waits, "the frames went through the card"
 
 
 def test_what_decodes_itself_can_be_asked_for_more_certain_instances_only(workshop: Workshop, world: str) -> None:

@@ -18,17 +18,18 @@ from torch import Tensor
 
 from solo_rt.device import Device
 from solo_rt.engine.base import Engine
-from solo_rt.engine.outputs import copy_outputs
 from solo_rt.errors import EngineError
-from solo_rt.gpu.cuda import Gpu, Stream, open_gpu
+from solo_rt.gpu.cuda import Gpu, Stream
+from solo_rt.gpu.downloads import DeviceTensor, Downloads
 from solo_rt.gpu.frame_path import FramePath
-from solo_rt.gpu.kernels import Kernels, find_kernels
-from solo_rt.gpu.painter import DeviceTensor
+from solo_rt.gpu.kernels import Kernels
+from solo_rt.gpu.native_library import find_kernels
 from solo_rt.gpu.replay import Replay
 from solo_rt.render import Painting
 from solo_rt.train.checkpoint import load_checkpoint
 from solo_rt.train.engine.exact import CheckpointEngine, cudnn_set, find_device
 from solo_rt.train.engine.half_network import DeviceModel
+from solo_rt.train.engine.torch_gpu import TorchGpu
 from solo_rt.train.export import static_graph
 from solo_rt.train.export.graph import StaticGraph
 from solo_rt.types import Frame, Output
@@ -55,30 +56,28 @@ class TorchEngine:
                 model = DeviceModel(graph, device, library)
             self.spec = model.spec
             self._model: DeviceModel | None = model
-            self._input = self._pinned(model.image)
-            self._outputs = {name: self._pinned(tensor) for name, tensor in model.outputs.items()}
-            hosts = {self.spec.input.name: self._input, **self._outputs}
-            tensors = {
-                name: DeviceTensor(tensor.data_ptr(), hosts[name].numpy().shape, hosts[name].numpy().dtype)
-                for name, tensor in {self.spec.input.name: model.image, **model.outputs}.items()
-            }
+            outputs = {name: _describe(tensor) for name, tensor in model.outputs.items()}
+            image = _describe(model.image)
+            self._input = gpu.pinned(image.shape, image.dtype)
+            self._downloads = Downloads(gpu, self._stream, outputs)
+            tensors = {self.spec.input.name: image, **outputs}
             self._tensors = Replay(gpu, self._stream, self._queue_tensors)
             self._frames = FramePath(gpu, library, self._stream, self.spec, tensors=tensors, compute=self._queue)
 
     def infer(self, inputs: Mapping[str, Float32]) -> dict[str, Output]:
         """Return the outputs by name, arrays that belong to the caller. Raises: EngineError."""
         self._check_open()
-        np.copyto(self._input.numpy(), inputs[self.spec.input.name])
+        np.copyto(self._input, inputs[self.spec.input.name])
         with self._gpu.bound():
             self._tensors.run()
-        return self._found()
+            return self._downloads.collect()
 
     def infer_frame(self, frame: Frame, painting: Painting | None = None) -> tuple[dict[str, Output], Frame | None]:
         """Return the outputs by name, and the frame painted where that is wanted. Raises: EngineError."""
         self._check_open()
         with self._gpu.bound():
             painted = self._frames.run(frame, painting)
-        return self._found(), painted
+            return self._downloads.collect(), painted
 
     def cancel(self) -> None:
         """Do nothing: PyTorch finishes what it has begun."""
@@ -93,12 +92,11 @@ class TorchEngine:
         except EngineError as error:  # the device failed before, and whoever used it was told so
             log.debug("%s", error)
         self._model = None
-        del self._tensors, self._frames, self._input, self._outputs
+        del self._tensors, self._frames, self._input, self._downloads
 
     def _queue_tensors(self) -> None:
         assert self._model is not None
-        with on_stream(self._stream, self._device):
-            self._model.image.copy_(self._input, non_blocking=True)
+        self._gpu.upload(self._model.image.data_ptr(), self._input, self._stream)
         self._queue()
 
     def _queue(self) -> None:
@@ -106,20 +104,15 @@ class TorchEngine:
         assert self._model is not None
         with on_stream(self._stream, self._device), cudnn_set(exact=False):
             self._model.compute()
-            for name, tensor in self._model.outputs.items():
-                self._outputs[name].copy_(tensor, non_blocking=True)
-
-    def _found(self) -> dict[str, Output]:
-        """Return the outputs of the last frame, as arrays of their own."""
-        return copy_outputs({name: tensor.numpy() for name, tensor in self._outputs.items()})
+        self._downloads.queue()
 
     def _check_open(self) -> None:
         if self._model is None:
             raise EngineError("the engine is closed; open another one")
 
-    def _pinned(self, like: Tensor) -> Tensor:
-        """Return memory of the host for a tensor, from and to which copies run beside the host."""
-        return torch.zeros(like.shape, dtype=like.dtype, pin_memory=self._device.type == "cuda")
+
+def _describe(tensor: Tensor) -> DeviceTensor:
+    return DeviceTensor(tensor.data_ptr(), tuple(tensor.shape), np.dtype(str(tensor.dtype).removeprefix("torch.")))
 
 
 def on_stream(stream: Stream, device: torch.device) -> AbstractContextManager[object]:
@@ -140,8 +133,8 @@ def open_torch(path: Path, *, device: Device) -> Engine:
         return CheckpointEngine(checkpoint, imgsz=None, device=found)
     index = found.index or 0
     try:
-        library = Kernels(find_kernels())
+        library = find_kernels()
     except EngineError as error:
         raise EngineError(f"{path}: on a GPU a checkpoint needs our kernels ({error}); or use --device cpu") from error
-    gpu = open_gpu(index, backend="torch")
-    return TorchEngine(static_graph(checkpoint), torch.device("cuda", index), gpu=gpu, library=library)
+    gpu = TorchGpu(library, index)
+    return TorchEngine(static_graph(checkpoint), torch.device("cuda", index), gpu=gpu, library=Kernels(library))

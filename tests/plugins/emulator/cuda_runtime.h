@@ -15,8 +15,11 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <tuple>
 #include <utility>
 #include <vector>
+
+#include "card.h"
 
 #define __global__
 #define __device__
@@ -40,9 +43,6 @@ struct alignas(16) float4 {
 };
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
-
-using cudaStream_t = struct CUstream_st*;
-enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidConfiguration = 9 };
 
 struct cudaLaunchConfig_t {
   dim3 gridDim, blockDim;
@@ -88,7 +88,8 @@ struct Block {
   int current = 0;
 };
 
-inline Block* block = nullptr;
+inline Block* block = nullptr;  // the one of all threads of the host that runs, which holds `running`
+inline std::mutex running;
 
 inline Fiber& self() { return block->fibers[static_cast<size_t>(block->current)]; }
 
@@ -174,6 +175,21 @@ inline void start_block(int threads, const std::function<void()>& body) {
   run_block();
 }
 
+inline void run_grid(dim3 grid, dim3 threads, const std::function<void()>& body) {
+  Block memory;
+  block = &memory;
+  gridDim = grid;
+  blockDim = threads;
+  for (unsigned z = 0; z < grid.z; ++z) {
+    for (unsigned y = 0; y < grid.y; ++y) {
+      for (unsigned x = 0; x < grid.x; ++x) {
+        blockIdx = dim3(x, y, z);
+        start_block(static_cast<int>(threads.x), body);
+      }
+    }
+  }
+}
+
 }  // namespace emulator
 
 inline void __syncthreads() {
@@ -195,34 +211,11 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   if (threads.x < 1 || threads.x > 1024 || grid.x < 1 || grid.y < 1 || grid.z < 1 || grid.y > 65535 || grid.z > 65535) {
     return cudaErrorInvalidConfiguration;
   }
-  emulator::Block memory;
-  emulator::block = &memory;
-  gridDim = grid;
-  blockDim = threads;
-  for (unsigned z = 0; z < grid.z; ++z) {
-    for (unsigned y = 0; y < grid.y; ++y) {
-      for (unsigned x = 0; x < grid.x; ++x) {
-        blockIdx = dim3(x, y, z);
-        emulator::start_block(static_cast<int>(threads.x), [&] { kernel(static_cast<Parameters>(arguments)...); });
-      }
-    }
-  }
-  return cudaSuccess;
-}
-
-inline cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t) {
-  std::memset(memory, value, bytes);
-  return cudaSuccess;
-}
-
-enum cudaMemcpyKind { cudaMemcpyDeviceToDevice = 3 };
-
-inline cudaError_t cudaMemcpy2DAsync(void* to, size_t to_stride, const void* from, size_t from_stride, size_t bytes,
-                                     size_t rows, cudaMemcpyKind, cudaStream_t) {
-  for (size_t y = 0; y < rows; ++y) {
-    std::memcpy(static_cast<char*>(to) + y * to_stride, static_cast<const char*>(from) + y * from_stride, bytes);
-  }
-  return cudaSuccess;
+  const std::tuple<Parameters...> held(static_cast<Parameters>(arguments)...);
+  return emulator::enqueue(config->stream, [=] {
+    const std::lock_guard<std::mutex> lock(emulator::running);
+    emulator::run_grid(grid, threads, [&] { std::apply(kernel, held); });
+  });
 }
 
 template <typename T>
