@@ -19,7 +19,7 @@ from solo_rt.decoders import DetectionsDecoder, SoloV2Decoder
 from solo_rt.engine import find_model, open_engine
 from solo_rt.engine.model_file import int8_file, read_spec
 from solo_rt.engine.operators import OPERATORS
-from solo_rt.engine.plan import Plan, sidecar
+from solo_rt.engine.plan import Plan, Precision, sidecar
 from solo_rt.errors import EngineError, UsageError
 
 
@@ -104,6 +104,14 @@ def test_tensorrt_without_a_device_is_an_engine_error(monkeypatch: pytest.Monkey
     monkeypatch.setattr("solo_rt.gpu.cuda.device_count", lambda: 0)
     with pytest.raises(EngineError, match="no CUDA device"):
         open_engine(None, backend="tensorrt")
+
+
+@pytest.mark.parametrize(("precision", "cleared"), [("fp32", ["TF32"]), ("fp16", []), ("int8", [])])
+def test_single_precision_is_not_tf32(precision: Precision, cleared: list[str]) -> None:
+    asked: list[str] = []
+    trt = SimpleNamespace(BuilderFlag=SimpleNamespace(TF32="TF32"))
+    compiler._configure(trt, SimpleNamespace(clear_flag=asked.append), BuildOptions(precision))
+    assert asked == cleared
 
 
 class Builder:

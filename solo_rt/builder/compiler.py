@@ -95,6 +95,8 @@ def _configure(trt: Any, config: Any, options: BuildOptions) -> None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace)
     if options.level >= 0:
         config.builder_optimization_level = options.level
+    if options.precision == "fp32":
+        config.clear_flag(trt.BuilderFlag.TF32)  # whose mantissa is that of float16
 
 
 def _monitor(trt: Any, on_phase: OnPhase) -> Any:
