@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from solo_rt.errors import EngineError
 from solo_rt.gpu.cuda import device_count
-from solo_rt.gpu.nvcodec import try_nvenc
+from solo_rt.gpu.nvcodec import try_nvdec, try_nvenc
 from solo_rt.gpu.primary_context import PrimaryContext
 from solo_rt.types import DevicePicture, UInt8
 
@@ -62,12 +63,21 @@ def require_nvdec() -> None:
 
 
 def require_nvenc() -> None:
-    """Skip the test on a GPU that has no encoder, as those of data centres."""
+    """Skip the test on a GPU that has no encoder, as those of data centres, or in a container without its library."""
+    _require(lambda: try_nvenc(256, 256, options={}), "unsupported device", "No capable devices")
+
+
+def require_nvdec() -> None:
+    """Skip the test on a GPU in a container without the decoder's library."""
+    _require(try_nvdec)
+
+
+def _require(attempt: Callable[[], None], *missing: str) -> None:
     require_gpu()
     require_library("libnvidia-encode.so.1")
     try:
-        try_nvenc(256, 256, options={})
+        attempt()
     except EngineError as error:
-        if "unsupported device" in str(error) or "No capable devices" in str(error):
-            pytest.skip(f"this GPU has no encoder: {error}")
+        if any(text in str(error) for text in ("Cannot load lib", *missing)):
+            pytest.skip(str(error))
         raise

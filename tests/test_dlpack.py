@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 
+from solo_rt.errors import EngineError
 from solo_rt.gpu.cuda import device_count
 from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU
 from solo_rt.sink import dlpack
-from solo_rt.sink.dlpack import open_context, to_video_frame
+from solo_rt.sink.dlpack import GpuContext, to_video_frame
 from solo_rt.types import DevicePicture
 
 pytestmark = pytest.mark.skipif(not CAN_STAY_ON_GPU, reason="this PyAV cannot leave frames on a GPU")
@@ -66,11 +70,34 @@ def test_nothing_is_kept_of_a_picture_that_is_refused(
 
 
 @pytest.mark.skipif(device_count() > 0, reason="this machine has a GPU")
-def test_a_gpu_that_is_not_there_fails_and_nothing_is_kept() -> None:
-    with pytest.raises(av.FFmpegError):
-        to_video_frame(Memory((64, 48), 64).picture, open_context(0))
-    gc.collect()
-    assert not dlpack._held
+def test_a_gpu_that_is_not_there_fails() -> None:
+    with pytest.raises(EngineError, match="CUDA: "):
+        GpuContext(0)
+
+
+def test_a_picture_is_handed_over_in_the_context_that_ffmpeg_is_to_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+
+    class Primary:
+        def __init__(self, gpu: int) -> None:
+            self.is_current = False
+
+        @contextmanager
+        def current(self) -> Iterator[None]:
+            self.is_current = True
+            yield
+            self.is_current = False
+
+    def from_dlpack(planes: object, *, cuda_context: object, **_: object) -> None:
+        seen.append((context.primary.is_current, cuda_context))
+
+    monkeypatch.setattr(dlpack, "PrimaryContext", Primary)
+    monkeypatch.setattr(dlpack, "av", SimpleNamespace(VideoFrame=SimpleNamespace(from_dlpack=from_dlpack)))
+    context = GpuContext(1)
+    assert (context.view.device_id, context.view.primary_ctx, context.view.current_ctx) == (1, False, True)
+    to_video_frame(Memory((64, 48), 64).picture, context)
+    assert seen == [(True, context.view)]
+    assert not context.primary.is_current
 
 
 def test_an_encoder_may_hold_pictures_back(tmp_path) -> None:

@@ -17,7 +17,7 @@ from gpu_memory import downloaded, planes_of, require_nvdec
 from solo_rt.decoders import DetectionsDecoder
 from solo_rt.errors import EngineError, UsageError
 from solo_rt.gpu import nvcodec, primary_context
-from solo_rt.gpu.primary_context import PrimaryContext, share_primary_context
+from solo_rt.gpu.primary_context import PrimaryContext
 from solo_rt.pipeline import Pipeline, opening
 from solo_rt.pipeline.options import Options
 from solo_rt.render import Painting
@@ -96,9 +96,8 @@ def test_what_must_be_changed_goes_by_the_host(
 class Driver:
     """The functions of the CUDA driver that are needed; what was called is in `calls`."""
 
-    def __init__(self, flags: int = 0, failing: str = "") -> None:
-        self.flags, self.failing = flags, failing
-        self.active = False
+    def __init__(self, failing: str = "") -> None:
+        self.failing = failing
         self.calls: list[str] = []
 
     def __getitem__(self, name: str) -> Callable[..., int]:
@@ -106,11 +105,6 @@ class Driver:
             self.calls.append(name.removeprefix("cu").removesuffix("_v2"))
             if name == self.failing:
                 return 201
-            if name == "cuDevicePrimaryCtxGetState":
-                arguments[1]._obj.value = self.flags  # type: ignore[attr-defined]
-                arguments[2]._obj.value = self.active  # type: ignore[attr-defined]
-            if name == "cuDevicePrimaryCtxSetFlags_v2":
-                self.flags = arguments[1]  # type: ignore[assignment]
             if name == "cuDevicePrimaryCtxRetain":
                 arguments[0]._obj.value = 0x1234  # type: ignore[attr-defined]
             return 0
@@ -125,12 +119,9 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
     return fake
 
 
-def test_primary_context_blocks_as_ffmpeg_wants_it_and_is_told_once(driver: Driver) -> None:
-    share_primary_context(0)
-    assert driver.calls == ["Init", "DeviceGet", "DevicePrimaryCtxGetState", "DevicePrimaryCtxSetFlags"]
-    assert driver.flags == 4
+def test_primary_context_is_retained_made_current_and_released_once(driver: Driver) -> None:
     context = PrimaryContext(0)
-    assert driver.calls.count("DevicePrimaryCtxSetFlags") == 1
+    assert driver.calls == ["Init", "DeviceGet", "DevicePrimaryCtxRetain"]
     driver.calls.clear()
     context.synchronize()
     assert driver.calls == ["CtxPushCurrent", "StreamSynchronize", "CtxPopCurrent"]
@@ -145,14 +136,18 @@ def test_failures_of_the_driver_are_named_and_the_context_is_popped(driver: Driv
     with pytest.raises(EngineError, match="CUDA: cuStreamSynchronize failed with error 201 of the driver"):
         context.synchronize()
     assert driver.calls[-1] == "CtxPopCurrent"
-    driver.flags, driver.failing = 0, "cuDevicePrimaryCtxSetFlags_v2"
-    with pytest.raises(EngineError, match="cuDevicePrimaryCtxSetFlags_v2 failed"):
-        share_primary_context(0)
-    driver.active = True
-    share_primary_context(0)  # too late to be told; it matters only if FFmpeg is to use the context
     driver.failing = "cuInit"
     with pytest.raises(EngineError, match="cuInit failed"):
-        share_primary_context(0)
+        PrimaryContext(0)
+
+
+def test_without_a_driver_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(primary_context.ctypes, "CDLL", refuse)
+    with pytest.raises(EngineError, match="there is no driver; solo-rt doctor says more"):
+        PrimaryContext(0)
 
 
 # The source.
@@ -179,7 +174,12 @@ def test_source_leaves_frames_on_the_gpu_and_waits_for_each(
     write_clip(tmp_path / "a.mkv", codec="libsvtav1", options={"preset": "12", "svtav1-params": "lp=1"}, matrix=1)
     expected = read(tmp_path / "a.mkv")
     asked: list[object] = []
-    create = lambda name, mode, hwaccel: (asked.append(hwaccel), GpuDecoder("libdav1d"))[1]  # noqa: E731
+
+    def create(name: str, mode: str, hwaccel: object) -> GpuDecoder:
+        assert driver.calls[-1] == "CtxPushCurrent", "FFmpeg takes the context that is current"
+        asked.append(hwaccel)
+        return GpuDecoder("libdav1d")
+
     fake = SimpleNamespace(
         CodecContext=SimpleNamespace(create=create), FFmpegError=av.FFmpegError, time_base=av.time_base
     )
@@ -189,7 +189,9 @@ def test_source_leaves_frames_on_the_gpu_and_waits_for_each(
     with open_source(str(tmp_path / "a.mkv"), decoder="nvdec", gpu=1, on_gpu=True) as source:
         frames = list(source)
         assert (source.info.width, source.info.height) == (64, 48)
-    assert [(a.device_id, a.is_hw_owned, a.options) for a in asked] == [(1, True, {"primary_ctx": "1"})]  # type: ignore[attr-defined]
+    assert [(a.device_id, a.is_hw_owned, a.options) for a in asked] == [
+        (1, True, {"primary_ctx": "0", "current_ctx": "1"})
+    ]  # type: ignore[attr-defined]
     assert driver.calls.count("StreamSynchronize") == len(frames) == len(expected) == 10
     assert driver.calls[-1] == "DevicePrimaryCtxRelease"
     for frame, other in zip(frames, expected, strict=True):
@@ -289,7 +291,6 @@ def test_engine_says_where_frames_stay(
 
     def open_fake_engine(path: Path, **options: object) -> FakeEngine:
         opened.append(engine)
-        assert (driver.flags == 4) == (decoder == "nvdec")  # before the engine uses the GPU
         return engine
 
     monkeypatch.setattr(nvcodec, "device_count", lambda: 2)

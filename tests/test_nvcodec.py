@@ -121,11 +121,14 @@ def test_complaints_are_collected_once_each_and_the_log_level_is_put_back() -> N
         assert (av.logging.get_level(), av.logging.get_skip_repeated()) == (None, True)
 
 
-def test_a_container_without_the_video_libraries_is_told_what_to_set() -> None:
+def test_a_container_without_the_video_libraries_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvcodec.platform, "machine", lambda: "x86_64")
     hint = "in a container, set NVIDIA_DRIVER_CAPABILITIES=compute,utility,video"
     for name in ("libnvcuvid.so.1", "libnvidia-encode.so.1"):
         assert nvcodec.reason([f"Cannot load {name}", "b"]) == f"Cannot load {name}; b; {hint}"
     assert nvcodec.reason(["Cannot load libcuda.so.1"]) == "Cannot load libcuda.so.1"
+    monkeypatch.setattr(nvcodec.platform, "machine", lambda: "aarch64")
+    assert nvcodec.reason(["Cannot load libnvcuvid.so.1"]).endswith(f"{hint}; a Jetson has neither up to JetPack 6")
     assert nvcodec.reason([]) == "no reason given"
     assert nvcodec.reason([], av.FFmpegError(22, "Invalid argument")) == "Invalid argument"
 
@@ -284,7 +287,7 @@ def test_frames_of_a_gpu_are_those_of_the_cpu(pretended: None, tmp_path: Path, m
 
 @pytest.fixture
 def gpu() -> int:
-    """Return the number of a GPU."""
+    """Return the number of a GPU that decodes."""
     require_nvdec()
     return 0
 

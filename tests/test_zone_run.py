@@ -147,7 +147,6 @@ class PaintingEngine(FakeEngine):
 def test_frames_with_tracks_or_zones_do_not_stay_on_a_gpu(monkeypatch, options, stays):
     asked = []
     monkeypatch.setattr(opening, "check_decoder", lambda *_, **__: None)
-    monkeypatch.setattr(opening, "share_primary_context", lambda gpu: None)
     monkeypatch.setattr(opening, "CAN_STAY_ON_GPU", True)
     monkeypatch.setattr(opening, "open_source", lambda uri, **given: (asked.append(given["on_gpu"]), FakeSource(1))[1])
     pipeline = Pipeline("film.mp4", PaintingEngine(spec=STREET_SPEC), decoder="nvdec", options=options)

@@ -6,6 +6,7 @@ error that says so, and no other decoder or encoder takes their place.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -48,9 +49,10 @@ def nvdec(gpu: int, *, on_gpu: bool = False) -> HWAccel:
     """Return the setting with which FFmpeg decodes on GPU number `gpu`.
 
     Pictures arrive in host memory, and FFmpeg has a CUDA context of its own, which nothing else in the process can
-    disturb. With `on_gpu` they stay on the GPU, in its primary context, which is the one of all engines.
+    disturb. With `on_gpu` they stay on the GPU, in the context that is current where the decoder is opened.
     """
-    return HWAccel("cuda", device=gpu, allow_software_fallback=False, is_hw_owned=on_gpu)
+    options: dict[str, object] = {"primary_ctx": "0", "current_ctx": "1"} if on_gpu else {}
+    return HWAccel("cuda", device=gpu, allow_software_fallback=False, options=options, is_hw_owned=on_gpu)
 
 
 def knows_nvdec(codec: av.Codec) -> bool:
@@ -92,8 +94,11 @@ def try_nvdec(gpu: int = 0) -> None:
 def reason(complaints: Sequence[str], error: av.FFmpegError | None = None) -> str:
     """Return FFmpeg's complaints as one phrase, and what to do where that is known."""
     text = "; ".join(complaints[:3]) or (error.strerror if error is not None else "no reason given")
-    lacks_video = "libnvcuvid" in text or "libnvidia-encode" in text  # which containers have to ask for
-    return text + "; in a container, set NVIDIA_DRIVER_CAPABILITIES=compute,utility,video" * lacks_video
+    if "libnvcuvid" in text or "libnvidia-encode" in text:
+        text += "; in a container, set NVIDIA_DRIVER_CAPABILITIES=compute,utility,video"
+        if platform.machine() == "aarch64":
+            text += "; a Jetson has neither up to JetPack 6"
+    return text
 
 
 @contextmanager

@@ -17,7 +17,6 @@ from solo_rt.engine.base import FrameEngine
 from solo_rt.errors import UsageError
 from solo_rt.gpu.labels import open_gpu_labels
 from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU, VideoDecoder, gpu_of
-from solo_rt.gpu.primary_context import share_primary_context
 from solo_rt.pipeline.options import Options, choose_lanes
 from solo_rt.pipeline.outputs import Outputs
 from solo_rt.pipeline.paths import name_sources, refuse_overwriting
@@ -234,7 +233,6 @@ class Pipeline:
         if self.decoder == "cpu":
             source = start_source(on_gpu=False)
             return source, start_engine(live=source.info.live), False
-        share_primary_context(gpu)
         engine = start_engine(live=False)
         is_painting = isinstance(engine, FrameEngine) and is_painted(engine.spec.decoder)
         on_gpu = may_stay and CAN_STAY_ON_GPU and is_painting and not self.options.track  # whose trails a CPU draws

@@ -6,11 +6,13 @@ Nothing is copied: a picture stays as it is until FFmpeg has let go of it.
 from __future__ import annotations
 
 import ctypes
+from contextlib import nullcontext
 from typing import Any
 
 import av
 from av.video import frame as video_frame
 
+from solo_rt.gpu.primary_context import PrimaryContext
 from solo_rt.types import DevicePicture
 
 CPU, CUDA = 1, 2  # DLDeviceType
@@ -67,12 +69,20 @@ class _Plane:
         return _new_capsule(address, b"dltensor", None)  # taken at once, so that nobody has to delete the capsule
 
 
-def open_context(gpu: int) -> video_frame.CudaContext:
-    """Return FFmpeg's view of the primary context of GPU number `gpu`, which FFmpeg opens with the first picture."""
-    return video_frame.CudaContext(gpu)
+class GpuContext:
+    """The primary context of GPU number `gpu`, kept open, and FFmpeg's view of it."""
+
+    def __init__(self, gpu: int) -> None:
+        """Raises: EngineError."""
+        self.primary = PrimaryContext(gpu)
+        self.view = video_frame.CudaContext(gpu, primary_ctx=False, current_ctx=True)
+
+    def close(self) -> None:
+        """Release the context. May be called again."""
+        self.primary.close()
 
 
-def to_video_frame(picture: DevicePicture, context: video_frame.CudaContext | None) -> av.VideoFrame:
+def to_video_frame(picture: DevicePicture, context: GpuContext | None) -> av.VideoFrame:
     """Return an FFmpeg picture in NV12 that is the given one, on the GPU of the context.
 
     Without a context the picture is in host memory. Its size is even, and U and V begin where Y ends, with the same
@@ -82,8 +92,10 @@ def to_video_frame(picture: DevicePicture, context: video_frame.CudaContext | No
     (luma, chroma), (stride, other) = picture.planes, picture.strides
     if chroma != luma + stride * picture.height or stride != other:
         raise ValueError(f"picture on a GPU: expected U and V right behind Y, got {picture.planes}, {picture.strides}")
-    device = (CPU, 0) if context is None else (CUDA, context.device_id)
+    view = None if context is None else context.view
+    device = (CPU, 0) if view is None else (CUDA, view.device_id)
     planes = tuple(_Plane(picture, index, device) for index in range(2))
-    return av.VideoFrame.from_dlpack(
-        planes, format="nv12", width=picture.width, height=picture.height, cuda_context=context
-    )
+    with nullcontext() if context is None else context.primary.current():  # which FFmpeg takes with the first picture
+        return av.VideoFrame.from_dlpack(
+            planes, format="nv12", width=picture.width, height=picture.height, cuda_context=view
+        )

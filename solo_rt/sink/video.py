@@ -15,7 +15,7 @@ from solo_rt.result import Result
 from solo_rt.sink.base import Gap, OutputFile, Sink, picture_of, write_failure
 from solo_rt.sink.canvas import Canvas, even
 from solo_rt.sink.clock import OutputClock
-from solo_rt.sink.dlpack import open_context, to_video_frame
+from solo_rt.sink.dlpack import GpuContext, to_video_frame
 from solo_rt.sink.encoding import CONTAINERS, VideoOptions, require_fit
 from solo_rt.sink.recording import LATE_SOUND, Format, Recording
 from solo_rt.sink.segments import LONGEST_JUMP, existing, segment
@@ -77,7 +77,7 @@ class VideoSink(Sink):
         self._last_time: Fraction | None = None  # of a frame in the source, in seconds
         self._recording: Recording | None = None
         self._ending: tuple[Recording, Fraction] | None = None  # the one before, until its sound has come; its end
-        self._context = open_context(gpu) if self.takes_gpu_pictures and CAN_STAY_ON_GPU else None
+        self._context = GpuContext(gpu) if self.takes_gpu_pictures and CAN_STAY_ON_GPU else None
 
     def write(self, result: Result) -> None:
         picture, frame = picture_of(result), result.frame
@@ -115,6 +115,8 @@ class VideoSink(Sink):
                     self._soundtrack.close()
                 if self._next is not None:
                     self._next.close()
+                if self._context is not None:
+                    self._context.close()
 
     def _is_over(self, recording: Recording, picture: Frame, frame: Frame, tick: int) -> bool:
         """Return whether a frame is the first of the next file."""

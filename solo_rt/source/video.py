@@ -157,7 +157,7 @@ class VideoSource(Source):
         if codec.name != "libdav1d" and not knows_nvdec(codec):
             raise SourceError(f"source {self._uri}: expected a codec that NVDEC knows, got {self._kind()}; {_INSTEAD}")
         try:
-            with collected_errors() as complaints:
+            with self._context.current() if self._context else nullcontext(), collected_errors() as complaints:
                 if codec.name == "libdav1d":  # FFmpeg's choice for AV1; the decoder that knows GPUs is its own
                     extradata = self._codec.extradata
                     self._codec = av.CodecContext.create("av1", "r", hwaccel=hwaccel)

@@ -32,7 +32,6 @@ from solo_rt.gpu.labels import GpuLabels
 from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU
 from solo_rt.gpu.picture_memory import describe
 from solo_rt.gpu.picture_pool import PicturePool
-from solo_rt.gpu.primary_context import share_primary_context
 from solo_rt.pipeline import run
 from solo_rt.pipeline.options import Options
 from solo_rt.pipeline.outputs import Outputs
@@ -181,7 +180,7 @@ def x264_for_nvenc(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let x264 encode without loss what NVENC would be given; it takes NV12 from host memory."""
     monkeypatch.setattr(encoding, "require_gpu", lambda codec, gpu: None)
     monkeypatch.setattr(encoding, "try_nvenc", lambda *args, **kwargs: None)
-    monkeypatch.setattr(video_sink, "open_context", lambda gpu: None)
+    monkeypatch.setattr(video_sink, "GpuContext", lambda gpu: None)
     monkeypatch.setattr(video_sink, "ON_GPU", "nv12")
     monkeypatch.setattr(encoding, "NVENC", replace(encoding.NVENC, name="libx264"))
     monkeypatch.setattr(VideoOptions, "private", lambda video, gpu: {"qp": "0", "preset": "ultrafast"})
@@ -223,7 +222,6 @@ def test_frames_go_from_nvdec_to_nvenc(gpu: Cuda, tmp_path: Path):
     """As in a run, but with a copy in the place of the engine."""
     require_nvdec()
     require_nvenc()
-    share_primary_context(0)
     write_clip(tmp_path / "a.mp4", count=30, codec="libx264", options={"qp": "0"}, size=(322, 182), matrix=1)
     expected = read(tmp_path / "a.mp4")
     device, kernels = open_gpu(0), Kernels(gpu.path)
