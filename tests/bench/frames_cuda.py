@@ -33,9 +33,10 @@ from solo_rt.decoders import DetectionsDecoder
 from solo_rt.engine import open_engine
 from solo_rt.engine.base import FrameEngine
 from solo_rt.gpu.cuda import Buffer, Gpu, open_gpu
+from solo_rt.gpu.downloads import DeviceTensor
 from solo_rt.gpu.frame_path import FramePath
-from solo_rt.gpu.kernels import Kernels, find_kernels
-from solo_rt.gpu.painter import DeviceTensor
+from solo_rt.gpu.kernels import Kernels
+from solo_rt.gpu.native_library import find_kernels
 from solo_rt.preprocess import prepare
 from solo_rt.render import Painting, Style, render
 from solo_rt.spec import ModelSpec
@@ -66,7 +67,7 @@ class Device:
         """Return device memory with the array."""
         staged, buffer = self.gpu.pinned(array.shape, array.dtype), self.gpu.allocate(array.nbytes)
         staged[...] = array
-        self.gpu.upload(buffer, staged, self.stream)
+        self.gpu.upload(buffer.ptr, staged, self.stream)
         self.stream.synchronize()
         return buffer
 
@@ -78,8 +79,8 @@ class Device:
         def timed(copy: object) -> float:
             return nbytes / least_ms(lambda: (copy(), stream.synchronize()), 10)  # type: ignore[operator]
 
-        up = timed(lambda: gpu.upload(buffer, staged, stream))
-        return up, timed(lambda: gpu.download(staged, buffer, stream))
+        up = timed(lambda: gpu.upload(buffer.ptr, staged, stream))
+        return up, timed(lambda: gpu.download(staged, buffer.ptr, stream))
 
     def nv12(self, frame: Frame) -> Frame:
         """Return a YUV frame as a decoder on the GPU gives it."""
@@ -123,6 +124,15 @@ def without_network(gpu: Gpu, kernels: Kernels, *, objects: int, repeats: int) -
             figures = (read, sent, painted, sent + nbytes / down, cpu_read, cpu_read + cpu_paint)
             print(f"{f'{frame.width} x {height} {name}':28}" + "".join(f"{figure:10.3f}" for figure in figures))
 
+    print_graphs(gpu)
+
+
+def print_graphs(gpu: Gpu) -> None:
+    """Say which of the two ways the frames took."""
+    print(
+        "every frame was a CUDA graph" if gpu.records else "frames were queued one by one: no graph could be recorded"
+    )
+
 
 def nothing() -> None:
     """Stand in for a network."""
@@ -156,6 +166,7 @@ def with_model(model: str, backend: str, *, height: int, objects: int, repeats: 
         for done in [pool.submit(on_gpu) for _ in range(repeats * engine.lanes)]:
             done.result()
         print(f"{engine.lanes} lanes: {repeats * engine.lanes / (time.perf_counter() - start):.0f} frames per second")
+    print_graphs(engine._gpu)  # type: ignore[attr-defined]
     engine.close()
 
 

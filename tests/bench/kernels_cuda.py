@@ -1,9 +1,10 @@
 """Time of the CUDA kernels as a fraction of what the card can do, measured in the same run.
 
 The ceilings are a large copy (bytes per second) and a large FP16 matrix product of torch (operations per second). A
-kernel's floor is the larger of its bytes and its operations at those rates. Times are of one call among 50 in a CUDA
-graph, the best of 5. Needs torch and an installation with CUDA. Whole frames and whole decodings are in
-torch_engine.py.
+kernel's floor is the larger of its bytes and its operations at those rates; what it should take is in expectations.py.
+Times are of one call among 50 in a CUDA graph, the best of 5. The product alone by cuBLAS, and an empty call of torch,
+are there to compare with. Needs torch and an installation with CUDA. Whole frames and
+whole decodings are in torch_engine.py.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "plugins"))
 
 from decoder import words_of
 from devices import Cuda
+from expectations import expect
 from label_twin import blobs
 from overlay_twin import make_planes
 from pictures import DeviceMasks, DevicePicture
@@ -45,8 +47,9 @@ class Bench:
         a = torch.randn(8192, 8192, dtype=torch.float16, device="cuda")
         self.rate = 2 * 8192**3 / self.seconds(lambda: torch.matmul(a, a), calls=5)
         ceilings = f"copy {self.bandwidth / 1e12:.2f} TB/s, FP16 {self.rate / 1e12:.0f} TFLOP/s"
-        print(f"{torch.cuda.get_device_name()}: {ceilings}")
-        print(f"{'kernel':44} {'us':>8} {'floor':>8} {'share':>6}")
+        self.card = torch.cuda.get_device_name()
+        print(f"{self.card}: {ceilings}")
+        print(f"{'kernel':46} {'us':>8} {'expected':>9} {'floor':>8} {'share':>6}")
 
     def seconds(self, call: Callable[[], object], calls: int = CALLS) -> float:
         """Return the least time of a call inside a CUDA graph."""
@@ -69,13 +72,43 @@ class Bench:
         return min(times)
 
     def line(
-        self, name: str, arguments: tuple[object, ...], *, bytes_: float, operations: float = 0.0, label: str
+        self,
+        name: str,
+        arguments: tuple[object, ...],
+        *,
+        bytes_: float,
+        operations: float = 0.0,
+        label: str,
+        is_copy: bool = False,
     ) -> None:
-        """Time one C function and print it beside its floor."""
+        """Time one C function, as `report`."""
         assert self.gpu.call(name, *arguments) == 0, name
-        time = self.seconds(lambda: self.gpu.call(name, *arguments))
+        self.report(
+            lambda: self.gpu.call(name, *arguments), bytes_=bytes_, operations=operations, label=label, is_copy=is_copy
+        )
+
+    def report(
+        self, call: Callable[[], object], *, bytes_: float, operations: float, label: str, is_copy: bool = False
+    ) -> None:
+        """Time a call and print it beside what it should take, and its floor."""
+        time = self.seconds(call)
         floor = max(bytes_ / self.bandwidth, operations / self.rate)
-        print(f"{label:44} {time * 1e6:8.1f} {floor * 1e6:8.1f} {floor / time:6.0%}")
+        wanted = expect(self.card, label, bytes_=bytes_, bandwidth=self.bandwidth, is_copy=is_copy)
+        print(f"{label:46} {time * 1e6:8.1f} {wanted:>9} {floor * 1e6:8.1f} {floor / time:6.0%}")
+
+    def others(self) -> None:
+        """Time what kernels are to be compared with: nearly nothing, and the bare products."""
+        torch = self.torch
+        one = torch.zeros(1, device="cuda")
+        self.report(lambda: one.add_(1), bytes_=8, operations=0, label="one number, by torch")
+        for rows, channels, pixels in ((500, 128, 21504), (500, 256, 67200)):
+            a, b = (torch.randn(shape, dtype=torch.float16, device="cuda") for shape in
+                    ((rows, channels), (channels, pixels)))  # fmt: skip
+            out = torch.empty(rows, pixels, dtype=torch.float16, device="cuda")
+            self.report(
+                lambda a=a, b=b, out=out: torch.matmul(a, b, out=out), bytes_=2 * (a.numel() + b.numel() + out.numel()),
+                operations=2 * rows * channels * pixels, label=f"cuBLAS: {rows} x {channels} x {pixels}",
+            )  # fmt: skip
 
     def decode(self, n: int, channels: int, size: tuple[int, int], *, one_class: bool = False) -> None:
         """Time the steps of decoding `n` candidates, of random classes or of one."""
@@ -121,7 +154,7 @@ class Bench:
             "solo_cuda_matrix_nms",
             (ctypes.byref(options), best, candidates, counts, masks, areas, sums, work,
              ctypes.c_int64(work.nbytes), *out),
-            bytes_=4 * n * words, label=f"matrix NMS: {n} masks, {1 if one_class else classes} classes",
+            bytes_=4 * n * words, label=f"matrix NMS: {n} masks, {1 if one_class else classes} classes, {words} words",
         )  # fmt: skip
 
         shape_out = ConvShape(1, 1, cells, channels, h, w, instances, 1)
@@ -149,23 +182,24 @@ class Bench:
             arguments = (ctypes.byref(picture.struct), ctypes.byref(target), tensor)
             self.line(
                 "solo_cuda_letterbox", arguments, bytes_=stored * h * w + tensor.nbytes,
-                label=f"letterbox: {w} x {h} {pixel_format}",
+                label=f"letterbox: {w} x {h} {pixel_format}", is_copy=True,
             )  # fmt: skip
             style = OverlayStyle(colours.ptr, 115, 2)
             arguments = (ctypes.byref(picture.struct), ctypes.byref(masks.struct), ctypes.byref(style))
             self.line(
-                "solo_cuda_overlay", arguments, bytes_=2 * stored * h * w, label=f"overlay: {w} x {h} {pixel_format}"
-            )
+                "solo_cuda_overlay", arguments, bytes_=2 * stored * h * w,
+                label=f"overlay: {w} x {h} {pixel_format}", is_copy=True,
+            )  # fmt: skip
             grid, look = LabelMap(labels.ptr, 2048, 1024, 2048), LabelStyle(opacities.ptr, shades.ptr)
             self.line(
                 "solo_cuda_overlay_labels",
                 (ctypes.byref(picture.struct), ctypes.byref(grid), ctypes.byref(look)),
-                bytes_=2 * stored * h * w + labels.nbytes, label=f"labels: {w} x {h} {pixel_format}",
+                bytes_=2 * stored * h * w + labels.nbytes, label=f"labels: {w} x {h} {pixel_format}", is_copy=True,
             )  # fmt: skip
             copy = DevicePicture(gpu, make_planes(size, planes), pixel_format)
             self.line(
                 "solo_cuda_copy_picture", (ctypes.byref(picture.struct), ctypes.byref(copy.struct)),
-                bytes_=2 * stored * h * w, label=f"copy: {w} x {h} {pixel_format}",
+                bytes_=2 * stored * h * w, label=f"copy: {w} x {h} {pixel_format}", is_copy=True,
             )  # fmt: skip
 
     def norm(self, channels: int, pixels: int) -> None:
@@ -178,13 +212,15 @@ class Bench:
         work = gpu.workspace("solo_cuda_group_norm", ctypes.byref(sizes))
         arguments = (ctypes.byref(sizes), values, *constants, work, ctypes.c_int64(work.nbytes), out)
         self.line(
-            "solo_cuda_group_norm", arguments, bytes_=3 * values.nbytes, label=f"group norm: {channels} x {pixels}"
-        )
+            "solo_cuda_group_norm", arguments, bytes_=3 * values.nbytes, label=f"group norm: {channels} x {pixels}",
+            is_copy=True,
+        )  # fmt: skip
 
 
 def main() -> None:
     """Print the table."""
     bench = Bench()
+    bench.others()
     for n in (20, 200, 500):
         bench.decode(n, 128, (112, 192))
     bench.decode(500, 128, (112, 192), one_class=True)

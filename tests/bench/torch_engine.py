@@ -24,14 +24,16 @@ from stopwatch import least_ms_each
 from torch import Tensor
 
 from solo_rt.decoders import SoloV2Decoder
-from solo_rt.gpu.cuda import Gpu, open_gpu
-from solo_rt.gpu.kernels import Kernels, find_kernels, logit_threshold
+from solo_rt.gpu.cuda import Gpu
+from solo_rt.gpu.kernels import Kernels, logit_threshold
+from solo_rt.gpu.native_library import find_kernels
 from solo_rt.gpu.replay import Replay
 from solo_rt.preprocess import prepare
 from solo_rt.render import Painting, Style
 from solo_rt.spec import InputSpec, ModelSpec, Provenance
 from solo_rt.train.engine.decoder import DeviceDecoder
 from solo_rt.train.engine.fast import TorchEngine, on_stream
+from solo_rt.train.engine.torch_gpu import TorchGpu
 from solo_rt.train.export.graph import StaticGraph
 from solo_rt.train.export.heads import flatten_levels, points_nms
 from solo_rt.train.export.solov2 import solov2_graph
@@ -126,7 +128,7 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=50)
     options = parser.parse_args()
-    gpu = open_gpu(0, backend="torch")
+    gpu = TorchGpu(find_kernels(), 0)
     device, library = torch.device("cuda", 0), Kernels(find_kernels())
     bench = Bench(device, gpu, library, height=options.height, repeats=options.repeats)
     print(f"{gpu.name}, frames of {bench.frame.width} x {bench.frame.height}")
