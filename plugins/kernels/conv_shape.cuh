@@ -15,6 +15,16 @@ inline int check_conv(const SoloConvShape& shape) {
   return shape.divisor < 1 ? SOLO_BAD_ARGUMENT : SOLO_OK;
 }
 
+inline int64_t tiles_across(const SoloConvShape& shape) {
+  return ceil_div(int64_t{shape.height} * shape.width, kPixels);
+}
+
+// The blocks of a kernel that starts with TilePlace(shape.slots), for all pictures.
+inline dim3 tile_grid(const SoloConvShape& shape) {
+  return {static_cast<unsigned>(tiles_across(shape) * ceil_div(shape.slots, kRows)), 1,
+          static_cast<unsigned>(shape.batch)};
+}
+
 template <typename T>
 __device__ Operands<T> operands_of(const SoloConvShape& shape, const T* kernels, const T* features,
                                    const int32_t* indices, int picture, int rows) {

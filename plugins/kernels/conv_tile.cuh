@@ -26,6 +26,18 @@ constexpr int kPart = 16;  // rows that are stored, and skipped, together
 constexpr int kParts = kWarpRows / kPart;
 constexpr int kStagePitch = kWarpPixels + 4;  // floats; 16 bytes more than a row keep banks apart
 
+// Where the tile of a block lies, in a grid of one dimension. All rows at some pixels come one after another, so that
+// features leave L2 once, whatever the number of rows is: an L2 of 4 MB does not hold the map of a large network.
+struct TilePlace {
+  int row, pixel;
+  int across;  // tiles left of it
+
+  __device__ explicit TilePlace(int rows)
+      : row(static_cast<int>(blockIdx.x) % ((rows + kRows - 1) / kRows) * kRows),
+        pixel(static_cast<int>(blockIdx.x) / ((rows + kRows - 1) / kRows) * kPixels),
+        across(pixel / kPixels) {}
+};
+
 // The mask kernels and features of one picture. Row r uses kernel indices[r] / divisor, and zeros where that is none of
 // `cells`: TensorRT runs plugins on whatever its memory holds when it times them, and reading wild would end its build.
 template <typename T>

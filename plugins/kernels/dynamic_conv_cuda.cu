@@ -21,7 +21,7 @@ struct alignas(8) Partial {
 struct Output {
   uint32_t* masks;    // [batch, slots, words]
   Partial* partials;  // [batch, slots, tiles]
-  int words;
+  int words, tiles;
 };
 
 // One warp's share of the mask rows of a tile.
@@ -60,7 +60,8 @@ __global__ void __launch_bounds__(kThreads, 2)
              float threshold, Output out) {
   __shared__ Memory<T> memory;
   __shared__ TileWords tile;
-  const int picture = blockIdx.z, first_row = blockIdx.y * kRows, first_pixel = blockIdx.x * kPixels;
+  const TilePlace tile_place(shape.slots);
+  const int picture = blockIdx.z, first_row = tile_place.row, first_pixel = tile_place.pixel;
   const int rows = min(counts[2 * picture], shape.slots);
   if (first_row >= rows) return;
   const Operands<T> in = operands_of(shape, kernels, features, candidates, picture, rows);
@@ -87,7 +88,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int row = threadIdx.x, slot = first_row + row;
   if (row >= kRows || slot >= rows) return;
   const int64_t mask = int64_t{picture} * shape.slots + slot;
-  const int first_word = blockIdx.x * kWordsAcross;
+  const int first_word = tile_place.across * kWordsAcross;
   Partial partial{};
 #pragma unroll
   for (int i = 0; i < kWordsAcross; ++i) {
@@ -95,7 +96,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     partial.area += __popc(tile.bits[row][i]);
     partial.soft_sum += tile.soft_sums[row][i];
   }
-  out.partials[mask * gridDim.x + blockIdx.x] = partial;
+  out.partials[mask * out.tiles + tile_place.across] = partial;
 }
 
 // One warp adds up the tiles of one mask.
@@ -121,8 +122,6 @@ __global__ void __launch_bounds__(kReduceThreads)
     soft_sums[mask] = total.soft_sum;
   }
 }
-
-int64_t tiles_across(const SoloConvShape& shape) { return ceil_div(int64_t{shape.height} * shape.width, kPixels); }
 
 Partial* carve(const SoloConvShape& shape, Carver& carver) {
   return carver.take<Partial>(int64_t{shape.batch} * shape.slots * tiles_across(shape));
@@ -150,12 +149,11 @@ int solo_cuda_binarise_masks(const SoloConvShape* shape, const void* kernels, co
   Carver carver(workspace);
   Partial* partials = carve(*shape, carver);
   const auto tiles = static_cast<int>(tiles_across(*shape));
-  const Output out{masks, partials, static_cast<int>(solo_cuda_mask_words(shape->height, shape->width))};
-  const dim3 grid(tiles, static_cast<unsigned>(ceil_div(shape->slots, kRows)), shape->batch);
+  const Output out{masks, partials, static_cast<int>(solo_cuda_mask_words(shape->height, shape->width)), tiles};
   const int status = with_operands(*shape, kernels, features, [&](auto* k, auto* f, auto aligned) {
     using T = std::remove_const_t<std::remove_pointer_t<decltype(k)>>;
-    return launch(binarise<T, aligned.value>, grid, kThreads, stream, *shape, k, f, candidates, counts, logit_threshold,
-                  out);
+    return launch(binarise<T, aligned.value>, tile_grid(*shape), kThreads, stream, *shape, k, f, candidates, counts,
+                  logit_threshold, out);
   });
   if (status != SOLO_OK) return status;
   const auto blocks = static_cast<unsigned>(ceil_div(int64_t{shape->slots} * kWarp, kReduceThreads));

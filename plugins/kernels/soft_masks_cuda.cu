@@ -79,7 +79,8 @@ __global__ void __launch_bounds__(kThreads, 2)
            float threshold, const int32_t* regions, uint8_t* soft) {
   __shared__ Memory<T> memory;
   __shared__ int32_t row_regions[kRows][4];
-  const int picture = blockIdx.z, first_row = blockIdx.y * kRows, first_pixel = blockIdx.x * kPixels;
+  const TilePlace tile_place(shape.slots);
+  const int picture = blockIdx.z, first_row = tile_place.row, first_pixel = tile_place.pixel;
   const int rows = min(num_dets[picture], shape.slots);
   if (first_row >= rows) return;
   const Operands<T> in = operands_of(shape, kernels, features, cells, picture, rows);
@@ -139,12 +140,9 @@ int solo_cuda_soft_masks(const SoloConvShape* shape, const void* kernels, const 
   const int status = launch(find_regions, dim3(shape->slots, shape->batch), kBoxThreads, stream, masks, words,
                             mask_slots, num_dets, mask_slots_of, shape->height, shape->width, regions);
   if (status != SOLO_OK) return status;
-  const int64_t pixels = int64_t{shape->height} * shape->width;
-  const dim3 grid(static_cast<unsigned>(ceil_div(pixels, kPixels)),
-                  static_cast<unsigned>(ceil_div(shape->slots, kRows)), shape->batch);
   return with_operands(*shape, kernels, features, [&](auto* k, auto* f, auto aligned) {
     using T = std::remove_const_t<std::remove_pointer_t<decltype(k)>>;
-    return launch(soften<T, aligned.value>, grid, kThreads, stream, *shape, k, f, num_dets, cells, logit_threshold,
-                  regions, soft);
+    return launch(soften<T, aligned.value>, tile_grid(*shape), kThreads, stream, *shape, k, f, num_dets, cells,
+                  logit_threshold, regions, soft);
   });
 }
