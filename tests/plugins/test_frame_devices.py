@@ -135,3 +135,31 @@ def test_path_works_again_after_a_failure(machine):
             continue
         for a, b in zip(bed.path.run(frame, Painting(max_det=5)).planes, expected.planes, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("error", [1, 719])  # of one call, and of the card
+def test_every_call_for_a_frame_may_fail(card, error):
+    """Whichever it is, the caller hears of it or gets the right picture; sizes change, so that memory does, too."""
+    frames = [make_frame(size, "yuv420p") for size in ((30, 50), (30, 50), (30, 50), (60, 40), (30, 50))]
+    gpu, kernels = card.open(), card.kernels()
+    with gpu.bound():
+        bed = Bed(gpu, kernels)
+        expected = [bed.path.run(frame, Painting(max_det=5)).planes for frame in frames]
+    call, failed, heard = 0, True, []
+    while failed:
+        gpu.records = True
+        with gpu.bound():
+            bed = Bed(gpu, kernels)
+            with card.failing(call, error):
+                for frame, planes in zip(frames, expected, strict=True):
+                    try:
+                        painted = bed.path.run(frame, Painting(max_det=5))
+                    except EngineError as failure:
+                        heard.append(str(failure))
+                    else:
+                        for a, b in zip(painted.planes, planes, strict=True):
+                            np.testing.assert_array_equal(a, b)
+                failed = card.state.calls > call
+        call += 3  # of some sixty
+    assert len(heard) > 10
+    assert all(text.startswith(f"CUDA error {error}: ") for text in heard)
