@@ -161,5 +161,5 @@ def test_every_call_for_a_frame_may_fail(card, error):
                             np.testing.assert_array_equal(a, b)
                 failed = card.state.calls > call
         call += 3  # of some sixty
-    assert len(heard) > 10
+    assert len(heard) > 8  # of a graph that cannot be made nobody hears
     assert all(text.startswith(f"CUDA error {error}: ") for text in heard)

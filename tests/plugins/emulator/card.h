@@ -242,10 +242,11 @@ inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
 inline cudaError_t cudaStreamDestroy(cudaStream_t stream) { return emulator::destroy(stream, emulator_card.streams); }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const cudaError_t error = emulator::enter_unrecorded();
-  if (error != cudaSuccess || stream == nullptr) return error;
-  ++emulator_card.waits;
+  if (stream == nullptr || error == cudaErrorStreamCaptureUnsupported) return error;
   std::vector<Work> work;
-  work.swap(stream->work);
+  work.swap(stream->work);  // which is over, done or not, when the failure of some of it is told
+  if (error != cudaSuccess) return error;
+  ++emulator_card.waits;
   for (const Work& piece : work) {
     piece();
     ++emulator_card.done;
