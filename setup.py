@@ -50,6 +50,15 @@ class CMakeBuild(build_ext):
             self.warn(f"without CUDA libraries: {note}")
         (package / NOTE).write_text(note + "\n", encoding="utf-8")
 
+    def copy_extensions_to_source(self) -> None:
+        """Copy what was built into the checkout, which is where an editable installation runs."""
+        super().copy_extensions_to_source()
+        for name in (*(f"lib{name}.so" for name in LIBRARIES), NOTE):
+            built, wanted = Path(self.build_lib) / "solo_rt" / name, ROOT / "solo_rt" / name
+            wanted.unlink(missing_ok=True)
+            if built.is_file():
+                shutil.copy2(built, wanted)
+
 
 def run_cmake(folder: str, package: Path, targets: list[str], options: list[str]) -> None:
     """Build targets into the package. Raises: CompileError, with the first thing that went wrong; all is printed."""

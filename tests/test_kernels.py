@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
+import solo_rt
 from solo_rt.engine.tensorrt_library import find_plugins, plugins_revision
 from solo_rt.errors import EngineError
 from solo_rt.gpu import kernels, native_library
@@ -43,6 +45,10 @@ def test_a_library_is_found_where_it_was_named_or_installed(package, monkeypatch
     monkeypatch.setenv(variable, str(package / "none.so"))
     with pytest.raises(EngineError, match=f"{variable}=.*none.so: no such file"):
         find()
+
+
+def test_this_installation_says_what_became_of_its_libraries():
+    assert native_library.build_note(Path(solo_rt.__file__).with_name("libsolo_plugins.so"))
 
 
 def test_a_file_that_is_no_library_is_explained(tmp_path):
