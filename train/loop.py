@@ -77,7 +77,8 @@ def train(
         recipe = state.recipe
         if task.class_weights:
             say("class weights: " + ", ".join(f"{name} {value:.3g}" for name, value in task.class_weights.items()))
-        say(f"{recipe.model}, {len(state.classes)} classes, {recipe.steps} steps on {job.size} x {job.device}")
+        place = f"{job.size} x {job.device}" + (f" in {settings.amp}" if settings.amp != "off" else "")
+        say(f"{recipe.model}, {len(state.classes)} classes, {recipe.steps} steps on {place}")
         stopped = False
         with ExitStack() as stack:
             if job.leads:

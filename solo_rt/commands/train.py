@@ -74,7 +74,7 @@ class CountType(click.ParamType):  # type: ignore[type-arg]
 @click.option("--freeze/--no-freeze", default=True, help="Freeze what the recipe freezes.")
 @click.option("--augment/--no-augment", default=Settings.augment, help="Change pictures at random.")
 @click.option("--accumulate", type=Positive, default=Settings.accumulate, help="Parts to compute a batch in.")
-@click.option("--amp", type=click.Choice(["off", "bf16", "fp16"]), help="Precision.  [default: off, on CUDA bf16]")
+@click.option("--amp", type=click.Choice(["off", "bf16", "fp16"]), help="Precision.  [default: bf16 where it is fast]")
 @click.option("--compile", "compiled", is_flag=True, help="Compile the network with torch.compile.")
 @click.option("--channels-last/--no-channels-last", default=Settings.channels_last, help="Memory layout.")
 @click.option("--device", default=str(Settings.device), help="cpu, cuda or cuda:N; under torchrun cpu or cuda.")
@@ -141,6 +141,7 @@ def train(
     Ctrl-C and SIGTERM finish the step, write a checkpoint and leave with 130 and 143; --resume auto goes on.
     """
     require_torch("train")
+    from solo_rt.engine.precision import has_bf16
     from solo_rt.train.models import check_model
     from solo_rt.train.recipes import RECIPES, Phase, adapt, find_recipe
 
@@ -171,7 +172,7 @@ def train(
         seed=seed,
         augment=augment,
         accumulate=accumulate,
-        amp=amp or ("bf16" if wanted.kind == "cuda" else "off"),
+        amp=amp or ("bf16" if wanted.kind == "cuda" or has_bf16() else "off"),
         device=wanted,
         workers=workers,
         strict=strict,

@@ -53,6 +53,12 @@ def test_a_batch_without_labels_costs_nothing_and_has_a_gradient() -> None:
         assert not gradient.any()
 
 
+def test_a_pixel_is_right_where_no_class_beats_its_own() -> None:
+    logits = torch.tensor([[0.0, 2.0, 1.0, 9.0], [1.0, 1.0, 1.0, 0.0]])[None, :, None]  # [1, 2, 1, 4]
+    labels = torch.tensor([[[1, 1, 0, 255]]], dtype=torch.uint8)
+    assert semantic_losses(SemanticOutput(logits), labels)["pixel_accuracy"] == pytest.approx(2 / 3)
+
+
 def test_logits_grow_as_networks_enlarge_theirs() -> None:
     grown, _ = match_sizes(torch.tensor([[[[0.0, 1.0]]]]), torch.zeros(1, 2, 4, dtype=torch.uint8), shrink=False)
     torch.testing.assert_close(grown[0, 0], torch.tensor([[0.0, 0.25, 0.75, 1.0]] * 2))

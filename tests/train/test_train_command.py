@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from solo_rt.cli import main
+from solo_rt.engine import precision
 from solo_rt.train.checkpoint import load_checkpoint
 from solo_rt.train.data.semantic.folder import write_folder
 from solo_rt.train.data.semantic.world import held_out_world
@@ -28,10 +29,23 @@ def solo(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
     return int(left.value.code or 0), out, err
 
 
-def test_a_run_leaves_a_checkpoint_a_log_and_curves(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_cpu_that_multiplies_bfloat16_trains_in_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "has_bf16", lambda: True)
+    _, _, err = solo(capsys, *SMALL, "--out", tmp_path / "run")
+    assert err.splitlines()[0] == "solov2-nano, 7 classes, 2 steps on 1 x cpu in bf16"
+    assert json.loads(load_checkpoint(tmp_path / "run" / "last.pt").training["settings"])["amp"] == "bf16"
+
+
+def test_a_run_leaves_a_checkpoint_a_log_and_curves(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "has_bf16", lambda: False)
     code, out, err = solo(capsys, *SMALL, "--out", tmp_path / "run", "--ema", 0, "--lr", 0.001, "--seed", 3)
     assert (code, out) == (0, f"{tmp_path / 'run' / 'last.pt'}\n")
     assert err.splitlines()[0] == "solov2-nano, 7 classes, 2 steps on 1 x cpu"  # then progress, on a slow machine
+    assert json.loads(load_checkpoint(tmp_path / "run" / "last.pt").training["settings"])["amp"] == "off"
     files = {"last.pt", "step-00000002.pt", "step-00000002.pt.sha256", "log.jsonl", "curves.png"}
     assert {path.name for path in (tmp_path / "run").iterdir()} == files
     checkpoint = load_checkpoint(tmp_path / "run" / "last.pt")

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from solo_rt.train.models.parts.convolution import conv_prelu, norm_prelu
+from solo_rt.train.models.parts.convolution import Depthwise, conv_prelu, norm_prelu
 from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput
 
 
@@ -35,8 +35,8 @@ class Surroundings(nn.Module):
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
-        self.near = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
-        self.far = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, groups=channels, bias=False)
+        self.near = Depthwise(channels, channels, 3, padding=1, groups=channels, bias=False)
+        self.far = Depthwise(channels, channels, 3, padding=dilation, dilation=dilation, groups=channels, bias=False)
         self.joint = norm_prelu(2 * channels)
 
     def forward(self, x: Tensor) -> Tensor:

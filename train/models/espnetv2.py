@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from solo_rt.train.models.parts.convolution import conv_norm, conv_prelu, norm_prelu
+from solo_rt.train.models.parts.convolution import Depthwise, conv_norm, conv_prelu, norm_prelu
 from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, resize
 
 FAR = (1, 2, 3, 4)  # dilations of the four branches
@@ -36,7 +36,7 @@ class Eesp(nn.Module):
         width = out // BRANCHES
         self.reduce = conv_prelu(channels, width, groups=BRANCHES)
         self.branches = nn.ModuleList(
-            nn.Conv2d(width, width, 3, stride, padding=d, dilation=d, groups=width, bias=False) for d in dilations
+            Depthwise(width, width, 3, stride, padding=d, dilation=d, groups=width, bias=False) for d in dilations
         )
         self.joint = norm_prelu(out)
         self.expand = conv_norm(out, out, groups=BRANCHES, relu=None)
@@ -83,7 +83,7 @@ class DepthwisePyramid(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.stages = nn.ModuleList(
-            nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False) for _ in range(PYRAMID)
+            Depthwise(channels, channels, 3, padding=1, groups=channels, bias=False) for _ in range(PYRAMID)
         )
         self.out = conv_prelu(channels * (1 + PYRAMID), channels)
 
