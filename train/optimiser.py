@@ -20,6 +20,8 @@ def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     groups = parameter_groups(model, recipe)
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=MOMENTUM)
+    if recipe.optimiser == "adam":
+        return torch.optim.Adam(groups, lr=recipe.lr)
     return torch.optim.AdamW(groups, lr=recipe.lr)
 
 

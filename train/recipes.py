@@ -30,7 +30,7 @@ class Recipe:
 
     model: str
     phases: tuple[Phase, ...]
-    optimiser: Literal["adamw", "sgd"]  # sgd has a momentum of 0.9
+    optimiser: Literal["adamw", "adam", "sgd"]  # sgd has a momentum of 0.9
     lr: float  # peak learning rate, reached after the warm-up
     lr_batch: int | None  # pictures per step that `lr` is meant for: other batches scale it linearly; None: no scaling
     weight_decay: float
@@ -84,11 +84,12 @@ def count_steps(recipe: Recipe, pictures: int) -> Recipe:
 def find_recipe(model: str, data: str) -> str:
     """Return the name of the recipe for `model` on `data`: `MODEL-SCHEME` where there is one, else `MODEL`.
 
-    A model without either has the recipe of its family: pspnet-r50 that of pspnet. Raises: UsageError without any.
+    A model without either has the recipe of its family: pspnet-r50 that of pspnet; so has a data set: camvid-trainval
+    that of camvid. Raises: UsageError without any.
     """
-    stem = model
+    stem, scheme = model, data.partition(":")[0]
     while stem:
-        for name in (f"{stem}-{data.partition(':')[0]}", stem):
+        for name in (f"{stem}-{scheme}", f"{stem}-{scheme.partition('-')[0]}", stem):
             if name in RECIPES:
                 return name
         stem = stem.rpartition("-")[0]
@@ -225,6 +226,31 @@ def _crops(
     )
 
 
+def _camvid(
+    model: str,
+    crop: tuple[int, int],
+    *,
+    batch: int,
+    epochs: float,
+    lr: float,
+    weight_decay: float,
+    evenness: float,
+) -> Recipe:
+    """Return how a small network was published on CamVid: Adam from nothing, pictures scaled by 0.5 to 2, weights."""
+    return Recipe(
+        model=model,
+        phases=(Phase(crop, batch, epochs=epochs),),
+        optimiser="adam",
+        lr=lr,
+        lr_batch=None,
+        weight_decay=weight_decay,
+        decayed="all",
+        schedule="poly",
+        class_weights=evenness,
+        whole=(360, 480),
+    )
+
+
 _SHORT_LIGHT = (512, 480, 448, 416, 384, 352)
 _ONE_SCALE = (1333, (800,))
 _FULL = (1333, (800, 768, 736, 704, 672, 640))
@@ -252,6 +278,24 @@ RECIPES: dict[str, Recipe] = {
         label_step=2,
         class_weights=EVENNESS,
     ),
+    # Ours. An input of half as much again: what is made at 1/8 has poles and people of few pixels otherwise.
+    "fast-scnn-camvid": replace(
+        _world(
+            "fast-scnn",
+            Phase((256, 352), 8, epochs=40),
+            Phase((352, 480), 8, epochs=200),
+            warmup_steps=200,
+            coarse_aux=True,
+        ),
+        label_step=2,
+        class_weights=EVENNESS,
+        zoom=(0.9, 2.4),
+        whole=(544, 736),
+    ),
+    # Paszke et al. 2016, section 5.2: 51.3 % on part test, trained on part train; its encoder was trained first.
+    "enet-camvid": _camvid("enet", (360, 480), batch=10, epochs=300, lr=5e-4, weight_decay=2e-4, evenness=1.02),
+    # github.com/wutianyiRosun/CGNet, camvid_train.py: 65.6 % on part test, trained on parts train and val.
+    "cgnet-camvid": _camvid("cgnet", (360, 360), batch=8, epochs=800, lr=1e-3, weight_decay=5e-4, evenness=1.1),
     # SOLO and Decoupled SOLO: github.com/WXinlong/SOLO, configs/solo and configs/decoupled_solo.
     "solo-r50-1x": _solo("solo-r50", (768, 1344), _ONE_SCALE, epochs=12, warmup_from=1 / 3),
     "solo-r50": _solo("solo-r50", (768, 1344), _FULL, warmup_from=1 / 3),

@@ -128,6 +128,7 @@ def test_the_recipe_made_for_the_data_comes_first() -> None:
     assert find_recipe("fast-scnn-tramac", "voc:") == "fast-scnn"
     assert find_recipe("fast-scnn-tramac", "world:") == "fast-scnn-world"
     assert find_recipe("pspnet-r50", "voc:") == "pspnet"
+    assert find_recipe("cgnet", "camvid-trainval:") == "cgnet-camvid"
     with pytest.raises(UsageError, match=r"no recipe for 'solov2-x'.*solov2-nano"):
         find_recipe("solov2-x", "world:")
 

@@ -159,6 +159,10 @@ def test_camvid_has_eleven_classes_and_a_part_to_test_on(tmp_path: Path, place: 
     assert data.names == ("test_a", "test_b")
     assert (len(data.classes), data.classes[3], data.classes[8]) == (11, "road", "car")
     np.testing.assert_array_equal(data[1].labels, np.where(labels == 11, 255, labels))
+    both = open_semantic(f"camvid-trainval:{tmp_path}", split="train")
+    assert both.names == ("train_a", "train_b", "val_a", "val_b")
+    np.testing.assert_array_equal(both[3].labels, data[1].labels)
+    assert open_semantic(f"camvid-trainval:{tmp_path}").names == data.names
     (tmp_path / place / "valannot" / "val_a.png").unlink()
     with pytest.raises(DatasetError, match="expected pictures and a label file for each, got 1 without the other"):
         open_semantic(f"camvid:{tmp_path}")
@@ -260,7 +264,18 @@ def test_one_root_serves_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_every_reader_has_its_legend() -> None:
-    assert set(READERS) == {"cityscapes", "voc", "voc-aug", "ade20k", "coco-voc", "sbu", "lip", "camvid", "folder"}
+    assert set(READERS) == {
+        "cityscapes",
+        "voc",
+        "voc-aug",
+        "ade20k",
+        "coco-voc",
+        "sbu",
+        "lip",
+        "camvid",
+        "camvid-trainval",
+        "folder",
+    }
     assert voc_palette(21) == voc.LEGEND.palette == (*lip.LEGEND.palette, (0, 64, 128))
     with pytest.raises(UsageError, match=r"data set city: expected world: or one of cityscapes:DIR, voc:DIR"):
         open_semantic("city")

@@ -10,7 +10,7 @@ from solo_rt.errors import UsageError
 from solo_rt.files import cache_folder
 from solo_rt.train.data.semantic.ade20k import open_ade20k
 from solo_rt.train.data.semantic.base import IGNORED, Legend, Picture, SemanticSet
-from solo_rt.train.data.semantic.camvid import open_camvid
+from solo_rt.train.data.semantic.camvid import open_camvid, open_camvid_trainval
 from solo_rt.train.data.semantic.cityscapes import open_cityscapes
 from solo_rt.train.data.semantic.coco_voc import open_coco_voc
 from solo_rt.train.data.semantic.folder import open_folder
@@ -30,11 +30,16 @@ READERS: dict[str, Callable[..., SemanticSet]] = {  # by scheme; called as reade
     "sbu": open_sbu,
     "lip": open_lip,
     "camvid": open_camvid,
+    "camvid-trainval": open_camvid_trainval,
     "folder": open_folder,
 }
 
-WITH_TEST = ("camvid",)  # whose test labels are public
-SHARED_FOLDERS = {"voc-aug": "voc", "coco-voc": "coco"}  # below the root of all data, other than the scheme's own name
+WITH_TEST = ("camvid", "camvid-trainval")  # whose test labels are public
+SHARED_FOLDERS = {  # below the root of all data, other than the scheme's own name
+    "voc-aug": "voc",
+    "coco-voc": "coco",
+    "camvid-trainval": "camvid",
+}
 
 
 def open_semantic(uri: str, *, split: str = "val") -> SemanticSet:

@@ -109,8 +109,8 @@ def default_augmentation(kind: str, crop: tuple[int, int] | None = None) -> Augm
     """
     if kind == "world":
         return Augmentation(crop or (256, 448), scales=(0.7, 1.1), blur=0.2, jitter=0.2)
-    if kind == "camvid":
-        return Augmentation(crop or (352, 480), blur=0.0)
+    if kind in ("camvid", "camvid-trainval"):  # of the small pictures that they are, by day and at dusk
+        return Augmentation(crop or (352, 480), blur=0.2, jitter=0.5)
     if kind == "cityscapes":
         return Augmentation(crop or (512, 1024), blur=0.0)
     if kind == "lip":  # people cut out of photographs: narrow, and never smaller than they are

@@ -7,6 +7,7 @@ second; the labels of part test are public.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from solo_rt.errors import DatasetError
@@ -29,6 +30,7 @@ LEGEND = Legend(
         (0, 128, 192),
     ),
 )
+LOOKUP = lookup_table({number: number for number in range(len(LEGEND.classes))})
 NESTED = "CamVid"  # the folder of the data in its repository
 
 
@@ -37,13 +39,29 @@ def open_camvid(root: Path, *, split: str) -> SemanticSet:
 
     What is stored as 11 has no label. Raises: DatasetError.
     """
+    return _open(root, (split,), kind="camvid")
+
+
+def open_camvid_trainval(root: Path, *, split: str) -> SemanticSet:
+    """Return CamVid as most networks are measured on it: trained on parts train and val, held out is part test.
+
+    Raises: DatasetError.
+    """
+    return _open(root, ("train", "val") if split == "train" else ("test",), kind="camvid-trainval")
+
+
+def _open(root: Path, parts: Sequence[str], *, kind: str) -> SemanticSet:
+    """Return some parts as one. Raises: DatasetError."""
     folders = [root, *sorted(root.glob(NESTED)), *sorted(root.glob(f"*/{NESTED}"))]
-    folder = next((folder for folder in folders if (folder / f"{split}annot").is_dir()), None)
+    folder = next((folder for folder in folders if (folder / f"{parts[0]}annot").is_dir()), None)
     if folder is None:
-        raise DatasetError(f"expected {split}/ and {split}annot/ in {root}; get them with solo-rt download camvid")
-    images, labels = pair_files(
-        files_by_stem(folder / split), files_by_stem(folder / f"{split}annot"), where=folder / split
-    )
-    lookup = lookup_table({number: number for number in range(len(LEGEND.classes))})
+        expected = f"{parts[0]}/ and {parts[0]}annot/"
+        raise DatasetError(f"expected {expected} in {root}; get them with solo-rt download camvid")
+    images: list[Path] = []
+    labels: list[Path] = []
+    for part in parts:
+        pairs = pair_files(files_by_stem(folder / part), files_by_stem(folder / f"{part}annot"), where=folder / part)
+        images += pairs[0]
+        labels += pairs[1]
     names = tuple(path.stem for path in images)
-    return SemanticSet("camvid", LEGEND, names, FilePairs(tuple(images), tuple(labels), lookup))
+    return SemanticSet(kind, LEGEND, names, FilePairs(tuple(images), tuple(labels), LOOKUP))

@@ -26,6 +26,8 @@ PUBLISHED = {  # pictures
     ("camvid", "train"): 367,
     ("camvid", "val"): 101,
     ("camvid", "test"): 233,
+    ("camvid-trainval", "train"): 468,
+    ("camvid-trainval", "val"): 233,
     ("lip", "train"): 30_462,
     ("lip", "val"): 10_000,
 }
