@@ -237,18 +237,8 @@ def _camvid(
     evenness: float,
 ) -> Recipe:
     """Return how a small network was published on CamVid: Adam from nothing, pictures scaled by 0.5 to 2, weights."""
-    return Recipe(
-        model=model,
-        phases=(Phase(crop, batch, epochs=epochs),),
-        optimiser="adam",
-        lr=lr,
-        lr_batch=None,
-        weight_decay=weight_decay,
-        decayed="all",
-        schedule="poly",
-        class_weights=evenness,
-        whole=(360, 480),
-    )
+    published = _crops(model, crop, lr=lr, batch=batch, epochs=epochs, weight_decay=weight_decay, head_lr=1.0)
+    return replace(published, optimiser="adam", lr_batch=None, decayed="all", class_weights=evenness, whole=(360, 480))
 
 
 _SHORT_LIGHT = (512, 480, 448, 416, 384, 352)
