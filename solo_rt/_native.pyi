@@ -77,6 +77,14 @@ def fill_mask(
     out: UInt8,
     origin: tuple[int, int] = (0, 0),
 ) -> None: ...
+def refine_masks(
+    planes: tuple[UInt8, ...],
+    data: UInt8,
+    offsets: Int64,
+    regions: Int32,
+    grid_size: tuple[int, int],
+    step: tuple[float, float],
+) -> tuple[UInt8, Int64, Int32]: ...
 def letterbox(
     planes: tuple[UInt8, ...],
     bt709: bool,

@@ -6,7 +6,9 @@
 
 #include "mask_boxes.h"
 #include "mask_fill.h"
+#include "mask_refine.h"
 #include "parallel.h"
+#include "pictures.h"
 #include "rle.h"
 
 namespace solo::python {
@@ -78,6 +80,26 @@ void fill(const py::array& data, const py::array& offsets, const py::array& regi
   check(status, "fill_mask");
 }
 
+py::tuple refined(std::vector<py::array> planes, const py::array& data, const py::array& offsets,
+                  const py::array& regions, Size grid_size, std::pair<double, double> step) {
+  const ConstPicture picture = make_picture<const uint8_t>(planes);
+  const SoftMasks masks = make_masks(data, offsets, regions, grid_size, step);
+  py::array_t<int32_t> new_regions({masks.count, int64_t{4}});
+  py::array_t<int64_t> new_offsets(masks.count + 1);
+  int32_t* places = new_regions.mutable_data();
+  int64_t* ends = new_offsets.mutable_data();
+  check(refined_regions(masks, {picture.height, picture.width}, places, ends), "refine_masks");
+  py::array_t<uint8_t> new_data(ends[masks.count]);
+  uint8_t* out = new_data.mutable_data();
+  Status status;
+  {
+    const py::gil_scoped_release unlocked;
+    status = refine_masks(picture, masks, places, ends, out);
+  }
+  check(status, "refine_masks");
+  return py::make_tuple(new_data, new_offsets, new_regions);
+}
+
 }  // namespace
 
 void bind_masks(py::module_& m) {
@@ -91,6 +113,10 @@ void bind_masks(py::module_& m) {
   m.def("fill_mask", &fill, "data"_a, "offsets"_a, "regions"_a, "grid_size"_a, "step"_a, "index"_a, "out"_a,
         "origin"_a = Size{0, 0},
         "Set the pixels of one mask to 1 in `out`: uint8 [h, w], the frame's pixels from `origin` (y, x) on.");
+  m.def(
+      "refine_masks", &refined, "planes"_a, "data"_a, "offsets"_a, "regions"_a, "grid_size"_a, "step"_a,
+      "Return data, offsets and regions of the masks on a grid of 2 x 2 pixels, their outlines drawn to the picture's "
+      "edges.");
 }
 
 }  // namespace solo::python

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     "--zones", type=LocalPath(), help="Count what enters and leaves the zones of a file, or crosses its lines."
 )
 @click.option("--track", is_flag=True, help="Follow objects from frame to frame: each has an id and a trail.")
+@click.option("--refine", is_flag=True, help="Draw the outlines of masks to the edges in the picture.")
 @click.option("--max-frames", type=int, help="End after this many results.")
 @click.option("--max-fps", type=float, help="Leave frames out so that at most this many per second remain.")
 @click.option(
@@ -165,6 +166,7 @@ def run(
     classes: str | None,
     zones: Path | None,
     track: bool,
+    refine: bool,
     max_frames: int | None,
     max_fps: float | None,
     policy: Policy,
@@ -221,6 +223,7 @@ def run(
         max_staleness=max_staleness,
         max_failures=defaults.MAX_FAILURES,
         track=track,
+        refine=refine,
         sync=sync,
         zones=() if zones is None else read_zones(zones),
     )

@@ -229,13 +229,14 @@ class Pipeline:
             )
 
         # The lanes of the engine depend on whether the source is live. NVDEC, which no live source has, needs the
-        # engine first: frames stay on the GPU if it takes them there, and paints all that `render` would; no trails.
+        # engine first: frames stay on the GPU if it takes them there, and paints all that `render` would.
         if self.decoder == "cpu":
             source = start_source(on_gpu=False)
             return source, start_engine(live=source.info.live), False
         engine = start_engine(live=False)
         is_painting = isinstance(engine, FrameEngine) and is_painted(engine.spec.decoder)
-        on_gpu = may_stay and CAN_STAY_ON_GPU and is_painting and not self.options.track  # whose trails a CPU draws
+        needs_planes = self.options.track or self.options.refine  # a CPU draws trails, and looks at outlines
+        on_gpu = may_stay and CAN_STAY_ON_GPU and is_painting and not needs_planes
         return start_source(on_gpu=on_gpu), engine, on_gpu
 
     def _open_sink(self, uri: str, info: SourceInfo, spec: ModelSpec, gpu: int, stop: threading.Event) -> Sink:

@@ -29,6 +29,7 @@ class Options:
     max_failures: int = 0  # frames in a row that may fail and are left out; one more ends the run
     track: bool = False  # follow objects from frame to frame: see `solo_rt.track`
     zones: tuple[Zone, ...] = ()  # to count objects in, which turns tracking on
+    refine: bool = False  # draw the outlines of masks to the edges in the picture: see `solo_rt.decode.refinement`
     sync: bool = False  # one frame at a time on the caller's thread: the reference, and easy to debug
 
     def __post_init__(self) -> None:

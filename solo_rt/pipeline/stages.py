@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from solo_rt import defaults
 from solo_rt.decode import decode, decode_semantic
+from solo_rt.decode.refinement import refine
 from solo_rt.decoders import SemanticDecoder, is_painted
 from solo_rt.engine.base import Engine, FrameEngine
 from solo_rt.errors import UsageError
@@ -194,11 +195,13 @@ def build_stages(
         draw_zones(job.rendered, job.zones)
 
     painting = None
-    if with_picture and is_painted(spec.decoder):
+    if with_picture and is_painted(spec.decoder) and not options.refine:  # an engine paints what it finds
         painting = Painting(classes=wanted, conf=conf, max_det=max_det, on_gpu=gpu_labels is not None)
     stages = [*_network_stages(engine, painting), Stage("decode", decode_job)]
     if options.track:
         stages.append(_track_stage(conf))
+    if options.refine:
+        stages.append(Stage("refine", _refine_job))
     if options.zones:
         stages.append(_zones_stage(spec, options.zones))
     return [*stages, Stage("render", render_job)] if with_picture else stages
@@ -212,6 +215,11 @@ def _track_stage(conf: float) -> Stage:
         job.found, job.trails = tracker.follow(job.found, job.frame.time_s)
 
     return Stage("track", track_job)
+
+
+def _refine_job(job: Job) -> None:
+    assert isinstance(job.found, Instances)
+    job.found = refine(job.found, job.frame)
 
 
 def _network_stages(engine: Engine, painting: Painting | None) -> list[Stage]:
@@ -272,9 +280,10 @@ def check_options(spec: ModelSpec, options: Options) -> tuple[int, ...] | None:
         raise UsageError(f"unknown class {', '.join(unknown)}; the model knows {', '.join(known)}")
     if spec.decoder.task == "semantic" and options.zones:
         raise UsageError(f"zones are about objects, and {spec.name} finds none: it is a semantic model; leave them out")
-    if spec.decoder.task == "semantic" and (options.conf, options.max_det, options.track) != (None, None, False):
+    about_instances = (options.conf, options.max_det, options.track, options.refine)
+    if spec.decoder.task == "semantic" and about_instances != (None, None, False, False):
         raise UsageError(
-            f"conf, max_det and track are about instances, and {spec.name} finds none: it is a semantic model; "
+            f"conf, max_det, track and refine are about instances, and {spec.name} finds none: it is a semantic model; "
             "leave them out"
         )
     check_classes(options.zones, known)

@@ -39,6 +39,7 @@ def stream(
     policy: Policy = "auto",
     decoder: VideoDecoder = "cpu",
     track: bool = False,
+    refine: bool = False,
     render: bool = False,
     sync: bool = False,
     zones: tuple[Zone, ...] = (),
@@ -53,7 +54,8 @@ def stream(
     `Source` or an `Engine` given opened stays open. Stages run ahead on threads of their own while the caller looks at
     a result; a live source drops what the caller is too slow for. `lanes` is how many frames the model computes at
     once; more may give more per second, each later. None: 2 for files with TensorRT, else 1. `decoder` nvdec lets the
-    GPU of `device`, the first one by default, decode video files. With `track` objects have ids.
+    GPU of `device`, the first one by default, decode video files. With `track` objects have ids, with
+    `refine` masks are sharper.
     Raises: UsageError, SpecError, EngineError, SourceError.
     """
     pipeline = Pipeline(
@@ -66,6 +68,7 @@ def stream(
             max_fps=max_fps,
             policy=policy,
             track=track,
+            refine=refine,
             sync=sync,
             zones=zones,
         ),
