@@ -173,7 +173,8 @@ class Refinement {
                  mixed[x] ? coefficients[x] : kNone, mixed[x + 1] ? coefficients[x + 1] : kNone,
                  out + (first - region[0]));
         } else {
-          interpolate(&fractions[first - region[0]], end - first, samples[x], samples[x + 1], out + (first - region[0]));
+          interpolate(&fractions[first - region[0]], end - first, samples[x], samples[x + 1],
+                      out + (first - region[0]));
         }
         first = std::max(first, end);
       }
