@@ -48,20 +48,6 @@ def require_gpu() -> None:
         pytest.skip("there is no GPU")
 
 
-def require_library(name: str) -> None:
-    """Skip the test where the driver brings no NVDEC or NVENC: containers may lack its video libraries."""
-    try:
-        ctypes.CDLL(name)
-    except OSError as error:
-        pytest.skip(str(error))
-
-
-def require_nvdec() -> None:
-    """Skip the test without NVDEC."""
-    require_gpu()
-    require_library("libnvcuvid.so.1")
-
-
 def require_nvenc() -> None:
     """Skip the test on a GPU that has no encoder, as those of data centres, or in a container without its library."""
     _require(lambda: try_nvenc(256, 256, options={}), "unsupported device", "No capable devices")
@@ -74,7 +60,6 @@ def require_nvdec() -> None:
 
 def _require(attempt: Callable[[], None], *missing: str) -> None:
     require_gpu()
-    require_library("libnvidia-encode.so.1")
     try:
         attempt()
     except EngineError as error:

@@ -17,7 +17,7 @@ from solo_rt.builder.network import typed_model
 from solo_rt.cli import main
 from solo_rt.decoders import DetectionsDecoder, SoloV2Decoder
 from solo_rt.engine import find_model, open_engine
-from solo_rt.engine.model_file import int8_file, read_spec
+from solo_rt.engine.model_file import int8_of, read_model, read_spec
 from solo_rt.engine.operators import OPERATORS
 from solo_rt.engine.plan import Plan, Precision, sidecar
 from solo_rt.errors import EngineError, UsageError
@@ -59,7 +59,8 @@ def test_a_file_without_decoding_operators_is_sent_back_to_export(tmp_path: Path
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_the_model_for_the_builder_has_the_detections_alone(precision) -> None:
-    path = int8_file(find_model()) if precision == "int8" else find_model()
+    model = read_model(find_model())
+    path = (int8_of(model) if precision == "int8" else model).path
     model = typed_model(path, read_spec(path), precision)
     names = {output.name for output in model.graph.output}
     assert names == set(engine_spec(read_spec(path)).output_shapes)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from card import ROOT, build_emulated
+from card import build_emulated
 from numpy.typing import NDArray
 
 from solo_rt.errors import EngineError
