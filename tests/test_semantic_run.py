@@ -87,7 +87,10 @@ def test_only_the_classes_asked_for_are_painted_and_counted(street):
 
 @pytest.mark.parametrize("values", [{"conf": 0.5}, {"max_det": 3}, {"conf": defaults.CONF}, {"track": True}])
 def test_options_about_instances_are_refused_before_anything_is_written(street, tmp_path, values):
-    with pytest.raises(UsageError, match="conf, max_det, track and refine are about instances, and street finds none"):
+    with pytest.raises(
+        UsageError,
+        match="keyframe_interval are about instances, and street finds none",
+    ):
         run(FakeSource(2), FakeEngine(spec=STREET_SPEC), [], options=Options(**values))
     with pytest.raises(UsageError, match="it is a semantic model; leave them out"):
         Pipeline(SOURCE, street, [str(tmp_path / "a.jsonl")], Options(**values)).run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ STOP_SECONDS = 3.0  # from a signal to the end of the process
 if TYPE_CHECKING:
     from solo_rt.engine import Precision
     from solo_rt.gpu.nvcodec import VideoDecoder, VideoEncoder
-    from solo_rt.pipeline.options import Policy
+    from solo_rt.pipeline.options import Interval, Policy
     from solo_rt.sink.encoding import Audio, VideoCodec
 
 
@@ -68,6 +69,11 @@ if TYPE_CHECKING:
 )
 @click.option("--track", is_flag=True, help="Follow objects from frame to frame: each has an id and a trail.")
 @click.option("--refine", is_flag=True, help="Draw the outlines of masks to the edges in the picture.")
+@click.option(
+    "--keyframe-interval",
+    metavar="K|auto",
+    help="Compute every K-th frame, or as few as what moves allows, and move what was found with the picture.",
+)
 @click.option("--max-frames", type=int, help="End after this many results.")
 @click.option("--max-fps", type=float, help="Leave frames out so that at most this many per second remain.")
 @click.option(
@@ -167,6 +173,7 @@ def run(
     zones: Path | None,
     track: bool,
     refine: bool,
+    keyframe_interval: str | None,
     max_frames: int | None,
     max_fps: float | None,
     policy: Policy,
@@ -224,6 +231,7 @@ def run(
         max_failures=defaults.MAX_FAILURES,
         track=track,
         refine=refine,
+        keyframe_interval=_interval(keyframe_interval),
         sync=sync,
         zones=() if zones is None else read_zones(zones),
     )
@@ -280,6 +288,17 @@ def run(
     drain_stderr()
     code = sum_up(report, shown, quiet=quiet, as_json=as_json)
     return code if interrupts.number is None else interrupts.exit_code
+
+
+def _interval(text: str | None) -> Interval | None:
+    """Return what --keyframe-interval says. Raises: UsageError."""
+    if text is None:
+        return None
+    if text == "auto":
+        return "auto"
+    if not re.fullmatch(r"[1-9]\d{0,8}", text):
+        raise UsageError(f"--keyframe-interval: expected a whole number above 0, or auto, got {text}")
+    return int(text)
 
 
 def _files(

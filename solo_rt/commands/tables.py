@@ -30,6 +30,7 @@ def print_report(report: RunReport, outputs: Sequence[str]) -> None:
                 if report.instances is None
                 else [f"{report.instances} instance{'s' if report.instances != 1 else ''}"]
             ),
+            *([] if report.moved is None else [f"{report.processed - report.moved} computed, {report.moved} moved"]),
             *(f"{count} {what}" for count, what in losses if count),
             *([f"{report.read} captured"] if report.read != report.processed else []),  # the sum of all these
         ]
@@ -61,6 +62,9 @@ def print_reports(reports: Mapping[str, RunReport], outputs: Sequence[str]) -> N
         times = [f"{1e3 * seconds:.1f}" for seconds in latency]
         table.add_row(name, str(report.processed), f"{report.fps:.1f}", found, *map(str, counts), *times)
     _print(table)
+    for name, report in reports.items():
+        if report.moved is not None:
+            click.echo(f"{name}: {report.processed - report.moved} computed, {report.moved} moved")
     _print_zones(reports)
     for output in outputs:
         click.echo(output)

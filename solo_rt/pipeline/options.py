@@ -12,6 +12,7 @@ from solo_rt.track.zones import Zone, check_zones
 
 MOST_INSTANCES = 1 << 20  # per frame, more than any network has cells
 Policy = Literal["auto", "every-frame", "freshest"]
+Interval = int | Literal["auto"]
 POLICIES: tuple[Policy, ...] = ("auto", "every-frame", "freshest")
 
 
@@ -30,6 +31,7 @@ class Options:
     track: bool = False  # follow objects from frame to frame: see `solo_rt.track`
     zones: tuple[Zone, ...] = ()  # to count objects in, which turns tracking on
     refine: bool = False  # draw the outlines of masks to the edges in the picture: see `solo_rt.decode.refinement`
+    keyframe_interval: Interval | None = None  # compute every so manieth frame and move what was found between them
     sync: bool = False  # one frame at a time on the caller's thread: the reference, and easy to debug
 
     def __post_init__(self) -> None:
@@ -43,6 +45,8 @@ class Options:
             raise UsageError(f"conf must be in 0..1, got {self.conf}")
         if self.max_det is not None and not 1 <= self.max_det <= MOST_INSTANCES:
             raise UsageError(f"max_det must be at least 1, and at most {MOST_INSTANCES}, got {self.max_det}")
+        if isinstance(self.keyframe_interval, int) and self.keyframe_interval < 1:
+            raise UsageError(f"keyframe_interval must be at least 1, or auto, got {self.keyframe_interval}")
         if self.max_frames is not None and self.max_frames < 1:
             raise UsageError(f"max_frames must be at least 1, got {self.max_frames}")
         if self.max_fps is not None and not 0 < self.max_fps < math.inf:

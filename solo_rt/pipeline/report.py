@@ -67,6 +67,7 @@ class RunReport:
     sources: Mapping[str, RunReport | BaseException] = field(default_factory=dict)  # what became of each of several
     zones: tuple[ZoneState, ...] = ()  # after the last result
     classes: tuple[str, ...] = ()  # names by class id
+    moved: int | None = None  # results whose instances were moved from a key frame; None without key frames
 
     @property
     def fps(self) -> float:
@@ -82,6 +83,7 @@ class RunReport:
                 "dropped": self.dropped,
                 "skipped": self.skipped,
                 "failed": self.failed,
+                **({} if self.moved is None else {"moved": self.moved}),
             },
             "instances": self.instances,
             "seconds": round(self.seconds, 3),

@@ -121,6 +121,7 @@ class Run:
         self._running = RunningTimes(self._timed, outputs.latency)
         self._processed = self._told_dropped = 0
         self._zones: tuple[ZoneState, ...] = ()
+        self._moved = 0 if options.keyframe_interval is not None else None
         self._instances = 0 if engine.spec.decoder.task == "instances" else None
         self._changes: deque[StateChange] = deque()  # of the source, by its thread
         outputs.trace, outputs.on_wait = trace, self._tick
@@ -144,6 +145,8 @@ class Run:
                         hooks.on_frame(result)
                     self._outputs.write(result)
                     self._processed, self._zones = self._processed + 1, result.zones
+                    if self._moved is not None:
+                        self._moved += job.is_moved
                     if self._instances is not None and isinstance(job.found, Instances):
                         self._instances += len(job.found)
                     self._tick()
@@ -216,6 +219,7 @@ class Run:
             interrupted=self._stop.is_set(),
             zones=self._zones,
             classes=self._engine.spec.classes,
+            moved=self._moved,
         )
 
 

@@ -56,6 +56,7 @@ def sum_up(ends: Ends, seconds: float) -> RunReport:
     damages = {name: report.damage for name, report in reports.items() if report.damage is not None}
     damages |= {name: str(error) or type(error).__name__ for name, error in errors.items()}
     counted = [report.instances for report in reports.values() if report.instances is not None]
+    moved = [report.moved for report in reports.values() if report.moved is not None]
     return RunReport(
         read=sum(report.read for report in reports.values()),
         processed=sum(report.processed for report in reports.values()),
@@ -71,6 +72,7 @@ def sum_up(ends: Ends, seconds: float) -> RunReport:
         behind={output: missed for report in reports.values() for output, missed in report.behind.items()},
         interrupted=any(report.interrupted for report in reports.values()),
         sources=ends,
+        moved=sum(moved) if moved else None,
     )
 
 

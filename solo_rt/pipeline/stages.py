@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from solo_rt.errors import UsageError
 from solo_rt.events import Event, ZoneState
 from solo_rt.gpu.labels import GpuLabels
 from solo_rt.pipeline.frame_rate import FrameRateLimit, Pace
-from solo_rt.pipeline.options import Options
+from solo_rt.pipeline.options import Interval, Options
 from solo_rt.pipeline.sanity import Sanity
 from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.trace import Trace
@@ -35,6 +35,9 @@ from solo_rt.track import LEAST_SCORE, Tracker
 from solo_rt.track.counter import ZoneCounter
 from solo_rt.track.zones import Zone, check_classes
 from solo_rt.types import Found, Frame, Instances, Output
+
+if TYPE_CHECKING:
+    from solo_rt.pipeline.keyframes import Place
 
 # A stage hangs that takes longer than both for a frame; the first one may load, compile and measure.
 HANG_SECONDS, HANG_TIMES, FIRST_HANG_SECONDS = 60.0, 20.0, 600.0
@@ -65,12 +68,18 @@ class Job:
     tensor: Float32 | None = None  # [1, 3, H, W], dropped after inference
     letterbox: Letterbox | None = None
     outputs: Mapping[str, Output] = field(default_factory=dict)
+    place: Place | None = None  # among key frames, where there are any
     found: Found | None = None
     rendered: Frame | None = None  # by a FrameEngine without labels at first
     trails: tuple[Float32, ...] = ()
     zones: tuple[ZoneState, ...] = ()
     events: tuple[Event, ...] = ()
     error: Exception | None = None  # what a stage raised; later ones leave the job alone
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether its instances are those of a key frame, moved."""
+        return self.place is not None and self.place.change is not None
 
     def result(self, spec: ModelSpec, source: str = "") -> Result:
         """Return what the caller gets to see."""
@@ -101,14 +110,15 @@ class Stage:
         *,
         lanes: int = 1,
         cancel: Callable[[], None] = lambda: None,
+        computes: bool = False,
     ) -> None:
-        """`cancel` lets calls of the function fail soon, if it can."""
+        """`cancel` lets calls of the function fail soon, if it can. One that `computes` leaves moved frames alone."""
         self.name = name
         self.cancel = cancel
         self.lanes = lanes
         self.times = Histogram()
         self.trace: Trace | None = None  # is told of every frame
-        self._function = function
+        self._function, self._computes = function, computes
         self._begun: list[float] = []  # when each job was that a thread is at, in seconds of `time.perf_counter`
         self._lock = threading.Lock()  # guards `times` and `_begun` while the stage runs
 
@@ -124,8 +134,8 @@ class Stage:
             return bool(self._begun) and time.perf_counter() - min(self._begun) > limit
 
     def __call__(self, job: Job) -> None:
-        """Do the work, unless it failed before; what is raised now stays with the job."""
-        if job.error is not None:
+        """Do the work, unless there is none or it failed before; what is raised now stays with the job."""
+        if job.error is not None or (self._computes and job.is_moved):
             return
         started = time.perf_counter()
         with self._lock:
@@ -197,7 +207,9 @@ def build_stages(
     painting = None
     if with_picture and is_painted(spec.decoder) and not options.refine:  # an engine paints what it finds
         painting = Painting(classes=wanted, conf=conf, max_det=max_det, on_gpu=gpu_labels is not None)
-    stages = [*_network_stages(engine, painting), Stage("decode", decode_job)]
+    stages = [*_network_stages(engine, painting), Stage("decode", decode_job, computes=True)]
+    if options.keyframe_interval is not None:
+        stages = _between_key_frames(stages, options.keyframe_interval)
     if options.track:
         stages.append(_track_stage(conf))
     if options.refine:
@@ -205,6 +217,23 @@ def build_stages(
     if options.zones:
         stages.append(_zones_stage(spec, options.zones))
     return [*stages, Stage("render", render_job)] if with_picture else stages
+
+
+def _between_key_frames(stages: list[Stage], interval: Interval) -> list[Stage]:
+    """Return the stages that compute, with those around them that choose the key frames and move what is found."""
+    from solo_rt.pipeline.keyframes import Keyframes
+
+    keyframes = Keyframes(interval)
+
+    def choose_job(job: Job) -> None:
+        job.place = keyframes.choose(job.frame)
+
+    def move_job(job: Job) -> None:
+        assert job.place is not None
+        assert isinstance(job.found, Instances | None)
+        job.found = keyframes.follow(job.place, job.found)
+
+    return [Stage("choose", choose_job), *stages, Stage("move", move_job)]
 
 
 def _track_stage(conf: float) -> Stage:
@@ -235,14 +264,15 @@ def _network_stages(engine: Engine, painting: Painting | None) -> list[Stage]:
         job.tensor = None
 
     if not isinstance(engine, FrameEngine):
-        return [Stage("prepare", prepare_job), Stage("infer", infer_job, lanes=engine.lanes, cancel=engine.cancel)]
+        infer = Stage("infer", infer_job, lanes=engine.lanes, cancel=engine.cancel, computes=True)
+        return [Stage("prepare", prepare_job, computes=True), infer]
     infer_frame = engine.infer_frame
 
     def infer_frame_job(job: Job) -> None:
         job.letterbox = Letterbox.fit((job.frame.height, job.frame.width), (to.height, to.width))
         job.outputs, job.rendered = infer_frame(job.frame, painting)
 
-    return [Stage("infer", infer_frame_job, lanes=engine.lanes, cancel=engine.cancel)]
+    return [Stage("infer", infer_frame_job, lanes=engine.lanes, cancel=engine.cancel, computes=True)]
 
 
 def _zones_stage(spec: ModelSpec, zones: tuple[Zone, ...]) -> Stage:
@@ -280,11 +310,11 @@ def check_options(spec: ModelSpec, options: Options) -> tuple[int, ...] | None:
         raise UsageError(f"unknown class {', '.join(unknown)}; the model knows {', '.join(known)}")
     if spec.decoder.task == "semantic" and options.zones:
         raise UsageError(f"zones are about objects, and {spec.name} finds none: it is a semantic model; leave them out")
-    about_instances = (options.conf, options.max_det, options.track, options.refine)
-    if spec.decoder.task == "semantic" and about_instances != (None, None, False, False):
+    about_instances = (options.conf, options.max_det, options.track, options.refine, options.keyframe_interval)
+    if spec.decoder.task == "semantic" and about_instances != (None, None, False, False, None):
         raise UsageError(
-            f"conf, max_det, track and refine are about instances, and {spec.name} finds none: it is a semantic model; "
-            "leave them out"
+            f"conf, max_det, track, refine and keyframe_interval are about instances, and {spec.name} finds none: "
+            "it is a semantic model; leave them out"
         )
     check_classes(options.zones, known)
     return tuple(known.index(name) for name in options.classes) or None

@@ -12,7 +12,7 @@ from solo_rt.engine import Engine, Precision
 from solo_rt.gpu.nvcodec import VideoDecoder
 from solo_rt.pipeline.channel import Channel, Closed
 from solo_rt.pipeline.opening import Pipeline
-from solo_rt.pipeline.options import Options, Policy
+from solo_rt.pipeline.options import Interval, Options, Policy
 from solo_rt.pipeline.running import Hooks, succeeding, through
 from solo_rt.pipeline.stages import Counts, build_stages, read_jobs
 from solo_rt.pipeline.timing import Histogram
@@ -40,6 +40,7 @@ def stream(
     decoder: VideoDecoder = "cpu",
     track: bool = False,
     refine: bool = False,
+    keyframe_interval: Interval | None = None,
     render: bool = False,
     sync: bool = False,
     zones: tuple[Zone, ...] = (),
@@ -55,7 +56,7 @@ def stream(
     a result; a live source drops what the caller is too slow for. `lanes` is how many frames the model computes at
     once; more may give more per second, each later. None: 2 for files with TensorRT, else 1. `decoder` nvdec lets the
     GPU of `device`, the first one by default, decode video files. With `track` objects have ids, with
-    `refine` masks are sharper.
+    `refine` masks are sharper. Of every `keyframe_interval` frames one is computed.
     Raises: UsageError, SpecError, EngineError, SourceError.
     """
     pipeline = Pipeline(
@@ -69,6 +70,7 @@ def stream(
             policy=policy,
             track=track,
             refine=refine,
+            keyframe_interval=keyframe_interval,
             sync=sync,
             zones=zones,
         ),
