@@ -103,6 +103,12 @@ def test_a_busy_a_loaded_and_a_hot_machine_are_not(tmp_path, clock):
     ]
 
 
+def test_a_load_of_our_own_counts_for_nothing(tmp_path, clock):
+    watch = LoadWatch(root=ticks(tmp_path, busy=1000, own=100, average="4.5 1 1 1/1 1"), rested=False)
+    clock.seconds = 10.0
+    assert watch.finish()[1] == []
+
+
 def test_where_nothing_can_be_read_nothing_is_claimed(tmp_path, clock):
     clock.seconds = 10.0
     assert LoadWatch(root=tmp_path).finish() == ({"before": [], "after": [], "others": 0.0}, [])

@@ -14,7 +14,7 @@ from test_layering import FLOOR
 from solo_rt.cli import commands
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
+README, EXTEND = ROOT / "README.md", ROOT / "docs" / "extend.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), ROOT / "plugins" / "tensorrt" / "README.md"]
 TOP = ("solo_rt", "train", "tests", "plugins", "scripts", "docs", "engines", *(p.name for p in ROOT.glob("solo_rt/*")))
 FILE = re.compile(r"[\w*][\w.*/-]*\.(py|pyi|h|cpp|cu|cuh|cmake|md|toml)")
@@ -153,9 +153,8 @@ def test_the_table_of_floors_is_in_the_order_that_the_layering_test_holds():
 
 
 def test_checklists_name_what_is_in_the_files_beside_it():
-    checklists = text_of(README).split("## Extend")[1].split("\n## ")[0]
-    for item in re.split(r"^\d\. ", checklists, flags=re.MULTILINE)[1:]:
-        named = {span: files(span, README) for span in spans(item)}
+    for item in re.split(r"^\d\. ", text_of(EXTEND), flags=re.MULTILINE)[1:]:
+        named = {span: files(span, EXTEND) for span in spans(item)}
         code = "".join(text_of(path) for paths in named.values() for path in paths or () if path.is_file())
         for span in (span for span, paths in named.items() if paths is None):
             assert all(part in code for part in span.split(".")), span

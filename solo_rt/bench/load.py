@@ -15,10 +15,13 @@ MOST_OTHERS = 0.10  # of all cores' time, that other processes may take
 
 
 class LoadWatch:
-    """Watches the machine from its creation on; `root` is where /proc and /sys are."""
+    """Watches the machine from its creation on; `root` is where /proc and /sys are.
 
-    def __init__(self, card: Card | None = None, root: Path = Path("/")) -> None:
-        self._card, self._root = card, root
+    `rested`: nothing of ours ran just before, so that the load average is that of others.
+    """
+
+    def __init__(self, card: Card | None = None, root: Path = Path("/"), *, rested: bool = True) -> None:
+        self._card, self._root, self._rested = card, root, rested
         self._before = self._averages()
         self._held_before = self._throttled()
         self._busy, self._own = self._busy_ticks(), self._own_ticks([])
@@ -35,7 +38,7 @@ class LoadWatch:
         others = max(0.0, ticks / os.sysconf("SC_CLK_TCK") / seconds / cores)
         load: dict[str, object] = {"before": self._before, "after": self._averages(), "others": round(others, 3)}
         reasons = []
-        if self._before and self._before[0] > usable_cores(self._root):
+        if self._rested and self._before and self._before[0] > usable_cores(self._root):
             reasons.append(
                 f"the load average was {self._before[0]:.1f} when it began, on {usable_cores(self._root)} cores"
             )

@@ -56,7 +56,10 @@ chart_option = click.option("--chart", type=LocalPath(), help="Draw what was mea
 @markdown_option
 @chart_option
 @click.option(
-    "--against", metavar="A,B", help="Others on the same clip: all, or of torch, opencv, supervision, ultralytics."
+    "--against",
+    metavar="A,B",
+    help="Others on the same clip: all, or of torch, opencv, supervision, ultralytics, ultralytics-openvino and "
+    "ultralytics-int8.",
 )
 def bench(
     model: str | None,

@@ -26,7 +26,7 @@ def contest(
 
     What `stop` cuts off is missing.
     """
-    watch = LoadWatch()
+    watch = LoadWatch(rested=False)
     absent: dict[str, str] = {}
     opened: dict[str, Process] = {}
     with ExitStack() as stack:
