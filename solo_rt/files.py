@@ -26,10 +26,10 @@ def replaced_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
     try:
         yield part
         if durable:
-            _sync(part)
+            sync(part)
         part.replace(path)
         if durable:
-            _sync(path.parent)
+            sync(path.parent)
     finally:
         with suppress(OSError):
             part.unlink()
@@ -61,7 +61,7 @@ def cache_folder() -> Path:
     return Path(chosen or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "solo-rt")
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Wait until a file or folder is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -35,7 +35,7 @@ FLOORS = [
     {"train.task"},
     {"train.state"},
     {"train.loop", "train.__main__"},
-    {"doctor", "serve", "bench"},
+    {"doctor", "serve", "bench", "cluster"},
     {"commands"},
     {"cli"},
     {"__main__"},

@@ -42,6 +42,15 @@ if TYPE_CHECKING:
     metavar="URI",
     help="What to write, by extension or address: video, .jsonl, .csv, .parquet, coco:FILE, folder/, rtsp://..., …",
 )
+@click.option(
+    "--output-dir",
+    type=LocalPath(),
+    help="Take sources for archives, as 'archive/**/*.mp4', and write {source}.jsonl, or what --output says, of each "
+    "video into this folder; a second run goes on.",
+)
+@click.option(
+    "--workers", type=int, help="Processes for archives; they share the cores.  [default: one for every two cores]"
+)
 @click.option("--save-jsonl", metavar="FILE", help="Write one JSON record per frame.")
 @click.option("--save-images", metavar="DIR", help="Write annotated pictures into a folder.")
 @click.option("--save-labels", metavar="DIR", help="Write class ids as PNG files, one per frame; semantic models.")
@@ -160,6 +169,8 @@ def run(
     source: tuple[str, ...],
     model: str | None,
     output: tuple[str, ...],
+    output_dir: Path | None,
+    workers: int | None,
     save_jsonl: str | None,
     save_images: str | None,
     save_labels: str | None,
@@ -217,9 +228,6 @@ def run(
     from solo_rt.sink.window import URI as WINDOW
     from solo_rt.track.zone_file import read_zones
 
-    sources = name_sources(source)
-    name, only = next(iter(sources.items()))
-    several = len(sources) > 1
     options = Options(
         conf=conf,
         max_det=max_det,
@@ -243,16 +251,9 @@ def run(
         audio=audio,
         segment=None if segment is None else parse_seconds(segment),
     )
-    files = _files(output, save_jsonl, save_images, save_labels, contact_sheet)
-    if show and several:
-        raise UsageError(f"--show: expected one source, got {len(source)}; leave it out")
-    outputs = [*files, WINDOW] if show else files
-    reporter = Reporter(quiet=quiet)
-    pipeline = Pipeline(
-        None if several else only,
-        model,
-        outputs,
-        options,
+    base = Pipeline(
+        model=model,
+        options=options,
         backend=backend,
         device=device,
         precision=precision,
@@ -263,6 +264,31 @@ def run(
         retry_for=retry_for,
         stall_after=stall_after,
         video=video,
+    )
+    if output_dir is not None:
+        from solo_rt.cluster import Archive
+        from solo_rt.cluster.outputs import DEFAULT
+        from solo_rt.commands.archive import refuse, run_archive
+
+        others = {"--save-jsonl": save_jsonl, "--save-images": save_images, "--save-labels": save_labels}
+        others |= {"--contact-sheet": contact_sheet, "--segment": segment, "--serve": serve}
+        refuse({**others, "--show": show, "--trace": trace, "--overwrite": overwrite})
+        archive = Archive(source, output_dir, base, output or (DEFAULT,), workers)
+        return run_archive(archive, within=STOP_SECONDS, quiet=quiet, as_json=as_json)
+    if workers is not None:
+        raise UsageError("--workers: it is for archives, whose results go into --output-dir")
+    sources = name_sources(source)
+    name, only = next(iter(sources.items()))
+    several = len(sources) > 1
+    files = _files(output, save_jsonl, save_images, save_labels, contact_sheet)
+    if show and several:
+        raise UsageError(f"--show: expected one source, got {len(source)}; leave it out")
+    outputs = [*files, WINDOW] if show else files
+    reporter = Reporter(quiet=quiet)
+    pipeline = replace(
+        base,
+        source=None if several else only,
+        sinks=outputs,
         overwrite=overwrite,
         trace=trace,
         name="" if several else name,

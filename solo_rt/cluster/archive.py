@@ -1,0 +1,80 @@
+"""An archive, what to make of it, and where the results go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from solo_rt import __version__
+from solo_rt.cluster.manifest import FILE
+from solo_rt.cluster.outputs import DEFAULT, check_outputs, check_paths
+from solo_rt.cluster.videos import Video, find_videos
+from solo_rt.cpu import usable_cores
+from solo_rt.engine import find_model
+from solo_rt.errors import UsageError
+from solo_rt.files import file_sha256
+from solo_rt.gpu.nvcodec import gpu_of
+from solo_rt.pipeline import Pipeline
+from solo_rt.sink import check_video
+from solo_rt.sink.address import check_zoned
+from solo_rt.track.zones import check_sources
+
+MOST_WORKERS = 1024
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Videos, and what is written of each into a folder."""
+
+    sources: Sequence[str]  # folders, patterns, files
+    folder: Path  # of the results
+    pipeline: Pipeline  # what is done with each video: without a source and sinks, the model by name
+    outputs: Sequence[str] = (DEFAULT,)  # by name; see `check_outputs`
+    workers: int | None = None  # None is one for every two cores
+
+    def __post_init__(self) -> None:
+        check_outputs(self.outputs)
+        check_zoned(self.outputs, has_zones=bool(self.pipeline.options.zones))
+        check_video(self.pipeline.video, self.outputs, gpu=gpu_of(self.pipeline.device))
+        if self.workers is not None and not 1 <= self.workers <= MOST_WORKERS:
+            raise UsageError(f"workers must be at least 1, and at most {MOST_WORKERS}, got {self.workers}")
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UsageError(f"{self.folder}: expected a folder for the results, got a file")
+
+    @property
+    def size(self) -> int:
+        """How many workers there are, at most."""
+        return self.workers or max(1, usable_cores() // 2)
+
+    @property
+    def threads(self) -> int:
+        """How many threads the engine of each worker has: together, unless said otherwise, all cores there are."""
+        return self.pipeline.threads or max(1, usable_cores() // self.size)
+
+    def videos(self) -> list[Video]:
+        """Return the videos. Raises: as `find_videos`; UsageError where results would overwrite each other."""
+        videos = find_videos(self.sources, output_dir=self.folder)
+        check_sources(self.pipeline.options.zones, [video.name for video in videos])
+        check_paths(self.outputs, videos, taken=FILE)
+        return videos
+
+    def settings(self) -> Mapping[str, object]:
+        """Return all that the results depend on but the videos, by names for people. Raises: UsageError."""
+        one = self.pipeline
+        assert one.model is None or isinstance(one.model, (str, Path))
+        options = {name.replace("_", "-"): value for name, value in asdict(one.options).items() if name != "sync"}
+        settings = {
+            "solo-rt": __version__,
+            "model": file_sha256(find_model(one.model)),
+            "output": list(self.outputs),
+            **options,
+            **{name: value for name, value in asdict(one.video).items() if name != "segment"},
+            "backend": one.backend,
+            "device": one.device,
+            "precision": one.precision,
+            "decoder": one.decoder,
+        }
+        plain: Mapping[str, object] = json.loads(json.dumps(settings, default=str))
+        return plain

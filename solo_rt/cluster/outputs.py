@@ -1,0 +1,80 @@
+"""Where the results of a video go: addresses in which `{source}` is its path inside the archive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from solo_rt.cluster.videos import Video
+from solo_rt.errors import UsageError
+from solo_rt.pipeline.opening import PLACE
+from solo_rt.sink import pictures, records
+from solo_rt.sink.address import FILES, split
+from solo_rt.sink.encoding import CONTAINERS
+from solo_rt.uri import redact, scheme
+
+DEFAULT = f"{PLACE}.jsonl"
+SUFFIXES = (*records.SUFFIXES, ".csv", ".parquet", *CONTAINERS, *pictures.FORMATS)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A file of results."""
+
+    path: str  # inside the folder of the results
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an output of a video is written, and where it goes once it is whole."""
+
+    part: str  # address for a sink
+    path: str  # inside the folder of the results
+
+    @property
+    def part_path(self) -> Path:
+        """The file that the sink writes."""
+        return Path(split(self.part)[1])
+
+
+def check_outputs(outputs: Sequence[str]) -> None:
+    """Raise UsageError for what is not one file per video inside the folder."""
+    for output in outputs:
+        kind, place = split(output)
+        path = PurePosixPath(place)
+        is_inside = not (scheme(place) or path.is_absolute() or ".." in path.parts or place.startswith("~"))
+        is_file = kind in FILES or (not kind and path.suffix.lower() in SUFFIXES)
+        if not (is_inside and is_file and PLACE in place and "*" not in place):
+            raise UsageError(
+                f"output {redact(output)}: with --output-dir expected one file per video inside that folder, "
+                f"as in {PLACE}.jsonl, {PLACE}.parquet or {PLACE}.mp4"
+            )
+
+
+def result_path(output: str, video: Video) -> str:
+    """Return where an output of a video goes, inside the folder of the results."""
+    return str(PurePosixPath(split(output)[1].replace(PLACE, video.name)))
+
+
+def places_of(outputs: Sequence[str], video: Video, *, parts: Path, worker: int) -> tuple[Place, ...]:
+    """Return the places of a video's outputs while a worker writes them in the folder `parts`."""
+    places = []
+    for number, output in enumerate(outputs):
+        kind, path = split(output)[0], result_path(output, video)
+        part = parts / f"{worker}-{number}{PurePosixPath(path).suffix}"
+        places.append(Place(f"{kind}:{part}" if kind else str(part), path))
+    return tuple(places)
+
+
+def check_paths(outputs: Sequence[str], videos: Iterable[Video], *, taken: str) -> None:
+    """Raise UsageError where two results, or one and the file called `taken`, would be the same file."""
+    seen = {taken: "the list of what is done"}
+    for video in videos:
+        for output in outputs:
+            path = result_path(output, video)
+            if path in seen:
+                raise UsageError(f"output {path} is that of {seen[path]} and of {video.name}; choose other outputs")
+            seen[path] = video.name

@@ -1,0 +1,162 @@
+"""A run over an archive: what is not done yet is given to workers, and noted once it is."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from solo_rt.cluster.archive import Archive
+from solo_rt.cluster.crew import Crew, Worker
+from solo_rt.cluster.manifest import Entry, Manifest
+from solo_rt.cluster.outputs import places_of
+from solo_rt.cluster.report import ArchiveProgress, ArchiveReport
+from solo_rt.cluster.videos import Video
+from solo_rt.cluster.worker import Frames, Job, Outcome
+from solo_rt.errors import UsageError
+from solo_rt.files import sync
+
+PARTS = ".parts"  # folder of what is being written, inside that of the results
+MOST_TRIES = 2  # of a video whose worker dies
+POLL_SECONDS = 0.1
+
+
+def work_off(
+    archive: Archive,
+    *,
+    stop: threading.Event | None = None,
+    on_progress: Callable[[ArchiveProgress], None] = lambda _: None,
+) -> ArchiveReport:
+    """Do what is not done yet of an archive and return what became of it.
+
+    Videos that have changed since, and those that failed, are done again. Setting `stop` ends the run within a moment;
+    like one that is killed it can be taken up by another. `on_progress` is called ten times a second.
+    Raises: UsageError, SourceError, SpecError, EngineError for what is true of all videos; UsageError if another run is
+    at it, or the folder holds results of another model, other options or another version; OSError where results cannot
+    be written.
+    """
+    videos, settings = archive.videos(), archive.settings()
+    try:
+        archive.folder.mkdir(parents=True, exist_ok=True)
+        manifest = Manifest(archive.folder, settings)
+    except OSError as error:
+        raise UsageError(f"{archive.folder}: {error.strerror}; choose another folder for the results") from error
+    with closing(manifest):
+        run = _Run(archive, videos, manifest)
+        try:
+            return run.finish(stop or threading.Event(), on_progress)
+        finally:
+            shutil.rmtree(run.parts, ignore_errors=True)
+
+
+class _Run:
+    """A run that has the manifest."""
+
+    def __init__(self, archive: Archive, videos: list[Video], manifest: Manifest) -> None:
+        self.parts = archive.folder / PARTS
+        self._archive, self._videos, self._manifest = archive, videos, manifest
+        self._waiting = deque(video for video in videos if not manifest.has(video))
+        self._under_way: dict[Worker, Video] = {}
+        self._frames: dict[Worker, int] = {}  # of the videos under way
+        self._deaths: Counter[Video] = Counter()
+        self._noted: list[Entry] = []
+
+    def finish(self, stop: threading.Event, on_progress: Callable[[ArchiveProgress], None]) -> ArchiveReport:
+        """Run to the end and return what happened."""
+        started, todo = time.perf_counter(), len(self._waiting)
+        shutil.rmtree(self.parts, ignore_errors=True)  # of a run that was killed
+        self.parts.mkdir()
+        archive = self._archive
+        pipeline = replace(archive.pipeline, threads=archive.threads)
+        with closing(Crew(pipeline, size=archive.size)) as crew:
+            while (self._waiting or self._under_way) and not stop.is_set():
+                crew.fill(len(self._waiting) + len(self._under_way))
+                for worker in crew.idle():
+                    if self._waiting:
+                        self._give(worker, self._waiting.popleft())
+                for worker, message in crew.listen(POLL_SECONDS):
+                    if isinstance(message, Frames):
+                        self._frames[worker] = message.count
+                    elif isinstance(message, Outcome):
+                        self._note(worker, message)
+                    elif isinstance(message, str) and worker in self._under_way:
+                        self._try_again(worker, message)
+                frames = sum(entry.frames for entry in self._noted) + sum(self._frames.values())
+                done = len(self._videos) - len(self._waiting) - len(self._under_way)
+                on_progress(ArchiveProgress(done, len(self._videos), frames))
+        return self._report(len(self._videos) - todo, crew.died, time.perf_counter() - started)
+
+    def _give(self, worker: Worker, video: Video) -> None:
+        self._under_way[worker] = video
+        places = places_of(self._archive.outputs, video, parts=self.parts, worker=worker.number)
+        worker.give(Job(video.name, video.path, places))
+
+    def _try_again(self, worker: Worker, how: str) -> None:
+        """Let somebody else do what a worker died of, unless that has happened before."""
+        video = self._under_way[worker]
+        self._deaths[video] += 1
+        if self._deaths[video] == MOST_TRIES:
+            self._note(worker, Outcome(error=f"{MOST_TRIES} workers ended while they worked on it, with {how}"))
+        else:
+            self._frames.pop(worker, None)
+            self._waiting.appendleft(self._under_way.pop(worker))
+
+    def _note(self, worker: Worker, outcome: Outcome) -> None:
+        """Give results their names, then say in the manifest that they are there. Raises: OSError."""
+        video, job, folder = self._under_way.pop(worker), worker.job, self._archive.folder
+        assert job is not None
+        worker.job = None
+        self._frames.pop(worker, None)
+        whole = {one.path for one in outcome.written}
+        for place in job.places:
+            path = folder / place.path
+            if place.path in whole:
+                _make_folder(path.parent)
+                place.part_path.replace(path)
+                sync(path.parent)
+            else:
+                path.unlink(missing_ok=True)  # of a video that has changed
+        entry = Entry(
+            video=video.name,
+            bytes=video.bytes,
+            mtime_ns=video.mtime_ns,
+            outputs=outcome.written,
+            frames=outcome.frames,
+            instances=outcome.instances,
+            engine=worker.engine,
+            damage=outcome.damage,
+            error=outcome.error,
+        )
+        self._manifest.add(entry)
+        self._noted.append(entry)
+
+    def _report(self, before: int, died: int, seconds: float) -> ArchiveReport:
+        entries = [self._manifest.entries[v.name] for v in self._videos if v.name in self._manifest.entries]
+        counted = [entry.instances for entry in self._noted if entry.instances is not None]
+        done = [entry for entry in self._noted if entry.error is None]
+        return ArchiveReport(
+            videos=len(self._videos),
+            before=before,
+            done=len(done),
+            failed={entry.video: entry.error for entry in self._noted if entry.error is not None},
+            damaged={entry.video: entry.damage for entry in entries if entry.damage is not None},
+            left=len(self._videos) - before - len(self._noted),
+            frames=sum(entry.frames for entry in done),
+            instances=sum(counted) if counted else None,
+            died=died,
+            workers=self._archive.size,
+            seconds=seconds,
+        )
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those around it, so that a power cut leaves them."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir()
+        sync(folder.parent)

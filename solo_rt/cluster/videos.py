@@ -1,0 +1,79 @@
+"""The videos of an archive: those of a folder, those that match a pattern, or a single one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from solo_rt.errors import SourceError, UsageError
+from solo_rt.source.pictures import is_picture
+from solo_rt.uri import expand_home, redact, scheme
+
+# Of what is taken for a video in a folder; a pattern may name others.
+SUFFIXES = (
+    ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts",
+    ".vob", ".webm", ".wmv",
+)  # fmt: skip
+WILD = "*?["
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A file, and what tells whether it has changed."""
+
+    name: str  # its path inside the archive
+    path: Path
+    bytes: int
+    mtime_ns: int
+
+
+def find_videos(sources: Sequence[str], *, output_dir: Path) -> list[Video]:
+    """Return the videos of folders, patterns and files, largest first, so that no worker is left with a long one.
+
+    Their names begin behind the folder, or behind what of a pattern holds no wildcard. Hidden files, those in hidden
+    folders and what lies in `output_dir` are passed over, and with a pattern so are pictures.
+    Raises: SourceError where there is none; UsageError for an address, for two of one name, and where `output_dir`
+    holds the archive.
+    """
+    found: dict[str, Video] = {}
+    for source in sources:
+        try:
+            videos = list(_videos_of(source, output_dir.resolve()))
+        except OSError as error:
+            if isinstance(error, SourceError):
+                raise
+            raise SourceError(f"source {source}: {error.strerror}; check the path and its permissions") from error
+        if not videos:
+            raise SourceError(f"source {source}: no video; expected files like {' '.join(SUFFIXES[1:8:2])}")
+        for video in videos:
+            other = found.setdefault(video.name, video)
+            if not other.path.samefile(video.path):
+                raise UsageError(f"{other.path} and {video.path} are both called {video.name}; work them off apart")
+    return sorted(found.values(), key=lambda video: (-video.bytes, video.name))
+
+
+def _videos_of(source: str, output_dir: Path) -> Iterator[Video]:
+    if scheme(source) or source in ("", "-"):
+        raise UsageError(f"source {redact(source)}: expected files, a folder or a pattern of an archive")
+    path = Path(expand_home(source))
+    paths: Iterable[Path]
+    if path.is_dir():
+        root, paths = path, (entry for entry in path.rglob("*") if entry.suffix.lower() in SUFFIXES)
+    elif path.exists():
+        root, paths = path.parent, [path]
+    elif set(source) & set(WILD):
+        depth = next(number for number, part in enumerate(path.parts) if set(part) & set(WILD))
+        root, pattern = Path(*path.parts[:depth]), str(Path(*path.parts[depth:]))
+        paths = (entry for entry in root.glob(pattern) if not is_picture(entry))
+    else:
+        raise SourceError(f"source {source}: no such file or folder; check the path")
+    base = root.resolve()
+    if output_dir == base or output_dir in base.parents:
+        raise UsageError(f"{output_dir}: it holds the archive itself; choose another folder for the results")
+    for entry in paths:
+        inside = entry.relative_to(root)
+        is_hidden = any(part.startswith(".") for part in inside.parts)
+        if not is_hidden and output_dir not in (base / inside).parents and entry.is_file():
+            status = entry.stat()
+            yield Video(inside.as_posix(), entry, status.st_size, status.st_mtime_ns)

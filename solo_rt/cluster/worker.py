@@ -1,0 +1,195 @@
+"""The process that runs the pipeline on one video after another, for `crew.py`.
+
+It is told everything through a connection, pickled: a `Start`, then a `Job` at a time. It says `Ready`, or what kept
+the model from being opened; then of every job `Frames` now and then, `Said` for what is logged, and its `Outcome`. When
+the other end goes, however that comes, the process ends at once: what it was writing has no name yet.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import time
+from contextlib import closing
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from solo_rt.cluster.outputs import Place, Written
+from solo_rt.engine import Engine, open_engine
+from solo_rt.errors import EngineError, SinkError, SoloRTError, SourceError, UsageError
+from solo_rt.files import file_sha256, sync
+from solo_rt.pipeline import Hooks, Pipeline
+from solo_rt.pipeline.options import choose_lanes
+from solo_rt.pipeline.report import Progress, RunReport
+from solo_rt.pipeline.stages import check_options
+
+FRAMES_SECONDS = 0.5  # between two words about how far a video is
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What holds for all videos."""
+
+    pipeline: Pipeline  # without a source and sinks
+    log_level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A video to run the pipeline on."""
+
+    video: str  # its name
+    path: Path
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The model is open."""
+
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """How many frames of the video are done."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Something for the log."""
+
+    level: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a video; `error` is why there are no results, `written` are the files of the others."""
+
+    written: tuple[Written, ...] = ()
+    frames: int = 0
+    instances: int | None = None
+    damage: str | None = None
+    error: str | None = None
+
+
+Message = Ready | Frames | Said | Outcome | SoloRTError  # what a worker says
+
+
+class _Line(logging.Handler):
+    """The connection as several threads use it; what is logged goes there as well."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection, self._sending = connection, threading.Lock()
+
+    def say(self, message: Message) -> None:
+        """Send a message."""
+        with self._sending:
+            self._connection.send(message)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.say(Said(record.levelno, record.getMessage()))
+
+
+def main(descriptor: int) -> None:
+    """Work until the connection ends, or the engine may be broken; then end the process."""
+    connection = Connection(descriptor)
+    line, jobs = _Line(connection), queue.SimpleQueue[Job]()
+    start: Start = connection.recv()
+    logging.getLogger().addHandler(line)
+    logging.getLogger("solo_rt").setLevel(start.log_level)
+
+    def listen() -> None:
+        try:
+            while True:
+                jobs.put(connection.recv())
+        finally:
+            os._exit(0)
+
+    threading.Thread(target=listen, name="listener", daemon=True).start()
+    try:
+        _work(start.pipeline, jobs, line)
+    except SoloRTError as error:
+        line.say(error)
+    except Exception as error:
+        line.say(EngineError(f"{type(error).__name__}: {error} (a bug)"))
+    os._exit(0)  # whatever threads there are
+
+
+def _work(pipeline: Pipeline, jobs: queue.SimpleQueue[Job], line: _Line) -> None:
+    """Do jobs for ever, or until an engine has failed, which may do so again. Raises: what the model cannot be."""
+    with closing(_open_engine(pipeline)) as engine:
+        check_options(engine.spec, pipeline.options)
+        line.say(Ready(engine.backend))
+        while True:
+            job = jobs.get()
+            try:
+                outcome = _run(replace(pipeline, model=engine), job, line)
+            except (SourceError, SinkError, UsageError) as error:
+                outcome = Outcome(error=str(error))
+            except Exception as error:
+                is_ours = isinstance(error, SoloRTError)
+                line.say(Outcome(error=str(error) if is_ours else f"{type(error).__name__}: {error} (a bug)"))
+                return
+            line.say(outcome)
+
+
+def _open_engine(pipeline: Pipeline) -> Engine:
+    assert pipeline.model is None or isinstance(pipeline.model, (str, Path))
+    return open_engine(
+        pipeline.model,
+        backend=pipeline.backend,
+        device=pipeline.device,
+        threads=pipeline.threads,
+        lanes=choose_lanes(pipeline.lanes, pipeline.options, live=False),
+        precision=pipeline.precision,
+        trusted=pipeline.trusted,
+    )
+
+
+def _run(pipeline: Pipeline, job: Job, line: _Line) -> Outcome:
+    """Return what became of a video, whose results are on the disk under the names of parts.
+
+    Raises: as `Pipeline.run`; SinkError where results lack something.
+    """
+    told_at = time.monotonic()
+
+    def tell(progress: Progress) -> None:
+        nonlocal told_at
+        if time.monotonic() >= told_at + FRAMES_SECONDS:
+            told_at = time.monotonic()
+            line.say(Frames(progress.processed))
+
+    for place in job.places:
+        place.part_path.unlink(missing_ok=True)
+    one = replace(
+        pipeline,
+        source=str(job.path),
+        sinks=[place.part for place in job.places],
+        hooks=Hooks(on_progress=tell),
+        name=job.video,
+    )
+    report = one.run()
+    if report.failures:
+        raise SinkError("; ".join(failure.reason for failure in report.failures))
+    written = tuple(_seal(place) for place in job.places if place.part_path.exists())
+    return Outcome(written, report.processed, report.instances, _damage(report))
+
+
+def _seal(place: Place) -> Written:
+    """Return what is known of a file of results, which is on the disk then."""
+    path = place.part_path
+    sync(path)
+    return Written(place.path, path.stat().st_size, file_sha256(path))
+
+
+def _damage(report: RunReport) -> str | None:
+    failed = f"{report.failed} frames failed and were left out" if report.failed else ""
+    return "; ".join(filter(None, [report.damage, failed])) or None
