@@ -18,11 +18,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from solo_rt.cluster.outputs import Place, Written
-from solo_rt.engine import Engine, open_engine
 from solo_rt.errors import EngineError, SinkError, SoloRTError, SourceError, UsageError
 from solo_rt.files import file_sha256, sync
 from solo_rt.pipeline import Hooks, Pipeline
-from solo_rt.pipeline.options import choose_lanes
 from solo_rt.pipeline.report import Progress, RunReport
 from solo_rt.pipeline.stages import check_options
 
@@ -125,7 +123,7 @@ def main(descriptor: int) -> None:
 
 def _work(pipeline: Pipeline, jobs: queue.SimpleQueue[Job], line: _Line) -> None:
     """Do jobs for ever, or until an engine has failed, which may do so again. Raises: what the model cannot be."""
-    with closing(_open_engine(pipeline)) as engine:
+    with closing(pipeline.open_model(live=False)) as engine:
         check_options(engine.spec, pipeline.options)
         line.say(Ready(engine.backend))
         while True:
@@ -139,19 +137,6 @@ def _work(pipeline: Pipeline, jobs: queue.SimpleQueue[Job], line: _Line) -> None
                 line.say(Outcome(error=str(error) if is_ours else f"{type(error).__name__}: {error} (a bug)"))
                 return
             line.say(outcome)
-
-
-def _open_engine(pipeline: Pipeline) -> Engine:
-    assert pipeline.model is None or isinstance(pipeline.model, (str, Path))
-    return open_engine(
-        pipeline.model,
-        backend=pipeline.backend,
-        device=pipeline.device,
-        threads=pipeline.threads,
-        lanes=choose_lanes(pipeline.lanes, pipeline.options, live=False),
-        precision=pipeline.precision,
-        trusted=pipeline.trusted,
-    )
 
 
 def _run(pipeline: Pipeline, job: Job, line: _Line) -> Outcome:

@@ -158,14 +158,14 @@ class Pipeline:
         if opened is not None:
             yield share(opened)
             return
-        with closing(open_interruptibly(lambda: self._open_engine(live=True), stop)) as engine:
+        with closing(open_interruptibly(lambda: self.open_model(live=True), stop)) as engine:
             yield share(engine)
 
     def _opened_engine(self) -> Engine | None:
         """Return the model if it is an engine already."""
         return None if self.model is None or isinstance(self.model, (str, Path)) else self.model
 
-    def _open_engine(self, *, live: bool) -> Engine:
+    def open_model(self, *, live: bool) -> Engine:
         """Return the engine for the model, which is a name; `live` is whether the source is."""
         assert self.model is None or isinstance(self.model, (str, Path))
         return open_engine(
@@ -207,7 +207,7 @@ class Pipeline:
         def start_engine(*, live: bool) -> Engine:
             engine = self._opened_engine()
             if engine is None:
-                engine = start("loading the model", lambda: self._open_engine(live=live))
+                engine = start("loading the model", lambda: self.open_model(live=live))
             return one_by_one(engine, live=live)
 
         def start_source(*, on_gpu: bool) -> Source:
