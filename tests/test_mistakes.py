@@ -33,6 +33,7 @@ BASE = {
     "doctor": [],
     "bench-sweep": ["--source", "none.mp4", "--models", "TINY"],
     "bench-compare": ["none.json", "none.json"],
+    "plan": ["--bench", "none.json", "--cameras", "1"],
     "bench": ["--source", "none.mp4", "--model", "TINY"],
 }
 # Not mistakes, but hours of work.

@@ -12,6 +12,7 @@ from solo_rt.commands.evaluate import evaluate
 from solo_rt.commands.export import export
 from solo_rt.commands.import_weights import import_weights
 from solo_rt.commands.inspect import inspect
+from solo_rt.commands.plan import plan
 from solo_rt.commands.quantize import quantize
 from solo_rt.commands.run import run
 from solo_rt.commands.train import train
@@ -32,4 +33,5 @@ COMMANDS = (
     bench,
     bench_compare,
     bench_sweep,
+    plan,
 )
