@@ -194,6 +194,24 @@ def test_workers_that_die_before_they_are_ready_end_the_run(made, tmp_path, monk
         work_off(archive(made, tmp_path, "day"))
 
 
+def test_a_worker_whose_engine_failed_gets_no_other_video(made, tmp_path, monkeypatch):
+    program = """
+import sys
+from solo_rt.cluster import worker
+from solo_rt.errors import EngineError
+genuine = worker._run
+def run(pipeline, job, line):
+    if job.video == "long.mkv":
+        raise EngineError("the card is lost")
+    return genuine(pipeline, job, line)
+worker._run = run
+worker.main(int(sys.argv[1]))
+"""
+    monkeypatch.setattr("solo_rt.cluster.crew._START", program)
+    report = work_off(archive(made, tmp_path, workers=1))
+    assert (report.failed, report.done, report.died) == ({"long.mkv": "the card is lost"}, 2, 0)
+
+
 def test_every_output_is_one_file_per_video(made, tmp_path):
     outputs = ["{source}.jsonl", "video/{source}.mp4", "coco:coco/{source}.json"]
     work_off(archive(made, tmp_path, "day", outputs=outputs))

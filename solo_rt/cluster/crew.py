@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.connection import wait
 
-from solo_rt.cluster.worker import Job, Message, Ready, Said, Start
+from solo_rt.cluster.worker import Job, Message, Outcome, Ready, Said, Start
 from solo_rt.errors import EngineError, SoloRTError
 from solo_rt.pipeline import Pipeline
 
@@ -111,6 +111,9 @@ class Crew:
                 log.log(message.level, "%s%s", f"{worker.job.video}: " if worker.job else "", message.text)
             else:
                 yield worker, message
+                if isinstance(message, Outcome) and message.is_last:
+                    self._workers.remove(worker)
+                    worker.end()
 
     def close(self) -> None:
         """End all workers."""

@@ -75,6 +75,7 @@ class Outcome:
     instances: int | None = None
     damage: str | None = None
     error: str | None = None
+    is_last: bool = False  # the worker ends, because its engine may be broken
 
 
 Message = Ready | Frames | Said | Outcome | SoloRTError  # what a worker says
@@ -134,7 +135,8 @@ def _work(pipeline: Pipeline, jobs: queue.SimpleQueue[Job], line: _Line) -> None
                 outcome = Outcome(error=str(error))
             except Exception as error:
                 is_ours = isinstance(error, SoloRTError)
-                line.say(Outcome(error=str(error) if is_ours else f"{type(error).__name__}: {error} (a bug)"))
+                text = str(error) if is_ours else f"{type(error).__name__}: {error} (a bug)"
+                line.say(Outcome(error=text, is_last=True))
                 return
             line.say(outcome)
 
