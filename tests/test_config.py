@@ -11,7 +11,7 @@ import pytest
 
 from solo_rt.cli import commands
 from solo_rt.commands import COMMANDS
-from solo_rt.commands.config import Configured
+from solo_rt.commands.config import Configured, CountOr
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -59,7 +59,7 @@ def some_value(option):
         return "true"
     if isinstance(option.type, click.types.FloatParamType):
         return "0.25"
-    if isinstance(option.type, click.types.IntParamType):
+    if isinstance(option.type, (click.types.IntParamType, CountOr)):
         return "3"
     if isinstance(option.type, click.Choice):
         text = option.type.choices[-1]

@@ -162,7 +162,7 @@ def test_the_option_says_what_it_takes(text, capsys):
     with pytest.raises(SystemExit) as left:
         main(["run", "--source", WORLD, "--keyframe-interval", text])
     assert left.value.code == 2
-    assert f"expected a whole number above 0, or auto, got {text}".strip() in capsys.readouterr().err
+    assert f"expected a whole number from 1 on, or auto, got {text!r}" in capsys.readouterr().err
 
 
 def test_the_summary_says_how_many_were_computed_and_how_many_moved(capsys):

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 from click.types import FloatParamType, IntParamType
@@ -147,6 +148,22 @@ def _read(path: str) -> dict[str, object]:
     return document
 
 
+class CountOr(click.ParamType):  # type: ignore[type-arg]
+    """A whole number, or a word that stands for one."""
+
+    def __init__(self, word: str, *, least: int = 1) -> None:
+        self._word, self._least = word, least
+        self.name = f"N|{word}"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number or the word."""
+        if value == self._word:
+            return value
+        if not re.fullmatch(r"[0-9]{1,9}", str(value)) or int(value) < self._least:
+            self.fail(f"expected a whole number from {self._least} on, or {self._word}, got {value!r}", param, ctx)
+        return int(value)
+
+
 def _check_type(option: click.Option, value: object, where: str) -> None:
     """Raise UsageError for a value that no value of the option is written as."""
     kinds: tuple[type, ...]
@@ -156,6 +173,8 @@ def _check_type(option: click.Option, value: object, where: str) -> None:
         kinds, expected = (int, float), "a number"
     elif isinstance(option.type, IntParamType):
         kinds, expected = (int,), "a whole number"
+    elif isinstance(option.type, CountOr):
+        kinds, expected = (int, str), "a whole number or a word"
     else:
         kinds, expected = (str,), "a string"
     values = value if isinstance(value, list) and option.multiple else [value]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from solo_rt import defaults
-from solo_rt.commands.config import Secret
+from solo_rt.commands.config import CountOr, Secret
 from solo_rt.commands.lines import tell
 from solo_rt.commands.options import LocalPath, as_json, command, precision_option
 from solo_rt.errors import UsageError
@@ -80,6 +79,7 @@ if TYPE_CHECKING:
 @click.option("--refine", is_flag=True, help="Draw the outlines of masks to the edges in the picture.")
 @click.option(
     "--keyframe-interval",
+    type=CountOr("auto"),
     metavar="K|auto",
     help="Compute every K-th frame, or as few as what moves allows, and move what was found with the picture.",
 )
@@ -184,7 +184,7 @@ def run(
     zones: Path | None,
     track: bool,
     refine: bool,
-    keyframe_interval: str | None,
+    keyframe_interval: Interval | None,
     max_frames: int | None,
     max_fps: float | None,
     policy: Policy,
@@ -239,7 +239,7 @@ def run(
         max_failures=defaults.MAX_FAILURES,
         track=track,
         refine=refine,
-        keyframe_interval=_interval(keyframe_interval),
+        keyframe_interval=keyframe_interval,
         sync=sync,
         zones=() if zones is None else read_zones(zones),
     )
@@ -314,17 +314,6 @@ def run(
     drain_stderr()
     code = sum_up(report, shown, quiet=quiet, as_json=as_json)
     return code if interrupts.number is None else interrupts.exit_code
-
-
-def _interval(text: str | None) -> Interval | None:
-    """Return what --keyframe-interval says. Raises: UsageError."""
-    if text is None:
-        return None
-    if text == "auto":
-        return "auto"
-    if not re.fullmatch(r"[1-9]\d{0,8}", text):
-        raise UsageError(f"--keyframe-interval: expected a whole number above 0, or auto, got {text}")
-    return int(text)
 
 
 def _files(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from solo_rt.commands.config import CountOr
 from solo_rt.commands.lines import tell
 from solo_rt.commands.options import LocalPath, Size, check_writable, command, require_torch
 from solo_rt.commands.progress import show_progress
@@ -39,20 +40,6 @@ class PhaseType(click.ParamType):  # type: ignore[type-arg]
         if len(parts) != 3 or not all(part.isdecimal() and int(part) > 0 for part in parts[1:]):
             self.fail(f"expected {self.name} like 256x448:3000:16, got {value!r}", param, ctx)
         return Size("HxW").convert(parts[0], param, ctx), int(parts[1]), int(parts[2])
-
-
-class CountType(click.ParamType):  # type: ignore[type-arg]
-    """A number of pictures, or all."""
-
-    name = "N|all"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number; `ALL` for all."""
-        if value == "all":
-            return ALL
-        if not str(value).isdecimal():
-            self.fail(f"expected a number of pictures or all, got {value!r}", param, ctx)
-        return int(value)
 
 
 @command(show_default=True)
@@ -94,7 +81,12 @@ class CountType(click.ParamType):  # type: ignore[type-arg]
 @click.option("--backbone-weights", type=File, help="ImageNet weights with torchvision's names.")
 @click.option("--keep", type=Positive, default=Settings.keep, help="Checkpoints to keep.")
 @click.option("--save-every", type=Positive, default=Settings.save_every, help="Steps between checkpoints.")
-@click.option("--val", type=CountType(), default=Settings.val, help="Held-out pictures to measure on by then.")
+@click.option(
+    "--val",
+    type=CountOr("all", least=0),
+    default=Settings.val,
+    help="Held-out pictures to measure on by then.",
+)
 @click.option("--preview", type=LocalPath(), help="Draw held-out pictures and what is found by then: a .png.")
 @click.option("--max-steps", type=Positive, help="Leave after this step, to be resumed.")
 @click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard.")
@@ -127,7 +119,7 @@ def train(
     backbone_weights: Path | None,
     keep: int,
     save_every: int,
-    val: int,
+    val: int | Literal["all"],
     preview: Path | None,
     max_steps: int | None,
     tensorboard: bool,
@@ -184,7 +176,7 @@ def train(
         resume=resume,
         keep=keep,
         save_every=save_every,
-        val=val,
+        val=ALL if val == "all" else val,
         preview=preview,
         max_steps=max_steps,
         tensorboard=tensorboard,

@@ -12,7 +12,8 @@ from typing import Any
 from solo_rt.errors import EngineError
 
 NOTE = "cuda_build.txt"  # setup.py leaves it: what the libraries were built for, or why they were not
-KERNELS, KERNEL_PATH = "solo_kernels_cuda", "SOLO_RT_KERNELS"  # the library, and the environment variable that names it
+KERNELS = "solo_kernels_cuda"  # the library
+KERNEL_PATH = "SOLO_RT_KERNELS"  # the environment variable that names it
 
 CAUSES = {1: "a size is out of range", 2: "an argument is out of range", 3: "the workspace is too small"}  # SoloStatus
 CUDA_ERROR = 1000  # plus the cudaError_t

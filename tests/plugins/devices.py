@@ -15,7 +15,8 @@ from card import build_emulated
 from numpy.typing import NDArray
 
 from solo_rt.errors import EngineError
-from solo_rt.gpu.kernels import Kernels, Workspace, find_kernels
+from solo_rt.gpu.kernels import Kernels, Workspace
+from solo_rt.gpu.native_library import find_kernels
 
 GUARD = 256
 FILL = 0xA5  # what memory holds before a kernel writes it

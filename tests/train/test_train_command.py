@@ -101,7 +101,7 @@ def test_training_goes_on_from_other_classes(capsys: pytest.CaptureFixture[str],
     ("arguments", "message"),
     [
         (("--model", "nothing"), "unknown model 'nothing'; expected one of bisenet-r18"),
-        (("--val", "some"), "expected a number of pictures or all, got 'some'"),
+        (("--val", "some"), "expected a whole number from 0 on, or all, got 'some'"),
         (("--preview", "sheet.jpg"), "--preview sheet.jpg: expected a file that ends in .png"),
         (("--preview", "nowhere/sheet.png"), "there is no folder nowhere"),
         (("--recipe", "nothing"), "--recipe nothing: expected one of solov2-nano"),
