@@ -17,6 +17,7 @@ from solo_rt.engine import open_engine
 from solo_rt.errors import EngineError, SinkError, SourceError, UsageError
 from solo_rt.pipeline import Hooks, Pipeline, opening, run, stream
 from solo_rt.pipeline import report as report_module
+from solo_rt.pipeline import stage as stage_module
 from solo_rt.pipeline import stages as stages_module
 from solo_rt.pipeline.options import Options
 from solo_rt.pipeline.report import RunningTimes
@@ -609,7 +610,7 @@ def test_states_of_the_source_are_noted_between_the_results(tmp_path):
 
 @pytest.mark.parametrize("max_failures", [0, 3])
 def test_frame_that_hangs_is_cancelled_and_left_out(max_failures, monkeypatch, caplog):
-    monkeypatch.setattr(stages_module, "HANG_SECONDS", 0.3)
+    monkeypatch.setattr(stage_module, "HANG_SECONDS", 0.3)
 
     def gate(call):
         if call == 4:
@@ -628,7 +629,7 @@ def test_frame_that_hangs_is_cancelled_and_left_out(max_failures, monkeypatch, c
 
 
 def test_stage_that_hangs_for_good_ends_the_run_by_name(monkeypatch, caplog):
-    monkeypatch.setattr(stages_module, "HANG_SECONDS", 0.2)
+    monkeypatch.setattr(stage_module, "HANG_SECONDS", 0.2)
     monkeypatch.setattr("solo_rt.pipeline.workers.LEAVE_SECONDS", 0.2)
     go_on, sink = threading.Event(), FakeSink()
     with pytest.raises(EngineError, match="the infer stage hangs, and cancelling its frame did not help"):
@@ -643,7 +644,7 @@ def test_stage_that_hangs_for_good_ends_the_run_by_name(monkeypatch, caplog):
 
 def test_slow_stage_does_not_hang(monkeypatch):
     """The first frame may take long, and later ones twenty times the longest so far."""
-    monkeypatch.setattr(stages_module, "HANG_SECONDS", 0.01)
+    monkeypatch.setattr(stage_module, "HANG_SECONDS", 0.01)
     engine = FakeEngine(gate=lambda call: time.sleep((0.3, 0.02, 0.5)[call]))
     assert run(FakeSource(3), engine, []).processed == 3
     assert not engine.cancelled.is_set()

@@ -10,7 +10,7 @@ from fakes import colour_frame
 from solo_rt.errors import UsageError
 from solo_rt.pipeline.frame_rate import FrameRateLimit
 from solo_rt.pipeline.options import Options
-from solo_rt.pipeline.stages import Job, Stage
+from solo_rt.pipeline.stage import Job, Stage
 
 
 def kept(times, max_fps, *, live=False):

@@ -11,7 +11,7 @@ from contextlib import closing
 import pytest
 from fakes import colour_frame, ends_all_threads, pipeline_threads
 
-from solo_rt.pipeline.stages import Counts, Job, Stage
+from solo_rt.pipeline.stage import Counts, Job, Stage
 from solo_rt.pipeline.workers import run_in_turn, run_threaded
 
 WAIT = 10.0  # seconds; only a failing test takes that long

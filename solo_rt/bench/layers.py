@@ -23,7 +23,8 @@ from solo_rt.errors import SinkError
 from solo_rt.pipeline import Hooks, Options, Pipeline
 from solo_rt.pipeline.report import RunReport
 from solo_rt.pipeline.sharing import one_by_one
-from solo_rt.pipeline.stages import Job, build_stages
+from solo_rt.pipeline.stage import Job
+from solo_rt.pipeline.stages import build_stages
 from solo_rt.pipeline.workers import run_in_turn
 from solo_rt.preprocess import prepare
 from solo_rt.result import Result

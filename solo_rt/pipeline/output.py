@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from solo_rt.errors import SinkError
 from solo_rt.pipeline.channel import Channel, Closed
-from solo_rt.pipeline.stages import name_stage
+from solo_rt.pipeline.stage import name_stage
 from solo_rt.result import Result
 from solo_rt.sink import Gap, Sink
 from solo_rt.uri import redact

@@ -17,7 +17,8 @@ from solo_rt.gpu.labels import GpuLabels
 from solo_rt.pipeline.options import Options
 from solo_rt.pipeline.outputs import Outputs
 from solo_rt.pipeline.report import Progress, RunningTimes, RunReport
-from solo_rt.pipeline.stages import Counts, Job, Stage, build_stages, read_jobs
+from solo_rt.pipeline.stage import Counts, Job, Stage
+from solo_rt.pipeline.stages import build_stages, read_jobs
 from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.trace import Trace
 from solo_rt.pipeline.workers import run_in_turn, run_threaded

@@ -14,7 +14,8 @@ from solo_rt.pipeline.channel import Channel, Closed
 from solo_rt.pipeline.opening import Pipeline
 from solo_rt.pipeline.options import Interval, Options, Policy
 from solo_rt.pipeline.running import Hooks, succeeding, through
-from solo_rt.pipeline.stages import Counts, build_stages, read_jobs
+from solo_rt.pipeline.stage import Counts
+from solo_rt.pipeline.stages import build_stages, read_jobs
 from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.workers import LEAVE_SECONDS
 from solo_rt.result import Result

@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 
 from solo_rt.errors import EngineError
 from solo_rt.pipeline.channel import Channel, Closed
-from solo_rt.pipeline.stages import Counts, Job, Stage
+from solo_rt.pipeline.stage import Counts, Job, Stage
 
 POLL_SECONDS = 0.1  # how often a waiting caller looks at its stop event and reports progress
 LEAVE_SECONDS = 5.0  # how long to wait for a thread that sits in a native call before it is left behind

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from solo_rt.engine import Engine, open_engine
 from solo_rt.pipeline.options import Interval, Options
-from solo_rt.pipeline.stages import Job, build_stages
+from solo_rt.pipeline.stage import Job
+from solo_rt.pipeline.stages import build_stages
 from solo_rt.pipeline.workers import run_in_turn
 from solo_rt.train.data.instances.base import Annotation, InstanceSet
 from solo_rt.train.data.instances.world import annotate

@@ -20,7 +20,8 @@ from solo_rt.decode import decode_reference
 from solo_rt.engine import Engine
 from solo_rt.errors import DatasetError
 from solo_rt.pipeline.options import Options
-from solo_rt.pipeline.stages import Counts, Job, Stage, build_stages
+from solo_rt.pipeline.stage import Counts, Job, Stage
+from solo_rt.pipeline.stages import build_stages
 from solo_rt.pipeline.workers import run_threaded
 from solo_rt.preprocess import Letterbox
 from solo_rt.train.data.instances import InstanceSet

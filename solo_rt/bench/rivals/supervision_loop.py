@@ -14,7 +14,8 @@ from solo_rt.bench.rivals.ours import open_task_engine
 from solo_rt.errors import UsageError
 from solo_rt.pipeline import Options
 from solo_rt.pipeline.sharing import one_by_one
-from solo_rt.pipeline.stages import Job, build_stages
+from solo_rt.pipeline.stage import Job
+from solo_rt.pipeline.stages import build_stages
 from solo_rt.types import Frame
 
 
