@@ -154,7 +154,7 @@ def test_an_engine_that_paints_leaves_that_to_the_pipeline():
 
 
 def test_refining_a_semantic_model_is_refused():
-    with pytest.raises(UsageError, match="refine are about instances, and street finds none"):
+    with pytest.raises(UsageError, match="refine and keyframe_interval are about instances, and street finds none"):
         run(FakeSource(), FakeEngine(spec=STREET_SPEC), [FakeSink()], options=Options(refine=True))
 
 
