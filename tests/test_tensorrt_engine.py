@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from card import NAME, Card, SpiedGpu, card
+from card import EXISTING, NAME, Card, SpiedGpu, card
 from fakes import TINY_SPEC
 from trt_fakes import VERSION, install, write_fitting
 
@@ -75,7 +75,7 @@ def test_a_device_beyond_the_first_is_used(card: Card, gpu: SpiedGpu, tmp_path: 
 
 
 def test_nothing_is_left_on_the_card(card: Card, gpu: SpiedGpu, plan: Plan) -> None:
-    names = ("streams", "graphs", "events", "blocks", "host_blocks", "room")
+    names = (*EXISTING, "room")
     before = [getattr(card.state, name) for name in names]
     engine = TensorRtEngine(plan, b"plan", gpu=gpu, lanes=2)
     for i in range(6):

@@ -46,7 +46,7 @@ def lost(reference: Engine, candidate: Engine, pictures: Iterable[Frame]) -> tup
     """
     if isinstance(reference.spec.decoder, SemanticDecoder):
         return "labels", 1 - compare(reference, candidate, pictures)["label_iou"]
-    pairs = [(_instances(reference, picture), _instances(candidate, picture)) for picture in pictures]
+    pairs = list(_pairs(reference, candidate, pictures))
     if not any(len(instances) for instances, _ in pairs):
         raise UsageError(
             f"{reference.spec.name} finds nothing on the {len(pairs)} pictures of --calib, which says nothing about "
@@ -64,7 +64,7 @@ def compare(reference: Engine, candidate: Engine, pictures: Iterable[Frame]) -> 
     """
     if isinstance(reference.spec.decoder, SemanticDecoder):
         return _compare_labels(reference, candidate, pictures)
-    return agreement((_instances(reference, picture), _instances(candidate, picture)) for picture in pictures)
+    return agreement(_pairs(reference, candidate, pictures))
 
 
 def _compare_labels(reference: Engine, candidate: Engine, pictures: Iterable[Frame]) -> dict[str, float]:
@@ -85,6 +85,12 @@ def _compare_labels(reference: Engine, candidate: Engine, pictures: Iterable[Fra
 def _labels(engine: Engine, picture: Frame) -> NDArray[np.int64]:
     """Return the classes of all pixels of the picture's part of the input, in one row."""
     return decode_semantic(*_outputs(engine, picture)).labels.astype(np.int64).ravel()
+
+
+def _pairs(reference: Engine, candidate: Engine, pictures: Iterable[Frame]) -> Iterator[tuple[Instances, Instances]]:
+    """Yield what both find in each picture."""
+    for picture in pictures:
+        yield _instances(reference, picture), _instances(candidate, picture)
 
 
 def _instances(engine: Engine, picture: Frame) -> Instances:

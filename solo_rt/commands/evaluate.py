@@ -13,7 +13,7 @@ import click
 
 from solo_rt.commands.lines import tell
 from solo_rt.commands.measured import check_recordable, find_measured, is_semantic, open_measured, record_metrics
-from solo_rt.commands.options import LocalPath, Size, as_json, check_writable, command, print_json
+from solo_rt.commands.options import LocalPath, Size, as_json, check_writable, command, precision_option, print_json
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
 
@@ -47,19 +47,14 @@ if TYPE_CHECKING:
 @click.option("--merge", is_flag=True, help="Score FILES, the --results of all shards.")
 @click.option("--backend", default="auto", show_default=True, help="onnxruntime, openvino, tensorrt or torch.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or cuda:N.")
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "bf16", "int8"]),
-    default="auto",
-    show_default=True,
-    help="Of an ONNX file, as in run; with --record auto is fp32.",
-)
+@precision_option
 @click.option("--strict", is_flag=True, help="End at a picture that cannot be read, instead of leaving it out.")
 @click.option("--trust", is_flag=True, help="Open a TensorRT engine that was not built on this machine.")
 @click.option(
     "--record",
     is_flag=True,
-    help='Write AP or mIoU into the model file, or what bf16 costs of it; needs the extra "train".',
+    help="Write AP or mIoU into the model file, or what bf16 costs of it; --precision auto is fp32 then. "
+    'It needs the extra "train".',
 )
 @click.argument("files", nargs=-1, type=LocalPath())
 @as_json

@@ -25,7 +25,8 @@ def recall(key: str) -> bytes | None:
         os.utime(path)
     except OSError:
         return None
-    return content[_DIGEST:] if sha256(content[_DIGEST:]).digest() == content[:_DIGEST] else None
+    digest, kept = content[:_DIGEST], content[_DIGEST:]
+    return kept if sha256(kept).digest() == digest else None
 
 
 def remember(key: str, content: bytes) -> None:
