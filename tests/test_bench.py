@@ -164,12 +164,13 @@ def live_subject(monkeypatch, sustained):
     return subject, tried
 
 
-def test_the_highest_rate_is_closed_in_on(monkeypatch):
+def test_the_highest_rate_is_closed_in_on_from_several_sides(monkeypatch):
     subject, tried = live_subject(monkeypatch, sustained=61)
-    found = subject.highest_rate(100.0, 1.0)
-    assert found <= 61 < 1.03 * found
-    assert found in tried
-    assert live_subject(monkeypatch, sustained=3)[0].highest_rate(100.0, 1.0) is None
+    found = subject.highest_rates(100.0, Pace(1.0, searches=3))
+    assert len(set(found)) == 3, "what a search cannot tell apart is seen in the interval"
+    assert all(rate <= 61 < 1.03 * rate for rate in found)
+    assert set(found) <= set(tried)
+    assert live_subject(monkeypatch, sustained=3)[0].highest_rates(100.0, Pace(1.0)) == []
 
 
 def test_a_failure_in_one_layer_leaves_the_others(monkeypatch, tiny):

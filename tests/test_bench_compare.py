@@ -96,6 +96,16 @@ def test_two_runs_are_shown_side_by_side():
     assert "| live, at most |       40.0 |" in compare(RECORD, RECORD)
 
 
+def test_the_highest_rates_of_live_sources_are_compared_by_their_searches():
+    def searched(*rates):
+        return changed(layers={"live": {**LAYER, "highest_fps": sum(rates) / 3, "highest_laps": list(rates)}})
+
+    faster = compare(searched(38.0, 40.0, 42.0), searched(78.0, 80.0, 82.0))
+    assert "faster" in next(line for line in faster.splitlines() if line.startswith("| live, at most"))
+    earlier = compare(RECORD, searched(78.0, 80.0, 82.0))
+    assert "not known" in next(line for line in earlier.splitlines() if line.startswith("| live, at most"))
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [

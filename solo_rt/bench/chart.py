@@ -174,7 +174,7 @@ def draw_record(record: Mapping[str, Any]) -> NDArray[np.uint8]:
     layers, model, clip = record["layers"], record["model"], record["clip"]
     bars = [Bar(name, layer["fps"], layer.get("interval", 0.0)) for name, layer in layers.items() if name != "live"]
     if "highest_fps" in layers.get("live", {}):
-        bars.append(Bar("live, at most", layers["live"]["highest_fps"]))
+        bars.append(Bar("live, at most", layers["live"]["highest_fps"], layers["live"].get("highest_interval", 0.0)))
     for name, rival in record.get("against", {}).items():
         bars.append(Bar(f"video to video: {name}", rival["fps"], rival.get("interval", 0.0), is_ours=name == OURS))
     measured = f"{clip['name']}, {clip['width']}x{clip['height']}; {shown(record['machine'])}"

@@ -53,9 +53,10 @@ class Pace:
     seconds: float = 10.0
     least: int = 3
     most: int = 10
+    searches: int = 3  # for the highest rate of a live source, in laps of half as long
 
 
-NORMAL, QUICK = Pace(), Pace(seconds=1.2, most=3)
+NORMAL, QUICK = Pace(), Pace(seconds=1.2, most=3, searches=1)
 
 
 def take_laps(
@@ -103,6 +104,11 @@ def student(freedom: float) -> float:
     return _STUDENT[min(int(freedom), len(_STUDENT)) - 1] if freedom >= 1 else math.inf
 
 
+def half_interval(rates: Sequence[float]) -> float:
+    """Return half of the 95 % confidence interval of the mean of two rates at least, by Student's distribution."""
+    return student(len(rates) - 1) * statistics.stdev(rates) / math.sqrt(len(rates))
+
+
 def summarise(laps: Sequence[Lap]) -> dict[str, object]:
     """Return the figures of at least one lap as JSON values: rates in frames per second, times in milliseconds.
 
@@ -121,9 +127,8 @@ def summarise(laps: Sequence[Lap]) -> dict[str, object]:
         "stable": is_stable(rates),
     }
     if len(rates) > 1:
-        deviation = statistics.stdev(rates)
-        record["sd"] = round(deviation, 3)
-        record["interval"] = round(student(len(rates) - 1) * deviation / math.sqrt(len(rates)), 3)
+        record["sd"] = round(statistics.stdev(rates), 3)
+        record["interval"] = round(half_interval(rates), 3)
     if times.count:
         stats = times.stats(1.0)
         found = {"mean": stats.mean, **{name: times.percentile(share) for name, share in PERCENTILES.items()}}

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from solo_rt.bench.clip import Clip, LoopedClip
-from solo_rt.bench.laps import Lap
+from solo_rt.bench.laps import Lap, Pace
 from solo_rt.engine.base import Engine, GpuTimes, TimedEngine
 from solo_rt.errors import SinkError
 from solo_rt.pipeline import Hooks, Options, Pipeline
@@ -40,8 +40,9 @@ WHAT = {
 }
 OUTPUTS = {"pipeline to nothing": "null://", "pipeline to JSON lines": "out.jsonl", "pipeline to H.264": "out.mp4"}
 MOST_LOST = 0.01  # of the frames of a live source that is kept up with
-STEPS = 6  # of the search for the highest rate
+STEPS = 6  # of a search for the highest rate
 LOWEST, HIGHEST = 0.25, 1.3  # times the rate of the pipeline: where that is looked for
+FINEST = (HIGHEST / LOWEST) ** 0.5**STEPS  # times which the next rate is that a search can tell apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +151,18 @@ class Subject:
             report.processed, report.seconds, times, report.instances, dropped=lost, due=max(due, report.processed)
         )
 
-    def highest_rate(self, fps: float, seconds: float) -> float | None:
-        """Return the highest rate of a live source that is kept up with, `fps` being what the pipeline does to a file.
+    def highest_rates(self, fps: float, pace: Pace) -> list[float]:
+        """Return the highest rate of a live source that is kept up with, as each search found it.
 
-        None if `stop` was set, or it is below what was looked at.
+        `fps` is what the pipeline does to a file. Where `stop` was set, or a rate is below what was looked at, it is
+        missing.
         """
+        # Shifted against one another, so that rates that one search cannot tell apart are not taken for agreement.
+        starts = [fps * FINEST ** (number / pace.searches) for number in range(pace.searches)]
+        found = [self._highest_rate(start, pace.seconds / 2) for start in starts]
+        return [rate for rate in found if rate is not None]
+
+    def _highest_rate(self, fps: float, seconds: float) -> float | None:
         low, high, found = LOWEST * fps, HIGHEST * fps, None
         for _ in range(STEPS):
             rate = Fraction((low * high) ** 0.5).limit_denominator(1000)

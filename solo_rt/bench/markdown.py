@@ -26,13 +26,18 @@ def to_markdown(record: Mapping[str, Any]) -> str:
         ]
     live = record["layers"].get("live")
     if live is not None:
-        highest = f"; up to {live['highest_fps']:.1f} frames/s less than 1 % is lost" if "highest_fps" in live else ""
-        lines += [f"Live at {record['clip']['frame_rate']:g} frames/s {live.get('lost', 0):.1%} is lost{highest}.", ""]
+        lost = f"Live at {record['clip']['frame_rate']:g} frames/s {live.get('lost', 0):.1%} is lost"
+        lines += [f"{lost}{_highest(live) if 'highest_fps' in live else ''}.", ""]
     unstable = [name for name, layer in record["layers"].items() if not layer["stable"]]
     if unstable:
         lines += [f"Not stable within 2 %: {', '.join(unstable)}.", ""]
     lines += _against(record) if "against" in record else []
     return "\n".join(lines)
+
+
+def _highest(live: Mapping[str, Any]) -> str:
+    interval = f" ± {live['highest_interval']:.1f} (95 %)" if "highest_interval" in live else ""
+    return f"; up to {live['highest_fps']:.1f}{interval} frames/s less than 1 % is lost"
 
 
 def _against(record: Mapping[str, Any]) -> list[str]:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import count
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from solo_rt import defaults
 from solo_rt.bench.clip import Clip, find_sample, open_clip
 from solo_rt.bench.energy import open_counters
-from solo_rt.bench.laps import NORMAL, QUICK, Lap, Pace, summarise, take_laps
+from solo_rt.bench.laps import NORMAL, QUICK, Lap, Pace, half_interval, summarise, take_laps
 from solo_rt.bench.layers import WHAT, Subject
 from solo_rt.bench.load import LoadWatch
 from solo_rt.bench.machine import describe_machine
@@ -174,7 +175,7 @@ def measure_each(
                 {name: laps[number, name] for name in layers},
                 {name: failed[number, name] for name in layers if (number, name) in failed},
                 lambda: on_step(most, most, "live, the highest rate"),
-                pace.seconds,
+                pace,
             )
             for number, one in enumerate(opened)
         ]
@@ -222,7 +223,7 @@ def _figures(
     laps: Mapping[str, Sequence[Lap]],
     failed: Mapping[str, str],
     on_search: Callable[[], None],
-    seconds: float,
+    pace: Pace,
 ) -> Record:
     """Return the figures of one engine, once the highest rate of a live source is looked for as well."""
     layers = {name: {"what": WHAT[name], **summarise(taken)} for name, taken in laps.items() if taken}
@@ -230,10 +231,15 @@ def _figures(
     if not failed and not subject.stop.is_set() and "live" in layers:
         on_search()
         rates = [lap.fps for lap in laps["pipeline to nothing"]]
-        highest = subject.highest_rate(sum(rates) / len(rates), seconds)
-        layers["live"] |= {} if highest is None else {"highest_fps": round(highest, 2)}
+        highest = subject.highest_rates(sum(rates) / len(rates), pace)
+        layers["live"] |= _highest(highest) if highest else {}
     reasons += ["interrupted"] if subject.stop.is_set() else []
     return {**({"partial": "; ".join(reasons)} if reasons else {}), "layers": layers}
+
+
+def _highest(rates: Sequence[float]) -> Record:
+    interval = {"highest_interval": round(half_interval(rates), 2)} if len(rates) > 1 else {}
+    return {"highest_fps": round(fmean(rates), 2), "highest_laps": [round(rate, 2) for rate in rates], **interval}
 
 
 def _model(path: Path, engine: Engine) -> Record:
