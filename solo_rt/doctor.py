@@ -17,7 +17,7 @@ from solo_rt.cpu import processor, usable_cores
 from solo_rt.errors import SoloRTError
 
 REQUIRED = ("numpy", "av", "cv2", "onnxruntime", "pycocotools", "click", "rich")
-OPTIONAL = ("openvino", "tensorrt", "torch", "onnx", "pyarrow", "pygame", "uvicorn")
+OPTIONAL = ("openvino", "torch", "onnx", "pyarrow", "pygame", "uvicorn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ def examine() -> list[Finding]:
         _probe("CUDA driver", _cuda),
         _probe("CUDA kernels", _cuda_kernels),
         _probe("TensorRT plugins", _plugins),
+        _probe("tensorrt", _tensorrt),
         *(_probe(name, partial(_installed, name)) for name in OPTIONAL),
         _probe("default model", _default_model, required=True),
         _probe("engine for it", _default_engine),
@@ -151,6 +152,12 @@ def _plugins() -> str:
     from solo_rt.engine.tensorrt_library import find_plugins
 
     return str(find_plugins())
+
+
+def _tensorrt() -> str:
+    from solo_rt.engine.tensorrt_library import import_tensorrt
+
+    return str(import_tensorrt().__version__)
 
 
 def _default_model() -> str:

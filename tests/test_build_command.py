@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import onnx
 import pytest
@@ -19,7 +20,7 @@ from solo_rt.decoders import DetectionsDecoder, SoloV2Decoder
 from solo_rt.engine import find_model, open_engine
 from solo_rt.engine.model_file import int8_of, read_model, read_spec
 from solo_rt.engine.operators import OPERATORS
-from solo_rt.engine.plan import Plan, Precision, sidecar
+from solo_rt.engine.plan import Plan, Precision, read_plan, sidecar
 from solo_rt.errors import EngineError, UsageError
 
 
@@ -54,7 +55,7 @@ def test_a_file_without_decoding_operators_is_sent_back_to_export(tmp_path: Path
     model.graph.node.extend(kept)
     onnx.save(model, tmp_path / "old.onnx")
     with pytest.raises(UsageError, match="holds no decoding operators; export it again"):
-        build_checked(tmp_path / "old.onnx", BuildOptions(), device=None)
+        build_checked(tmp_path / "old.onnx", BuildOptions(), is_checked=False)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
@@ -128,10 +129,58 @@ class Builder:
         monkeypatch.setattr(compiler, "passes_sha256", lambda: self.passes)
         monkeypatch.setattr(build_engine, "typed_model", lambda *arguments: onnx.ModelProto())
         monkeypatch.setattr(build_engine, "build", self.build)
+        monkeypatch.setattr(build_engine, "device_count", lambda: 0)
 
     def build(self, *_arguments: object, on_phase: OnPhase) -> bytes:
         self.built += 1
         return b"plan %d" % self.built
+
+
+def fake_gpu(index: int) -> SimpleNamespace:
+    return SimpleNamespace(name=f"Fake {index}", cuda="13", bound=nullcontext)
+
+
+@pytest.mark.parametrize(
+    ("cards", "gpu", "said"),
+    [(0, "", "for no card in particular, to be looked at"), (2, "Fake 1", "not compared with the FP32 model; solo-rt")],
+)
+def test_a_plan_that_is_not_compared_is_for_the_card_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], cards: int, gpu: str, said: str
+) -> None:
+    Builder(monkeypatch, tmp_path)
+    monkeypatch.setattr(build_engine, "device_count", lambda: cards)
+    monkeypatch.setattr(build_engine, "open_gpu", fake_gpu)
+    with pytest.raises(SystemExit) as left:
+        main(["build-engine", "--no-check", "--device", "1"])
+    assert left.value.code == 0
+    assert said in capsys.readouterr().err
+    (path,) = tmp_path.glob("cache/*.engine")
+    plan = read_plan(path)
+    assert (plan.key.gpu, plan.key.cuda, plan.agreement) == (gpu, "13" if gpu else "", {})
+
+
+def test_without_onnx_the_way_to_it_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as left:
+        main(["build-engine"])
+    assert left.value.code == 2
+    assert capsys.readouterr().err == "solo-rt: error: build-engine needs onnx; install it with pip install onnx\n"
+
+
+def test_a_builder_that_needs_a_card_says_why_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Logger:
+        Severity = SimpleNamespace(INTERNAL_ERROR=0, ERROR=1, WARNING=2)
+
+    def start(logger: Any) -> object:
+        logger.log(1, "CUDA initialization failure with error: 35")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    trt = SimpleNamespace(__version__="10.16.1.11", ILogger=Logger, Builder=start)
+    monkeypatch.setattr(compiler, "import_tensorrt", lambda: trt)
+    with pytest.raises(EngineError, match=r"TensorRT 10\.16\.1\.11 cannot build here: CUDA init.* with error: 35"):
+        compiler.build(onnx.ModelProto(), BuildOptions())
 
 
 @pytest.mark.parametrize("part", ["passes", "plugins"])
@@ -139,10 +188,10 @@ def test_a_plan_is_built_again_when_its_makers_change(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, part: str
 ) -> None:
     builder = Builder(monkeypatch, tmp_path)
-    first, again = (build_checked(find_model(), BuildOptions(), device=None) for _ in range(2))
+    first, again = (build_checked(find_model(), BuildOptions(), is_checked=False) for _ in range(2))
     assert (first.is_new, again.is_new, again.plan) == (True, False, first.plan)
     setattr(builder, part, "two")
-    other = build_checked(find_model(), BuildOptions(), device=None)
+    other = build_checked(find_model(), BuildOptions(), is_checked=False)
     assert other.is_new
     assert other.plan.path != first.plan.path, "the old one stays for the solo-rt that built it"
 
@@ -160,14 +209,11 @@ def test_a_plan_gets_its_name_once_it_was_compared_on_the_gpu_that_was_asked_for
             raise EngineError("differs too much")
         return {"found": 1.0}
 
-    def open_gpu(index: int) -> SimpleNamespace:
-        return SimpleNamespace(name=f"Fake {index}", cuda="13", bound=nullcontext)
-
     def open_plan(plan: Plan, content: bytes, *, gpu: SimpleNamespace) -> SimpleNamespace:
         opened.append((content, gpu.name))
         return SimpleNamespace(close=lambda: opened.append("closed"))
 
-    monkeypatch.setattr(build_engine, "open_gpu", open_gpu)
+    monkeypatch.setattr(build_engine, "open_gpu", fake_gpu)
     monkeypatch.setattr(build_engine, "TensorRtEngine", open_plan)
     monkeypatch.setattr(build_engine, "_gate", compare)
     with nullcontext() if agrees else pytest.raises(EngineError, match="differs too much"):
@@ -185,6 +231,6 @@ def test_what_cannot_be_taken_is_replaced(
     output.write_bytes(b"old")
     if description is not None:
         sidecar(output).write_text(description)
-    assert build_checked(find_model(), BuildOptions(), output=output, device=None).is_new
-    assert not build_checked(find_model(), BuildOptions(), output=output, device=None).is_new
+    assert build_checked(find_model(), BuildOptions(), output=output, is_checked=False).is_new
+    assert not build_checked(find_model(), BuildOptions(), output=output, is_checked=False).is_new
     assert (builder.built, output.read_bytes()) == (1, b"plan 1")

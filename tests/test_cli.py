@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from children import WAIT, start
@@ -294,6 +295,16 @@ def test_doctor_tells_what_is_there(solo):
     assert {"CUDA kernels", "TensorRT plugins"} <= findings.keys()
     assert code == (0 if all(f["found"] for f in findings.values() if f["required"]) else 1)
     assert solo("doctor")[0] == code
+
+
+def test_doctor_looks_for_the_tensorrt_that_would_be_used(solo, monkeypatch):
+    for name in ("tensorrt", "tensorrt_bindings"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))  # as an empty folder of that name is
+    (finding,) = [f for f in json.loads(solo("doctor", "--json")[1]) if f["subject"] == "tensorrt"]
+    assert finding["detail"].startswith("TensorRT is not installed; pip install tensorrt-cu12 or")
+    vars(sys.modules["tensorrt_bindings"]).update(__version__="10.3.0", Builder=None, IPluginV3=None)
+    (finding,) = [f for f in json.loads(solo("doctor", "--json")[1]) if f["subject"] == "tensorrt"]
+    assert (finding["found"], finding["detail"]) == (True, "10.3.0")
 
 
 def test_doctor_survives_what_is_broken(solo, monkeypatch):

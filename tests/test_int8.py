@@ -132,7 +132,7 @@ def test_tensorrt_takes_its_ranges_and_nothing_but_int8_of_it(quantised: Path) -
     )
     assert found == same
     with pytest.raises(UsageError, match="it is INT8; say --int8"):
-        build_checked(quantised, BuildOptions(), device=None)
+        build_checked(quantised, BuildOptions(), is_checked=False)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from solo_rt.engine.plan_cache import note_built
 from solo_rt.engine.tensorrt import TensorRtEngine
 from solo_rt.errors import EngineError, UsageError
 from solo_rt.files import cache_folder
-from solo_rt.gpu.cuda import open_gpu
+from solo_rt.gpu.cuda import device_count, open_gpu
 from solo_rt.spec import ModelSpec
 from solo_rt.types import Frame
 
@@ -45,14 +45,15 @@ def build_checked(
     *,
     output: Path | None = None,
     calibration: str | None = None,
-    device: int | None = 0,
+    device: int = 0,
+    is_checked: bool = True,
     rebuild: bool = False,
     on_phase: OnPhase = lambda phase, done, total: None,
 ) -> Built:
     """Build the plan of an ONNX file, compare it with the FP32 model on the calibration pictures, and return it.
 
-    A fitting plan in the cache is returned as it is unless `rebuild`. Without a `device` nothing is run: no comparison,
-    and a plan for no card in particular, as TensorRT for RTX makes them.
+    A fitting plan in the cache is returned as it is unless `rebuild`. Unless `is_checked` nothing is run, and where
+    there is no card the plan is for none in particular: TensorRT for RTX makes such plans.
     Raises: UsageError; EngineError, also when the plan sees too little.
     """
     if output is not None and output.suffix != SUFFIX:
@@ -63,7 +64,8 @@ def build_checked(
             raise UsageError(f"{path}: it is INT8; say --int8, or give the model it was made of")
         if isinstance(spec.decoder, SoloV2Decoder) and not _decodes(path):
             raise UsageError(f"{path}: it holds no decoding operators; export it again with this solo-rt")
-        gpu = None if device is None else open_gpu(device)  # before TensorRT, which crashes without one
+        # Before TensorRT, which crashes without one.
+        gpu = open_gpu(device) if is_checked or device_count() else None
         if gpu is not None:
             stack.enter_context(gpu.bound())
         key = plan_key(
@@ -81,7 +83,7 @@ def build_checked(
             typed_model(path, spec, options.precision, inputs(spec, _frames(calibration))), options, on_phase=on_phase
         )
         plan = make_plan(target, content, key, engine_spec(spec))
-        if gpu is not None:
+        if gpu is not None and is_checked:
             with closing(TensorRtEngine(plan, content, gpu=gpu)) as candidate:
                 plan = replace(plan, agreement=_gate(path, candidate, options.precision, calibration))
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -51,7 +51,10 @@ def build(
         load_plugins(trt, find_plugins())
         model = without_bodies(model)
     messages = Messages(trt)
-    builder = trt.Builder(messages.logger)
+    try:
+        builder = trt.Builder(messages.logger)
+    except TypeError as error:  # so the bindings say that there is none
+        raise EngineError(f"TensorRT {trt.__version__} cannot build here: {messages.reason()}") from error
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, messages.logger)
     if not parser.parse(model.SerializeToString()):

@@ -11,7 +11,7 @@ import click
 
 from solo_rt import defaults
 from solo_rt.commands.lines import tell
-from solo_rt.commands.options import LocalPath, Size, as_json, command, print_json
+from solo_rt.commands.options import LocalPath, Size, as_json, command, print_json, require_onnx
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
 
@@ -33,7 +33,9 @@ from solo_rt.errors import UsageError
 @click.option("--level", type=click.IntRange(0, 5), help="How long to look for fast kernels, 0 to 5.")
 @click.option("--device", type=click.IntRange(min=0), default=0, show_default=True, help="Number of the CUDA device.")
 @click.option("--rebuild", is_flag=True, help="Build although the cache holds a fitting engine.")
-@click.option("--no-check", is_flag=True, help="Without a GPU, and without comparing with the FP32 model afterwards.")
+@click.option(
+    "--no-check", is_flag=True, help="Without comparing with the FP32 model; then TensorRT for RTX needs no GPU."
+)
 @as_json
 def build_engine(
     model: str | None,
@@ -54,6 +56,7 @@ def build_engine(
     The engine is a plain TensorRT plan with a description beside it; solo-rt run --backend tensorrt finds it. Building
     takes minutes, mostly for timing kernels, once for a card: an engine in the cache is taken as it is.
     """
+    require_onnx("build-engine")
     from solo_rt.builder import build_checked
     from solo_rt.builder.compiler import BuildOptions
 
@@ -71,7 +74,8 @@ def build_engine(
             options,
             output=output,
             calibration=calib,
-            device=None if no_check else device,
+            device=device,
+            is_checked=not no_check,
             rebuild=rebuild,
             on_phase=lambda phase, done, total: show(done, total, phase.lower()),
         )
@@ -86,8 +90,10 @@ def build_engine(
     )
     if plan.agreement:
         click.echo(", ".join(f"{name} {value:.4f}" for name, value in plan.agreement.items()))
+    elif plan.key.gpu:
+        tell("not compared with the FP32 model; solo-rt eval measures it")
     else:
-        tell("not compared with the FP32 model; run the comparison on the machine that will use it")
+        tell("for no card in particular, to be looked at; solo-rt run wants one that was built where it runs")
     return 0
 
 

@@ -103,6 +103,14 @@ def require_torch(command: str) -> None:
         raise UsageError(f"{command} needs {', '.join(missing)}; install them with pip install 'solo-rt[train]'")
 
 
+def require_onnx(command: str) -> None:
+    """Raise UsageError where onnx is not installed."""
+    from importlib.util import find_spec
+
+    if find_spec("onnx") is None:
+        raise UsageError(f"{command} needs onnx; install it with pip install onnx")
+
+
 def check_writable(path: Path, *, overwrite: bool) -> None:
     """Raise UsageError, before the work, where its result could not be written, or would replace another file."""
     if not path.parent.is_dir():

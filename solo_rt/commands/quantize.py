@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from solo_rt.commands.measured import is_semantic
-from solo_rt.commands.options import LocalPath, as_json, check_writable, command, print_json
+from solo_rt.commands.options import LocalPath, as_json, check_writable, command, print_json, require_onnx
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import ExportError, UsageError
 from solo_rt.files import replace_file
@@ -68,8 +67,7 @@ def quantize(model: str, calib: str, output: Path, frames: int, data: str | None
 
 def _check(model: str, output: Path) -> Path:
     """Return the file to quantise. Raises: UsageError where that, or writing the result, is impossible."""
-    if find_spec("onnx") is None:
-        raise UsageError("quantize needs onnx; install it with pip install 'solo-rt[quantize]'")
+    require_onnx("quantize")
     from solo_rt.engine.model_file import find_model
 
     path = find_model(model)

@@ -242,6 +242,6 @@ def check_device(index: int) -> None:
     """Raise EngineError unless there are a driver and device `index`."""
     count = device_count()
     if not count:
-        raise EngineError("no CUDA device was found; solo-rt doctor says more, --backend onnxruntime needs none")
+        raise EngineError("no CUDA device was found; solo-rt doctor says more, and .onnx files run without one")
     if index >= count:
         raise EngineError(f"expected a CUDA device below {count}, got {index}")
