@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "plugins"))
 
 from decoder import words_of
 from devices import Cuda
-from expectations import expect
+from expectations import Expectations
 from label_twin import blobs
 from overlay_twin import make_planes
 from pictures import DeviceMasks, DevicePicture
@@ -47,8 +47,9 @@ class Bench:
         a = torch.randn(8192, 8192, dtype=torch.float16, device="cuda")
         self.rate = 2 * 8192**3 / self.seconds(lambda: torch.matmul(a, a), calls=5)
         ceilings = f"copy {self.bandwidth / 1e12:.2f} TB/s, FP16 {self.rate / 1e12:.0f} TFLOP/s"
-        self.card = torch.cuda.get_device_name()
-        print(f"{self.card}: {ceilings}")
+        card = torch.cuda.get_device_name()
+        self.expected = Expectations(card, bandwidth=self.bandwidth, rate=self.rate)
+        print(f"{card}: {ceilings}")
         print(f"{'kernel':46} {'us':>8} {'expected':>9} {'floor':>8} {'share':>6}")
 
     def seconds(self, call: Callable[[], object], calls: int = CALLS) -> float:
@@ -79,35 +80,47 @@ class Bench:
         bytes_: float,
         operations: float = 0.0,
         label: str,
-        is_copy: bool = False,
+        expected: str,
     ) -> None:
         """Time one C function, as `report`."""
         assert self.gpu.call(name, *arguments) == 0, name
         self.report(
-            lambda: self.gpu.call(name, *arguments), bytes_=bytes_, operations=operations, label=label, is_copy=is_copy
+            lambda: self.gpu.call(name, *arguments),
+            bytes_=bytes_,
+            operations=operations,
+            label=label,
+            expected=expected,
         )
 
     def report(
-        self, call: Callable[[], object], *, bytes_: float, operations: float, label: str, is_copy: bool = False
+        self, call: Callable[[], object], *, bytes_: float, operations: float, label: str, expected: str
     ) -> None:
         """Time a call and print it beside what it should take, and its floor."""
         time = self.seconds(call)
         floor = max(bytes_ / self.bandwidth, operations / self.rate)
-        wanted = expect(self.card, label, bytes_=bytes_, bandwidth=self.bandwidth, is_copy=is_copy)
-        print(f"{label:46} {time * 1e6:8.1f} {wanted:>9} {floor * 1e6:8.1f} {floor / time:6.0%}")
+        print(f"{label:46} {time * 1e6:8.1f} {expected:>9} {floor * 1e6:8.1f} {floor / time:6.0%}")
+
+    def copying(self, name: str, arguments: tuple[object, ...], label: str, nbytes: float) -> None:
+        """Time one C function that moves `nbytes`."""
+        self.line(name, arguments, bytes_=nbytes, label=label, expected=self.expected.copy(nbytes))
 
     def others(self) -> None:
         """Time what kernels are to be compared with: nearly nothing, and the bare products."""
         torch = self.torch
         one = torch.zeros(1, device="cuda")
-        self.report(lambda: one.add_(1), bytes_=8, operations=0, label="one number, by torch")
+        self.report(
+            lambda: one.add_(1), bytes_=8, operations=0, label="one number, by torch", expected=self.expected.copy(8)
+        )
         for rows, channels, pixels in ((500, 128, 21504), (500, 256, 67200)):
             a, b = (torch.randn(shape, dtype=torch.float16, device="cuda") for shape in
                     ((rows, channels), (channels, pixels)))  # fmt: skip
             out = torch.empty(rows, pixels, dtype=torch.float16, device="cuda")
+            work = {
+                "bytes_": 2 * (a.numel() + b.numel() + out.numel()), "operations": 2 * rows * channels * pixels
+            }  # fmt: skip
             self.report(
-                lambda a=a, b=b, out=out: torch.matmul(a, b, out=out), bytes_=2 * (a.numel() + b.numel() + out.numel()),
-                operations=2 * rows * channels * pixels, label=f"cuBLAS: {rows} x {channels} x {pixels}",
+                lambda a=a, b=b, out=out: torch.matmul(a, b, out=out), **work,
+                label=f"cuBLAS: {rows} x {channels} x {pixels}", expected=self.expected.product(**work),
             )  # fmt: skip
 
     def decode(self, n: int, channels: int, size: tuple[int, int], *, one_class: bool = False) -> None:
@@ -130,6 +143,7 @@ class Bench:
             (memory, ctypes.c_int32(1), *count, ctypes.c_float(0.1), ctypes.c_int32(slots), work,
              ctypes.c_int64(work.nbytes), best, candidates, counts),
             bytes_=scores.nbytes, label=f"candidates: {n} of {scores.size}",
+            expected=self.expected.candidates(scores.nbytes),
         )  # fmt: skip
 
         shape = ConvShape(1, 1, cells, channels, h, w, slots, classes)
@@ -142,6 +156,7 @@ class Bench:
              ctypes.c_int64(work.nbytes), masks, areas, sums),
             bytes_=2 * channels * (h * w + n) + 4 * n * words, operations=2 * n * channels * h * w,
             label=f"dynamic conv: {n} x {channels} x {h * w}",
+            expected=self.expected.convolution(n, channels, h * w),
         )  # fmt: skip
 
         options = NmsOptions(
@@ -155,6 +170,7 @@ class Bench:
             (ctypes.byref(options), best, candidates, counts, masks, areas, sums, work,
              ctypes.c_int64(work.nbytes), *out),
             bytes_=4 * n * words, label=f"matrix NMS: {n} masks, {1 if one_class else classes} classes, {words} words",
+            expected=self.expected.matrix_nms(n, words, is_one_class=one_class),
         )  # fmt: skip
 
         shape_out = ConvShape(1, 1, cells, channels, h, w, instances, 1)
@@ -165,6 +181,7 @@ class Bench:
              ctypes.c_float(0), regions, soft),
             bytes_=2 * channels * h * w + instances * h * w, operations=2 * instances * channels * h * w,
             label=f"soft masks: {instances} x {channels} x {h * w}",
+            expected=self.expected.soft_masks(instances, channels, h * w),
         )  # fmt: skip
 
     def pictures(self, size: tuple[int, int]) -> None:
@@ -176,45 +193,32 @@ class Bench:
         shades = gpu.array(self.rng.integers(0, 256, (256, 3), np.uint8))
         opacities = gpu.array(np.full(256, 115, np.uint16))
         for pixel_format, stored, planes in (("nv12", 1.5, "yuv420p"), ("rgb24", 3.0, "rgb24")):
-            picture = DevicePicture(gpu, make_planes(size, planes), pixel_format)
+            picture, what = DevicePicture(gpu, make_planes(size, planes), pixel_format), f"{w} x {h} {pixel_format}"
             target = LetterboxTarget(1, 448, 768, 432, 768, (124, 116, 104), (58, 57, 57), 1, 0)
             tensor = gpu.empty((3, 448, 768), np.float16)
             arguments = (ctypes.byref(picture.struct), ctypes.byref(target), tensor)
-            self.line(
-                "solo_cuda_letterbox", arguments, bytes_=stored * h * w + tensor.nbytes,
-                label=f"letterbox: {w} x {h} {pixel_format}", is_copy=True,
-            )  # fmt: skip
+            self.copying("solo_cuda_letterbox", arguments, f"letterbox: {what}", stored * h * w + tensor.nbytes)
             style = OverlayStyle(colours.ptr, 115, 2)
             arguments = (ctypes.byref(picture.struct), ctypes.byref(masks.struct), ctypes.byref(style))
-            self.line(
-                "solo_cuda_overlay", arguments, bytes_=2 * stored * h * w,
-                label=f"overlay: {w} x {h} {pixel_format}", is_copy=True,
-            )  # fmt: skip
+            self.copying("solo_cuda_overlay", arguments, f"overlay: {what}", 2 * stored * h * w)
             grid, look = LabelMap(labels.ptr, 2048, 1024, 2048), LabelStyle(opacities.ptr, shades.ptr)
-            self.line(
-                "solo_cuda_overlay_labels",
-                (ctypes.byref(picture.struct), ctypes.byref(grid), ctypes.byref(look)),
-                bytes_=2 * stored * h * w + labels.nbytes, label=f"labels: {w} x {h} {pixel_format}", is_copy=True,
-            )  # fmt: skip
+            arguments = (ctypes.byref(picture.struct), ctypes.byref(grid), ctypes.byref(look))
+            moved = 2 * stored * h * w + labels.nbytes
+            self.copying("solo_cuda_overlay_labels", arguments, f"labels: {what}", moved)
             copy = DevicePicture(gpu, make_planes(size, planes), pixel_format)
-            self.line(
-                "solo_cuda_copy_picture", (ctypes.byref(picture.struct), ctypes.byref(copy.struct)),
-                bytes_=2 * stored * h * w, label=f"copy: {w} x {h} {pixel_format}", is_copy=True,
-            )  # fmt: skip
+            arguments = (ctypes.byref(picture.struct), ctypes.byref(copy.struct))
+            self.copying("solo_cuda_copy_picture", arguments, f"copy: {what}", 2 * stored * h * w)
 
     def norm(self, channels: int, pixels: int) -> None:
         """Time group normalisation of one FP16 map."""
         gpu = self.gpu
-        values = gpu.array(self.rng.normal(0, 1, (1, channels, pixels)).astype(np.float16))
-        out = gpu.empty((1, channels, pixels), np.float16)
+        values = gpu.array(self.rng.normal(0, 1, (1, pixels, channels)).astype(np.float16))
+        out = gpu.empty((1, pixels, channels), np.float16)
         constants = [gpu.array(np.ones(channels, np.float32)) for _ in range(2)]
         sizes = GroupNorm(1, 1, channels, pixels, 32, 1, 1e-5)
         work = gpu.workspace("solo_cuda_group_norm", ctypes.byref(sizes))
         arguments = (ctypes.byref(sizes), values, *constants, work, ctypes.c_int64(work.nbytes), out)
-        self.line(
-            "solo_cuda_group_norm", arguments, bytes_=3 * values.nbytes, label=f"group norm: {channels} x {pixels}",
-            is_copy=True,
-        )  # fmt: skip
+        self.copying("solo_cuda_group_norm", arguments, f"group norm: {channels} x {pixels}", 3 * values.nbytes)
 
 
 def main() -> None:
