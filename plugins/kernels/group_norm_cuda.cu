@@ -1,6 +1,9 @@
-// Two launches. A group is cut into pieces of 4096 elements, one block each: first every block finds mean and squared
-// differences of its piece, held in registers; then every block joins those of all pieces of its group, in their order,
-// and normalises its own piece, which comes from the second-level cache.
+// Two launches. Channels are cut into slabs of whole groups, 64 bytes of FP16 where groups are narrower, and a slab
+// into pieces of pixels, one block each: first every block finds mean and squared differences of the groups of its
+// piece, held in registers; then every block joins those of all pieces of its groups, in their order, and normalises
+// its own piece, which comes from the second-level cache.
+#include <algorithm>
+
 #include "group_norm_cuda.h"
 #include "launch.cuh"
 
@@ -8,8 +11,9 @@ namespace solo {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kPerThread = 16;
-constexpr int kPiece = kThreads * kPerThread;
+constexpr int kPerThread = 8;  // pixels
+constexpr int kSlots = 8;      // of a slab, where its groups are narrower
+constexpr int kMaxGroupChannels = 256;
 
 // Mean and sum of squared differences from it, of `count` elements.
 struct Moments {
@@ -24,125 +28,144 @@ __device__ Moments join(const Moments& a, const Moments& b) {
   return {count, a.mean + delta * share, a.squares + b.squares + delta * delta * a.count * share};
 }
 
-__device__ Moments join_warp(Moments moments) {
-  for (int step = kWarp / 2; step > 0; step /= 2) {
-    const Moments other{__shfl_down_sync(kFullWarp, moments.count, step),
-                        __shfl_down_sync(kFullWarp, moments.mean, step),
-                        __shfl_down_sync(kFullWarp, moments.squares, step)};
-    moments = join(moments, other);
-  }
-  return moments;  // of the warp in lane 0
-}
+// How a block lies on a slab: `rows` pixels of `slots` neighbouring parts of one group each.
+struct Slab {
+  int groups, group_slots, slots, rows;
+  int pieces;
+};
 
-// Returns the moments of all threads, to all of them.
-__device__ Moments join_block(const Moments& mine) {
-  __shared__ Moments warps[kThreads / kWarp];
-  const Moments warp = join_warp(mine);
-  if (threadIdx.x % kWarp == 0) warps[threadIdx.x / kWarp] = warp;
-  __syncthreads();
-  Moments all = warps[0];
-  for (int i = 1; i < kThreads / kWarp; ++i) all = join(all, warps[i]);
-  return all;
-}
+// kLength neighbouring channels of a pixel, which are of one group.
+template <typename T, int kLength>
+struct alignas(kLength * sizeof(T)) Part {
+  T values[kLength];
+};
 
-// The elements of a piece that a thread has: vectors that lie kThreads vectors apart.
-template <typename T>
+// Where a thread is, and the parts it has: those of kPerThread pixels that lie `rows` apart.
+template <typename T, int kLength>
 struct Elements {
-  static constexpr int kLength = Vector<T>::kLength;
-  static constexpr int kVectors = kPerThread / kLength;
-  Vector<T> vectors[kVectors];
+  int slot, row, group, channel;
+  int count = 0;
+  int64_t start, step;  // in elements of the map
+  Part<T, kLength> parts[kPerThread];
 
-  __device__ static int64_t place(int vector) {
-    return int64_t{blockIdx.x} * kPiece + (vector * kThreads + static_cast<int>(threadIdx.x)) * kLength;
-  }
-  __device__ Elements(const T* group, int64_t size, bool aligned) {
+  __device__ Elements(const SoloGroupNorm& sizes, const Slab& slab, const T* input)
+      : slot(static_cast<int>(threadIdx.x) % slab.slots),
+        row(static_cast<int>(threadIdx.x) / slab.slots),
+        group(static_cast<int>(blockIdx.y) * slab.groups + slot / slab.group_slots),
+        channel((static_cast<int>(blockIdx.y) * slab.groups * slab.group_slots + slot) * kLength),
+        step(int64_t{slab.rows} * sizes.channels) {
+    const int first = static_cast<int>(blockIdx.x) * slab.rows * kPerThread + row;
+    start = (int64_t{blockIdx.z} * sizes.pixels + first) * sizes.channels + channel;
+    if (row >= slab.rows || group >= sizes.groups || first >= sizes.pixels) return;
+    count = min(kPerThread, (sizes.pixels - first - 1) / slab.rows + 1);
 #pragma unroll
-    for (int v = 0; v < kVectors; ++v) {
-      const int64_t start = place(v);
-      if (aligned && start < size) {
-        vectors[v] = *reinterpret_cast<const Vector<T>*>(group + start);
-      } else {
-        for (int i = 0; i < kLength; ++i) vectors[v].values[i] = start + i < size ? group[start + i] : T(0.0f);
-      }
+    for (int p = 0; p < kPerThread; ++p) {
+      if (p < count) parts[p] = *reinterpret_cast<const Part<T, kLength>*>(input + start + p * step);
     }
   }
 };
 
-template <typename T>
-__global__ void __launch_bounds__(kThreads) measure(const T* input, int64_t size, bool aligned, Moments* pieces) {
-  const Elements<T> elements(input + blockIdx.y * size, size, aligned);
-  constexpr int kLength = Elements<T>::kLength;
-  Moments mine{0.0f, 0.0f, 0.0f};
-#pragma unroll
-  for (int v = 0; v < Elements<T>::kVectors; ++v) {
-    for (int i = 0; i < kLength; ++i) {
-      if (Elements<T>::place(v) + i >= size) continue;
-      mine.count += 1.0f;
-      mine.mean += to_float(elements.vectors[v].values[i]);
-    }
+// Joins what every thread has into row 0, slot by slot, in an order that depends on sizes alone.
+__device__ void join_rows(const Slab& slab, const Moments& mine, Moments* all) {
+  const auto thread = static_cast<int>(threadIdx.x);
+  all[thread] = mine;
+  __syncthreads();
+  for (int left = slab.rows; left > 1;) {
+    const int half = (left + 1) / 2;
+    if (thread + half * slab.slots < left * slab.slots)
+      all[thread] = join(all[thread], all[thread + half * slab.slots]);
+    __syncthreads();
+    left = half;
   }
-  if (mine.count > 0.0f) mine.mean /= mine.count;
+}
+
+template <typename T, int kLength>
+__global__ void __launch_bounds__(kThreads) measure(SoloGroupNorm sizes, Slab slab, const T* input, Moments* pieces) {
+  __shared__ Moments all[kThreads];
+  const Elements<T, kLength> elements(sizes, slab, input);
+  Moments mine{static_cast<float>(elements.count * kLength), 0.0f, 0.0f};
 #pragma unroll
-  for (int v = 0; v < Elements<T>::kVectors; ++v) {
+  for (int p = 0; p < kPerThread; ++p) {
+    if (p >= elements.count) continue;
+    for (int i = 0; i < kLength; ++i) mine.mean += to_float(elements.parts[p].values[i]);
+  }
+  if (elements.count > 0) mine.mean /= mine.count;
+#pragma unroll
+  for (int p = 0; p < kPerThread; ++p) {
+    if (p >= elements.count) continue;
     for (int i = 0; i < kLength; ++i) {
-      if (Elements<T>::place(v) + i >= size) continue;
-      const float difference = to_float(elements.vectors[v].values[i]) - mine.mean;
+      const float difference = to_float(elements.parts[p].values[i]) - mine.mean;
       mine.squares += difference * difference;
     }
   }
-  const Moments piece = join_block(mine);
-  if (threadIdx.x == 0) pieces[blockIdx.y * gridDim.x + blockIdx.x] = piece;
+  join_rows(slab, mine, all);
+  if (elements.row > 0 || elements.slot % slab.group_slots != 0 || elements.group >= sizes.groups) return;
+  Moments piece = all[elements.slot];
+  for (int i = 1; i < slab.group_slots; ++i) piece = join(piece, all[elements.slot + i]);
+  pieces[(int64_t{blockIdx.z} * slab.pieces + blockIdx.x) * sizes.groups + elements.group] = piece;
 }
 
-template <typename T>
+template <typename T, int kLength>
 __global__ void __launch_bounds__(kThreads)
-    normalise(SoloGroupNorm sizes, const T* input, int64_t size, bool aligned, const Moments* pieces,
-              const float* gamma, const float* beta, T* output) {
-  Elements<T> elements(input + blockIdx.y * size, size, aligned);
+    normalise(SoloGroupNorm sizes, Slab slab, const T* input, const Moments* pieces, const float* gamma,
+              const float* beta, T* output) {
+  __shared__ Moments all[kThreads];
+  Elements<T, kLength> elements(sizes, slab, input);
   Moments mine{0.0f, 0.0f, 0.0f};
-  for (int i = threadIdx.x; i < static_cast<int>(gridDim.x); i += kThreads) {
-    mine = join(mine, pieces[blockIdx.y * gridDim.x + i]);
+  for (int i = elements.row; i < slab.pieces && elements.group < sizes.groups; i += slab.rows) {
+    mine = join(mine, pieces[(int64_t{blockIdx.z} * slab.pieces + i) * sizes.groups + elements.group]);
   }
-  const Moments all = join_block(mine);
-  const float scale = rsqrtf(all.squares / all.count + sizes.epsilon);
-
-  const int group_channels = sizes.channels / sizes.groups;
-  const int first_channel = static_cast<int>(blockIdx.y % sizes.groups) * group_channels;
-  T* group = output + blockIdx.y * size;
+  join_rows(slab, mine, all);
+  if (elements.count == 0) return;
+  const Moments group = all[elements.slot];
+  const float scale = rsqrtf(group.squares / group.count + sizes.epsilon);
+  float factors[kLength], offsets[kLength];
+  for (int i = 0; i < kLength; ++i) {
+    factors[i] = scale * gamma[elements.channel + i];
+    offsets[i] = beta[elements.channel + i];
+  }
 #pragma unroll
-  for (int v = 0; v < Elements<T>::kVectors; ++v) {
-    const int64_t start = Elements<T>::place(v);
-    if (start >= size) continue;
-    int channel = first_channel + static_cast<int>(start / sizes.pixels);
-    auto left = static_cast<int>(sizes.pixels - start % sizes.pixels);  // elements of this channel
-    for (int i = 0; i < Elements<T>::kLength && start + i < size; ++i, --left) {
-      if (left == 0) {
-        ++channel;
-        left = sizes.pixels;
-      }
-      const float factor = scale * gamma[channel];
-      const float value = (to_float(elements.vectors[v].values[i]) - all.mean) * factor + beta[channel];
-      elements.vectors[v].values[i] = from_float<T>(sizes.relu != 0 ? fmaxf(value, 0.0f) : value);
+  for (int p = 0; p < kPerThread; ++p) {
+    if (p >= elements.count) continue;
+    for (int i = 0; i < kLength; ++i) {
+      const float value = (to_float(elements.parts[p].values[i]) - group.mean) * factors[i] + offsets[i];
+      elements.parts[p].values[i] = from_float<T>(sizes.relu != 0 ? fmaxf(value, 0.0f) : value);
     }
-    if (aligned) {
-      *reinterpret_cast<Vector<T>*>(group + start) = elements.vectors[v];
-    } else {
-      for (int i = 0; i < Elements<T>::kLength && start + i < size; ++i)
-        group[start + i] = elements.vectors[v].values[i];
-    }
+    *reinterpret_cast<Part<T, kLength>*>(output + elements.start + p * elements.step) = elements.parts[p];
   }
 }
 
-int64_t group_size(const SoloGroupNorm& sizes) { return int64_t{sizes.channels} / sizes.groups * sizes.pixels; }
+// Returns the slabs of groups whose channels lie `length` to a slot.
+Slab cut(const SoloGroupNorm& sizes, int length) {
+  Slab slab{};
+  slab.group_slots = sizes.channels / sizes.groups / length;
+  slab.groups = std::min(sizes.groups, std::max(1, kSlots / slab.group_slots));
+  slab.slots = slab.groups * slab.group_slots;
+  slab.rows = kThreads / slab.slots;
+  slab.pieces = static_cast<int>(ceil_div(sizes.pixels, int64_t{slab.rows} * kPerThread));
+  return slab;
+}
 
+// Slots of one channel are no fewer, so that pieces are not either.
 Moments* carve(const SoloGroupNorm& sizes, Carver& carver) {
-  return carver.take<Moments>(int64_t{sizes.batch} * sizes.groups * ceil_div(group_size(sizes), kPiece));
+  return carver.take<Moments>(int64_t{sizes.batch} * sizes.groups * cut(sizes, 1).pieces);
 }
 
 int check(const SoloGroupNorm& s) {
   if (s.batch < 1 || s.channels < 1 || s.pixels < 1 || s.groups < 1 || s.channels % s.groups != 0) return SOLO_BAD_SIZE;
-  if (int64_t{s.batch} * s.groups > kMaxGridRows) return SOLO_BAD_SIZE;
+  if (s.channels / s.groups > kMaxGroupChannels || s.batch > kMaxGridRows || s.groups > kMaxGridRows)
+    return SOLO_BAD_SIZE;
   return s.epsilon > 0.0f && (s.relu == 0 || s.relu == 1) ? SOLO_OK : SOLO_BAD_ARGUMENT;
+}
+
+template <int kLength, typename T>
+int run(const SoloGroupNorm& sizes, const T* input, const float* gamma, const float* beta, Moments* pieces, T* output,
+        void* stream) {
+  const Slab slab = cut(sizes, kLength);
+  const dim3 grid(slab.pieces, static_cast<unsigned>(ceil_div(sizes.groups, slab.groups)), sizes.batch);
+  const int status = launch(measure<T, kLength>, grid, kThreads, stream, sizes, slab, input, pieces);
+  if (status != SOLO_OK) return status;
+  return launch(normalise<T, kLength>, grid, kThreads, stream, sizes, slab, input, pieces, gamma, beta, output);
 }
 
 }  // namespace
@@ -163,16 +186,13 @@ int solo_cuda_group_norm(const SoloGroupNorm* sizes, const void* input, const fl
   if (workspace_bytes < solo_cuda_group_norm_workspace(sizes)) return SOLO_TOO_SMALL;
   Carver carver(workspace);
   Moments* pieces = carve(*sizes, carver);
-  const int64_t size = group_size(*sizes);
-  const dim3 grid(static_cast<unsigned>(ceil_div(size, kPiece)), sizes->batch * sizes->groups);
   const bool known = with_type(sizes->type, [&](auto zero) {
     using T = decltype(zero);
     const auto* in = static_cast<const T*>(input);
     auto* out = static_cast<T*>(output);
-    const bool aligned = is_aligned(in) && is_aligned(out) && size % Vector<T>::kLength == 0;
-    status = launch(measure<T>, grid, kThreads, stream, in, size, aligned, pieces);
-    if (status != SOLO_OK) return;
-    status = launch(normalise<T>, grid, kThreads, stream, *sizes, in, size, aligned, pieces, gamma, beta, out);
+    const bool in_fours = sizes->channels / sizes->groups % 4 == 0 && is_aligned(in) && is_aligned(out);
+    status = in_fours ? run<4>(*sizes, in, gamma, beta, pieces, out, stream)
+                      : run<1>(*sizes, in, gamma, beta, pieces, out, stream);
   });
   return known ? status : SOLO_BAD_ARGUMENT;
 }

@@ -5,8 +5,8 @@
 
 typedef struct SoloGroupNorm {
   int32_t type;                    /* SoloType of input and output */
-  int32_t batch, channels, pixels; /* batch * groups and the pieces of a group fit a grid: 65535 and 2^31 */
-  int32_t groups;                  /* divides channels */
+  int32_t batch, channels, pixels; /* batch up to 65535 */
+  int32_t groups;                  /* divides channels, up to 65535; a group has 256 channels at most */
   int32_t relu;                    /* 0 or 1 */
   float epsilon;                   /* > 0 */
 } SoloGroupNorm;
@@ -15,7 +15,7 @@ typedef struct SoloGroupNorm {
  * group of neighbouring channels of one picture, at least 0 with relu. Statistics are FP32 and exact for data far from
  * zero: the sum of squared differences from the mean, never a difference of squares.
  *
- * input and output [batch, channels, pixels], which may be the same; gamma and beta float [channels].
+ * input and output [batch, pixels, channels], which may be the same; gamma and beta float [channels].
  * Source: arXiv 1803.08494, equations 1 to 7.
  */
 SOLO_CUDA_API int solo_cuda_group_norm(const SoloGroupNorm* sizes /* host */, const void* input, const float* gamma,

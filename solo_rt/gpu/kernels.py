@@ -229,7 +229,7 @@ class Kernels:
         workspace: Workspace,
         stream: int,
     ) -> None:
-        """Write `source [B, C, pixels]` normalised to `target`, which may be the same; gamma and beta float32 [C]."""
+        """Write `source [B, pixels, C]` normalised to `target`, which may be the same; gamma and beta float32 [C]."""
         self._queue("group_norm", sizes, source, gamma, beta, *workspace, target, stream)
 
     def mask_words(self, height: int, width: int) -> int:

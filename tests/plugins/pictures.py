@@ -119,8 +119,9 @@ def group_norm(
     type_name: str = "float32",
     offset: int = 0,
 ) -> Array:
-    """Return the normalised values [B, C, P] as float32."""
-    sizes = GroupNorm(TYPES[type_name], *values.shape, groups, relu, epsilon)
+    """Return the normalised values [B, P, C] as float32."""
+    batch, pixels, channels = values.shape
+    sizes = GroupNorm(TYPES[type_name], batch, channels, pixels, groups, relu, epsilon)
     work, workspace = device.scratch(device.kernels.group_norm_workspace(sizes))
     memory = device.array(values.astype(type_name), offset)
     constants = [device.array(a.astype(np.float32)) for a in (gamma, beta)]

@@ -154,22 +154,24 @@ def test_empty_label_maps_are_refused(device):
 
 
 def normalise(values, gamma, beta, groups, relu):
-    batch, channels, pixels = values.shape
-    grouped = values.astype(np.float64).reshape(batch, groups, -1)
-    mean, variance = grouped.mean(axis=2, keepdims=True), grouped.var(axis=2, keepdims=True)
-    flat = ((grouped - mean) / np.sqrt(variance + 1e-5)).reshape(batch, channels, pixels)
-    result = flat * gamma[:, None] + beta[:, None]
+    grouped = values.astype(np.float64).reshape(*values.shape[:2], groups, -1)
+    mean, variance = (moment(axis=(1, 3), keepdims=True) for moment in (grouped.mean, grouped.var))
+    result = ((grouped - mean) / np.sqrt(variance + 1e-5)).reshape(values.shape) * gamma + beta
     return np.maximum(result, 0) if relu else result
 
 
 @pytest.mark.parametrize("type_name", TYPES)
 @pytest.mark.parametrize(
-    ("shape", "groups", "offset"), [((1, 1, 1), 1, 0), ((2, 6, 35), 3, 0), ((1, 4, 5000), 2, 0), ((2, 8, 1024), 2, 4)]
-)
+    ("shape", "groups", "offset"),
+    [
+        ((1, 1, 1), 1, 0), ((2, 35, 6), 3, 0), ((1, 5000, 4), 2, 0), ((2, 1024, 8), 2, 4), ((2, 900, 128), 32, 0),
+        ((1, 300, 144), 12, 0), ((2, 40, 12), 1, 0), ((1, 9, 512), 2, 0), ((1, 70, 21), 3, 0),
+    ],
+)  # fmt: skip
 def test_group_norm(device, shape, groups, offset, type_name):
     rng = np.random.default_rng(groups)
     values = (rng.integers(-64, 64, shape) + 100).astype(np.float32)  # the mean is far from zero
-    gamma, beta = rng.normal(1, 0.2, shape[1]), rng.normal(0, 0.2, shape[1])
+    gamma, beta = rng.normal(1, 0.2, shape[2]), rng.normal(0, 0.2, shape[2])
     for relu in (False, True):
         found = group_norm(device, values, gamma, beta, groups=groups, relu=relu, type_name=type_name, offset=offset)
         expected = normalise(values, gamma, beta, groups, relu)

@@ -11,10 +11,10 @@ from solo_rt.gpu.kernels import TYPES, GroupNorm, Kernels, Workspace
 
 
 class DeviceGroupNorm(nn.Module):
-    """`forward` maps `[B, C, H, W]` to float16 of the same shape, contiguous: normalised, and at least 0.
+    """`forward` maps `[B, C, H, W]` to float16 of the same shape, channels last: normalised, and at least 0.
 
     Statistics are float32, as autocast would have them, but not the maps: two kernels instead of one each for casts,
-    statistics, scaling and ReLU, besides the change of layout that both need.
+    statistics, scaling and ReLU. Convolutions give and take channels last, so that no layout is changed.
     """
 
     def __init__(self, norm: nn.GroupNorm, library: Kernels) -> None:
@@ -24,7 +24,7 @@ class DeviceGroupNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         b, c, h, w = x.shape
-        source = x.half().contiguous()
+        source = x.half().contiguous(memory_format=torch.channels_last)
         target = torch.empty_like(source)
         sizes = GroupNorm(TYPES["float16"], b, c, h * w, self._groups, 1, self._epsilon)
         work = torch.empty(self._library.group_norm_workspace(sizes), dtype=torch.uint8, device=x.device)
