@@ -11,6 +11,8 @@ from solo_rt.errors import SoloRTError, UsageError
 from solo_rt.sink import pictures, records
 from solo_rt.sink.address import ZONED, pattern, split
 from solo_rt.sink.base import Gap, Sink
+from solo_rt.sink.broker import BrokerSink
+from solo_rt.sink.broker_address import BROKERS
 from solo_rt.sink.coco import CocoSink
 from solo_rt.sink.contact_sheet import ContactSheet
 from solo_rt.sink.counts import CountSink
@@ -64,6 +66,7 @@ def open_sink(
     - `labels:folder`: one PNG of class ids per frame, of a semantic model;
     - `sheet.png`, `sheet.jpg`: one picture of the whole run (see ContactSheet);
     - `rtsp://host/name` or `rtmp://host/app/name`: annotated video, sent to a media server;
+    - `redis://host/stream` or `rediss://`: JSON lines, sent to a broker;
     - `window:`: annotated video in a window;
     - `null://`: nothing.
 
@@ -80,6 +83,8 @@ def open_sink(
         return WindowSink(uri, title=f"solo-rt: {info.uri}", on_quit=on_quit)
     if scheme(uri) in PUSHED:
         return PushSink(uri, info=info, video=video)
+    if scheme(uri) in BROKERS:
+        return BrokerSink(uri, info=info, model=model, classes=classes)
     if scheme(uri) == "srt":
         raise UsageError(f"output {redact(uri)}: PyAV's FFmpeg has no SRT; push rtsp:// or rtmp:// to a media server")
     if scheme(uri) or not uri:
@@ -139,7 +144,7 @@ _KNOWN = (
     f"expected a video ({' '.join(CONTAINERS)}), JSON lines ({' '.join(records.SUFFIXES)}), pictures (folder/ or "
     f"folder/*.png), class ids (labels:folder), cut-out objects (crops:folder), a contact sheet (sheet.png), .csv, "
     f".parquet, coco:out.json, mots:out.txt, ytvis:out.json, events:out.csv, counts:out.csv, a media server "
-    f"(rtsp:// rtmp://), window: or null://"
+    f"(rtsp:// rtmp://), a broker (redis:// rediss://), window: or null://"
 )
 
 
