@@ -1,0 +1,103 @@
+"""A Ray cluster while somebody uses it: joined by its address within a bounded time, and what its machines have."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import threading
+from dataclasses import dataclass
+from types import ModuleType
+
+from solo_rt.errors import UsageError
+
+AUTO = "auto"  # the cluster that this machine is part of
+ADDRESS = re.compile(r"(ray://)?([\w.-]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})")
+PROBE_SECONDS = 5.0  # for somebody to answer at the address
+JOIN_SECONDS = 30.0  # for all that follows; on a busy machine a client's server takes 5 to start
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A node of a cluster, by what it lends in all."""
+
+    cpus: float
+    gpus: float
+
+
+class RayCluster:
+    """A cluster that is joined until `close()`; a process joins one at a time. `ray` is the library."""
+
+    def __init__(self, address: str) -> None:
+        """Join the cluster at `auto`, HOST:PORT or ray://HOST:PORT. Raises: UsageError."""
+        check_address(address)
+        self.address = address
+        self.ray = _library()
+        if address != AUTO:
+            _probe(address)
+        self._join()
+
+    def machines(self) -> list[Machine]:
+        """Return the machines that are there."""
+        return [
+            Machine(node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
+            for node in self.ray.nodes()
+            if node["Alive"]
+        ]
+
+    def close(self) -> None:
+        """Leave it; what was started on it from here ends."""
+        self.ray.shutdown()
+
+    def _join(self) -> None:
+        failures: list[Exception] = []
+
+        def join() -> None:
+            try:
+                self.ray.init(self.address, configure_logging=False, log_to_driver=False)
+            except Exception as error:  # whatever Ray, gRPC and what they are built of raise
+                failures.append(error)
+
+        # Not on this thread: it would wait as long as Ray likes, and get Ray's handlers of signals in place of ours.
+        thread = threading.Thread(target=join, name="solo-rt Ray", daemon=True)
+        thread.start()
+        thread.join(JOIN_SECONDS)
+        if thread.is_alive():
+            raise UsageError(f"{_said(self.address)}: no answer within {JOIN_SECONDS:g} s; is it a Ray cluster?")
+        if failures:
+            reason = next(filter(None, str(failures[0]).splitlines()), type(failures[0]).__name__)
+            raise UsageError(f"{_said(self.address)}: cannot be joined: {reason}") from failures[0]
+
+
+def check_address(address: str) -> None:
+    """Raise UsageError for what is not the address of a cluster."""
+    if address != AUTO and not ADDRESS.fullmatch(address):
+        raise UsageError(f"cluster {address}: expected auto, HOST:PORT or ray://HOST:PORT")
+
+
+def _library() -> ModuleType:
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of what it will do one day
+    try:
+        import ray
+    except ImportError as error:
+        raise UsageError("a cluster needs Ray; pip install 'solo-rt[ray]'") from error
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    library: ModuleType = ray
+    return library
+
+
+def _probe(address: str) -> None:
+    """Raise UsageError unless somebody listens at an address; Ray would try for a minute."""
+    matched = ADDRESS.fullmatch(address)
+    assert matched is not None
+    try:
+        port = int(matched[3])
+        socket.create_connection((matched[2].strip("[]"), port), timeout=PROBE_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{_said(address)}: cannot be reached: {reason}; check the address") from error
+
+
+def _said(address: str) -> str:
+    return f"cluster {address}"
