@@ -49,6 +49,7 @@ class Checkpoint:
     std: tuple[float, float, float] = STD
     imgsz: tuple[int, int] | None = None  # height, width of the input that suits the weights; None: the network's own
     test_scale: tuple[int, int] | None = None  # longest and shortest side to measure at; None: those published
+    grids: tuple[int, ...] | None = None  # cells along each side, by level; None: the network's own
 
     def __post_init__(self) -> None:
         check_fields({name: getattr(self, name) for name in Checkpoint.__slots__})
@@ -97,6 +98,7 @@ def describe_checkpoint(path: Path) -> dict[str, object]:
         "parameters": sum(value.numel() for value in checkpoint.weights.values()),
         "classes": list(checkpoint.classes),
         "imgsz": checkpoint.imgsz,
+        "grids": checkpoint.grids,
         "mean": checkpoint.mean,
         "std": checkpoint.std,
         "step": checkpoint.step,
@@ -106,10 +108,10 @@ def describe_checkpoint(path: Path) -> dict[str, object]:
     }
 
 
-def network_shapes(model: str, num_classes: int) -> dict[str, torch.Size]:
+def network_shapes(model: str, num_classes: int, grids: tuple[int, ...] | None = None) -> dict[str, torch.Size]:
     """Return the shapes of all tensors of the network `model`, without making any. Raises: UsageError."""
     with torch.device("meta"):
-        state: dict[str, Tensor] = build_model(model, num_classes).state_dict()
+        state: dict[str, Tensor] = build_model(model, num_classes, grids=grids).state_dict()
     return {key: value.shape for key, value in state.items()}
 
 
@@ -155,7 +157,8 @@ def _check_weights(checkpoint: Checkpoint) -> None:
     """Raise UsageError unless the weights are those of the network."""
     if checkpoint.model not in BUILDERS:
         raise UsageError(f"expected a network that solo-rt knows, got {checkpoint.model!r}")
-    own, found = network_shapes(checkpoint.model, len(checkpoint.classes)), checkpoint.weights
+    own = network_shapes(checkpoint.model, len(checkpoint.classes), checkpoint.grids)
+    found = checkpoint.weights
     wrong = {
         "missing": [key for key in own if key not in found],
         "unknown": [str(key) for key in found if key not in own],

@@ -71,6 +71,7 @@ FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
             or (_are(int, value) and len(value) == 2 and min(value) > 0 and math.prod(value) <= MOST_PIXELS)
         ),
     ),
+    "grids": ("numbers of cells", lambda value: value is None or _are(int, value)),
     "test_scale": (
         "the longest and the shortest side of a picture",
         lambda value: value is None or (_are(int, value) and len(value) == 2 and min(value) > 0),

@@ -49,6 +49,7 @@ class Recipe:
     class_weights: float | None = None  # semantic pictures: rare classes count more by this evenness; None: all alike
     zoom: tuple[float, float] | None = None  # semantic pictures: factors of their own size; None: as usual for the data
     whole: tuple[int, int] | None = None  # input for a whole picture, where phases show crops; None: as in the last one
+    grids: tuple[int, ...] | None = None  # instances: cells along each side, by level; None: those of the network
 
     def __post_init__(self) -> None:
         if self.label_step < 1 or (self.class_weights is not None and self.class_weights <= 1):
@@ -108,6 +109,7 @@ def adapt(
     lr: float | None = None,
     ema: float | None = None,
     class_weights: Literal["auto", "off"] | None = None,
+    grids: tuple[int, ...] | None = None,
     frozen: bool = True,
 ) -> Recipe:
     """Return the recipe for `model` with what a user wants otherwise; what is None stays.
@@ -145,6 +147,7 @@ def adapt(
         ema=recipe.ema if ema is None else ema,
         class_weights=None if class_weights == "off" else recipe.class_weights or (EVENNESS if class_weights else None),
         whole=None if resized else recipe.whole,
+        grids=grids or recipe.grids,
         frozen=recipe.frozen and frozen,
     )
 

@@ -46,7 +46,7 @@ class TrainingState:
         self.step, self.hours, self.best = 0, 0.0, -math.inf
         self._measured: Network | None = None
         torch.manual_seed(settings.seed)
-        self.model = build_model(recipe.model, len(self.classes))
+        self.model = build_model(recipe.model, len(self.classes), grids=recipe.grids)
         if isinstance(self.model, SemanticNetwork):
             self.model.label_step = recipe.label_step
 
@@ -143,7 +143,8 @@ class TrainingState:
     def averaged(self) -> Network:
         """Return a network in evaluation mode with the averaged weights of now."""
         if self._measured is None:
-            self._measured = build_model(self.recipe.model, len(self.classes)).to(self.job.device).eval()
+            fresh = build_model(self.recipe.model, len(self.classes), grids=self.recipe.grids)
+            self._measured = fresh.to(self.job.device).eval()
         self._measured.load_state_dict(self.average)
         return self._measured
 
@@ -195,6 +196,7 @@ class TrainingState:
             palette=self.palette,
             unpainted=self.unpainted,
             imgsz=self.recipe.whole or self.recipe.phases[-1].imgsz,
+            grids=self.recipe.grids,
             provenance={
                 "recipe": json.dumps(asdict(self.recipe)),
                 "command": self.settings.command,

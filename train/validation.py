@@ -24,6 +24,8 @@ from solo_rt.train.evaluate.detections import common_classes, detect
 from solo_rt.train.evaluate.label_sheet import LabelSheet
 from solo_rt.train.evaluate.masks import score_masks
 from solo_rt.train.models.network import Network
+from solo_rt.train.models.solo import Solo
+from solo_rt.train.models.solov2 import SoloV2
 
 
 def measure_semantic(
@@ -118,7 +120,9 @@ def _label(model: Network, data: SemanticSet, picture: Picture, device: torch.de
 def _engine(
     model: Network, name: str, classes: tuple[str, ...], imgsz: tuple[int, int], device: torch.device
 ) -> CheckpointEngine:
-    checkpoint = Checkpoint(name, classes, model.state_dict(), step=0, training={}, provenance={})
+    assert isinstance(model, SoloV2 | Solo)
+    weights, grids = model.state_dict(), model.config.grids
+    checkpoint = Checkpoint(name, classes, weights, step=0, training={}, provenance={}, grids=grids)
     return CheckpointEngine(checkpoint, imgsz=imgsz, device=device)
 
 

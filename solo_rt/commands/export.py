@@ -35,6 +35,11 @@ MOST_PICTURES = 64  # that a precision is measured on
     help="What a semantic network gives; coarse logits are the fastest on a CPU.  [default: labels]",
 )
 @click.option(
+    "--max-det",
+    type=click.IntRange(1, 400),
+    help="Most instances in a picture; five times as many candidates are looked at.  [default: 100]",
+)
+@click.option(
     "--calib",
     metavar="DIR|VIDEO",
     help="Pictures like those the model will see: note in the file what computing in bf16 costs of masks or labels.",
@@ -46,6 +51,7 @@ def export(
     imgsz: tuple[int, int] | None,
     batch: int,
     output_kind: Literal["labels", "logits", "coarse"] | None,
+    max_det: int | None,
     calib: str | None,
     as_json: bool,
 ) -> int:
@@ -58,7 +64,7 @@ def export(
         _check_bf16()
     from solo_rt.train.export import export as write_onnx
 
-    errors = write_onnx(checkpoint, output, imgsz=imgsz, batch=batch, output_kind=output_kind)
+    errors = write_onnx(checkpoint, output, imgsz=imgsz, batch=batch, output_kind=output_kind, max_det=max_det)
     said: dict[str, object] = {"output": str(output), "relative_errors": errors}
     parity = ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
     lines = [f"{output}: {output.stat().st_size / 1e6:.2f} MB, relative error to PyTorch: {parity}"]

@@ -42,6 +42,21 @@ class PhaseType(click.ParamType):  # type: ignore[type-arg]
         return Size("HxW").convert(parts[0], param, ctx), int(parts[1]), int(parts[2])
 
 
+class Grids(click.ParamType):  # type: ignore[type-arg]
+    """Cells along each side, by level, written 40,36,24,16,12."""
+
+    name = "S,S,S,S,S"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return the numbers."""
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).split(",")
+        if not all(part.isdecimal() and len(part) <= 9 for part in parts):
+            self.fail(f"expected numbers like 40,36,24,16,12, got {value!r}", param, ctx)
+        return tuple(map(int, parts))
+
+
 @command(show_default=True)
 @click.option("--model", default="solov2-nano", help="The network to train.")
 @click.option("--data", default=Settings.data, metavar="URI", help="Data set, such as coco:DIR.")
@@ -58,6 +73,7 @@ class PhaseType(click.ParamType):  # type: ignore[type-arg]
     type=click.Choice(["auto", "off"]),
     help="Whether rare classes count more, for labels of pixels.  [default: as the recipe says]",
 )
+@click.option("--grids", type=Grids(), help="Cells along each side, by level: more for many small objects.")
 @click.option("--freeze/--no-freeze", default=True, help="Freeze what the recipe freezes.")
 @click.option("--augment/--no-augment", default=Settings.augment, help="Change pictures at random.")
 @click.option("--accumulate", type=Positive, default=Settings.accumulate, help="Parts to compute a batch in.")
@@ -102,6 +118,7 @@ def train(
     lr: float | None,
     ema: float | None,
     class_weights: Literal["auto", "off"] | None,
+    grids: tuple[int, ...] | None,
     freeze: bool,
     augment: bool,
     accumulate: int,
@@ -156,6 +173,7 @@ def train(
         lr=lr,
         ema=ema,
         class_weights=class_weights,
+        grids=grids,
         frozen=freeze,
     )
     wanted = Device.parse(device)

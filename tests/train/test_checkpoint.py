@@ -145,6 +145,7 @@ def test_files_of_older_formats_are_still_read(tmp_path: Path, caplog: pytest.Lo
         ({"std": (1.0, 2.0, float("nan"))}, "expected std to be three positive numbers"),
         ({"palette": ((1, 2, 3),)}, "expected no palette or a colour per class, got 1 for 2 classes"),
         ({"palette": ((1, 2, 300), (1, 2, 3))}, "expected palette to be colours"),
+        ({"grids": ("a",)}, "expected grids to be numbers of cells"),
         ({"palette": 4}, "expected palette to be colours"),
         ({"unpainted": ("a",)}, "expected unpainted to be numbers of classes"),
     ],

@@ -125,6 +125,31 @@ def test_truth_found_is_perfect_and_nothing_found_is_zero(tmp_path):
     assert score_masks(data, few, indices=[2], categories=CATEGORIES).metrics["AP"] > 0
 
 
+def test_more_than_a_hundred_objects_of_a_picture_count_where_so_many_are_found(tmp_path):
+    squares = [(x, y) for x in range(0, 120, 8) for y in range(0, 64, 8)]  # 120 of them
+    boxes = [[x, y, 6, 6] for x, y in squares]
+    record = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 64, "width": 120}],
+        "categories": [{"id": 1, "name": "dot"}],
+        "annotations": [
+            {"id": n, "image_id": 1, "category_id": 1, "bbox": [x, y, w, h], "area": w * h, "iscrowd": 0,
+             "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]]}
+            for n, (x, y, w, h) in enumerate(boxes, 1)
+        ],
+    }  # fmt: skip
+    (tmp_path / "images").mkdir()
+    (tmp_path / "instances.json").write_text(json.dumps(record))
+    data = open_instances(f"coco:{tmp_path}")
+    found = [
+        Detection(image_id=1, category_id=1, segmentation=item.segmentation.rle((64, 120)), score=1 - n / 1000)
+        for n, item in enumerate(data[0].annotations)
+    ]
+    metrics = score_masks(data, found, indices=[0], categories={"dot": 1}).metrics
+    assert (metrics["AP"], metrics["AP50"], metrics["AR100"], metrics["AR10"]) == pytest.approx((1, 1, 1, 10 / 120))
+    metrics = score_masks(data, found[:100], indices=[0], categories={"dot": 1}).metrics
+    assert metrics["AR100"] == pytest.approx(100 / 120)
+
+
 def test_classes_are_matched_by_name_and_the_others_named(tmp_path):
     data, detections = write_squares(tmp_path)
     assert common_classes(("dog", "cat", "ant"), data) == {"ant": 1, "cat": 90}

@@ -78,6 +78,15 @@ def test_the_size_is_that_of_the_training_or_of_the_network(checkpoint: Path) ->
         assert (found.height, found.width) == expected
 
 
+def test_a_file_can_be_for_pictures_with_many_instances(checkpoint: Path) -> None:
+    source = load_checkpoint(checkpoint)
+    usual, dense, sparse = (static_graph(source, max_det=most).spec.decoder for most in (None, 300, 20))
+    assert [(d.max_instances, d.nms_pre) for d in (usual, dense, sparse)] == [(100, 500), (300, 1500), (20, 500)]  # type: ignore[union-attr]
+    weights = build_model("fast-scnn", 2).state_dict()
+    with pytest.raises(UsageError, match="--max-det is for networks of instances, fast-scnn labels pixels"):
+        static_graph(Checkpoint("fast-scnn", ("a", "b"), weights, 0, {}, {}), imgsz=(32, 64), max_det=300)
+
+
 WORLD = "test://?size=96x64&frames=20"
 
 

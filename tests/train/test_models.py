@@ -115,6 +115,25 @@ def test_heads_have_the_documented_shapes(name: str) -> None:
     assert (heads.features >= 0).all()
 
 
+def test_a_network_can_have_grids_of_its_own() -> None:
+    grids = (9, 7, 5, 3, 2)
+    usual, other = (build_model("solov2-nano", 5, grids=wanted).eval() for wanted in (None, grids))
+    other.load_state_dict(usual.state_dict())  # the cells of SOLOv2 share all weights
+    with torch.inference_mode():
+        assert [x.shape[-1] for x in other(torch.zeros(1, 3, 64, 96)).logits] == list(grids)
+    with torch.device("meta"):
+        maps = build_model("solo-r18", 5, grids=grids).head.solo_ins_list  # type: ignore[union-attr]
+    assert [conv.out_channels for conv in maps] == [81, 49, 25, 9, 4]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("grids", [(9, 7, 5, 3), (9, 7, 5, 3, 0), (129, 7, 5, 3, 2)])
+def test_grids_that_cannot_be_are_refused(grids: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match="--grids: expected 5 numbers of 1 to 128"):
+        build_model("solov2-nano", 5, grids=grids)
+    with pytest.raises(UsageError, match="--grids are cells of networks of instances, enet labels pixels"):
+        build_model("enet", 5, grids=grids)
+
+
 def test_coordinates_run_from_minus_one_to_one_x_first() -> None:
     xy = coordinates(3, 5, torch.zeros(1))[0]
     assert xy[0, 1].tolist() == [-1, -0.5, 0, 0.5, 1]

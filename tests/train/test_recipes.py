@@ -148,6 +148,8 @@ def test_a_user_changes_what_is_wanted() -> None:
     assert weighted.class_weights == 1.1
     assert adapt(weighted, model="m").class_weights == 1.1
     assert adapt(weighted, model="m", class_weights="off").class_weights is None
+    fine = adapt(nano, model="m", grids=(5, 4, 3, 2, 1))
+    assert (nano.grids, fine.grids, adapt(fine, model="m").grids) == (None, (5, 4, 3, 2, 1), (5, 4, 3, 2, 1))
     changed = adapt(light, model="m", lr=0.5, ema=0.9, frozen=False)
     assert (changed.lr, changed.lr_batch, changed.ema, changed.frozen) == (0.5, None, 0.9, False)
 

@@ -13,9 +13,11 @@ import pytest
 
 from solo_rt.cli import main
 from solo_rt.engine import precision
-from solo_rt.train.checkpoint import load_checkpoint
+from solo_rt.train.checkpoint import describe_checkpoint, load_checkpoint
 from solo_rt.train.data.semantic.folder import write_folder
 from solo_rt.train.data.semantic.world import held_out_world
+from solo_rt.train.data.world_files import write_coco
+from solo_rt.train.export import static_graph
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SMALL = ("--phase", "32x64:2:2", "--workers", "0")
@@ -59,6 +61,20 @@ def test_all_held_out_pictures_can_be_measured(capsys: pytest.CaptureFixture[str
     assert solo(capsys, *run, "--val", "all", "--preview", tmp_path / "sheet.png")[0] == 0
     assert '"val_mIoU": ' in (tmp_path / "run" / "log.jsonl").read_text()
     assert (tmp_path / "sheet.png").is_file()
+
+
+def test_the_grids_of_a_run_are_those_it_is_measured_exported_and_resumed_with(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    grids = (9, 7, 5, 3, 2)
+    data = write_coco(tmp_path / "data", images=1, size=(32, 64)).parent
+    run = ("--data", f"coco:{data}", *SMALL, "--val", 1, "--preview", tmp_path / "sheet.png", "--out", tmp_path / "run")
+    assert solo(capsys, *run, "--grids", "9,7,5,3,2")[0] == 0
+    checkpoint = load_checkpoint(tmp_path / "run" / "last.pt")
+    assert static_graph(checkpoint).spec.decoder.grids == grids  # type: ignore[union-attr]
+    assert describe_checkpoint(tmp_path / "run" / "last.pt")["grids"] == grids
+    code, _, err = solo(capsys, *run, "--grids", "9,7,5,3,1", "--resume", "auto")
+    assert (code, "grids was [9, 7, 5, 3, 2], is (9, 7, 5, 3, 1)" in err) == (2, True)
 
 
 def test_a_run_goes_on_where_it_was_and_another_is_not_mixed_with_it(
@@ -107,6 +123,8 @@ def test_training_goes_on_from_other_classes(capsys: pytest.CaptureFixture[str],
         (("--recipe", "nothing"), "--recipe nothing: expected one of solov2-nano"),
         (("--steps", 1, "--epochs", 1), "expected --steps or --epochs, got both"),
         (("--phase", "32x64"), "expected HxW:STEPS:BATCH like 256x448:3000:16, got '32x64'"),
+        (("--grids", "40"), "--grids: expected 5 numbers of 1 to 128, got (40,)"),
+        (("--grids", "40,x"), "expected numbers like 40,36,24,16,12, got '40,x'"),
         (("--phase", "32x64:0:1"), "expected HxW:STEPS:BATCH"),
         (("--data", "nowhere:"), "--data nowhere:"),
         (("--amp", "fp16"), "--amp fp16 needs --device cuda"),

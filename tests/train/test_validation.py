@@ -101,6 +101,15 @@ def test_instances_are_found_as_eval_finds_them(
     assert found == json.loads(results.read_text()) != []
 
 
+def test_a_network_is_measured_with_its_own_grids(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(validation, "detect", lambda engine, *_, **__: seen.append(engine.spec.decoder.grids) or [])
+    model = build_model("solov2-nano", len(CLASSES), grids=(9, 7, 5, 3, 2)).eval()
+    data = held_out_instances(size=(90, 160), length=1)
+    measure_instances(model, data, name="solov2-nano", classes=CLASSES, imgsz=(64, 96), pictures=1, job=ALONE)
+    assert seen == [(9, 7, 5, 3, 2)]
+
+
 @pytest.mark.parametrize("model", ["fast-scnn", "solov2-nano"])
 def test_some_pictures_from_all_over_are_drawn(tmp_path: Path, model: str) -> None:
     network = build_model(model, len(CLASSES) + (model == "fast-scnn")).eval()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,10 +32,12 @@ def score_masks(
 ) -> MaskScores:
     """Return the COCO mask AP of `detections` in the pictures `indices`, over the classes of `categories` alone.
 
-    `categories` gives their category ids by name.
+    `categories` gives their category ids by name. All detections of a picture count: 100 at most, as for COCO, unless
+    the model was made to find more.
     """
     truth = _truth(data, indices)
     ids = [int(data.picture_ids[i]) for i in indices]
+    most = max(Counter(detection["image_id"] for detection in detections).values(), default=0)
     with contextlib.redirect_stdout(io.StringIO()):
         found = truth.loadRes([{**detection} for detection in detections]) if detections else COCO()
         if not detections:
@@ -43,6 +46,7 @@ def score_masks(
         run = COCOeval(truth, found, "segm")
         run.params.imgIds = ids
         run.params.catIds = list(categories.values())
+        run.params.maxDets[-1] = max(run.params.maxDets[-1], most)
         run.evaluate()
         run.accumulate()
         run.summarize()
@@ -60,7 +64,9 @@ def score_masks(
         }
         for name, category in categories.items()
     }
-    return MaskScores(dict(zip(METRICS, map(float, run.stats), strict=True)), per_class)
+    metrics = dict(zip(METRICS, map(float, run.stats), strict=True))
+    metrics["AP"] = _mean(precision)  # pycocotools' own knows no limit but 100
+    return MaskScores(metrics, per_class)
 
 
 def _truth(data: InstanceSet, indices: Sequence[int]) -> COCO:

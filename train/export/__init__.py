@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from solo_rt.decoders import SoloDecoder, SoloV2Decoder
 from solo_rt.errors import ExportError, SinkError, SoloRTError, UsageError
 from solo_rt.files import replaced_file
 from solo_rt.spec import Provenance
@@ -26,6 +27,8 @@ from solo_rt.train.models.semantic import SemanticNetwork
 from solo_rt.train.models.solo import Solo
 from solo_rt.train.models.solov2 import SoloV2
 
+CANDIDATES = 5  # per instance, of which the best is to be found, as in the published models: 500 and 100
+
 
 def export(
     checkpoint: Path,
@@ -34,19 +37,22 @@ def export(
     imgsz: tuple[int, int] | None = None,
     batch: int = 1,
     output_kind: OutputKind | None = None,
+    max_det: int | None = None,
 ) -> dict[str, float]:
     """Write the model of `checkpoint` to `out` and return the relative error of each output against PyTorch.
 
     `imgsz` is the height and width of the network input, by default what the checkpoint was trained at, or those of the
     network. `output_kind` is what a semantic network gives, labels unless given; coarse logits are judged by the labels
-    that the run time makes of them. Labels that differ from PyTorch's count where they are not a near tie.
+    that the run time makes of them. Labels that differ from PyTorch's count where they are not a near tie. `max_det` is
+    how many instances a picture may have, by default as many as COCO counts.
     Raises: UsageError for an impossible size, output or checkpoint; SinkError when the disk is full; ExportError, when
     ONNX Runtime does not reproduce PyTorch to 1e-4. Nothing is left behind then.
     """
     if out.suffix != ".onnx":
         raise UsageError(f"expected an output that ends in .onnx, got {out}")
     with _part_of(out) as part:
-        graph = static_graph(load_checkpoint(checkpoint), imgsz=imgsz, batch=batch, output_kind=output_kind)
+        source = load_checkpoint(checkpoint)
+        graph = static_graph(source, imgsz=imgsz, batch=batch, output_kind=output_kind, max_det=max_det)
         write_graph(graph, part)
         if output_kind == "coarse":
             spec = leave_coarse(part, graph.spec)
@@ -84,17 +90,23 @@ def static_graph(
     imgsz: tuple[int, int] | None = None,
     batch: int = 1,
     output_kind: OutputKind | None = None,
+    max_det: int | None = None,
 ) -> StaticGraph:
     """Return the network of a checkpoint as a graph for one input size. Raises: UsageError, SpecError."""
     graph = _graph(source, imgsz=imgsz or source.imgsz, batch=batch, output_kind=output_kind)
-    normalised = replace(graph.spec.input, mean=source.mean, std=source.std)
-    return replace(graph, spec=replace(graph.spec, input=normalised))
+    normalised, decoder = replace(graph.spec.input, mean=source.mean, std=source.std), graph.spec.decoder
+    if max_det is not None:
+        if not isinstance(decoder, SoloV2Decoder | SoloDecoder):
+            raise UsageError(f"--max-det is for networks of instances, {source.model} labels pixels; leave it out")
+        candidates = max(decoder.nms_pre, CANDIDATES * max_det)
+        decoder = replace(decoder, max_instances=max_det, nms_pre=candidates)
+    return replace(graph, spec=replace(graph.spec, input=normalised, decoder=decoder))
 
 
 def _graph(
     source: Checkpoint, *, imgsz: tuple[int, int] | None, batch: int, output_kind: OutputKind | None
 ) -> StaticGraph:
-    model = build_model(source.model, len(source.classes)).eval()
+    model = build_model(source.model, len(source.classes), grids=source.grids).eval()
     model.load_state_dict(source.weights)
     classes, provenance = tuple(source.classes), Provenance(**source.provenance)
     if isinstance(model, SemanticNetwork):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from solo_rt.errors import UsageError
 from solo_rt.train.models import (
@@ -28,6 +29,7 @@ from solo_rt.train.models import (
     solov2,
 )
 from solo_rt.train.models.network import Network
+from solo_rt.train.models.parts.levels import LEVEL_STRIDES, MOST_CELLS
 
 Builder = Callable[[int], Network]  # from the number of classes to a freshly initialised network
 
@@ -54,10 +56,21 @@ SEMANTIC: dict[str, Builder] = {
 BUILDERS: dict[str, Builder] = {**solov2.BUILDERS, **solo.BUILDERS, **SEMANTIC}
 
 
-def build_model(name: str, num_classes: int) -> Network:
-    """Return the freshly initialised network `name`. Raises: UsageError, as `check_model`."""
+def build_model(name: str, num_classes: int, *, grids: tuple[int, ...] | None = None) -> Network:
+    """Return the freshly initialised network `name`; `grids` are cells along each side, by level, instead of its own.
+
+    Raises: UsageError for an unknown name, or grids of a network that has none or not as many.
+    """
     check_model(name)
-    return BUILDERS[name](num_classes)
+    if grids is None:
+        return BUILDERS[name](num_classes)
+    if name in SEMANTIC:
+        raise UsageError(f"--grids are cells of networks of instances, {name} labels pixels; leave it out")
+    if len(grids) != len(LEVEL_STRIDES) or not 1 <= min(grids) <= max(grids) <= MOST_CELLS:
+        raise UsageError(f"--grids: expected {len(LEVEL_STRIDES)} numbers of 1 to {MOST_CELLS}, got {grids}")
+    if name in solov2.VARIANTS:
+        return solov2.SoloV2(replace(solov2.VARIANTS[name], grids=grids), num_classes)
+    return solo.Solo(replace(solo.VARIANTS[name], grids=grids), num_classes)
 
 
 def is_semantic(name: str) -> bool:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 GRIDS = (40, 36, 24, 16, 12)  # cells along each side, of the released models
+MOST_CELLS = 128  # along a side that a network may be given
 LEVEL_STRIDES = (8, 8, 16, 32, 32)  # of the features the five levels read
 
 # Square root of the box area in pixels, inclusive, per level: which objects a level is for. The released models.
