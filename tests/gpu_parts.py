@@ -86,6 +86,7 @@ TRAINING = Group(
      "--out", str(CHECKPOINT.parent)),
     150,
 )  # fmt: skip
+FRAGMENTS = ("nvcc", "-std=c++17", "-O3", "-arch=native", "-run", str(ROOT / "tests" / "plugins" / "fragments.cu"))
 LAYERS = (PYTHON, "-m", "solo_rt", "bench", "--model", str(CHECKPOINT), "--device", "cuda")
 PARTS: dict[int, tuple[Group, ...]] = {
     1: (
@@ -110,6 +111,7 @@ PARTS: dict[int, tuple[Group, ...]] = {
         Group("a film on CPU and card", bench("film_cuda.py", "--model", str(CHECKPOINT)), 150, is_table=True),
     ),
     3: (
+        Group("fragments of tensor cores", FRAGMENTS, 60, ("nvcc",), is_table=True),
         Group("limiters of kernels", ("ncu", *LIMITERS, *bench("kernels_cuda.py")), 150, ("ncu",), is_table=True),
         TRAINING,
         Group("where the time goes", LAYERS, 120, is_table=True),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from card import KERNELS, ROOT
 
 pytestmark = pytest.mark.slow
+FRAGMENTS = Path(__file__).with_name("fragments.cu")
 
 
 def run(*command: object, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -25,7 +27,7 @@ def nvcc() -> str:
     return found
 
 
-@pytest.mark.parametrize("unit", sorted(KERNELS.glob("*_cuda.cu")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("unit", [*sorted(KERNELS.glob("*_cuda.cu")), FRAGMENTS], ids=lambda path: path.stem)
 @pytest.mark.parametrize("position", [0, -1])
 def test_nvcc_takes_every_kernel_without_a_warning(unit, position, tmp_path):
     known = run(nvcc(), "--list-gpu-arch").stdout.split()
