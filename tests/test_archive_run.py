@@ -57,7 +57,7 @@ def noted(results):
 
 def busy(results):
     """Return the processes that have written something of a video that is not done."""
-    return [int(path.name.split("-")[0]) for path in (results / ".parts").glob("*") if path.stat().st_size]
+    return [int(path.name.split("-")[0]) for path in (results / ".parts").glob("*/*") if path.stat().st_size]
 
 
 def is_alive(number):
@@ -189,7 +189,7 @@ def test_what_keeps_the_model_from_opening_ends_the_run_and_can_be_mended(made, 
 
 
 def test_workers_that_die_before_they_are_ready_end_the_run(made, tmp_path, monkeypatch):
-    monkeypatch.setattr("solo_rt.cluster.crew._START", "raise SystemExit(7)")
+    monkeypatch.setattr("solo_rt.cluster.processes._START", "raise SystemExit(7)")
     with pytest.raises(EngineError, match="3 workers ended while they opened the model, the last one with exit code 7"):
         work_off(archive(made, tmp_path, "day"))
 
@@ -200,14 +200,14 @@ import sys
 from solo_rt.cluster import worker
 from solo_rt.errors import EngineError
 genuine = worker._run
-def run(pipeline, job, line):
+def run(pipeline, job, say):
     if job.video == "long.mkv":
         raise EngineError("the card is lost")
-    return genuine(pipeline, job, line)
+    return genuine(pipeline, job, say)
 worker._run = run
 worker.main(int(sys.argv[1]))
 """
-    monkeypatch.setattr("solo_rt.cluster.crew._START", program)
+    monkeypatch.setattr("solo_rt.cluster.processes._START", program)
     report = work_off(archive(made, tmp_path, workers=1))
     assert (report.failed, report.done, report.died) == ({"long.mkv": "the card is lost"}, 2, 0)
 

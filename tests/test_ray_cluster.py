@@ -102,7 +102,7 @@ def test_a_failure_without_words_is_named_by_its_kind(library):
         raise TimeoutError
 
     library(FakeRay(fail))
-    with pytest.raises(UsageError, match="cannot be joined: TimeoutError$"):
+    with pytest.raises(UsageError, match=r"cannot be joined: TimeoutError$"):
         RayCluster("auto")
 
 

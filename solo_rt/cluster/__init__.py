@@ -1,9 +1,10 @@
-"""Archives: many videos worked off by several processes of this machine; `work_off` does it all.
+"""Archives: many videos worked off by several processes of this machine, or of a Ray cluster; `work_off` does it all.
 
     archive -> videos -> manifest: which are left? -> workers -> manifest
 
-A worker is a process that runs the very pipeline of `solo-rt run` on one video at a time. Frames never travel: a worker
-gets paths, and gives back what it has written. Results are written under other names, and get their own when they are
+A worker is a process that runs the very pipeline of `solo-rt run` on one video at a time. Those of this machine come
+from `processes`, those of a cluster from `actors`; a `Crew` is the same with both. Frames never travel: a worker gets
+paths, and gives back what it has written. Results are written under other names, and get their own when they are
 whole, before the manifest says so; whatever is killed costs no more than what was under way.
 """
 

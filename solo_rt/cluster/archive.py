@@ -10,6 +10,7 @@ from pathlib import Path
 from solo_rt import __version__
 from solo_rt.cluster.manifest import FILE
 from solo_rt.cluster.outputs import DEFAULT, check_outputs, check_paths
+from solo_rt.cluster.ray_cluster import check_address
 from solo_rt.cluster.videos import Video, find_videos
 from solo_rt.cpu import usable_cores
 from solo_rt.engine import find_model
@@ -33,10 +34,13 @@ class Archive:
     pipeline: Pipeline  # what is done with each video: without a source and sinks, the model by name
     outputs: Sequence[str] = (DEFAULT,)  # by name; see `check_outputs`
     workers: int | None = None  # None is one for every two cores
+    cluster: str | None = None  # address of a Ray cluster to work on, instead of on this machine
 
     def __post_init__(self) -> None:
         check_outputs(self.outputs)
         check_zoned(self.outputs, has_zones=bool(self.pipeline.options.zones))
+        if self.cluster is not None:
+            check_address(self.cluster)
         check_video(self.pipeline.video, self.outputs, gpu=gpu_of(self.pipeline.device))
         if self.workers is not None and not 1 <= self.workers <= MOST_WORKERS:
             raise UsageError(f"workers must be at least 1, and at most {MOST_WORKERS}, got {self.workers}")

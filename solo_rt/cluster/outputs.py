@@ -59,7 +59,7 @@ def result_path(output: str, video: Video) -> str:
     return str(PurePosixPath(split(output)[1].replace(PLACE, video.name)))
 
 
-def places_of(outputs: Sequence[str], video: Video, *, parts: Path, worker: int) -> tuple[Place, ...]:
+def places_of(outputs: Sequence[str], video: Video, *, parts: Path, worker: str) -> tuple[Place, ...]:
     """Return the places of a video's outputs while a worker writes them in the folder `parts`."""
     places = []
     for number, output in enumerate(outputs):

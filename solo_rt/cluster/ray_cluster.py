@@ -15,7 +15,7 @@ from solo_rt.errors import UsageError
 AUTO = "auto"  # the cluster that this machine is part of
 ADDRESS = re.compile(r"(ray://)?([\w.-]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})")
 PROBE_SECONDS = 5.0  # for somebody to answer at the address
-JOIN_SECONDS = 30.0  # for all that follows; on a busy machine a client's server takes 5 to start
+JOIN_SECONDS = 60.0  # for all that follows; on a busy machine a server for ray:// takes half of it to start
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,16 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import replace
+from contextlib import ExitStack, closing
 from pathlib import Path
+from secrets import token_hex
 
+from solo_rt.cluster.actors import Actors
 from solo_rt.cluster.archive import Archive
-from solo_rt.cluster.crew import Crew, Worker
+from solo_rt.cluster.crew import Crew, Employer, Worker
 from solo_rt.cluster.manifest import Entry, Manifest
 from solo_rt.cluster.outputs import places_of
+from solo_rt.cluster.processes import Processes
 from solo_rt.cluster.report import ArchiveProgress, ArchiveReport
 from solo_rt.cluster.videos import Video
 from solo_rt.cluster.worker import Frames, Job, Outcome
@@ -41,39 +43,50 @@ def work_off(
     be written.
     """
     videos, settings = archive.videos(), archive.settings()
-    try:
-        archive.folder.mkdir(parents=True, exist_ok=True)
-        manifest = Manifest(archive.folder, settings)
-    except OSError as error:
-        raise UsageError(f"{archive.folder}: {error.strerror}; choose another folder for the results") from error
-    with closing(manifest):
-        run = _Run(archive, videos, manifest)
+    parts = archive.folder / PARTS / token_hex(4)  # of this run alone: workers of one that was cut off may still write
+    with ExitStack() as stack:
+        employer = stack.enter_context(closing(_employer(archive, str(settings["model"]), [parts, videos[0].path])))
         try:
-            return run.finish(stop or threading.Event(), on_progress)
-        finally:
-            shutil.rmtree(run.parts, ignore_errors=True)
+            archive.folder.mkdir(parents=True, exist_ok=True)
+            manifest = stack.enter_context(closing(Manifest(archive.folder, settings)))
+        except OSError as error:
+            raise UsageError(f"{archive.folder}: {error.strerror}; choose another folder for the results") from error
+        stack.callback(shutil.rmtree, parts.parent, ignore_errors=True)
+        return _Run(archive, videos, manifest, parts).finish(employer, stop or threading.Event(), on_progress)
+
+
+def _employer(archive: Archive, model_sha256: str, paths: list[Path]) -> Employer:
+    if archive.cluster is None:
+        return Processes(size=archive.size, threads=archive.threads)
+    return Actors(
+        archive.cluster,
+        workers=archive.workers,
+        threads=archive.pipeline.threads,
+        device=archive.pipeline.device,
+        model_sha256=model_sha256,
+        paths=paths,
+    )
 
 
 class _Run:
     """A run that has the manifest."""
 
-    def __init__(self, archive: Archive, videos: list[Video], manifest: Manifest) -> None:
-        self.parts = archive.folder / PARTS
-        self._archive, self._videos, self._manifest = archive, videos, manifest
+    def __init__(self, archive: Archive, videos: list[Video], manifest: Manifest, parts: Path) -> None:
+        self._archive, self._videos, self._manifest, self._parts = archive, videos, manifest, parts
         self._waiting = deque(video for video in videos if not manifest.has(video))
         self._under_way: dict[Worker, Video] = {}
         self._frames: dict[Worker, int] = {}  # of the videos under way
         self._deaths: Counter[Video] = Counter()
         self._noted: list[Entry] = []
 
-    def finish(self, stop: threading.Event, on_progress: Callable[[ArchiveProgress], None]) -> ArchiveReport:
+    def finish(
+        self, employer: Employer, stop: threading.Event, on_progress: Callable[[ArchiveProgress], None]
+    ) -> ArchiveReport:
         """Run to the end and return what happened."""
         started, todo = time.perf_counter(), len(self._waiting)
-        shutil.rmtree(self.parts, ignore_errors=True)  # of a run that was killed
-        self.parts.mkdir()
-        archive = self._archive
-        pipeline = replace(archive.pipeline, threads=archive.threads)
-        with closing(Crew(pipeline, size=archive.size)) as crew:
+        shutil.rmtree(self._parts.parent, ignore_errors=True)  # of a run that was killed
+        self._parts.mkdir(parents=True)
+        with closing(Crew(self._archive.pipeline, employer)) as crew:
             while (self._waiting or self._under_way) and not stop.is_set():
                 crew.fill(len(self._waiting) + len(self._under_way))
                 for worker in crew.idle():
@@ -89,11 +102,11 @@ class _Run:
                 frames = sum(entry.frames for entry in self._noted) + sum(self._frames.values())
                 done = len(self._videos) - len(self._waiting) - len(self._under_way)
                 on_progress(ArchiveProgress(done, len(self._videos), frames))
-        return self._report(len(self._videos) - todo, crew.died, time.perf_counter() - started)
+        return self._report(len(self._videos) - todo, crew.died, employer.size, time.perf_counter() - started)
 
     def _give(self, worker: Worker, video: Video) -> None:
         self._under_way[worker] = video
-        places = places_of(self._archive.outputs, video, parts=self.parts, worker=worker.number)
+        places = places_of(self._archive.outputs, video, parts=self._parts, worker=worker.name)
         worker.give(Job(video.name, video.path, places))
 
     def _try_again(self, worker: Worker, how: str) -> None:
@@ -135,7 +148,7 @@ class _Run:
         self._manifest.add(entry)
         self._noted.append(entry)
 
-    def _report(self, before: int, died: int, seconds: float) -> ArchiveReport:
+    def _report(self, before: int, died: int, workers: int, seconds: float) -> ArchiveReport:
         entries = [self._manifest.entries[v.name] for v in self._videos if v.name in self._manifest.entries]
         counted = [entry.instances for entry in self._noted if entry.instances is not None]
         done = [entry for entry in self._noted if entry.error is None]
@@ -149,7 +162,7 @@ class _Run:
             frames=sum(entry.frames for entry in done),
             instances=sum(counted) if counted else None,
             died=died,
-            workers=self._archive.size,
+            workers=workers,
             seconds=seconds,
         )
 

@@ -1,8 +1,9 @@
 """The process that runs the pipeline on one video after another, for `crew.py`.
 
-It is told everything through a connection, pickled: a `Start`, then a `Job` at a time. It says `Ready`, or what kept
-the model from being opened; then of every job `Frames` now and then, `Said` for what is logged, and its `Outcome`. When
-the other end goes, however that comes, the process ends at once: what it was writing has no name yet.
+It is told a `Start`, then a `Job` at a time. It says `Ready`, or what kept the model from being opened; then of every
+job `Frames` now and then, `Said` for what is logged, and its `Outcome`. As a process of this machine, whose `main` is
+here, it is told and says everything through a connection, pickled. When the other end goes, however that comes, the
+process ends at once: what it was writing has no name yet.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import queue
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -81,29 +83,29 @@ class Outcome:
 Message = Ready | Frames | Said | Outcome | SoloRTError  # what a worker says
 
 
-class _Line(logging.Handler):
-    """The connection as several threads use it; what is logged goes there as well."""
+Say = Callable[[Message], None]  # for any thread
 
-    def __init__(self, connection: Connection) -> None:
+
+class _Log(logging.Handler):
+    """Says what is logged."""
+
+    def __init__(self, say: Say) -> None:
         super().__init__()
-        self._connection, self._sending = connection, threading.Lock()
-
-    def say(self, message: Message) -> None:
-        """Send a message."""
-        with self._sending:
-            self._connection.send(message)
+        self._say = say
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.say(Said(record.levelno, record.getMessage()))
+        self._say(Said(record.levelno, record.getMessage()))
 
 
 def main(descriptor: int) -> None:
     """Work until the connection ends, or the engine may be broken; then end the process."""
     connection = Connection(descriptor)
-    line, jobs = _Line(connection), queue.SimpleQueue[Job]()
+    sending, jobs = threading.Lock(), queue.SimpleQueue[Job]()
     start: Start = connection.recv()
-    logging.getLogger().addHandler(line)
-    logging.getLogger("solo_rt").setLevel(start.log_level)
+
+    def say(message: Message) -> None:
+        with sending:
+            connection.send(message)
 
     def listen() -> None:
         try:
@@ -113,35 +115,42 @@ def main(descriptor: int) -> None:
             os._exit(0)
 
     threading.Thread(target=listen, name="listener", daemon=True).start()
-    try:
-        _work(start.pipeline, jobs, line)
-    except SoloRTError as error:
-        line.say(error)
-    except Exception as error:
-        line.say(EngineError(f"{type(error).__name__}: {error} (a bug)"))
+    work(start, jobs, say)
     os._exit(0)  # whatever threads there are
 
 
-def _work(pipeline: Pipeline, jobs: queue.SimpleQueue[Job], line: _Line) -> None:
+def work(start: Start, jobs: queue.SimpleQueue[Job], say: Say) -> None:
+    """Do jobs for ever, or until the model cannot be opened or an engine has failed; all is said."""
+    logging.getLogger().addHandler(_Log(say))
+    logging.getLogger("solo_rt").setLevel(start.log_level)
+    try:
+        _work(start.pipeline, jobs, say)
+    except SoloRTError as error:
+        say(error)
+    except Exception as error:
+        say(EngineError(f"{type(error).__name__}: {error} (a bug)"))
+
+
+def _work(pipeline: Pipeline, jobs: queue.SimpleQueue[Job], say: Say) -> None:
     """Do jobs for ever, or until an engine has failed, which may do so again. Raises: what the model cannot be."""
     with closing(pipeline.open_model(live=False)) as engine:
         check_options(engine.spec, pipeline.options)
-        line.say(Ready(engine.backend))
+        say(Ready(engine.backend))
         while True:
             job = jobs.get()
             try:
-                outcome = _run(replace(pipeline, model=engine), job, line)
+                outcome = _run(replace(pipeline, model=engine), job, say)
             except (SourceError, SinkError, UsageError) as error:
                 outcome = Outcome(error=str(error))
             except Exception as error:
                 is_ours = isinstance(error, SoloRTError)
                 text = str(error) if is_ours else f"{type(error).__name__}: {error} (a bug)"
-                line.say(Outcome(error=text, is_last=True))
+                say(Outcome(error=text, is_last=True))
                 return
-            line.say(outcome)
+            say(outcome)
 
 
-def _run(pipeline: Pipeline, job: Job, line: _Line) -> Outcome:
+def _run(pipeline: Pipeline, job: Job, say: Say) -> Outcome:
     """Return what became of a video, whose results are on the disk under the names of parts.
 
     Raises: as `Pipeline.run`; SinkError where results lack something.
@@ -152,7 +161,7 @@ def _run(pipeline: Pipeline, job: Job, line: _Line) -> Outcome:
         nonlocal told_at
         if time.monotonic() >= told_at + FRAMES_SECONDS:
             told_at = time.monotonic()
-            line.say(Frames(progress.processed))
+            say(Frames(progress.processed))
 
     for place in job.places:
         place.part_path.unlink(missing_ok=True)

@@ -1,0 +1,277 @@
+"""Workers on other machines: what each must have, what it gets, and how one that is lost is found out."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from clips import write_clip
+from fakes import write_tiny_model
+
+from solo_rt import Pipeline, __version__
+from solo_rt.cluster import actors, work_off
+from solo_rt.cluster.actor import Actor, check
+from solo_rt.cluster.actors import Actors, RayWorker, Share, share_out
+from solo_rt.cluster.archive import Archive
+from solo_rt.cluster.crew import Crew
+from solo_rt.cluster.ray_cluster import Machine
+from solo_rt.cluster.worker import Outcome, Ready, Said, Start
+from solo_rt.errors import EngineError, SoloRTError, UsageError
+from solo_rt.files import file_sha256
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    return write_tiny_model(tmp_path / "tiny.onnx")
+
+
+@pytest.fixture
+def told(tiny, tmp_path):
+    """Return what an actor is told, by name."""
+    start = Start(Pipeline(model=tiny, backend="onnxruntime"), logging.INFO)
+    return {
+        "version": __version__,
+        "model_sha256": file_sha256(tiny),
+        "paths": [str(tmp_path)],
+        "start": pickle.dumps(start),
+    }
+
+
+class LostError(Exception):
+    """What Ray raises of an actor that is gone."""
+
+
+class FakeRay:
+    """Ray on this thread: actors are objects, and what they say is there at once."""
+
+    exceptions = SimpleNamespace(RayActorError=LostError)
+
+    def __init__(self, *machines):
+        self.machines_, self.killed, self.asked = machines, [], []
+        self.is_gone = self.is_left = False
+
+    def remote(self, **settings):
+        self.asked.append(settings)
+        return lambda kind: SimpleNamespace(remote=lambda *told: FakeActor(kind(*told)))
+
+    def wait(self, refs, *, num_returns, timeout, fetch_local):
+        if self.is_gone:
+            raise ConnectionError("gone")
+        return refs[:num_returns], refs[num_returns:]
+
+    def get(self, ref):
+        return ref()
+
+    def kill(self, actor):
+        self.killed.append(actor)
+
+    def machines(self):
+        return list(self.machines_)
+
+    def close(self):
+        self.is_left = True
+
+
+class FakeActor:
+    """An object whose methods are called when somebody wants to know what they return."""
+
+    def __init__(self, whole):
+        self.hear = SimpleNamespace(remote=lambda: lambda: whole.hear())
+        self.give = SimpleNamespace(remote=whole.give)
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """Return a function that puts a cluster of these machines in the place of a real one."""
+
+    def join(*machines):
+        ray = FakeRay(*machines)
+        ray.ray, ray.address = ray, "auto"
+        monkeypatch.setattr(actors, "RayCluster", lambda address: ray)
+        return ray
+
+    return join
+
+
+def employ(**changed):
+    settings = {"workers": None, "threads": None, "device": "auto", "model_sha256": "", "paths": []}
+    return Actors("auto", **{**settings, **changed})
+
+
+def test_an_archive_on_a_cluster_is_that_of_this_machine(tiny, tmp_path, cluster, monkeypatch):
+    ray = cluster(Machine(2.0, 0.0), Machine(1.0, 0.0))
+    for number in (3, 5):
+        (tmp_path / "archive").mkdir(exist_ok=True)
+        write_clip(tmp_path / "archive" / f"{number}.mkv", count=number)
+    monkeypatch.chdir(tmp_path)
+    for folder, address in (("here", None), ("there", "auto")):
+        pipeline = Pipeline(model=tiny, backend="onnxruntime")
+        report = work_off(Archive(["archive"], Path(folder), pipeline, workers=1, cluster=address))
+        assert (report.done, report.frames, report.workers, report.failed) == (2, 8, 1, {})
+    for name in ("3.mkv.jsonl", "5.mkv.jsonl"):
+        assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
+    assert ray.is_left
+    assert len(ray.killed) == 1
+    settings = ray.asked[0]
+    assert (settings["num_cpus"], settings["num_gpus"], settings["max_restarts"]) == (2, 0.0, 0)
+
+
+def test_a_cluster_that_lends_too_little_is_left_before_anything_is_written(tiny, tmp_path, cluster):
+    ray = cluster(Machine(2.0, 0.0))
+    write_clip(tmp_path / "one.mkv", count=1)
+    pipeline = Pipeline(model=tiny, threads=4)
+    with pytest.raises(UsageError, match="expected a machine that lends 4 CPUs, got 1 with at most 2"):
+        work_off(Archive([str(tmp_path / "one.mkv")], tmp_path / "results", pipeline, cluster="auto"))
+    assert ray.is_left
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"version": "0.1"}, f"expected solo-rt 0.1, got {__version__}; install the same on all machines"),
+        ({"model_sha256": "00"}, "expected the model of the run, got another"),
+        ({"paths": ["/nowhere/results"]}, "/nowhere/results: it is not there; expected a file system that all"),
+        ({"version": "0.1", "start": b"of another version"}, "expected solo-rt 0.1"),
+    ],
+)
+def test_a_machine_without_what_it_needs_says_so(told, changed, message):
+    with pytest.raises(UsageError, match=message):
+        check(**{**told, **changed})
+    said = Actor(folder="/nowhere", **{**told, **changed}).hear()
+    assert isinstance(said, UsageError)
+    assert str(said).startswith("worker on ")
+    assert message in str(said)
+
+
+def test_a_machine_without_the_model_says_so(told, tiny):
+    tiny.unlink()
+    with pytest.raises(UsageError, match=r"tiny\.onnx: no such model file"):
+        check(**told)
+
+
+def test_an_actor_says_that_it_is_ready_and_what_is_logged(told):
+    actor = Actor(folder="/nowhere", **told)
+    said = [actor.hear()]
+    while not isinstance(said[-1], (Ready, SoloRTError)):
+        said.append(actor.hear())
+    assert said[-1].engine.startswith("onnxruntime cpu")
+    assert any(isinstance(one, Said) and "model tiny on onnxruntime" in one.text for one in said)
+
+
+@pytest.mark.parametrize(
+    ("machines", "wanted", "share"),
+    [
+        ([(8, 0), (8, 0)], {}, Share(8, 2, 0.0)),
+        ([(1, 0), (1, 0)], {}, Share(2, 1, 0.0)),
+        ([(1, 0), (1, 0)], {"workers": 5}, Share(2, 1, 0.0)),
+        ([(8, 0), (8, 0)], {"workers": 4}, Share(4, 4, 0.0)),
+        ([(8, 0), (8, 0)], {"workers": 1}, Share(1, 8, 0.0)),
+        ([(8, 0), (3, 0)], {"threads": 4}, Share(2, 4, 0.0)),
+        ([(8.5, 0)], {"threads": 1, "workers": 3}, Share(3, 1, 0.0)),
+        ([(8, 2), (8, 0)], {"device": "cuda"}, Share(2, 2, 1.0)),
+        ([(8, 1)], {"device": "cuda", "workers": 3}, Share(3, 2, 1 / 3)),
+        ([(8, 2)], {"device": "cuda", "workers": 3}, Share(3, 2, 0.5)),
+        ([(8, 2)], {"device": "auto"}, Share(4, 2, 0.0)),
+    ],
+)
+def test_what_a_cluster_lends_is_shared_out(machines, wanted, share):
+    machines = [Machine(float(cpus), float(gpus)) for cpus, gpus in machines]
+    assert share_out(machines, **{"workers": None, "threads": None, "device": "cpu", **wanted}) == share
+
+
+@pytest.mark.parametrize(
+    ("machines", "wanted", "message"),
+    [
+        ([], {}, "expected a machine that lends 1 CPUs, got 0 with at most 0"),
+        ([(4, 0)], {"threads": 5}, "lends 5 CPUs, got 1 with at most 4; say fewer --threads"),
+        ([(4, 0)], {"device": "cuda"}, "device cuda: no machine of the cluster lends a GPU"),
+        ([(4, 1)], {"device": "cuda:1"}, "device cuda:1: Ray chooses the GPU of each worker; say cuda"),
+        ([(4, 0), (1, 1)], {"device": "cuda", "threads": 2}, "lends 2 CPUs and a GPU"),
+    ],
+)
+def test_what_a_cluster_cannot_lend_is_refused(machines, wanted, message):
+    machines = [Machine(float(cpus), float(gpus)) for cpus, gpus in machines]
+    with pytest.raises(UsageError, match=message):
+        share_out(machines, **{"workers": None, "threads": None, "device": "cpu", **wanted})
+
+
+def lose(text):
+    def lost():
+        raise LostError(text)
+
+    return SimpleNamespace(hear=SimpleNamespace(remote=lambda: lost))
+
+
+def test_an_actor_that_is_lost_has_ended():
+    worker = RayWorker(FakeRay(), lose("The actor died unexpectedly\nat length"))
+    with pytest.raises(EOFError):
+        worker.receive()
+    assert worker.end() == "its process or its machine"
+
+
+@pytest.mark.parametrize("text", ["The actor failed to import on the worker", "No module named 'solo_rt'"])
+def test_a_machine_without_solo_rt_is_named_for_what_it_lacks(text):
+    with pytest.raises(UsageError, match=f"install {__version__} on all machines"):
+        RayWorker(FakeRay(), lose(text)).receive()
+
+
+def test_a_cluster_that_goes_away_ends_the_run(cluster):
+    ray = cluster(Machine(1.0, 0.0))
+    employer = employ()
+    ray.is_gone = True
+    with pytest.raises(EngineError, match="cluster auto: it is gone; start the run again"):
+        employer.wait([], 0.1)
+
+
+def test_a_worker_that_cannot_be_killed_any_more_has_ended(monkeypatch):
+    ray = FakeRay()
+    ray.kill = lambda actor: 1 / 0
+    assert RayWorker(ray, lose("")).end()
+
+
+class Scripted:
+    """An employer whose workers say what they are given to say."""
+
+    def __init__(self, *scripts, size=2):
+        self.size, self.threads, self._scripts = size, 1, [list(script) for script in scripts]
+        self.hired = []
+
+    def hire(self, start):
+        script = self._scripts.pop(0)
+        self.hired.append(
+            SimpleNamespace(
+                name=f"w{len(self.hired)}", job=None, engine="", end=lambda: "signal 9", receive=lambda: script.pop(0)
+            )
+        )
+        return self.hired[-1]
+
+    def wait(self, workers, seconds):
+        return workers[-1:]
+
+
+def test_a_worker_with_another_engine_than_the_first_ends_the_run():
+    crew = Crew(Pipeline(), Scripted([Ready("openvino cpu bf16")], [Ready("onnxruntime cpu")]))
+    crew.fill(5)
+    list(crew.listen(0))
+    crew.fill(5)
+    with pytest.raises(
+        EngineError, match=r"w1 computes on onnxruntime cpu, others on openvino cpu bf16.*--backend and"
+    ):
+        list(crew.listen(0))
+
+
+def test_a_crew_grows_once_the_first_has_opened_the_model_and_no_larger_than_it_may():
+    employer = Scripted([Ready("cpu")], [Ready("cpu")], [Outcome(is_last=True)])
+    crew = Crew(Pipeline(), employer)
+    crew.fill(5)
+    assert (len(employer.hired), crew.idle()) == (1, [])
+    list(crew.listen(0))
+    assert crew.idle() == employer.hired
+    crew.fill(1)
+    assert len(employer.hired) == 1
+    crew.fill(5)
+    assert len(employer.hired) == 2
