@@ -26,8 +26,20 @@ class Losses:
     - What the file declares and does not hold: its length, the entries of its index, the end of its last piece.
     """
 
-    def __init__(self, path: Path, container: av.container.InputContainer, stream: av.VideoStream, step: int) -> None:
-        """Begin to count; a picture lasts `step` units of the stream's time base where nothing else is known."""
+    def __init__(
+        self,
+        path: Path,
+        container: av.container.InputContainer,
+        stream: av.VideoStream,
+        step: int,
+        *,
+        is_part: bool = False,
+    ) -> None:
+        """Begin to count; a picture lasts `step` units of the stream's time base where nothing else is known.
+
+        Of a part it does not matter how many frames the whole has.
+        """
+        self._is_part = is_part
         self.undecodable = self.read_errors = self.damaged_frames = 0
         self.end: Fraction | None = None  # of the last picture, in seconds
         self._container, self._stream = container, stream
@@ -132,6 +144,8 @@ class Losses:
 
     def _declared_frames(self) -> int | None:
         frames: int = self._stream.frames
+        if self._is_part:
+            return None
         if self._format == "mov" and frames:
             return len(self._stream.index_entries)  # without what edit lists leave out
         if self._format == "apng":

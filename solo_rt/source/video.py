@@ -21,6 +21,7 @@ from solo_rt.source.demuxer import choose_streams, demux, open_file
 from solo_rt.source.interlace import deinterlaced
 from solo_rt.source.losses import Losses, estimated_end
 from solo_rt.source.planes import is_turned, to_frame
+from solo_rt.source.ranges import RUN_UP, WHOLE, Range
 from solo_rt.source.sound import Sound
 from solo_rt.types import Frame
 
@@ -37,6 +38,9 @@ class VideoSource(Source):
 
     With NVDEC as the `decoder`, GPU number `gpu` decodes and its driver copies every picture to the host, unless they
     are to stay `on_gpu`: see `to_frame`. With `sound`, packets of the stream that goes with the video are read as well.
+
+    Of a `part` only the frames in that range are given, as they are with the whole, but numbered from 0 on, behind
+    those of `lead_seconds` before it; `lead` is how many these are, once all are given.
     """
 
     def __init__(
@@ -49,7 +53,10 @@ class VideoSource(Source):
         gpu: int = 0,
         on_gpu: bool = False,
         sound: bool = False,
+        part: Range = WHOLE,
+        lead_seconds: float = 0.0,
     ) -> None:
+        self.lead = 0
         self._by_nvdec = decoder == "nvdec"
         self._uri, self._gpu = uri, gpu
         self._context: PrimaryContext | None = None  # only if pictures stay on the GPU
@@ -68,7 +75,12 @@ class VideoSource(Source):
             self._codec.options = {"max_pixels": str(max_pixels)}
             self._frame_rate = self._stream.average_rate or self._stream.guessed_rate or None
             self._step = max(1, round(1 / ((self._frame_rate or DEFAULT_FRAME_RATE) * self._stream.time_base)))
-            self._losses = Losses(Path(uri), self._container, self._stream, self._step)
+            self._part, self._lead = part, round(lead_seconds / self._stream.time_base)
+            is_part = part != WHOLE
+            self._losses = Losses(Path(uri), self._container, self._stream, self._step, is_part=is_part)
+            if part.start is not None:
+                run_up = round(RUN_UP / self._stream.time_base) + self._lead
+                self._container.seek(part.start - run_up, stream=self._stream)
             self._reading = self._read()
             watch: AbstractContextManager[list[str]] = collected_errors() if self._by_nvdec else nullcontext([])
             with watch as complaints:
@@ -108,7 +120,12 @@ class VideoSource(Source):
         codec = self._stream.codec_context.codec.canonical_name
         for picture, captured_at in deinterlaced(self._decode(), codec=codec):
             pts = pts + step if picture.pts is None else picture.pts
+            if self._is_before(pts):
+                continue
+            if self._part.stop is not None and pts >= self._part.stop:
+                return
             losses.count_picture(pts, picture.duration)
+            self.lead += self._part.start is not None and pts < self._part.start
             if self._given == 0:
                 self._is_turned = is_turned(picture)
             if self._context is not None:
@@ -126,12 +143,13 @@ class VideoSource(Source):
     def _decode(self) -> Iterator[tuple[av.VideoFrame, float]]:
         """Yield the pictures, each with the time when it was decoded."""
         for packet in self._packets():
-            if packet is not None:
+            is_before = packet is not None and packet.pts is not None and self._is_before(packet.pts)
+            if packet is not None and not is_before:
                 self._losses.count_packet(packet)
             try:
                 pictures = self._codec.decode(packet)
             except Exception:  # on bad bytes PyAV raises IndexError, EOFError, MemoryError and more, not only its own
-                self._losses.undecodable += 1
+                self._losses.undecodable += not is_before
                 if self._by_nvdec and self._losses.end is None and self._losses.undecodable == _NVDEC_TRIES:
                     return
             else:
@@ -139,6 +157,10 @@ class VideoSource(Source):
                     raise SourceError(f"source {self._uri}: FFmpeg decodes {self._kind()} without NVDEC; {_INSTEAD}")
                 for picture in pictures:
                     yield picture, time.monotonic()
+
+    def _is_before(self, pts: int) -> bool:
+        """Return whether what has this time stamp is decoded for the sake of what follows alone."""
+        return self._part.start is not None and pts < self._part.start - self._lead
 
     def _choose_streams(self, *, sound: bool) -> None:
         self._stream, self._heard = choose_streams(self._uri, self._container, sound=sound)
