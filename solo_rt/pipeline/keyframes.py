@@ -11,7 +11,7 @@ from solo_rt.track.scene import Change, Scene, SmallPicture
 from solo_rt.types import Frame, Instances
 
 # With auto, frames between two key frames:
-_FAR = 0.02  # until something has moved by this share of the picture's diagonal
+_FAR = 0.01  # until something has moved by this share of the picture's diagonal
 _MOST_MOVED, _MOST_STILL = 8, 300  # at most, while something moves, and while nothing does
 
 
