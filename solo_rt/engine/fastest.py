@@ -24,6 +24,7 @@ from solo_rt.files import cache_folder, replace_file
 
 MEASURING_SECONDS = 0.5  # for all candidates together, once each has computed a picture
 LEAST_ROUNDS = 2
+ALIKE = 1.25  # times the shortest that the next one may be where nothing else was at work
 FOLDER = "fastest"  # in the cache folder
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,8 @@ def open_fastest(
     """Return the opened engine of the candidate that takes least time for a picture.
 
     Where that is known for this file, machine and number of threads it is opened at once; else all are opened and
-    measured, which takes a second or two. Candidates that cannot be opened are passed over, if one is left.
+    measured, which takes a second or two; what a busy machine gave is not remembered. Candidates that cannot be opened
+    are passed over, if one is left.
     Raises: what `open_it` raises for the last candidate, if there is no other.
     """
     if len(candidates) == 1:
@@ -64,32 +66,38 @@ def open_fastest(
                 if candidate is candidates[-1] and not engines:
                     raise
         times = measure(engines)
-        chosen = min(times, key=lambda candidate: times[candidate])
+        chosen = min(times, key=lambda candidate: times[candidate][0])
         stack.pop_all()
     for candidate, engine in engines.items():
         if candidate is not chosen:
             engine.close()
-    said = {str(candidate): round(1e3 * seconds, 3) for candidate, seconds in times.items()}
+    said = {str(candidate): round(1e3 * seconds[0], 3) for candidate, seconds in times.items()}
     log.info("%s: ms a picture: %s", path, ", ".join(f"{name} {ms:.2f}" for name, ms in said.items()))
+    if any(second > ALIKE * first for first, second, *_ in times.values()):
+        log.info("the machine was busy; that is measured again the next time")
+        return engines[chosen]
     with suppress(OSError):  # then it is measured again
         memory.parent.mkdir(parents=True, exist_ok=True)
         replace_file(memory, json.dumps({"chosen": list(chosen), "ms": said}).encode())
     return engines[chosen]
 
 
-def measure(engines: Mapping[Candidate, Engine]) -> dict[Candidate, float]:
-    """Return the least seconds of each for a picture; they take turns, so that a busy machine slows all alike."""
-    times = dict.fromkeys(engines, float("inf"))
+def measure(engines: Mapping[Candidate, Engine]) -> dict[Candidate, list[float]]:
+    """Return the seconds of each for a picture, the shortest first, `LEAST_ROUNDS` or more.
+
+    They take turns, so that a busy machine slows all alike.
+    """
+    times: dict[Candidate, list[float]] = {candidate: [] for candidate in engines}
     ends, rounds = time.monotonic() + MEASURING_SECONDS, 0
-    while len(engines) > 1 and (rounds < LEAST_ROUNDS or time.monotonic() < ends):
+    while rounds < LEAST_ROUNDS or time.monotonic() < ends:
         rounds += 1
         for candidate, engine in engines.items():
             size = engine.spec.input
             picture = np.zeros((size.batch, 3, size.height, size.width), np.float32)
             started = time.perf_counter()
             engine.infer({size.name: picture})
-            times[candidate] = min(times[candidate], time.perf_counter() - started)
-    return times
+            times[candidate].append(time.perf_counter() - started)
+    return {candidate: sorted(seconds) for candidate, seconds in times.items()}
 
 
 def recall(path: Path, candidates: Sequence[Candidate], *, threads: int, lanes: int) -> dict[str, float]:
