@@ -5,6 +5,7 @@ Where a GPU is only pretended, FFmpeg is the real one: its own complaints are wh
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -131,6 +132,31 @@ def test_a_container_without_the_video_libraries_is_told_what_to_set(monkeypatch
     assert nvcodec.reason(["Cannot load libnvcuvid.so.1"]).endswith(f"{hint}; a Jetson has neither up to JetPack 6")
     assert nvcodec.reason([]) == "no reason given"
     assert nvcodec.reason([], av.FFmpegError(22, "Invalid argument")) == "Invalid argument"
+
+
+class Lacking:
+    """The decoder for GPUs where the driver came without the library of the video engine."""
+
+    codec = av.Codec("av1", "r")
+    extradata, profile, width, height = b"", "", 64, 48
+
+    def decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
+        av.logging.log(av.logging.ERROR, "av1", "Cannot load libnvcuvid.so.1\n")
+        raise av.FFmpegError(22, "Invalid argument")
+
+
+def test_a_driver_without_the_video_library_is_told_in_one_line(
+    pretended: None, tmp_path: Path, solo: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_clip(tmp_path / "a.mkv", codec="libsvtav1", options={"preset": "12", "svtav1-params": "lp=1"})
+    codecs = SimpleNamespace(create=lambda *arguments, **options: Lacking())  # AV1, where FFmpeg has another decoder
+    monkeypatch.setattr(video_source, "av", SimpleNamespace(CodecContext=codecs, FFmpegError=av.FFmpegError))
+    code, out, err = solo("run", "--source", tmp_path / "a.mkv", "--decoder", "nvdec", "--output", tmp_path / "b.mp4")
+    assert (code, out) == (SourceError.exit_code, "")
+    (line,) = err.splitlines()
+    assert line.startswith(f"solo-rt: error: source {tmp_path / 'a.mkv'}: NVDEC decoded not one frame of av1 ")
+    assert "(Cannot load libnvcuvid.so.1; in a container, set NVIDIA_DRIVER_CAPABILITIES=compute,utility,video" in line
+    assert line.endswith("; use --decoder cpu")
 
 
 # What cannot work.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -234,3 +235,38 @@ def test_a_card_that_cannot_work_says_why_and_what_to_do(
     with pytest.raises(EngineError, match=message) as refused:
         open_plan(plan)
     assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "changes", "cards", "message"),
+    [
+        ({"image": 209}, {}, 1, "the library was built for other cards; build it again on this machine"),
+        ({"driver": 12020}, {}, 1, "install a newer driver, or build it again with CUDA 12.2"),
+        ({"room": 1000}, {}, 1, "out of memory; end what else uses the memory of the card"),
+        ({}, {"tensorrt": "10.3.0.26"}, 1, "build it here with solo-rt build-engine"),
+        ({}, {"gpu": "Orin 8.7"}, 1, "build it here with solo-rt build-engine"),
+        ({}, {}, 0, "no CUDA device was found; solo-rt doctor says more, and .onnx files run without one"),
+    ],
+)
+@pytest.mark.parametrize("command", [("run", "--source"), ("eval", "--data")])
+def test_a_command_on_such_a_card_ends_with_that_line_alone(
+    card: Card,
+    gpu: SpiedGpu,
+    tmp_path: Path,
+    solo: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+    state: dict[str, int],
+    changes: dict[str, str],
+    cards: int,
+    message: str,
+) -> None:
+    monkeypatch.setattr(cuda, "device_count", lambda: cards)
+    for name, value in state.items():
+        setattr(card.state, name, value)
+    plan = write_fitting(tmp_path, TINY_SPEC, **changes)
+    code, out, err = solo(*command, "test://?frames=2&size=64x32", "--model", plan.path, "--trust")
+    assert (code, out) == (EngineError.exit_code, "")
+    (line,) = err.splitlines()
+    assert line.startswith("solo-rt: error: ")
+    assert message in line
