@@ -174,6 +174,7 @@ int run(const SoloGroupNorm& sizes, const T* input, const float* gamma, const fl
 using namespace solo;
 
 int64_t solo_cuda_group_norm_workspace(const SoloGroupNorm* sizes) {
+  if (check(*sizes) != SOLO_OK) return 0;  // solo_cuda_group_norm says why
   Carver carver(nullptr);
   carve(*sizes, carver);
   return carver.used();

@@ -165,7 +165,7 @@ def normalise(values, gamma, beta, groups, relu):
     ("shape", "groups", "offset"),
     [
         ((1, 1, 1), 1, 0), ((2, 35, 6), 3, 0), ((1, 5000, 4), 2, 0), ((2, 1024, 8), 2, 4), ((2, 900, 128), 32, 0),
-        ((1, 300, 144), 12, 0), ((2, 40, 12), 1, 0), ((1, 9, 512), 2, 0), ((1, 70, 21), 3, 0),
+        ((1, 300, 144), 12, 0), ((2, 40, 12), 1, 0), ((1, 9, 512), 2, 0), ((1, 9, 512), 2, 4), ((1, 70, 21), 3, 0),
     ],
 )  # fmt: skip
 def test_group_norm(device, shape, groups, offset, type_name):
@@ -176,6 +176,14 @@ def test_group_norm(device, shape, groups, offset, type_name):
         found = group_norm(device, values, gamma, beta, groups=groups, relu=relu, type_name=type_name, offset=offset)
         expected = normalise(values, gamma, beta, groups, relu)
         np.testing.assert_allclose(found, expected, rtol=PRECISION[type_name], atol=5e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "groups"), [((1, 4, 257), 1), ((1, 4, 10), 4), ((0, 4, 4), 2), ((1, 0, 4), 2), ((65536, 1, 4), 2)]
+)
+def test_impossible_groups_are_refused(device, shape, groups):
+    with pytest.raises(EngineError, match="a size"):
+        group_norm(device, np.zeros(shape), *np.zeros((2, shape[2])), groups=groups)
 
 
 @pytest.mark.parametrize(("alpha", "outline", "status"), [(257, 0, 2), (-1, 0, 2), (0, 33, 2), (0, -1, 2)])
