@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -15,7 +16,7 @@ from solo_rt.errors import EngineError
 
 
 @pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """Return a folder of modules that come before all others, and forget TensorRT."""
     for name in MODULES:
         monkeypatch.delitem(sys.modules, name, raising=False)
@@ -107,8 +108,5 @@ def test_the_first_error_is_the_reason() -> None:
     assert messages.reason() == "it gave no reason"
     for level, text in ((3, "hello"), (2, "a\nwarning"), (0, "the  cause\n"), (1, "and this")):
         messages.logger.log(level, text)
-    assert (messages.reason(), messages.errors, messages.warnings) == (
-        "the cause",
-        ["the cause", "and this"],
-        ["a warning"],
-    )
+    assert messages.reason() == "the cause"
+    assert (messages.errors, messages.warnings) == (["the cause", "and this"], ["a warning"])
