@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from types import SimpleNamespace
 
 import pytest
 from clips import write_clip
@@ -88,3 +90,24 @@ def test_an_archive_without_videos_is_no_source(archive, tmp_path):
     code, _, err = archive(source="archive/*.mp4")
     assert (code, err.count("\n")) == (3, 1)
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("option", [["--cluster", "auto"], ["--range-minutes", "5"]])
+def test_options_of_archives_are_refused_elsewhere(solo, option):
+    code, _, err = solo("run", "--source", "cam0.avi", *option)
+    assert (code, err) == (2, f"solo-rt: error: {option[0]}: it is for archives, whose results go into --output-dir\n")
+
+
+@pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:1", "http://127.0.0.1:80"])
+def test_a_cluster_that_cannot_be_joined_leaves_nothing_behind(archive, tmp_path, monkeypatch, address):
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace())
+    code, out, err = archive("--cluster", address)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"solo-rt: error: cluster {address}: ")
+    assert not (tmp_path / "results").exists()
+
+
+def test_why_videos_stay_whole_is_said_to_whoever_wanted_ranges(archive):
+    code, _, err = archive("--range-minutes", "1", "--max-frames", 2)
+    assert code == 0
+    assert err == "solo-rt: warning: videos are not cut into ranges: max_frames counts from the beginning\n"

@@ -1,6 +1,8 @@
 """Archives: many videos worked off by several processes of this machine, or of a Ray cluster; `work_off` does it all.
 
-    archive -> videos -> manifest: which are left? -> workers -> manifest
+    archive -> videos -> manifest: which are left? -> units -> workers -> results -> manifest
+
+A unit is a video or, of a long one, a range of time; results of ranges are merged when the last one is there.
 
 A worker is a process that runs the very pipeline of `solo-rt run` on one video at a time. Those of this machine come
 from `processes`, those of a cluster from `actors`; a `Crew` is the same with both. Frames never travel: a worker gets

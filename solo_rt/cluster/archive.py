@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,11 +19,14 @@ from solo_rt.errors import UsageError
 from solo_rt.files import file_sha256
 from solo_rt.gpu.nvcodec import gpu_of
 from solo_rt.pipeline import Pipeline
-from solo_rt.sink import check_video
-from solo_rt.sink.address import check_zoned
+from solo_rt.sink import check_video, records
+from solo_rt.sink.address import check_zoned, split
+from solo_rt.source.ranges import WHOLE, Range, cut
 from solo_rt.track.zones import check_sources
 
 MOST_WORKERS = 1024
+RANGE_MINUTES = 10.0
+LEAST_MINUTES = 0.01
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Archive:
     outputs: Sequence[str] = (DEFAULT,)  # by name; see `check_outputs`
     workers: int | None = None  # None is one for every two cores
     cluster: str | None = None  # address of a Ray cluster to work on, instead of on this machine
+    range_minutes: float | None = None  # of ranges that long videos are cut into; None is 10, or with tracks whole ones
 
     def __post_init__(self) -> None:
         check_outputs(self.outputs)
@@ -44,6 +49,8 @@ class Archive:
         check_video(self.pipeline.video, self.outputs, gpu=gpu_of(self.pipeline.device))
         if self.workers is not None and not 1 <= self.workers <= MOST_WORKERS:
             raise UsageError(f"workers must be at least 1, and at most {MOST_WORKERS}, got {self.workers}")
+        if self.range_minutes is not None and not LEAST_MINUTES <= self.range_minutes < math.inf:
+            raise UsageError(f"range minutes must be at least {LEAST_MINUTES:g} and finite, got {self.range_minutes:g}")
         if self.folder.exists() and not self.folder.is_dir():
             raise UsageError(f"{self.folder}: expected a folder for the results, got a file")
 
@@ -56,6 +63,27 @@ class Archive:
     def threads(self) -> int:
         """How many threads the engine of each worker has: together, unless said otherwise, all cores there are."""
         return self.pipeline.threads or max(1, usable_cores() // self.size)
+
+    @property
+    def whole_because(self) -> str:
+        """What keeps videos from being cut into ranges; empty where long ones are."""
+        one, options = self.pipeline, self.pipeline.options
+        others = [output for output in self.outputs if split(output)[0] or not output.endswith(records.SUFFIXES)]
+        reasons = {
+            f"{', '.join(others)} cannot be put together": others,
+            "zones count from the beginning": options.zones,
+            "max_frames counts from the beginning": options.max_frames is not None,
+            "max_fps goes by the frame before": options.max_fps is not None,
+            "keyframe_interval goes by the frame before": options.keyframe_interval is not None,
+            "freshest drops frames": options.is_freshest(live=False),
+            "nvdec reads whole videos": one.decoder != "cpu",
+            "tracks are best in whole videos": options.track and self.range_minutes is None,
+        }
+        return next((reason for reason, holds in reasons.items() if holds), "")
+
+    def cut(self, video: Video) -> list[Range]:
+        """Return the ranges in which a video is worked off."""
+        return [WHOLE] if self.whole_because else cut(str(video.path), 60 * (self.range_minutes or RANGE_MINUTES))
 
     def videos(self) -> list[Video]:
         """Return the videos. Raises: as `find_videos`; UsageError where results would overwrite each other."""
@@ -79,6 +107,7 @@ class Archive:
             "device": one.device,
             "precision": one.precision,
             "decoder": one.decoder,
+            **({"range-minutes": self.range_minutes} if one.options.track and not self.whole_because else {}),
         }
         plain: Mapping[str, object] = json.loads(json.dumps(settings, default=str))
         return plain

@@ -14,14 +14,15 @@ from solo_rt.cluster.outputs import Written
 from solo_rt.cluster.videos import Video
 from solo_rt.errors import UsageError
 from solo_rt.files import sync
+from solo_rt.source.ranges import WHOLE, Range
 
 FILE = "manifest.jsonl"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What became of a video."""
+    """What became of a video, or of a range of it."""
 
     video: str  # its name
     bytes: int  # with `mtime_ns`, of the video when it was begun
@@ -32,15 +33,19 @@ class Entry:
     engine: str = ""
     damage: str | None = None  # what the results lack
     error: str | None = None  # why there are none
+    range: Range = WHOLE
+    read: int = 0  # frames of the source, those before the range and those that failed included
+    lead: int = 0  # those before the range
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Entry:
         """Return the entry of its line."""
-        return replace(cls(**record), outputs=tuple(Written(**output) for output in record["outputs"]))
+        outputs = tuple(Written(**output) for output in record["outputs"])
+        return replace(cls(**record), outputs=outputs, range=Range(**record["range"]))
 
 
 class Manifest:
-    """`manifest.jsonl`: a line of settings, then one for each video that is done; of two, the last one counts.
+    """`manifest.jsonl`: a line of settings, then one for each video or range that is done; of two, the last one counts.
 
     A line is on the disk before `add` returns; a torn one, of a kill, is cut off. While it is open it is locked.
     """
@@ -54,22 +59,34 @@ class Manifest:
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
             self._lock()
-            self.entries = self._read(json.loads(json.dumps(settings)))  # as they come back from a file
+            read = self._read(json.loads(json.dumps(settings)))  # as they come back from a file
+            self.entries = {entry.video: entry for entry in read if entry.range == WHOLE}
+            self._ranges = {(entry.video, entry.range): entry for entry in read if entry.range != WHOLE}
         except BaseException:
             self.close()
             raise
 
     def has(self, video: Video) -> bool:
         """Return whether a video is done: it has not changed since, and its results are there."""
-        entry = self.entries.get(video.name)
+        return self._is_good(self.entries.get(video.name), video)
+
+    def range_of(self, video: Video, part: Range) -> Entry | None:
+        """Return what is known of a range of a video that is done, like `has`."""
+        entry = self._ranges.get((video.name, part))
+        return entry if self._is_good(entry, video) else None
+
+    def _is_good(self, entry: Entry | None, video: Video) -> bool:
         if entry is None or entry.error is not None or (entry.bytes, entry.mtime_ns) != (video.bytes, video.mtime_ns):
             return False
         return all(_size(self._folder / output.path) == output.bytes for output in entry.outputs)
 
     def add(self, entry: Entry) -> None:
-        """Note what became of a video. Raises: OSError."""
+        """Note what became of a video or range. Raises: OSError."""
         self._append(asdict(entry))
-        self.entries[entry.video] = entry
+        if entry.range == WHOLE:
+            self.entries[entry.video] = entry
+        else:
+            self._ranges[entry.video, entry.range] = entry
 
     def close(self) -> None:
         """Let go of it."""
@@ -81,14 +98,14 @@ class Manifest:
         except BlockingIOError as error:
             raise UsageError(f"{self._folder}: another run is at it; wait, or choose another folder") from error
 
-    def _read(self, settings: dict[str, object]) -> dict[str, Entry]:
+    def _read(self, settings: dict[str, object]) -> list[Entry]:
         content = self.path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         if whole.count(b"\n") < 2:  # nothing is done, so that there is nothing to contradict
             os.ftruncate(self._descriptor, 0)
             self._append({"archive": FORMAT, **settings})
             sync(self._folder)
-            return {}
+            return []
         os.ftruncate(self._descriptor, len(whole))
         try:
             begun, *records = map(json.loads, whole.splitlines())
@@ -101,7 +118,7 @@ class Manifest:
         if others:
             changed = " and another ".join(others)
             raise UsageError(f"{self._folder}: its results were made with another {changed}; choose another folder")
-        return {entry.video: entry for entry in entries}
+        return entries
 
     def _append(self, record: Mapping[str, object]) -> None:
         line = memoryview(json.dumps(record).encode() + b"\n")

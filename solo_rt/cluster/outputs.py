@@ -12,9 +12,11 @@ from solo_rt.pipeline.opening import PLACE
 from solo_rt.sink import pictures, records
 from solo_rt.sink.address import FILES, split
 from solo_rt.sink.encoding import CONTAINERS
+from solo_rt.source.ranges import WHOLE, Range
 from solo_rt.uri import redact, scheme
 
 DEFAULT = f"{PLACE}.jsonl"
+RANGES = ".ranges"  # folder of what is there of videos that are not done, inside that of the results
 SUFFIXES = (*records.SUFFIXES, ".csv", ".parquet", *CONTAINERS, *pictures.FORMATS)
 
 
@@ -54,18 +56,21 @@ def check_outputs(outputs: Sequence[str]) -> None:
             )
 
 
-def result_path(output: str, video: Video) -> str:
-    """Return where an output of a video goes, inside the folder of the results."""
-    return str(PurePosixPath(split(output)[1].replace(PLACE, video.name)))
+def result_path(output: str, video: Video, part: Range = WHOLE) -> str:
+    """Return where an output of a video goes, or that of a range of it, inside the folder of the results."""
+    path = PurePosixPath(split(output)[1].replace(PLACE, video.name))
+    return str(path if part == WHOLE else PurePosixPath(RANGES, path, f"{part.start or 0}{path.suffix}"))
 
 
-def places_of(outputs: Sequence[str], video: Video, *, parts: Path, worker: str) -> tuple[Place, ...]:
-    """Return the places of a video's outputs while a worker writes them in the folder `parts`."""
+def places_of(
+    outputs: Sequence[str], video: Video, part: Range = WHOLE, *, parts: Path, worker: str
+) -> tuple[Place, ...]:
+    """Return the places of the outputs of a video, or of a range, while a worker writes them in the folder `parts`."""
     places = []
     for number, output in enumerate(outputs):
-        kind, path = split(output)[0], result_path(output, video)
-        part = parts / f"{worker}-{number}{PurePosixPath(path).suffix}"
-        places.append(Place(f"{kind}:{part}" if kind else str(part), path))
+        kind, path = split(output)[0], result_path(output, video, part)
+        file = parts / f"{worker}-{number}{PurePosixPath(path).suffix}"
+        places.append(Place(f"{kind}:{file}" if kind else str(file), path))
     return tuple(places)
 
 

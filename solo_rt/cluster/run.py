@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -15,17 +16,21 @@ from solo_rt.cluster.actors import Actors
 from solo_rt.cluster.archive import Archive
 from solo_rt.cluster.crew import Crew, Employer, Worker
 from solo_rt.cluster.manifest import Entry, Manifest
-from solo_rt.cluster.outputs import places_of
+from solo_rt.cluster.outputs import RANGES, places_of
 from solo_rt.cluster.processes import Processes
 from solo_rt.cluster.report import ArchiveProgress, ArchiveReport
+from solo_rt.cluster.results import entry_of, forget_ranges, publish, put_together
+from solo_rt.cluster.units import Queue, Unit
 from solo_rt.cluster.videos import Video
 from solo_rt.cluster.worker import Frames, Job, Outcome
 from solo_rt.errors import UsageError
-from solo_rt.files import sync
+from solo_rt.source.ranges import WHOLE
 
 PARTS = ".parts"  # folder of what is being written, inside that of the results
 MOST_TRIES = 2  # of a video whose worker dies
 POLL_SECONDS = 0.1
+
+log = logging.getLogger(__name__)
 
 
 def work_off(
@@ -73,25 +78,29 @@ class _Run:
 
     def __init__(self, archive: Archive, videos: list[Video], manifest: Manifest, parts: Path) -> None:
         self._archive, self._videos, self._manifest, self._parts = archive, videos, manifest, parts
-        self._waiting = deque(video for video in videos if not manifest.has(video))
-        self._under_way: dict[Worker, Video] = {}
-        self._frames: dict[Worker, int] = {}  # of the videos under way
-        self._deaths: Counter[Video] = Counter()
-        self._noted: list[Entry] = []
+        todo = [video for video in videos if not manifest.has(video)]
+        self._before = len(videos) - len(todo)
+        self._queue = Queue(todo, manifest, archive.cut)
+        self._under_way: dict[Worker, Unit] = {}
+        self._frames: dict[Worker, int] = {}  # of the units under way
+        self._frames_done = 0
+        self._deaths: Counter[Unit] = Counter()
+        self._noted: list[Entry] = []  # of videos
 
     def finish(
         self, employer: Employer, stop: threading.Event, on_progress: Callable[[ArchiveProgress], None]
     ) -> ArchiveReport:
         """Run to the end and return what happened."""
-        started, todo = time.perf_counter(), len(self._waiting)
+        started = time.perf_counter()
         shutil.rmtree(self._parts.parent, ignore_errors=True)  # of a run that was killed
         self._parts.mkdir(parents=True)
         with closing(Crew(self._archive.pipeline, employer)) as crew:
-            while (self._waiting or self._under_way) and not stop.is_set():
-                crew.fill(len(self._waiting) + len(self._under_way))
+            while (self._queue or self._under_way) and not stop.is_set():
+                self._queue.prepare(employer.size)
+                crew.fill(len(self._queue) + len(self._under_way))
                 for worker in crew.idle():
-                    if self._waiting:
-                        self._give(worker, self._waiting.popleft())
+                    if self._queue:
+                        self._give(worker, self._queue.take())
                 for worker, message in crew.listen(POLL_SECONDS):
                     if isinstance(message, Frames):
                         self._frames[worker] = message.count
@@ -99,77 +108,83 @@ class _Run:
                         self._note(worker, message)
                     elif isinstance(message, str) and worker in self._under_way:
                         self._try_again(worker, message)
-                frames = sum(entry.frames for entry in self._noted) + sum(self._frames.values())
-                done = len(self._videos) - len(self._waiting) - len(self._under_way)
-                on_progress(ArchiveProgress(done, len(self._videos), frames))
-        return self._report(len(self._videos) - todo, crew.died, employer.size, time.perf_counter() - started)
+                frames = self._frames_done + sum(self._frames.values())
+                on_progress(ArchiveProgress(self._before + len(self._noted), len(self._videos), frames))
+        if not self._queue and not self._under_way:
+            shutil.rmtree(self._archive.folder / RANGES, ignore_errors=True)
+        return self._report(crew.died, employer.size, time.perf_counter() - started)
 
-    def _give(self, worker: Worker, video: Video) -> None:
-        self._under_way[worker] = video
-        places = places_of(self._archive.outputs, video, parts=self._parts, worker=worker.name)
-        worker.give(Job(video.name, video.path, places))
+    def _give(self, worker: Worker, unit: Unit) -> None:
+        self._under_way[worker] = unit
+        places = places_of(self._archive.outputs, unit.video, unit.range, parts=self._parts, worker=worker.name)
+        worker.give(Job(unit.video.name, unit.video.path, places, unit.range))
 
     def _try_again(self, worker: Worker, how: str) -> None:
         """Let somebody else do what a worker died of, unless that has happened before."""
-        video = self._under_way[worker]
-        self._deaths[video] += 1
-        if self._deaths[video] == MOST_TRIES:
+        unit = self._under_way[worker]
+        self._deaths[unit] += 1
+        if self._deaths[unit] == MOST_TRIES:
             self._note(worker, Outcome(error=f"{MOST_TRIES} workers ended while they worked on it, with {how}"))
         else:
             self._frames.pop(worker, None)
-            self._waiting.appendleft(self._under_way.pop(worker))
+            self._queue.put_back(self._under_way.pop(worker))
 
     def _note(self, worker: Worker, outcome: Outcome) -> None:
         """Give results their names, then say in the manifest that they are there. Raises: OSError."""
-        video, job, folder = self._under_way.pop(worker), worker.job, self._archive.folder
+        unit, job = self._under_way.pop(worker), worker.job
         assert job is not None
         worker.job = None
         self._frames.pop(worker, None)
-        whole = {one.path for one in outcome.written}
-        for place in job.places:
-            path = folder / place.path
-            if place.path in whole:
-                _make_folder(path.parent)
-                place.part_path.replace(path)
-                sync(path.parent)
-            else:
-                path.unlink(missing_ok=True)  # of a video that has changed
-        entry = Entry(
-            video=video.name,
-            bytes=video.bytes,
-            mtime_ns=video.mtime_ns,
-            outputs=outcome.written,
-            frames=outcome.frames,
-            instances=outcome.instances,
-            engine=worker.engine,
-            damage=outcome.damage,
-            error=outcome.error,
-        )
+        self._frames_done += outcome.frames
+        if not self._queue.is_wanted(unit):
+            return
+        if unit.range != WHOLE and outcome.error is not None:
+            log.info("%s: a range of it failed, so that it is done whole: %s", unit.video.name, outcome.error)
+            self._do_whole(unit.video)
+            return
+        publish(job, outcome, self._archive.folder)
+        entry = entry_of(unit.video, unit.range, outcome, worker.engine)
+        self._manifest.add(entry)
+        if unit.range == WHOLE:
+            self._noted.append(entry)
+        else:
+            self._complete(unit.video)
+
+    def _complete(self, video: Video) -> None:
+        """Put the ranges of a video together, if they are all there."""
+        entries = self._queue.complete(video)
+        if entries is None:
+            return
+        one = self._archive
+        tracked = one.pipeline.options.track
+        try:
+            entry = put_together(video, entries, one.outputs, folder=one.folder, parts=self._parts, tracked=tracked)
+        except ValueError as error:
+            log.info("%s: its ranges do not go together, so that it is done whole: %s", video.name, error)
+            self._do_whole(video)
+            return
         self._manifest.add(entry)
         self._noted.append(entry)
+        forget_ranges(video, one.outputs, one.folder)
 
-    def _report(self, before: int, died: int, workers: int, seconds: float) -> ArchiveReport:
+    def _do_whole(self, video: Video) -> None:
+        self._queue.drop(video)
+        self._queue.put_back(Unit(video))
+
+    def _report(self, died: int, workers: int, seconds: float) -> ArchiveReport:
         entries = [self._manifest.entries[v.name] for v in self._videos if v.name in self._manifest.entries]
         counted = [entry.instances for entry in self._noted if entry.instances is not None]
         done = [entry for entry in self._noted if entry.error is None]
         return ArchiveReport(
             videos=len(self._videos),
-            before=before,
+            before=self._before,
             done=len(done),
             failed={entry.video: entry.error for entry in self._noted if entry.error is not None},
             damaged={entry.video: entry.damage for entry in entries if entry.damage is not None},
-            left=len(self._videos) - before - len(self._noted),
+            left=len(self._videos) - self._before - len(self._noted),
             frames=sum(entry.frames for entry in done),
             instances=sum(counted) if counted else None,
             died=died,
             workers=workers,
             seconds=seconds,
         )
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder and those around it, so that a power cut leaves them."""
-    if not folder.is_dir():
-        _make_folder(folder.parent)
-        folder.mkdir()
-        sync(folder.parent)

@@ -14,7 +14,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,7 +25,11 @@ from solo_rt.files import file_sha256, sync
 from solo_rt.pipeline import Hooks, Pipeline
 from solo_rt.pipeline.report import Progress, RunReport
 from solo_rt.pipeline.stages import check_options
+from solo_rt.source import MAX_PIXELS
+from solo_rt.source.ranges import WHOLE, Range
+from solo_rt.source.video import VideoSource
 
+OVERLAP_SECONDS = 1.0  # of a range with the one before it, where tracks are followed
 FRAMES_SECONDS = 0.5  # between two words about how far a video is
 
 
@@ -39,11 +43,12 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A video to run the pipeline on."""
+    """A video, or a range of it, to run the pipeline on."""
 
     video: str  # its name
     path: Path
     places: tuple[Place, ...]
+    range: Range = WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +75,12 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a video; `error` is why there are no results, `written` are the files of the others."""
+    """What became of a job; `error` is why there are no results, `written` are the files of the others."""
 
     written: tuple[Written, ...] = ()
     frames: int = 0
+    read: int = 0  # frames of the source, also those before the range, which are `lead`
+    lead: int = 0
     instances: int | None = None
     damage: str | None = None
     error: str | None = None
@@ -165,21 +172,32 @@ def _run(pipeline: Pipeline, job: Job, say: Say) -> Outcome:
 
     for place in job.places:
         place.part_path.unlink(missing_ok=True)
-    one = replace(
-        pipeline,
-        source=str(job.path),
-        sinks=[place.part for place in job.places],
-        hooks=Hooks(on_progress=tell),
-        name=job.video,
-    )
-    report = one.run()
+    sinks = [place.part for place in job.places]
+    one = replace(pipeline, sinks=sinks, hooks=Hooks(on_progress=tell), name=job.video)
+    with ExitStack() as stack:
+        if job.range == WHOLE:
+            report, lead = replace(one, source=str(job.path)).run(), 0
+        else:
+            source = stack.enter_context(closing(_open_range(job, pipeline)))
+            report, lead = replace(one, source=source).run(), source.lead
     if report.failures:
         raise SinkError("; ".join(failure.reason for failure in report.failures))
-    written = tuple(_seal(place) for place in job.places if place.part_path.exists())
-    return Outcome(written, report.processed, report.instances, _damage(report))
+    return Outcome(
+        written=tuple(seal(place) for place in job.places if place.part_path.exists()),
+        frames=report.processed,
+        read=report.read,
+        lead=lead,
+        instances=report.instances,
+        damage=_damage(report),
+    )
 
 
-def _seal(place: Place) -> Written:
+def _open_range(job: Job, pipeline: Pipeline) -> VideoSource:
+    lead = OVERLAP_SECONDS if pipeline.options.track else 0.0
+    return VideoSource(str(job.path), max_pixels=MAX_PIXELS, threads=0, part=job.range, lead_seconds=lead)
+
+
+def seal(place: Place) -> Written:
     """Return what is known of a file of results, which is on the disk then."""
     path = place.part_path
     sync(path)

@@ -33,6 +33,8 @@ def run_archive(archive: Archive, *, within: float, quiet: bool, as_json: bool) 
     """Work an archive off, and return the exit code; `within` is how many seconds a signal may take."""
     from solo_rt.cluster import work_off
 
+    if archive.range_minutes is not None and archive.whole_because:
+        tell(f"videos are not cut into ranges: {archive.whole_because}", level="warning")
     with Interrupts(within=within, doing=lambda: "the workers do not end") as interrupts, ExitStack() as stack:
         show = None if quiet else stack.enter_context(show_progress())
         started = time.monotonic()

@@ -55,6 +55,11 @@ if TYPE_CHECKING:
     metavar="ADDRESS",
     help="Ray cluster whose machines work on an archive: auto, HOST:PORT or ray://HOST:PORT; its files are shared.",
 )
+@click.option(
+    "--range-minutes",
+    type=float,
+    help="Cut long videos of an archive into ranges, which workers share.  [default: 10; none with --track]",
+)
 @click.option("--save-jsonl", metavar="FILE", help="Write one JSON record per frame.")
 @click.option("--save-images", metavar="DIR", help="Write annotated pictures into a folder.")
 @click.option("--save-labels", metavar="DIR", help="Write class ids as PNG files, one per frame; semantic models.")
@@ -177,6 +182,7 @@ def run(
     output_dir: Path | None,
     workers: int | None,
     cluster: str | None,
+    range_minutes: float | None,
     save_jsonl: str | None,
     save_images: str | None,
     save_labels: str | None,
@@ -279,12 +285,11 @@ def run(
         others = {"--save-jsonl": save_jsonl, "--save-images": save_images, "--save-labels": save_labels}
         others |= {"--contact-sheet": contact_sheet, "--segment": segment, "--serve": serve}
         refuse({**others, "--show": show, "--trace": trace, "--overwrite": overwrite})
-        archive = Archive(source, output_dir, base, output or (DEFAULT,), workers, cluster)
+        archive = Archive(source, output_dir, base, output or (DEFAULT,), workers, cluster, range_minutes)
         return run_archive(archive, within=STOP_SECONDS, quiet=quiet, as_json=as_json)
-    if workers is not None:
-        raise UsageError("--workers: it is for archives, whose results go into --output-dir")
-    if cluster is not None:
-        raise UsageError("--cluster: it is for archives, whose results go into --output-dir")
+    for option, given in {"--workers": workers, "--cluster": cluster, "--range-minutes": range_minutes}.items():
+        if given is not None:
+            raise UsageError(f"{option}: it is for archives, whose results go into --output-dir")
     sources = name_sources(source)
     name, only = next(iter(sources.items()))
     several = len(sources) > 1
