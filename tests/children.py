@@ -41,9 +41,9 @@ def hear_hangups():
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-def wait_until(condition):
+def wait_until(condition, *, within=WAIT):
     """Return once the condition holds. Raises: AssertionError after a while."""
-    deadline = time.monotonic() + WAIT
+    deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
