@@ -118,6 +118,23 @@ def test_shards_put_together_score_as_one_run(solo, pictures, tmp_path):
     assert "expected what solo-rt eval --shard writes" in solo("eval", "--merge", *parts)[2]
 
 
+def test_workers_find_what_one_process_does(solo, pictures, tmp_path):
+    options = ("eval", "--data", f"coco:{pictures}", "--backend", "onnxruntime", "--max-images", 5, "--json")
+    alone = solo(*options, "--results", tmp_path / "alone.json")[1]
+    code, together, err = solo(*options, "--workers", 2, "--results", tmp_path / "together.json")
+    assert (code, json.loads(together)) == (0, json.loads(alone)), err
+    key = lambda d: (d["image_id"], -d["score"], d["segmentation"]["counts"])  # noqa: E731
+    one, other = (sorted(json.loads((tmp_path / f"{n}.json").read_text()), key=key) for n in ("alone", "together"))
+    assert one == other
+
+
+def test_what_keeps_a_worker_from_measuring_is_one_line(solo, tmp_path):
+    code, _, err = solo("eval", "--data", f"coco:{tmp_path / 'nothing'}", "--workers", 2)
+    assert (code, err.count("solo-rt: error")) == (2, 1)
+    assert str(tmp_path / "nothing") in err
+    assert "Traceback" not in err
+
+
 def test_options_of_eval_that_do_not_go_together_are_refused(solo, tmp_path):
     for name in ("x.pt", "x.engine"):
         (tmp_path / name).write_bytes(b"")
@@ -125,6 +142,8 @@ def test_options_of_eval_that_do_not_go_together_are_refused(solo, tmp_path):
         ((), "expected --data URI"),
         (("a.json",), "expected --data URI"),
         (("--merge",), "--merge takes the files of all shards"),
+        (("--merge", "a.json", "--workers", "2"), "--workers: it is for a whole evaluation"),
+        (("--data", "coco:x", "--shard", "1/2", "--results", "r", "--workers", "2"), "--workers: it is for a whole"),
         (("--merge", "a.json", "--data", "coco:x"), "--merge takes the files of all shards"),
         (("--merge", tmp_path / "no.json"), "cannot read"),
         (("--data", "coco:x", "--shard", "1/2"), "--shard 1/2: expected I/N with --results FILE"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from solo_rt.commands.lines import tell
-from solo_rt.commands.measured import check_recordable, find_measured, is_semantic, open_measured, record_metrics
+from solo_rt.commands.measured import check_recordable, find_measured, is_semantic, record_metrics
 from solo_rt.commands.options import LocalPath, Size, as_json, check_writable, command, precision_option, print_json
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
@@ -43,6 +42,9 @@ if TYPE_CHECKING:
 @click.option("--conf", type=click.FloatRange(0, 1), default=0.0, help="Lowest score that counts.  [default: all]")
 @click.option("--scales", metavar="A,B", help="Sizes to look at a picture in, for labels of pixels.  [default: 1]")
 @click.option("--flip", is_flag=True, help="Look at each picture mirrored too, for labels of pixels.")
+@click.option(
+    "--workers", type=click.IntRange(min=1, max=1024), help="Processes that share the pictures and the cores."
+)
 @click.option("--shard", metavar="I/N", help="Only write what part I of N finds to --results, for --merge.")
 @click.option("--merge", is_flag=True, help="Score FILES, the --results of all shards.")
 @click.option("--backend", default="auto", show_default=True, help="onnxruntime, openvino, tensorrt or torch.")
@@ -71,6 +73,7 @@ def evaluate(
     conf: float,
     scales: str | None,
     flip: bool,
+    workers: int | None,
     shard: str | None,
     merge: bool,
     backend: str,
@@ -85,11 +88,14 @@ def evaluate(
     """Measure COCO mask AP through the run time, and Cityscapes' AP on Cityscapes; or the IoU of labels of pixels.
 
     The classes that the model and the data set have in common are measured, matched by name. Several processes share
-    the work with --shard; solo-rt eval --merge FILES puts their results together. A TensorRT engine is measured with
-    the thresholds that were built into it, which are those of its .onnx file. On a CPU, a published network takes hours
-    for the 5,000 pictures of COCO, and longer with --exact; --max-images 100 is a first look.
+    the work with --workers, several machines with --shard: solo-rt eval --merge FILES puts their results together. A
+    TensorRT engine is measured with the thresholds that were built into it, which are those of its .onnx file. On a
+    CPU, a published network takes hours for the 5,000 pictures of COCO, and longer with --exact; --max-images 100 is a
+    first look.
     """
     part = _check(data, model=model, shard=shard, results=results, pictures=pictures, merge=merge, files=files)
+    if workers is not None and (merge or part is not None):
+        raise UsageError("--workers: it is for a whole evaluation; leave --shard and --merge out")
     for output in filter(None, (results, pictures)):
         check_writable(output, overwrite=overwrite)
     path = None if merge else find_measured(model, backend=backend, device=device)
@@ -104,9 +110,10 @@ def evaluate(
         raise UsageError("--test-scale is for --exact of a checkpoint, whose input can have any size; leave it out")
     if not semantic and (scales is not None or flip):
         raise UsageError("--scales and --flip are for models that give every pixel a class; leave them out")
-    from solo_rt.train.evaluate.detections import ResizableEngine
-    from solo_rt.train.evaluate.instances import evaluate_instances
-    from solo_rt.train.evaluate.semantic import Counted, evaluate_pixels
+    if semantic and workers is not None and pictures is not None:
+        raise UsageError("--pictures of labels are drawn by one process; leave --workers out")
+    from solo_rt.commands.evaluation import Evaluation
+    from solo_rt.train.evaluate.semantic import Counted
     from solo_rt.train.evaluate.shards import WHOLE, Subject, merge_parts
     from solo_rt.train.evaluate.tallies import merge_tallies
     from solo_rt.train.evaluate.views import Views
@@ -115,31 +122,25 @@ def evaluate(
     if path is None:
         found = merge_tallies(files) if semantic else merge_parts(files)
     else:
-        subject, share = Subject(data or "", split, max_images, str(path)), part or WHOLE
-        views = Views(_factors(scales) if scales is not None else (1.0,), mirrored=flip)
-        engine = open_measured(
-            path, backend=backend, device=device, trusted=trust, exact=exact, logits=semantic, precision=precision
+        evaluation = Evaluation(
+            Subject(data or "", split, max_images, str(path)),
+            semantic=semantic,
+            backend=backend,
+            device=device,
+            precision=precision,
+            trusted=trust,
+            exact=exact,
+            scale=test_scale,
+            conf=conf,
+            views=Views(_factors(scales) if scales is not None else (1.0,), mirrored=flip),
+            strict=strict,
         )
-        with closing(engine), show_progress() as show:
+        with show_progress() as show:
             on_image: OnImage = lambda done, total: show(done, total, "pictures")  # noqa: E731
-            if exact and not isinstance(engine, ResizableEngine):
-                size = f"{engine.spec.input.height}x{engine.spec.input.width}"
-                tell(f"{path} has one input size: pictures are padded to {size}, not less")
-            if semantic:
-                found = evaluate_pixels(
-                    engine, subject, shard=share, views=views, pictures=pictures, strict=strict, on_image=on_image
-                )
+            if workers is None:
+                found = evaluation.find(part or WHOLE, pictures=pictures, on_image=on_image)
             else:
-                found = evaluate_instances(
-                    engine,
-                    subject,
-                    shard=share,
-                    exact=exact,
-                    scale=test_scale,
-                    conf=conf,
-                    strict=strict,
-                    on_image=on_image,
-                )
+                found = evaluation.find_in_parts(workers, on_image)
     if isinstance(found, Counted):
         return _finish_pixels(found, part, results=results, record=record and precision, as_json=as_json)
     return _finish_instances(
