@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
@@ -23,8 +23,9 @@ from solo_rt.engine.base import Engine
 from solo_rt.files import cache_folder, replace_file
 
 MEASURING_SECONDS = 0.5  # for all candidates together, once each has computed a picture
+MOST_SECONDS = 2.0  # on a machine that is busy with something else
 LEAST_ROUNDS = 2
-ALIKE = 1.25  # times the shortest that the next one may be where nothing else was at work
+ALIKE = 1.25  # times the shortest that the next one is at most where nothing else was at work
 FOLDER = "fastest"  # in the cache folder
 
 log = logging.getLogger(__name__)
@@ -46,8 +47,7 @@ def open_fastest(
     """Return the opened engine of the candidate that takes least time for a picture.
 
     Where that is known for this file, machine and number of threads it is opened at once; else all are opened and
-    measured, which takes a second or two; what a busy machine gave is not remembered. Candidates that cannot be opened
-    are passed over, if one is left.
+    measured, which takes a second or two. Candidates that cannot be opened are passed over, if one is left.
     Raises: what `open_it` raises for the last candidate, if there is no other.
     """
     if len(candidates) == 1:
@@ -66,38 +66,40 @@ def open_fastest(
                 if candidate is candidates[-1] and not engines:
                     raise
         times = measure(engines)
-        chosen = min(times, key=lambda candidate: times[candidate][0])
+        chosen = min(times, key=lambda candidate: times[candidate])
         stack.pop_all()
     for candidate, engine in engines.items():
         if candidate is not chosen:
             engine.close()
-    said = {str(candidate): round(1e3 * seconds[0], 3) for candidate, seconds in times.items()}
+    said = {str(candidate): round(1e3 * seconds, 3) for candidate, seconds in times.items()}
     log.info("%s: ms a picture: %s", path, ", ".join(f"{name} {ms:.2f}" for name, ms in said.items()))
-    if any(second > ALIKE * first for first, second, *_ in times.values()):
-        log.info("the machine was busy; that is measured again the next time")
-        return engines[chosen]
     with suppress(OSError):  # then it is measured again
         memory.parent.mkdir(parents=True, exist_ok=True)
         replace_file(memory, json.dumps({"chosen": list(chosen), "ms": said}).encode())
     return engines[chosen]
 
 
-def measure(engines: Mapping[Candidate, Engine]) -> dict[Candidate, list[float]]:
-    """Return the seconds of each for a picture, the shortest first, `LEAST_ROUNDS` or more.
+def measure(engines: Mapping[Candidate, Engine]) -> dict[Candidate, float]:
+    """Return the least seconds of each for a picture.
 
-    They take turns, so that a busy machine slows all alike.
+    They take turns, so that a busy machine slows all alike, and more of them until the two shortest of each are alike.
     """
     times: dict[Candidate, list[float]] = {candidate: [] for candidate in engines}
-    ends, rounds = time.monotonic() + MEASURING_SECONDS, 0
-    while rounds < LEAST_ROUNDS or time.monotonic() < ends:
-        rounds += 1
+    began, limit, rounds = time.monotonic(), 0.0, 0
+    while rounds < LEAST_ROUNDS or time.monotonic() < began + limit:
         for candidate, engine in engines.items():
             size = engine.spec.input
             picture = np.zeros((size.batch, 3, size.height, size.width), np.float32)
             started = time.perf_counter()
             engine.infer({size.name: picture})
             times[candidate].append(time.perf_counter() - started)
-    return {candidate: sorted(seconds) for candidate, seconds in times.items()}
+        rounds += 1
+        limit = MEASURING_SECONDS if _are_alike(times.values()) else MOST_SECONDS
+    return {candidate: min(seconds) for candidate, seconds in times.items()}
+
+
+def _are_alike(times: Iterable[Sequence[float]]) -> bool:
+    return all(sorted(seconds)[:2][-1] <= ALIKE * min(seconds) for seconds in times)
 
 
 def recall(path: Path, candidates: Sequence[Candidate], *, threads: int, lanes: int) -> dict[str, float]:
