@@ -222,6 +222,55 @@ def test_a_plan_gets_its_name_once_it_was_compared_on_the_gpu_that_was_asked_for
     assert len(list(tmp_path.glob("cache/*.engine"))) == agrees
 
 
+def test_a_plan_that_was_not_compared_is_built_again_to_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    builder = Builder(monkeypatch, tmp_path)
+    monkeypatch.setattr(build_engine, "device_count", lambda: 1)
+    monkeypatch.setattr(build_engine, "open_gpu", fake_gpu)
+    monkeypatch.setattr(build_engine, "TensorRtEngine", lambda *_, **__: SimpleNamespace(close=lambda: None))
+    monkeypatch.setattr(build_engine, "_gate", lambda *_: {"found": 1.0})
+    found = [
+        build_checked(find_model(), BuildOptions(), is_checked=is_checked)
+        for is_checked in (False, False, True, True, False)
+    ]
+    assert [(built.is_new, bool(built.plan.agreement)) for built in found] == [
+        (True, False), (False, False), (True, True), (False, True), (False, True),
+    ]  # fmt: skip
+    assert builder.built == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "precision", "measured", "instead"),
+    [
+        ("solov2-nano", "fp16", {"found": 0.97, "mask_iou": 0.98}, ""),
+        ("solov2-nano", "fp16", {"found": 0.9699, "mask_iou": 1.0}, "use --fp32"),
+        ("solov2-nano", "fp16", {"found": 1.0, "mask_iou": 0.9799}, "use --fp32"),
+        ("solov2-nano", "int8", {"found": 0.9, "mask_iou": 0.9}, ""),
+        ("solov2-nano", "fp32", {"found": 0.98, "mask_iou": 1.0}, "report it, with what solo-rt doctor says"),
+        ("fast-scnn", "fp16", {"labels": 0.999}, ""),
+        ("fast-scnn", "fp16", {"labels": 0.9989}, "use --fp32"),
+        ("fast-scnn", "int8", {"labels": 0.99}, ""),
+        ("fast-scnn", "int8", {"labels": 0.9899}, "use --fp32"),
+    ],
+)
+def test_what_sees_too_little_is_refused(
+    monkeypatch: pytest.MonkeyPatch, model: str, precision: Precision, measured: dict[str, float], instead: str
+) -> None:
+    asked: list[str] = []
+
+    def frames(uri: str, most: int) -> list[object]:
+        asked.append(uri)
+        return []
+
+    monkeypatch.setattr(build_engine, "open_engine", lambda *_, **__: SimpleNamespace(close=lambda: None))
+    monkeypatch.setattr(build_engine, "frames", frames)
+    monkeypatch.setattr(build_engine, "compare", lambda reference, candidate, pictures: measured)
+    candidate = SimpleNamespace(spec=read_spec(find_model(model)))
+    for uri in (None, "a.mp4"):
+        with pytest.raises(EngineError, match=instead + "$") if instead else nullcontext():
+            assert build_engine._gate(Path("a.onnx"), candidate, precision, uri) == measured
+    assert asked == ["test://?frames=80", "a.mp4"]
+
+
 @pytest.mark.parametrize("description", ['{"solo_rt_plan": 1}', "", None])
 def test_what_cannot_be_taken_is_replaced(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, description: str | None

@@ -77,7 +77,7 @@ def build_checked(
         )
         target = output or plan_path(cache_folder(), path, key)
         found = None if rebuild else _built_before(target, key)
-        if found is not None:
+        if found is not None and (found.agreement or not is_checked):
             return Built(found, False)
         content = build(
             typed_model(path, spec, options.precision, inputs(spec, _frames(calibration))), options, on_phase=on_phase
@@ -133,5 +133,6 @@ def _gate(model: Path, candidate: Engine, precision: Precision, uri: str | None)
         bad = measured["found"] < found or measured["mask_iou"] < iou
     if bad:
         said = ", ".join(f"{name} {value:.4f}" for name, value in measured.items())
-        raise EngineError(f"the {precision} engine differs too much from the FP32 model ({said}); use --fp32")
+        instead = "use --fp32" if precision != "fp32" else "report it, with what solo-rt doctor says"
+        raise EngineError(f"the {precision} engine differs too much from the FP32 model ({said}); {instead}")
     return measured
