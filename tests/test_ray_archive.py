@@ -110,6 +110,7 @@ def start(made, results, *arguments):
 def finish(process):
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
+    assert out.startswith("{"), out
     return json.loads(out)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -113,3 +115,14 @@ def test_somebody_who_never_answers_is_given_up(library, port, monkeypatch):
     with pytest.raises(UsageError, match="no answer within"):
         RayCluster(f"ray://127.0.0.1:{port}")
     done.set()
+
+
+def test_what_ray_would_print_onto_standard_output_is_logged(library, caplog, capsys):
+    caplog.set_level(logging.INFO, "solo_rt")
+    fake = library(FakeRay())
+    worker = SimpleNamespace(print_to_stdstream=lambda data, ignore_prefix: print(data))
+    fake._private = SimpleNamespace(worker=worker)
+    RayCluster("auto").close()
+    worker.print_to_stdstream({"lines": ["A worker died.\n", "Alas."], "pid": "raylet"}, ignore_prefix=False)
+    assert caplog.messages == ["A worker died. Alas."]
+    assert capsys.readouterr().out == ""

@@ -7,8 +7,11 @@ import os
 import re
 import socket
 import threading
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 from solo_rt.errors import UsageError
 
@@ -16,6 +19,8 @@ AUTO = "auto"  # the cluster that this machine is part of
 ADDRESS = re.compile(r"(ray://)?([\w.-]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})")
 PROBE_SECONDS = 5.0  # for somebody to answer at the address
 JOIN_SECONDS = 60.0  # for all that follows; on a busy machine a server for ray:// takes half of it to start
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +88,16 @@ def _library() -> ModuleType:
     except ImportError as error:
         raise UsageError("a cluster needs Ray; pip install 'solo-rt[ray]'") from error
     logging.getLogger("ray").setLevel(logging.ERROR)
+    with suppress(AttributeError):  # of another release, perhaps: then it prints what it likes
+        if hasattr(ray._private.worker, "print_to_stdstream"):
+            ray._private.worker.print_to_stdstream = _log
     library: ModuleType = ray
     return library
+
+
+def _log(data: Mapping[str, Any], **_settings: object) -> None:
+    """Log what Ray would print about lost workers onto standard output, which is for results."""
+    log.info("%s", " ".join(str(line).strip() for line in data["lines"]))
 
 
 def _probe(address: str) -> None:
