@@ -95,7 +95,7 @@ def _library() -> ModuleType:
     return library
 
 
-def _log(data: Mapping[str, Any], **_settings: object) -> None:
+def _log(data: Mapping[str, Any], ignore_prefix: bool) -> None:
     """Log what Ray would print about lost workers onto standard output, which is for results."""
     log.info("%s", " ".join(str(line).strip() for line in data["lines"]))
 

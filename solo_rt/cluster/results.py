@@ -51,7 +51,7 @@ def put_together(
     Raises: OSError; ValueError where a range is not what it should be.
     """
     written = []
-    results, instances = 0, None
+    results = instances = 0
     for output, place in zip(outputs, places_of(outputs, video, parts=parts, worker="merged"), strict=True):
         pieces = [Piece(folder / result_path(output, video, entry.range), entry.read, entry.lead) for entry in entries]
         results, instances = merge(pieces, place.part_path, tracked=tracked)

@@ -76,8 +76,7 @@ class VideoSource(Source):
             self._frame_rate = self._stream.average_rate or self._stream.guessed_rate or None
             self._step = max(1, round(1 / ((self._frame_rate or DEFAULT_FRAME_RATE) * self._stream.time_base)))
             self._part, self._lead = part, round(lead_seconds / self._stream.time_base)
-            is_part = part != WHOLE
-            self._losses = Losses(Path(uri), self._container, self._stream, self._step, is_part=is_part)
+            self._losses = Losses(Path(uri), self._container, self._stream, self._step, is_part=part != WHOLE)
             if part.start is not None:
                 run_up = round(RUN_UP / self._stream.time_base) + self._lead
                 self._container.seek(part.start - run_up, stream=self._stream)
