@@ -202,3 +202,11 @@ def test_devices_are_counted_by_the_driver_alone(monkeypatch: pytest.MonkeyPatch
     assert cuda.device_count() == 3
     driver.cuInit = lambda flags: 100  # no device
     assert cuda.device_count() == 0
+
+
+def test_without_a_driver_there_are_no_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(cuda.ctypes, "CDLL", refuse)
+    assert cuda.device_count() == 0
