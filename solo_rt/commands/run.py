@@ -48,12 +48,15 @@ if TYPE_CHECKING:
     "video into this folder; a second run goes on.",
 )
 @click.option(
-    "--workers", type=int, help="Processes for archives; they share the cores.  [default: one for every two cores]"
+    "--workers",
+    type=int,
+    help="Processes for archives and of --cluster; they share the cores.  [default: one for every two cores]",
 )
 @click.option(
     "--cluster",
     metavar="ADDRESS",
-    help="Ray cluster whose machines work on an archive: auto, HOST:PORT or ray://HOST:PORT; its files are shared.",
+    help="Ray cluster whose machines work on an archive, or on cameras: auto, HOST:PORT or ray://HOST:PORT; "
+    "its files are shared.",
 )
 @click.option(
     "--range-minutes",
@@ -227,7 +230,7 @@ def run(
     Ctrl-C finishes the outputs and ends; a second one ends at once.
     """
     from solo_rt.commands.interrupts import Interrupts
-    from solo_rt.commands.page import serving
+    from solo_rt.commands.page import open_page, serving
     from solo_rt.commands.progress import Reporter
     from solo_rt.commands.summary import sum_up
     from solo_rt.commands.terminal import drain_stderr
@@ -287,13 +290,24 @@ def run(
         refuse({**others, "--show": show, "--trace": trace, "--overwrite": overwrite})
         archive = Archive(source, output_dir, base, output or (DEFAULT,), workers, cluster, range_minutes)
         return run_archive(archive, within=STOP_SECONDS, quiet=quiet, as_json=as_json)
-    for option, given in {"--workers": workers, "--cluster": cluster, "--range-minutes": range_minutes}.items():
-        if given is not None:
-            raise UsageError(f"{option}: it is for archives, whose results go into --output-dir")
+    if range_minutes is not None:
+        raise UsageError("--range-minutes: it is for archives, whose results go into --output-dir")
+    if workers is not None and cluster is None:
+        raise UsageError("--workers: it is for archives, whose results go into --output-dir, and for --cluster")
     sources = name_sources(source)
     name, only = next(iter(sources.items()))
     several = len(sources) > 1
     files = _files(output, save_jsonl, save_images, save_labels, contact_sheet)
+    if cluster is not None:
+        from solo_rt.commands.fleet import run_fleet
+
+        if show or trace is not None:
+            raise UsageError(f"{'--show' if show else '--trace'}: it is not for --cluster; leave one of the two out")
+        with open_page(serve, token=serve_token, decoder=decoder) as site:
+            whole = replace(base, overwrite=overwrite)
+            return run_fleet(
+                sources, whole, files, cluster=cluster, owners=workers, site=site, quiet=quiet, as_json=as_json
+            )
     if show and several:
         raise UsageError(f"--show: expected one source, got {len(source)}; leave it out")
     outputs = [*files, WINDOW] if show else files

@@ -18,6 +18,7 @@ from solo_rt.pipeline.running import Hooks
 from solo_rt.serve.address import Address
 from solo_rt.serve.app import Desk
 from solo_rt.serve.connection import Connection
+from solo_rt.serve.far_view import FarView
 from solo_rt.serve.guard import MOST_HEAD, Guard
 from solo_rt.serve.happenings import Happenings
 from solo_rt.serve.pictures import Pictures
@@ -67,6 +68,11 @@ class Site:
         """Return what tells the page of the run of the source called so."""
         self._views[name] = View(name, self._happenings)
         return self._views[name].hooks()
+
+    def far_view(self, name: str) -> FarView:
+        """Return the view of a source that runs elsewhere; whoever hears of it tells it."""
+        view = self._views[name] = FarView(name, self._happenings)
+        return view
 
     def close(self) -> None:
         """Tell viewers that the run has ended, and end; at most CLOSE_SECONDS later all is over."""

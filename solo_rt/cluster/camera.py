@@ -1,0 +1,161 @@
+"""One camera of a fleet, as its owner runs it, and what it says of itself."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+from solo_rt.pipeline import Hooks, Pipeline
+from solo_rt.pipeline.opening import PLACE
+from solo_rt.pipeline.report import Progress, RunReport
+from solo_rt.result import Result
+from solo_rt.sink.broker_address import BROKERS
+from solo_rt.source import SourceInfo, StateChange
+from solo_rt.source.base import SourceState
+from solo_rt.track.zones import zones_of
+from solo_rt.uri import scheme
+
+AGAIN_SECONDS = 5.0  # from a camera's failure to the next try
+RATE_SECONDS = 1.0  # over which frames are counted, at least
+WAITING = ("read", "sink")  # stages that are no work of the model's
+
+State = SourceState | Literal["running", "ended", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A source, and how many owners it has had before."""
+
+    name: str
+    uri: str
+    turn: int = 0
+
+    def outputs(self, wanted: Sequence[str]) -> list[str]:
+        """Return the outputs' addresses: a file of each owner, for it may not be the last's to write; one stream."""
+        name = self.name if self.turn == 0 else f"{self.name}-{self.turn + 1}"
+        return [uri.replace(PLACE, self.name if scheme(uri) in BROKERS else name) for uri in wanted]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How a camera is."""
+
+    state: State
+    reason: str = ""  # of the state
+    read: int = 0  # frames, under this owner; so are the next four
+    processed: int = 0
+    dropped: int = 0
+    skipped: int = 0
+    failed: int = 0
+    fps: float = 0.0  # results per second
+    offered: float = 0.0  # frames per second that the camera gives
+    latency: tuple[float, float] = (0.0, 0.0)  # seconds, of half and of 95 % of the results
+    seconds: float = 0.0  # of work for a frame that nothing else holds up; 0 while unknown
+
+    @property
+    def cost(self) -> float:
+        """Seconds of work per second; 0 while unknown."""
+        return self.seconds * self.offered
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come."""
+        return self.state == "ended"
+
+    def to_record(self) -> dict[str, object]:
+        """Return the figures as plain JSON values."""
+        return asdict(self)
+
+
+class CameraRun:
+    """A camera that runs on a thread of its own until `stop`, and again when it has failed."""
+
+    def __init__(self, camera: Camera, pipeline: Pipeline, outputs: Sequence[str]) -> None:
+        """Begin; the model of the pipeline is an opened engine that several may use."""
+        self._stop = threading.Event()
+        self._lock = threading.Lock()  # guards all that follows
+        self._figures = Figures("connecting")
+        self._seconds = math.inf
+        self._counted = time.monotonic(), 0, 0  # when, frames read, results
+        self._pipeline = replace(
+            pipeline,
+            source=camera.uri,
+            name=camera.name,
+            sinks=camera.outputs(outputs),
+            options=replace(pipeline.options, zones=zones_of(pipeline.options.zones, camera.name)),
+            hooks=Hooks(
+                on_start=self._start,
+                on_frame=self._take,
+                on_source_state=self._change,
+                on_progress=self._count,
+            ),
+        )
+        self._thread = threading.Thread(target=self._run, name=f"solo-rt camera {camera.name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def figures(self) -> Figures:
+        """How the camera is now."""
+        with self._lock:
+            return self._figures
+
+    def stop(self) -> None:
+        """Let it end soon, its outputs finished."""
+        self._stop.set()
+
+    def join(self, seconds: float) -> None:
+        """Wait for its end, a while."""
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                report = self._pipeline.run(stop=self._stop)
+            except BaseException as error:  # whatever it is, the others go on
+                self._become("failed", str(error) or type(error).__name__)
+                self._stop.wait(AGAIN_SECONDS)
+            else:
+                self._end(report)
+                return
+
+    def _start(self, info: SourceInfo, _engine: object) -> None:
+        self._become("live" if info.live else "running")
+
+    def _take(self, result: Result) -> None:
+        work = sum(seconds for stage, seconds in result.stage_seconds.items() if stage not in WAITING)
+        with self._lock:
+            self._seconds = min(self._seconds, work)
+
+    def _change(self, change: StateChange) -> None:
+        self._become(change.state, change.reason)
+
+    def _count(self, progress: Progress) -> None:
+        now = time.monotonic()
+        with self._lock:
+            at, read, processed = self._counted
+            figures = replace(
+                self._figures,
+                read=progress.read,
+                processed=progress.processed,
+                dropped=progress.dropped,
+                skipped=progress.skipped,
+                failed=progress.failed,
+                latency=(progress.latency.p50, progress.latency.p95),
+            )
+            if now >= at + RATE_SECONDS and math.isfinite(self._seconds):
+                offered, fps = (max(0, n) / (now - at) for n in (progress.read - read, progress.processed - processed))
+                figures = replace(figures, offered=offered, fps=fps, seconds=self._seconds)
+                self._counted = now, progress.read, progress.processed
+            self._figures = figures
+
+    def _end(self, report: RunReport) -> None:
+        self._become("ended", report.damage or "; ".join(failure.reason for failure in report.failures))
+
+    def _become(self, state: State, reason: str = "") -> None:
+        with self._lock:
+            fps = self._figures.fps if state in ("live", "running") else 0.0
+            self._figures = replace(self._figures, state=state, reason=reason, fps=fps)

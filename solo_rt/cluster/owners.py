@@ -1,0 +1,117 @@
+"""Owners of cameras on the machines of a Ray cluster, as their fleet sees them."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, Protocol
+
+from solo_rt import __version__
+from solo_rt.cluster.actors import share_out
+from solo_rt.cluster.camera import Camera, Figures
+from solo_rt.cluster.camera_owner import CameraOwner
+from solo_rt.cluster.ray_cluster import RayCluster
+from solo_rt.cluster.worker import Start
+from solo_rt.errors import EngineError, SoloRTError
+
+
+class Owner(Protocol):
+    """Somebody who runs cameras. Nothing here waits but `finish`."""
+
+    name: str
+    place: str  # the machine; empty until the model is open
+
+    def own(self, cameras: Sequence[Camera], outputs: Sequence[str]) -> None:
+        """Let it run these cameras, and no others."""
+
+    def hear(self) -> Mapping[str, Figures] | None:
+        """Return its newest report, None while there is none newer. Raises: EOFError once it is lost; SoloRTError."""
+
+    def finish(self, seconds: float) -> Mapping[str, Figures]:
+        """Let all cameras end within so many seconds, and return how they did."""
+
+    def end(self) -> None:
+        """End it, whatever it does."""
+
+
+class Owners(Protocol):
+    """Where owners come from."""
+
+    size: int  # how many there are, at most
+
+    def hire(self) -> Owner: ...
+    def close(self) -> None: ...
+
+
+class RayOwner:
+    """An actor. See `Owner`."""
+
+    def __init__(self, ray: Any, actor: Any) -> None:
+        self.name, self.place = f"owner-{token_hex(2)}", ""
+        self._ray, self._actor = ray, actor
+        self._said = actor.begin.remote()
+
+    def own(self, cameras: Sequence[Camera], outputs: Sequence[str]) -> None:
+        self._actor.own.remote(list(cameras), list(outputs))
+
+    def hear(self) -> Mapping[str, Figures] | None:
+        try:
+            ready, _ = self._ray.wait([self._said], timeout=0)
+            if not ready:
+                return None
+            said = self._ray.get(self._said)
+        except self._ray.exceptions.RayActorError as error:
+            raise EOFError from error
+        except ConnectionError as error:
+            raise EngineError("the cluster is gone; start the fleet again once it is back") from error
+        self._said = self._actor.report.remote()
+        if isinstance(said, SoloRTError):
+            raise said
+        if isinstance(said, str):
+            self.place = said
+            return None
+        figures: Mapping[str, Figures] = said
+        return figures
+
+    def finish(self, seconds: float) -> Mapping[str, Figures]:
+        try:
+            figures: Mapping[str, Figures] = self._ray.get(self._actor.finish.remote(), timeout=seconds)
+        except Exception:  # it is lost, or hangs; it is ended all the same
+            return {}
+        return figures
+
+    def end(self) -> None:
+        with suppress(Exception):  # the cluster may be gone
+            self._ray.kill(self._actor)
+
+
+class RayOwners:
+    """Hires actors, each with as many CPUs as its engine has threads, and its share of a GPU. See `Owners`."""
+
+    def __init__(
+        self, address: str, start: Start, *, owners: int | None, device: str, model_sha256: str, paths: Sequence[Path]
+    ) -> None:
+        """Join a cluster; `paths` are files and folders that every machine must see. Raises: UsageError."""
+        self._cluster = RayCluster(address)
+        try:
+            share = share_out(self._cluster.machines(), workers=owners, threads=start.pipeline.threads, device=device)
+        except BaseException:
+            self._cluster.close()
+            raise
+        self.size = share.size
+        self._told = __version__, model_sha256, str(Path.cwd()), [str(path) for path in paths], pickle.dumps(start)
+        self._remote = self._cluster.ray.remote(
+            num_cpus=share.threads,
+            num_gpus=share.gpus,
+            max_restarts=0,  # its cameras are with others by then
+            scheduling_strategy="SPREAD",
+        )(CameraOwner)
+
+    def hire(self) -> RayOwner:
+        return RayOwner(self._cluster.ray, self._remote.remote(*self._told))
+
+    def close(self) -> None:
+        self._cluster.close()

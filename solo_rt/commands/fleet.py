@@ -1,0 +1,127 @@
+"""`solo-rt run --cluster` with cameras: a fleet of them on the machines of a Ray cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from solo_rt.commands.interrupts import Interrupts
+from solo_rt.commands.lines import tell
+from solo_rt.commands.options import print_json
+from solo_rt.commands.terminal import drain_stderr
+from solo_rt.engine import find_model
+from solo_rt.errors import UsageError
+from solo_rt.files import file_sha256
+from solo_rt.pipeline import Pipeline
+from solo_rt.pipeline.opening import PLACE
+from solo_rt.track.zones import check_sources
+from solo_rt.uri import redact, scheme
+
+STOP_SECONDS = 10.0  # from a signal to the end of the process: the cluster has to be told
+
+if TYPE_CHECKING:
+    from solo_rt.cluster.fleet import CameraStatus, FleetReport
+    from solo_rt.serve import Site
+
+
+def run_fleet(
+    sources: Mapping[str, str],
+    pipeline: Pipeline,
+    outputs: Sequence[str],
+    *,
+    cluster: str,
+    owners: int | None,
+    site: Site | None,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Run cameras by name on a cluster until Ctrl-C, and return the exit code.
+
+    Raises: UsageError, EngineError.
+    """
+    from solo_rt.cluster.fleet import Fleet
+    from solo_rt.cluster.owners import RayOwners
+    from solo_rt.cluster.worker import Start
+
+    for output in outputs:
+        if PLACE not in output:
+            raise UsageError(f"output {redact(output)}: with --cluster its name needs {PLACE}, as in {PLACE}.jsonl")
+    check_sources(pipeline.options.zones, sources)
+    assert pipeline.model is None or isinstance(pipeline.model, (str, Path))
+    folders = {Path(output).parent for output in outputs if not scheme(output)}
+    paths = [*sorted(folders), *(Path(uri) for uri in sources.values() if Path(uri).exists())]
+    fleet = Fleet(sources, outputs, on_status=_shower(sources, site))
+    with Interrupts(within=STOP_SECONDS, doing=lambda: "the cameras do not end") as interrupts:
+        hiring = RayOwners(
+            cluster,
+            Start(pipeline, 0),
+            owners=owners,
+            device=pipeline.device,
+            model_sha256=file_sha256(find_model(pipeline.model)),
+            paths=paths,
+        )
+        with closing(hiring):
+            report = fleet.run(hiring, interrupts.stop)
+    drain_stderr()
+    code = _sum_up(report, quiet=quiet, as_json=as_json)
+    return code if interrupts.number is None else interrupts.exit_code
+
+
+def _shower(sources: Mapping[str, str], site: Site | None) -> Callable[[Mapping[str, CameraStatus]], None]:
+    """Return what shows how cameras are on the page."""
+    if site is None:
+        return lambda status: None
+    views = {name: site.far_view(name) for name in sources}
+
+    def show(status: Mapping[str, CameraStatus]) -> None:
+        for name, camera in status.items():
+            figures = camera.figures
+            place = f"by {camera.owner} on {camera.place}" if camera.owner else "nobody runs it"
+            views[name].tell(
+                figures.state,
+                ", ".join(filter(None, [place, figures.reason])),
+                {
+                    "owner": camera.owner,
+                    "place": camera.place,
+                    "results": figures.processed,
+                    "fps": round(figures.fps, 1),
+                    "latency": [round(1e3 * seconds, 2) for seconds in figures.latency],
+                    "frames": {
+                        kind: getattr(figures, kind) for kind in ("read", "processed", "dropped", "skipped", "failed")
+                    },
+                },
+            )
+
+    return show
+
+
+def _sum_up(report: FleetReport, *, quiet: bool, as_json: bool) -> int:
+    """Say what became of the cameras, and return the exit code of a run that nobody interrupted."""
+    if as_json:
+        cameras = {
+            name: {"owner": one.owner, "place": one.place, **one.figures.to_record()}
+            for name, one in report.cameras.items()
+        }
+        fleet = {"lost": report.lost, "moved": report.moved, "longest_gap": round(report.longest_gap, 2)}
+        print_json({**fleet, "seconds": round(report.seconds, 2), "cameras": cameras})
+    elif not quiet:
+        for name, one in report.cameras.items():
+            figures = one.figures
+            click.echo(
+                f"{name}: {figures.state}, {figures.processed} results, {figures.dropped} dropped, "
+                f"{figures.fps:.1f} fps, last by {one.owner or 'nobody'}"
+            )
+    if report.lost:
+        tell(
+            f"{report.lost} owners of cameras were lost; {report.moved} times a camera went to another one, "
+            f"{report.longest_gap:.1f} s without results at most",
+            level="warning",
+        )
+    failed = {name: one.figures for name, one in report.cameras.items() if one.figures.state == "failed"}
+    for name, figures in failed.items():
+        tell(f"{name}: {figures.reason}", level="error")
+    return 4 if failed else 0

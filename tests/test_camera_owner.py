@@ -1,0 +1,65 @@
+"""Cameras that one owner runs, as an actor of a cluster does, but in this process."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+from children import wait_until
+from fakes import write_tiny_model
+
+from solo_rt import Pipeline, __version__
+from solo_rt.cluster import camera as cameras
+from solo_rt.cluster.camera import Camera
+from solo_rt.cluster.camera_owner import CameraOwner
+from solo_rt.cluster.worker import Start
+from solo_rt.errors import UsageError
+from solo_rt.files import file_sha256
+
+ENDLESS = "test://?live=1&size=64x48&fps=30&frames=100000"
+
+
+@pytest.fixture
+def owner(tmp_path: Path):
+    model = write_tiny_model(tmp_path / "tiny.onnx")
+    start = pickle.dumps(Start(Pipeline(model=model, backend="onnxruntime", threads=1), 0))
+    one = CameraOwner(__version__, file_sha256(model), str(Path.cwd()), [], start)
+    yield one
+    one.finish()
+
+
+def test_cameras_run_side_by_side_until_they_are_somebody_else_s(owner, tmp_path: Path) -> None:
+    assert isinstance(owner.begin(), str)
+    door, yard = (Camera(name, ENDLESS) for name in ("door", "yard"))
+    outputs = [str(tmp_path / "{source}.jsonl")]
+    owner.own([door, yard], outputs)
+    wait_until(lambda: all(one.offered for one in owner.report().values()))
+    figures = owner.report()["door"]
+    assert figures.state == "live"
+    assert 0 < figures.cost < 30
+    owner.own([yard], outputs)
+    assert owner.report().keys() == {"yard"}
+    wait_until(lambda: '"end"' in (tmp_path / "door.jsonl").read_text())
+    assert owner.finish()["yard"].is_over
+    assert "end" in json.loads((tmp_path / "yard.jsonl").read_text().splitlines()[-1])
+
+
+def test_a_camera_that_fails_is_tried_again_and_costs_the_others_nothing(owner, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(cameras, "AGAIN_SECONDS", 0.05)
+    owner.begin()
+    late = tmp_path / "late.jsonl"
+    owner.own([Camera("gone", str(tmp_path / "x.mp4")), Camera("late", ENDLESS)], [str(tmp_path / "{source}.jsonl")])
+    wait_until(lambda: owner.report()["gone"].state == "failed" and owner.report()["late"].processed > 3)
+    assert "x.mp4" in owner.report()["gone"].reason
+    assert late.exists()
+
+
+def test_another_version_or_another_model_refuses_in_one_line(tmp_path: Path) -> None:
+    write_tiny_model(tmp_path / "tiny.onnx")
+    start = pickle.dumps(Start(Pipeline(model=tmp_path / "tiny.onnx"), 0))
+    for version, sha256, expected in (("0.0.1", "", "expected solo-rt 0.0.1"), (__version__, "x", "model of the run")):
+        said = CameraOwner(version, sha256, str(tmp_path), [], start).begin()
+        assert isinstance(said, UsageError)
+        assert expected in str(said)

@@ -1,0 +1,148 @@
+"""A fleet of cameras whose owners come, go and fall silent, by a clock of the test's own."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from solo_rt.cluster import fleet as fleets
+from solo_rt.cluster.camera import Camera, Figures
+from solo_rt.cluster.fleet import Fleet
+from solo_rt.errors import EngineError, UsageError
+
+LIVE = Figures("live", read=10, processed=10, seconds=0.01, offered=10.0)
+
+
+class FakeOwner:
+    def __init__(self, name, *, opens=True):
+        self.name, self.place, self.cameras = name, "", ()
+        self.is_lost = self.is_silent = self.is_ended = False
+        self._opens = opens
+
+    def own(self, cameras, outputs):
+        self.cameras = tuple(cameras)
+
+    def hear(self):
+        if self.is_lost or not self._opens:
+            raise EOFError
+        if not self.place:
+            self.place = "here"
+            return None
+        return None if self.is_silent else {camera.name: LIVE for camera in self.cameras}
+
+    def finish(self, seconds):
+        return {camera.name: replace(LIVE, state="ended") for camera in self.cameras}
+
+    def end(self):
+        self.is_ended = True
+
+
+class FakeOwners:
+    def __init__(self, size, *, opens=True):
+        self.size, self.hired, self._opens = size, [], opens
+
+    def hire(self):
+        self.hired.append(FakeOwner(f"owner{len(self.hired)}", opens=self._opens))
+        return self.hired[-1]
+
+    def close(self):
+        pass
+
+
+class Play:
+    """Runs a fleet; `acts` are what happens at each look, half a second apart."""
+
+    def __init__(self, monkeypatch, owners, acts, *, cameras=4):
+        self.now, self.seen = 0.0, []
+        self._acts, self._stop = list(acts), threading.Event()
+        monkeypatch.setattr(fleets, "LOOK_SECONDS", 0.0)
+        sources = {f"cam{i}": f"test://{i}?live=1" for i in range(cameras)}
+        self._fleet = Fleet(sources, ["{source}.jsonl"], on_status=self._look, clock=lambda: self.now)
+        self.report = self._fleet.run(owners, self._stop)
+
+    def _look(self, status):
+        self.seen.append({name: camera.owner for name, camera in status.items()})
+        self.now += 0.5
+        if self._acts:
+            self._acts.pop(0)()
+        else:
+            self._stop.set()
+
+
+def nothing():
+    """Let half a second pass."""
+
+
+def test_cameras_are_shared_out_once_owners_are_ready_and_stay(monkeypatch) -> None:
+    owners = FakeOwners(2)
+    play = Play(monkeypatch, owners, [nothing] * 100)
+    assert sorted(len(owner.cameras) for owner in owners.hired) == [2, 2]
+    assert len({tuple(seen.items()) for seen in play.seen[2:]}) == 1
+    assert (play.report.lost, play.report.moved) == (0, 0)
+    assert all(owner.is_ended for owner in owners.hired)
+    assert {one.figures.state for one in play.report.cameras.values()} == {"ended"}
+
+
+def test_cameras_of_a_lost_owner_run_elsewhere_at_once_and_into_other_files(monkeypatch) -> None:
+    owners = FakeOwners(2)
+
+    orphans: list[str] = []
+
+    def lose():
+        owners.hired[0].is_lost = True
+        orphans.extend(camera.name for camera in owners.hired[0].cameras)
+
+    play = Play(monkeypatch, owners, [*[nothing] * 4, lose, *[nothing] * 4])
+    turns = {camera.name: camera.turn for owner in owners.hired[1:] for camera in owner.cameras}
+    assert len(orphans) == 2
+    assert all(turns[name] >= 1 for name in orphans)
+    assert (play.report.lost, play.report.moved) == (1, 4), "two to who is left, two from there to the new one"
+    assert 0 < play.report.longest_gap <= 1.0
+    assert len(owners.hired) == 3, "another one takes its place"
+
+
+def test_an_owner_that_says_nothing_is_lost_after_five_seconds(monkeypatch) -> None:
+    owners = FakeOwners(2)
+
+    def silence():
+        owners.hired[0].is_silent = True
+
+    play = Play(monkeypatch, owners, [*[nothing] * 4, silence, *[nothing] * 9])
+    assert play.report.lost == 0
+    owners = FakeOwners(2)
+    play = Play(monkeypatch, owners, [*[nothing] * 4, silence, *[nothing] * 15])
+    assert play.report.lost == 1
+    assert owners.hired[0].is_ended, "or it would go on"
+
+
+def test_without_any_owner_left_cameras_wait_for_a_new_one(monkeypatch) -> None:
+    owners = FakeOwners(1)
+
+    def lose():
+        owners.hired[0].is_lost = True
+
+    Play(monkeypatch, owners, [*[nothing] * 3, lose, *[nothing] * 4])
+    assert [camera.turn for camera in owners.hired[1].cameras] == [1] * 4
+
+
+def test_owners_that_die_of_the_model_end_the_fleet(monkeypatch) -> None:
+    with pytest.raises(EngineError, match="3 owners of cameras ended one after the other"):
+        Play(monkeypatch, FakeOwners(1, opens=False), [nothing] * 50)
+
+
+def test_what_keeps_an_owner_from_beginning_ends_the_fleet_and_all_owners(monkeypatch) -> None:
+    def refuse(self):
+        raise UsageError("another version")
+
+    owners = FakeOwners(2)
+    monkeypatch.setattr(FakeOwner, "hear", refuse)
+    with pytest.raises(UsageError, match="another version"):
+        Play(monkeypatch, owners, [])
+    assert all(owner.is_ended for owner in owners.hired)
+
+
+def test_a_broker_s_stream_is_that_of_the_camera_whoever_owns_it() -> None:
+    camera = Camera("door", "rtsp://x", turn=2)
+    assert camera.outputs(["{source}.jsonl", "redis://host/{source}"]) == ["door-3.jsonl", "redis://host/door"]
