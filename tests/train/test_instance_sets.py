@@ -25,6 +25,7 @@ from solo_rt.train.data.instances.cityscapes import find_objects
 from solo_rt.train.data.instances.masks import Cutout, Polygons, RunLengths
 from solo_rt.train.data.instances.packed import ARRAYS, choose, pack
 from solo_rt.train.data.instances.records import ObjectRecord, PictureRecord
+from solo_rt.train.data.instances.regions import find_region, find_regions
 from solo_rt.train.data.instances.world import held_out_world
 from solo_rt.train.data.world_files import write_coco
 
@@ -352,6 +353,17 @@ def test_a_mask_file_is_an_object(tmp_path: Path) -> None:
     ], "what overlaps stays whole"
     np.testing.assert_array_equal(data[2].annotations[1].segmentation.cut_out(SIZE).dense(SIZE), spot(2, 5, 1))
     np.testing.assert_array_equal(data[2].load(), np.full((*SIZE, 3), 9))
+
+
+def test_a_mask_alone_is_the_region_that_it_is_among_others() -> None:
+    scattered = np.random.default_rng(0).random((40, 60)) < 0.004
+    for mask in (scattered, scattered[5:, 7:], np.ones((3, 2), np.bool_)):
+        (expected,) = find_regions(mask.astype(np.uint16), np.arange(1 << 16) > 0)
+        found = find_region(mask)
+        assert found is not None
+        assert (found.box, found.area, found.mask[:2]) == (expected.box, expected.area, expected.mask[:2])
+        np.testing.assert_array_equal(found.mask.mask, expected.mask.mask)
+    assert find_region(np.zeros((4, 5), np.bool_)) is None
 
 
 @pytest.mark.parametrize(("images", "masks", "ending"), [("images", "masks", ""), ("PNGImages", "PedMasks", "_mask")])

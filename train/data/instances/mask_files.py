@@ -20,7 +20,7 @@ import numpy as np
 
 from solo_rt.errors import DatasetError, UsageError
 from solo_rt.train.data.instances.base import Annotation, InstanceSet, Size
-from solo_rt.train.data.instances.regions import Region, find_regions
+from solo_rt.train.data.instances.regions import Region, find_region, find_regions
 from solo_rt.train.data.semantic.pictures import files_by_stem, pair_files, read_numbers, read_picture
 
 LAYOUTS = (("images", "masks", ""), ("PNGImages", "PedMasks", "_mask"))  # pictures, numbers, and what their names add
@@ -47,7 +47,10 @@ class MaskFiles:
             if size not in (None, (height, width)):
                 raise DatasetError(f"mask {path}: expected the size of the others, got {height}x{width}")
             size = height, width
-            found += find_regions((numbers if self.numbered else numbers > 0).astype(np.uint16), NUMBERS)
+            if self.numbered:
+                found += find_regions(numbers.astype(np.uint16), NUMBERS)
+            elif region := find_region(numbers > 0):
+                found.append(region)
         if size is None:
             height, width, _ = read_picture(picture).shape
             size = height, width

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +19,15 @@ class Region(NamedTuple):
     box: tuple[int, int, int, int]  # xyxy, pixels, tight
     area: int  # pixels
     mask: Cutout
+
+
+def find_region(mask: NDArray[np.bool_]) -> Region | None:
+    """Return what is set in `mask [H, W]` as the region of number 1, None if nothing is."""
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    if not width:
+        return None
+    own = mask[y : y + height, x : x + width].astype(np.uint8)
+    return Region(1, (x, y, x + width, y + height), int(own.sum()), Cutout(x, y, own))
 
 
 def find_regions(numbers: NDArray[np.uint16], wanted: NDArray[np.bool_]) -> Iterator[Region]:
