@@ -200,6 +200,15 @@ def test_contact_sheet_shows_the_run(solo, tmp_path):
     assert (code, "expected a file that ends in .png or .jpg" in err) == (2, True)
 
 
+def test_a_folder_of_pictures_becomes_a_sheet_whatever_their_sizes(solo, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    for name, size in (("a.jpg", (60, 80)), ("b.png", (90, 60)), ("c.png", (33, 35))):
+        cv2.imwrite(str(tmp_path / "pictures" / name), np.full((*size, 3), 90, np.uint8))
+    code, out, _ = solo("run", "--source", tmp_path / "pictures", "--output", tmp_path / "sheet.png", "--json")
+    assert (code, json.loads(out)["frames"]["processed"]) == (0, 3)
+    assert cv2.imread(str(tmp_path / "sheet.png")).shape == (720 + 16, 3 * 480 + 4 * 8, 3)  # the tallest is the row
+
+
 def test_contact_sheet_of_one_frame_is_one_tile(solo, tmp_path):
     assert solo("run", "--source", "test://?size=64x64&frames=1", "--contact-sheet", tmp_path / "s.jpg")[0] == 0
     assert cv2.imread(str(tmp_path / "s.jpg")).shape == (480 + 16, 480 + 16, 3)
