@@ -92,7 +92,7 @@ def test_an_archive_without_videos_is_no_source(archive, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("option", [["--cluster", "auto"], ["--range-minutes", "5"]])
+@pytest.mark.parametrize("option", [["--range-minutes", "5"]])
 def test_options_of_archives_are_refused_elsewhere(solo, option):
     code, _, err = solo("run", "--source", "cam0.avi", *option)
     assert (code, err) == (2, f"solo-rt: error: {option[0]}: it is for archives, whose results go into --output-dir\n")
