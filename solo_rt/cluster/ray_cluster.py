@@ -71,8 +71,7 @@ class RayCluster:
         if thread.is_alive():
             raise UsageError(f"{_said(self.address)}: no answer within {JOIN_SECONDS:g} s; is it a Ray cluster?")
         if failures:
-            reason = next(filter(None, str(failures[0]).splitlines()), type(failures[0]).__name__)
-            raise UsageError(f"{_said(self.address)}: cannot be joined: {reason}") from failures[0]
+            raise UsageError(f"{_said(self.address)}: cannot be joined: {_reason(failures[0])}") from failures[0]
 
 
 def check_address(address: str) -> None:
@@ -110,6 +109,12 @@ def _probe(address: str) -> None:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"{_said(address)}: cannot be reached: {reason}; check the address") from error
+
+
+def _reason(failure: Exception) -> str:
+    """Return what went wrong: the first line, and the last one where that only announces a traceback."""
+    lines = [line.strip() for line in str(failure).splitlines() if line.strip()] or [type(failure).__name__]
+    return f"{lines[0]} {lines[-1]}" if lines[0].endswith(":") and len(lines) > 1 else lines[0]
 
 
 def _said(address: str) -> str:
