@@ -16,10 +16,10 @@ LIVE = Figures("live", read=10, processed=10, seconds=0.01, offered=10.0)
 
 
 class FakeOwner:
-    def __init__(self, name, *, opens=True):
+    def __init__(self, name, *, opens=True, looks=1):
         self.name, self.place, self.cameras = name, "", ()
         self.is_lost = self.is_silent = self.is_ended = False
-        self._opens = opens
+        self._opens, self._looks = opens, looks  # after so many looks at it, it is ready
 
     def own(self, cameras, outputs):
         self.cameras = tuple(cameras)
@@ -28,7 +28,8 @@ class FakeOwner:
         if self.is_lost or not self._opens:
             raise EOFError
         if not self.place:
-            self.place = "here"
+            self._looks -= 1
+            self.place = "" if self._looks else "here"
             return None
         return None if self.is_silent else {camera.name: LIVE for camera in self.cameras}
 
@@ -40,11 +41,12 @@ class FakeOwner:
 
 
 class FakeOwners:
-    def __init__(self, size, *, opens=True):
-        self.size, self.hired, self._opens = size, [], opens
+    def __init__(self, size, *, opens=True, looks=(1,)):
+        self.size, self.hired, self._opens, self._looks = size, [], opens, looks
 
     def hire(self):
-        self.hired.append(FakeOwner(f"owner{len(self.hired)}", opens=self._opens))
+        looks = self._looks[len(self.hired) % len(self._looks)]
+        self.hired.append(FakeOwner(f"owner{len(self.hired)}", opens=self._opens, looks=looks))
         return self.hired[-1]
 
     def close(self):
@@ -83,6 +85,16 @@ def test_cameras_are_shared_out_once_owners_are_ready_and_stay(monkeypatch) -> N
     assert (play.report.lost, play.report.moved) == (0, 0)
     assert all(owner.is_ended for owner in owners.hired)
     assert {one.figures.state for one in play.report.cameras.values()} == {"ended"}
+
+
+@pytest.mark.parametrize(("looks", "moved"), [(20, 0), (40, 2)])
+def test_cameras_wait_a_moment_for_all_owners_before_they_are_shared_out(monkeypatch, looks, moved) -> None:
+    owners = FakeOwners(2, looks=(1, looks))
+    play = Play(monkeypatch, owners, [nothing] * 60)
+    assert set(play.seen[18].values()) == {""}, "the second one may come yet"
+    assert set(play.seen[35].values()) == ({"owner0", "owner1"} if moved == 0 else {"owner0"})
+    assert sorted(len(owner.cameras) for owner in owners.hired) == [2, 2]
+    assert play.report.moved == moved
 
 
 def test_cameras_of_a_lost_owner_run_elsewhere_at_once_and_into_other_files(monkeypatch) -> None:

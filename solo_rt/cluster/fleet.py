@@ -16,6 +16,7 @@ from solo_rt.errors import EngineError
 
 LOOK_SECONDS = 0.5  # between two looks at the owners
 SILENT_SECONDS = 5.0  # after which an owner that says nothing is lost
+GATHER_SECONDS = 15.0  # for all owners to be ready, before those that are share the cameras out
 EVEN_SECONDS = 30.0  # between two looks at what cameras cost, while nobody comes or goes
 FINISH_SECONDS = 2.5  # for all cameras to end
 MOST_DEATHS = 3  # of owners one after the other that open the model
@@ -96,7 +97,11 @@ class _Watch:
             except EOFError:
                 self._lose(owner)
         now_ready = {name for name, owner in self._owners.items() if owner.place}
-        if now_ready != ready or self._clock() >= self._evened + EVEN_SECONDS:
+        if self._owner_of:
+            is_due = now_ready != ready or self._clock() >= self._evened + EVEN_SECONDS
+        else:
+            is_due = len(now_ready) == self._hiring.size or self._clock() >= self._began + GATHER_SECONDS
+        if is_due:
             self._share_out(now_ready)
         self._fleet.on_status(self._status())
 
