@@ -48,6 +48,20 @@ def test_a_source_is_connecting_until_its_run_begins_then_live_or_running():
         assert one(served)["state"] == "running"
 
 
+def test_a_source_that_runs_elsewhere_is_shown_by_what_is_told_of_it():
+    with Site("127.0.0.1:0") as served:
+        view = served.far_view("door")
+        assert one(served).items() >= {"state": "connecting", "results": 0}.items()
+        for owner, results in (("owner-1", 7), ("owner-2", 9)):
+            view.tell("live", f"by {owner} on second", {"owner": owner, "results": results, "fps": 9.5})
+        told = {"state": "live", "reason": "by owner-2 on second", "owner": "owner-2", "results": 9, "fps": 9.5}
+        assert one(served).items() >= told.items()
+        assert get(served, "/healthz").status == 200
+        assert [event["state"] for event in events(served)[0][1]] == ["live"], "another owner is no other state"
+        view.tell("failed", "by owner-2 on second, no camera", {"owner": "owner-2"})
+        assert get(served, "/healthz").status == 503
+
+
 def test_pixels_that_are_no_squares_make_the_picture_wider():
     with Site("127.0.0.1:0") as served:
         hooks = served.hooks("cam0")
