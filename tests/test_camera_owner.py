@@ -21,6 +21,11 @@ from solo_rt.files import file_sha256
 ENDLESS = "test://?live=1&size=64x48&fps=30&frames=100000"
 
 
+@pytest.fixture(autouse=True)
+def _back_again(monkeypatch):
+    monkeypatch.chdir(Path.cwd())  # an owner goes to the folder of whoever hires it
+
+
 @pytest.fixture
 def owner(tmp_path: Path):
     model = write_tiny_model(tmp_path / "tiny.onnx")

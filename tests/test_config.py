@@ -65,6 +65,8 @@ def some_value(option):
         text = option.type.choices[-1]
     elif option.name == "phase":
         text = "64x96:10:2"
+    elif option.name == "grids":
+        text = "40,36,24,16,12"
     elif option.type.name in ("HxW", "WxH", "LONGxSHORT"):
         text = "64x96"
     else:
