@@ -13,6 +13,7 @@ import time
 from contextlib import closing
 
 import pytest
+from archive_workers import busy, kill_one
 from children import WAIT, wait_until
 from clips import write_clip
 from fakes import write_tiny_model
@@ -53,11 +54,6 @@ def contents(folder):
 def noted(results):
     """Return the videos in the manifest, as often as they are there."""
     return [json.loads(line)["video"] for line in (results / FILE).read_text().splitlines()[1:]]
-
-
-def busy(results):
-    """Return the processes that have written something of a video that is not done."""
-    return [int(path.name.split("-")[0]) for path in (results / ".parts").glob("*/*") if path.stat().st_size]
 
 
 def is_alive(number):
@@ -107,14 +103,7 @@ def test_a_broken_video_is_named_the_rest_is_done_and_it_is_tried_again(made, tm
 
 
 def test_a_worker_that_is_killed_costs_its_video_another_try(made, tmp_path):
-    killed = []
-
-    def kill_once(_progress):
-        if not killed and busy(tmp_path):
-            killed.append(busy(tmp_path)[0])
-            os.kill(killed[0], signal.SIGKILL)
-
-    report = work_off(archive(made, tmp_path), on_progress=kill_once)
+    report = work_off(archive(made, tmp_path), on_progress=kill_one(tmp_path))
     assert (report.died, report.failed, report.done) == (1, {}, 3)
     assert contents(tmp_path) == contents(made / "expected")
 
