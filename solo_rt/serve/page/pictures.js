@@ -51,7 +51,8 @@ export class Pictures {
   }
 
   #say(message) {
-    if (this.#socket !== null) this.#socket.send(JSON.stringify(message));
+    // One that is closing takes nothing more; the next one is told all when it opens.
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
   }
 
   async #take(data) {
