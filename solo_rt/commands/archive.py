@@ -19,6 +19,7 @@ from solo_rt.errors import UsageError
 if TYPE_CHECKING:
     from solo_rt.cluster import Archive, ArchiveProgress, ArchiveReport
 
+STOP_SECONDS = 3.0  # from a signal to the end of the process
 MOST_NAMED = 10  # videos
 
 
@@ -29,13 +30,13 @@ def refuse(given: Mapping[str, object]) -> None:
             raise UsageError(f"{name}: it is not for archives; leave it out, or --output-dir")
 
 
-def run_archive(archive: Archive, *, within: float, quiet: bool, as_json: bool) -> int:
-    """Work an archive off, and return the exit code; `within` is how many seconds a signal may take."""
+def run_archive(archive: Archive, *, quiet: bool, as_json: bool) -> int:
+    """Work an archive off, and return the exit code."""
     from solo_rt.cluster import work_off
 
     if archive.range_minutes is not None and archive.whole_because:
         tell(f"videos are not cut into ranges: {archive.whole_because}", level="warning")
-    with Interrupts(within=within, doing=lambda: "the workers do not end") as interrupts, ExitStack() as stack:
+    with Interrupts(within=STOP_SECONDS, doing=lambda: "the workers do not end") as interrupts, ExitStack() as stack:
         show = None if quiet else stack.enter_context(show_progress())
         started = time.monotonic()
 

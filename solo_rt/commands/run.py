@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +9,8 @@ import click
 
 from solo_rt import defaults
 from solo_rt.commands.config import CountOr, Secret
-from solo_rt.commands.lines import tell
 from solo_rt.commands.options import LocalPath, as_json, command, precision_option
 from solo_rt.errors import UsageError
-
-STOP_SECONDS = 3.0  # from a signal to the end of the process
 
 if TYPE_CHECKING:
     from solo_rt.engine import Precision
@@ -229,18 +225,10 @@ def run(
 
     Ctrl-C finishes the outputs and ends; a second one ends at once.
     """
-    from solo_rt.commands.interrupts import Interrupts
-    from solo_rt.commands.page import open_page, serving
-    from solo_rt.commands.progress import Reporter
-    from solo_rt.commands.summary import sum_up
-    from solo_rt.commands.terminal import drain_stderr
-    from solo_rt.pipeline import Hooks, Options, Pipeline
-    from solo_rt.pipeline.opening import PLACE
+    from solo_rt.pipeline import Options, Pipeline
     from solo_rt.pipeline.paths import name_sources
-    from solo_rt.pipeline.running import both
     from solo_rt.sink import VideoOptions
     from solo_rt.sink.segments import parse_seconds
-    from solo_rt.sink.window import URI as WINDOW
     from solo_rt.track.zone_file import read_zones
 
     options = Options(
@@ -266,7 +254,7 @@ def run(
         audio=audio,
         segment=None if segment is None else parse_seconds(segment),
     )
-    base = Pipeline(
+    pipeline = Pipeline(
         model=model,
         options=options,
         backend=backend,
@@ -279,6 +267,8 @@ def run(
         retry_for=retry_for,
         stall_after=stall_after,
         video=video,
+        overwrite=overwrite,
+        trace=trace,
     )
     if output_dir is not None:
         from solo_rt.cluster import Archive
@@ -288,59 +278,29 @@ def run(
         others = {"--save-jsonl": save_jsonl, "--save-images": save_images, "--save-labels": save_labels}
         others |= {"--contact-sheet": contact_sheet, "--segment": segment, "--serve": serve}
         refuse({**others, "--show": show, "--trace": trace, "--overwrite": overwrite})
-        archive = Archive(source, output_dir, base, output or (DEFAULT,), workers, cluster, range_minutes)
-        return run_archive(archive, within=STOP_SECONDS, quiet=quiet, as_json=as_json)
+        archive = Archive(source, output_dir, pipeline, output or (DEFAULT,), workers, cluster, range_minutes)
+        return run_archive(archive, quiet=quiet, as_json=as_json)
     if range_minutes is not None:
         raise UsageError("--range-minutes: it is for archives, whose results go into --output-dir")
     if workers is not None and cluster is None:
         raise UsageError("--workers: it is for archives, whose results go into --output-dir, and for --cluster")
     sources = name_sources(source)
-    name, only = next(iter(sources.items()))
-    several = len(sources) > 1
     files = _files(output, save_jsonl, save_images, save_labels, contact_sheet)
     if cluster is not None:
         from solo_rt.commands.fleet import run_fleet
+        from solo_rt.commands.page import open_page
 
         if show or trace is not None:
             raise UsageError(f"{'--show' if show else '--trace'}: it is not for --cluster; leave one of the two out")
         with open_page(serve, token=serve_token, decoder=decoder) as site:
-            whole = replace(base, overwrite=overwrite)
             return run_fleet(
-                sources, whole, files, cluster=cluster, owners=workers, site=site, quiet=quiet, as_json=as_json
+                sources, pipeline, files, cluster=cluster, owners=workers, site=site, quiet=quiet, as_json=as_json
             )
-    if show and several:
-        raise UsageError(f"--show: expected one source, got {len(source)}; leave it out")
-    outputs = [*files, WINDOW] if show else files
-    reporter = Reporter(quiet=quiet)
-    pipeline = replace(
-        base,
-        source=None if several else only,
-        sinks=outputs,
-        overwrite=overwrite,
-        trace=trace,
-        name="" if several else name,
-        sources=sources if several else (),
+    from solo_rt.commands.local import run_local
+
+    return run_local(
+        sources, pipeline, files, show=show, serve=serve, serve_token=serve_token, quiet=quiet, as_json=as_json
     )
-    each = [uri.replace(PLACE, one) for uri in files for one in (sources if PLACE in uri else [name])]
-    shown = [video.shown(uri) for uri in each]
-
-    def hooks_of(name: str) -> Hooks:
-        told = reporter.hooks_of(name, max_frames=max_frames) if several else reporter.hooks(max_frames=max_frames)
-        return both(told, page(name))
-
-    with (
-        Interrupts(within=STOP_SECONDS, doing=reporter.doing) as interrupts,
-        reporter.watching(interrupts),
-        serving(serve, token=serve_token, decoder=decoder) as page,
-    ):
-        try:
-            report = replace(pipeline, hooks=hooks_of).run(stop=interrupts.stop, on_wait=reporter.show_all)
-        except KeyboardInterrupt:
-            tell("solo-rt: interrupted before anything was written", fields={"exit_code": interrupts.exit_code})
-            return interrupts.exit_code
-    drain_stderr()
-    code = sum_up(report, shown, quiet=quiet, as_json=as_json)
-    return code if interrupts.number is None else interrupts.exit_code
 
 
 def _files(
