@@ -169,6 +169,10 @@ class FakeSource:
         self.close()
 
 
+class Planted(RuntimeError):
+    """What a test lets fail."""
+
+
 class FakeEngine:
     """Seeded noise that depends on nothing but the mean of the picture."""
 
@@ -226,6 +230,11 @@ class FakeSink:
 
     def close(self) -> None:
         self.closed = True
+
+
+def balanced(report):
+    """Return whether a report counts every frame once."""
+    return report.read == report.processed + report.dropped + report.skipped + report.failed
 
 
 def pipeline_threads() -> list[threading.Thread]:

@@ -1,24 +1,29 @@
+"""Runs: what arrives, in which order, what is dropped, and how they are stopped."""
+
 from __future__ import annotations
 
 import gc
 import json
-import subprocess
-import sys
 import threading
 import time
-import traceback
 import weakref
 
 import pytest
-from fakes import TINY_SPEC, FakeEngine, FakeSink, FakeSource, ends_all_threads, pipeline_threads, write_tiny_model
+from fakes import (
+    TINY_SPEC,
+    FakeEngine,
+    FakeSink,
+    FakeSource,
+    balanced,
+    ends_all_threads,
+    pipeline_threads,
+    write_tiny_model,
+)
 
-from solo_rt import result as result_module
 from solo_rt.engine import open_engine
-from solo_rt.errors import EngineError, SinkError, SourceError, UsageError
-from solo_rt.pipeline import Hooks, Pipeline, opening, run, stream
+from solo_rt.errors import SourceError, UsageError
+from solo_rt.pipeline import Hooks, Pipeline, run, stream
 from solo_rt.pipeline import report as report_module
-from solo_rt.pipeline import stage as stage_module
-from solo_rt.pipeline import stages as stages_module
 from solo_rt.pipeline.options import Options
 from solo_rt.pipeline.report import RunningTimes
 from solo_rt.pipeline.timing import Histogram
@@ -37,10 +42,6 @@ def _never_hang():
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
-
-
-def balanced(report):
-    return report.read == report.processed + report.dropped + report.skipped + report.failed
 
 
 @pytest.mark.parametrize("needs_picture", [False, True])
@@ -73,29 +74,6 @@ def test_lanes_write_the_same_bytes_as_the_plain_loop(tmp_path):
         assert len(files) == 8
         written.append([(path.relative_to(folder), path.read_bytes()) for path in files])
     assert written[0] == written[1] == written[2]
-
-
-@pytest.mark.parametrize("live", [False, True])
-def test_stream_opens_lanes_by_the_source(tiny, live, monkeypatch):
-    opened = []
-
-    def note(*arguments, **settings):
-        opened.append(settings["lanes"])
-        return FakeEngine()
-
-    monkeypatch.setattr(opening, "open_engine", note)
-    for settings in ({}, {"sync": True}, {"lanes": 2}):
-        list(stream(FakeSource(2, live=live), model=tiny, **settings))
-    assert opened == [1 if live else None, 1, 2]
-
-
-def test_stream_gives_what_run_gives(tiny):
-    sink = FakeSink()
-    run(FakeSource(10), open_engine(tiny), [sink])
-    results = list(stream(FakeSource(10), model=tiny))
-    assert [result.to_record() for result in results] == sink.records
-    assert all(result.rendered is None for result in results)
-    assert list(results[0].stage_seconds) == ["read", "prepare", "infer", "decode"]
 
 
 @pytest.mark.parametrize("lanes", [1, 3])
@@ -233,164 +211,6 @@ def test_damage_of_the_source_is_reported():
     assert report.damage == "3 packets could not be decoded"
 
 
-class Planted(RuntimeError):
-    pass
-
-
-def fail_at(call):
-    calls = []
-
-    def gate(*args, **kwargs):
-        calls.append(1)
-        if len(calls) == call + 1:
-            raise Planted("planted")
-
-    return gate
-
-
-@pytest.mark.parametrize("sync", [False, True])
-@pytest.mark.parametrize("frame", [0, 1, 9, 29])
-@pytest.mark.parametrize("stage", ["read", "prepare", "infer", "decode", "render", "sink"])
-def test_failure_in_a_stage_keeps_the_frames_before_it(stage, frame, sync, monkeypatch):
-    source = FakeSource(30, error=Planted("planted"), fail_at=frame if stage == "read" else -1)
-    engine = FakeEngine(gate=fail_at(frame) if stage == "infer" else lambda call: None)
-    sink = FakeSink(needs_picture=True, gate=fail_at(frame) if stage == "sink" else lambda result: None)
-    if stage in ("prepare", "decode", "render"):
-        module = result_module if stage == "render" else stages_module
-        genuine, gate = getattr(module, stage), fail_at(frame)
-        monkeypatch.setattr(module, stage, lambda *a, **k: (gate(), genuine(*a, **k))[1])
-    with pytest.raises(Planted, match="planted") as caught:
-        run(source, engine, [sink], options=Options(sync=sync))
-    assert caught.value.__notes__ == [f"in the {stage} stage"]
-    assert [record["frame"] for record in sink.records] == list(range(frame))
-    assert pipeline_threads() == []
-
-
-@pytest.mark.parametrize("error", [EngineError("e"), SinkError("s")])
-def test_error_keeps_its_type_cause_and_exit_code(error):
-    error.__cause__ = OSError("disk")
-    source = FakeSource(5, error=error, fail_at=2)
-    with pytest.raises(type(error)) as caught:
-        run(source, FakeEngine(), [])
-    assert caught.value is error
-    assert isinstance(caught.value.__cause__, OSError)
-    assert caught.value.exit_code == type(error).exit_code
-
-
-def test_two_failing_stages_raise_one_of_them_and_leave_no_thread():
-    engine = FakeEngine(gate=fail_at(3))
-    with pytest.raises((Planted, SourceError)):
-        run(FakeSource(30, error=SourceError("gone"), fail_at=3), engine, [])
-    assert pipeline_threads() == []
-
-
-def test_failing_progress_callback_ends_the_run():
-    def callback(progress):
-        raise Planted("callback")
-
-    with pytest.raises(Planted, match="callback"):
-        run(FakeSource(30), FakeEngine(), [FakeSink()], hooks=Hooks(on_progress=callback))
-    assert pipeline_threads() == []
-
-
-def test_thread_that_does_not_come_back_is_left_behind(monkeypatch, caplog):
-    monkeypatch.setattr("solo_rt.pipeline.workers.LEAVE_SECONDS", 0.2)
-    blocked, free = threading.Event(), threading.Event()
-
-    def gate(index):
-        if index == 3:
-            blocked.set()
-            free.wait(20)
-
-    results = stream(FakeSource(10, gate=gate), model=FakeEngine())
-    next(results)
-    assert blocked.wait(WAIT)
-    results.close()
-    assert "solo-rt read did not end within 0.2 s" in caplog.text
-    free.set()
-    for thread in pipeline_threads():
-        thread.join(5)
-
-
-@pytest.mark.parametrize("lanes", [1, 3])
-def test_break_ends_all_threads(lanes):
-    for result in stream(FakeSource(1000), model=FakeEngine(lanes=lanes)):
-        if result.frame.index == 3:
-            break
-    gc.collect()
-    assert pipeline_threads() == []
-
-
-@pytest.mark.parametrize("lanes", [1, 3])
-def test_exception_in_the_loop_ends_all_threads(lanes):
-    with pytest.raises(Planted):
-        for _ in stream(FakeSource(1000), model=FakeEngine(lanes=lanes)):
-            raise Planted
-    gc.collect()
-    assert pipeline_threads() == []
-
-
-def test_forgotten_stream_ends_its_threads():
-    results = stream(FakeSource(1000), model=FakeEngine())
-    next(results)
-    assert pipeline_threads()
-    del results
-    gc.collect()
-    assert pipeline_threads() == []
-
-
-def test_stream_found_by_the_garbage_collector_on_one_of_its_threads_ends():
-    """A forgotten stream in a reference cycle is closed by whichever thread happens to collect it."""
-    forgotten = threading.Event()
-    collected_on: list[str] = []
-    with_cycle: list[object] = []
-
-    def collect(call):
-        if call == 2 and forgotten.wait(WAIT):
-            gc.collect()
-
-    gc.disable()  # or it could happen anywhere
-    try:
-        results = stream(FakeSource(1000), model=FakeEngine(gate=collect))
-        weakref.finalize(results, lambda: collected_on.append(threading.current_thread().name))
-        next(results)
-        with_cycle += [results, with_cycle]
-        threads = pipeline_threads()
-        del results, with_cycle
-        forgotten.set()
-        for thread in threads:
-            thread.join(WAIT)
-    finally:
-        gc.enable()
-    assert collected_on == ["solo-rt infer"]
-    assert pipeline_threads() == []
-
-
-def test_stream_never_started_starts_nothing():
-    source = FakeSource(10)
-    results = stream(source, model=FakeEngine())
-    assert pipeline_threads() == []
-    results.close()
-
-
-def test_stream_leaves_open_what_it_was_given_open():
-    source, engine = FakeSource(3), FakeEngine()
-    assert len(list(stream(source, model=engine))) == 3
-    assert (source.closed, engine.closed) == (False, False)
-
-
-def test_interpreter_ends_with_a_stream_half_read():
-    program = (
-        "import sys; sys.path.insert(0, 'tests')\n"
-        "from fakes import FakeEngine, FakeSource\n"
-        "import solo_rt\n"
-        "results = solo_rt.stream(FakeSource(1000), model=FakeEngine())\n"
-        "print(next(results).frame.index)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
-
-
 def test_live_source_drops_the_oldest_and_counts_every_drop():
     sink = FakeSink()
     source = FakeSource(100, live=True, gate=lambda index: time.sleep(0.002))
@@ -428,33 +248,6 @@ def test_file_is_played_at_its_own_pace_where_the_freshest_frame_is_asked_for():
     assert report.dropped > 5
     assert balanced(report)
     assert sink.records[-1]["frame"] == 15
-
-
-@pytest.mark.parametrize("sync", [True, False])
-def test_frames_that_fail_are_left_out_and_counted(sync, caplog):
-    def gate(call):
-        if call in (2, 3, 6):
-            raise EngineError(f"no memory for {call}")
-
-    sink = FakeSink()
-    report = run(FakeSource(9), FakeEngine(gate=gate), [sink], options=Options(max_failures=2, sync=sync))
-    assert [record["frame"] for record in sink.records] == [0, 1, 4, 5, 7, 8]
-    assert (report.processed, report.failed) == (6, 3)
-    assert balanced(report)
-    assert [record.message for record in caplog.records] == [
-        "frame 2 is left out: no memory for 2",
-        "frame 6 is left out: no memory for 6",
-    ]
-
-
-@pytest.mark.parametrize(("count", "first", "last"), [(20, 5, 7), (2, 0, 2)])
-def test_run_ends_when_too_many_frames_fail_in_a_row_or_all_do(count, first, last):
-    def gate(call):
-        if first <= call <= last:
-            raise EngineError(f"no memory for {call}")
-
-    with pytest.raises(EngineError, match=f"no memory for {min(last, count - 1)}"):
-        run(FakeSource(count), FakeEngine(gate=gate), [], options=Options(max_failures=2))
 
 
 def test_live_frame_does_not_wait_for_a_slow_network():
@@ -554,14 +347,6 @@ def test_what_opens_after_an_interruption_is_closed_again():
     assert source.closed
 
 
-def test_failure_to_open_is_raised_on_the_calling_thread():
-    def fail():
-        raise SourceError("no such camera")
-
-    with pytest.raises(SourceError, match="no such camera"):
-        open_interruptibly(fail, threading.Event())
-
-
 def test_hooks_hear_of_everything_in_order(tiny):
     heard: list[object] = []
     changes = [StateChange("stalled", "no picture for 5 s", 0.0), StateChange("live", "", 1.0)]
@@ -584,21 +369,6 @@ def test_hooks_hear_of_everything_in_order(tiny):
     assert (source.closed, engine.closed) == (False, False)
 
 
-@pytest.mark.parametrize("hook", ["on_start", "on_frame", "on_drop", "on_source_state", "on_progress", "on_end"])
-def test_hook_that_raises_ends_the_run_with_its_own_traceback(hook, tmp_path):
-    def explode(*_):
-        raise Planted("in the hook")
-
-    change = StateChange("live", "", 0.0)
-    source = FakeSource(40, live=True, gate=lambda index: index == 3 and source.on_state(change))
-    engine = FakeEngine(gate=lambda call: time.sleep(0.005))
-    with pytest.raises(Planted, match="in the hook") as caught:
-        Pipeline(source, engine, [str(tmp_path / "a.jsonl")], hooks=Hooks(**{hook: explode})).run()
-    assert "explode" in "".join(traceback.format_exception(caught.value))
-    written = (tmp_path / "a.jsonl").read_text().splitlines() if (tmp_path / "a.jsonl").exists() else []
-    assert not written or "end" in json.loads(written[-1])  # it is finished with what it had
-
-
 def test_states_of_the_source_are_noted_between_the_results(tmp_path):
     change = StateChange("stalled", "no picture for 5 s", 12.5)
     source = FakeSource(20, gate=lambda index: index == 9 and source.on_state(change))
@@ -606,45 +376,3 @@ def test_states_of_the_source_are_noted_between_the_results(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     at = lines.index({"source_state": {"state": "stalled", "reason": "no picture for 5 s", "wall_time": 12.5}})
     assert lines[at - 1]["frame"] + 1 == lines[at + 1]["frame"] == 9
-
-
-@pytest.mark.parametrize("max_failures", [0, 3])
-def test_frame_that_hangs_is_cancelled_and_left_out(max_failures, monkeypatch, caplog):
-    monkeypatch.setattr(stage_module, "HANG_SECONDS", 0.3)
-
-    def gate(call):
-        if call == 4:
-            assert engine.cancelled.wait(WAIT)
-            raise EngineError("cancelled")
-
-    engine, sink = FakeEngine(gate=gate), FakeSink()
-    if max_failures:
-        report = run(FakeSource(9), engine, [sink], options=Options(max_failures=max_failures))
-        assert (report.processed, report.failed) == (8, 1)
-    else:
-        with pytest.raises(EngineError, match="cancelled"):
-            run(FakeSource(9), engine, [sink])
-    assert "the infer stage hangs; its frame is cancelled" in caplog.text
-    assert [record["frame"] for record in sink.records][:4] == [0, 1, 2, 3]
-
-
-def test_stage_that_hangs_for_good_ends_the_run_by_name(monkeypatch, caplog):
-    monkeypatch.setattr(stage_module, "HANG_SECONDS", 0.2)
-    monkeypatch.setattr("solo_rt.pipeline.workers.LEAVE_SECONDS", 0.2)
-    go_on, sink = threading.Event(), FakeSink()
-    with pytest.raises(EngineError, match="the infer stage hangs, and cancelling its frame did not help"):
-        run(FakeSource(9), FakeEngine(gate=lambda call: call == 4 and go_on.wait(WAIT)), [sink])
-    assert [record["frame"] for record in sink.records] == [0, 1, 2, 3]
-    assert sum("did not end within" in record.message for record in caplog.records) == 1
-    left = pipeline_threads()
-    go_on.set()
-    for thread in left:
-        thread.join(WAIT)
-
-
-def test_slow_stage_does_not_hang(monkeypatch):
-    """The first frame may take long, and later ones twenty times the longest so far."""
-    monkeypatch.setattr(stage_module, "HANG_SECONDS", 0.01)
-    engine = FakeEngine(gate=lambda call: time.sleep((0.3, 0.02, 0.5)[call]))
-    assert run(FakeSource(3), engine, []).processed == 3
-    assert not engine.cancelled.is_set()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
-from fakes import colour_frame, ends_all_threads, pipeline_threads
+from fakes import Planted, colour_frame, ends_all_threads, pipeline_threads
 
 from solo_rt.pipeline.stage import Counts, Job, Stage
 from solo_rt.pipeline.workers import run_in_turn, run_threaded
@@ -21,10 +21,6 @@ WAIT = 10.0  # seconds; only a failing test takes that long
 def _never_hang():
     with ends_all_threads():
         yield
-
-
-class Planted(RuntimeError):
-    pass
 
 
 def jobs(count: int) -> Iterator[Job]:

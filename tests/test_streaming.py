@@ -1,0 +1,130 @@
+"""A stream of results: it ends its threads however it is left."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import threading
+import weakref
+
+import pytest
+from fakes import FakeEngine, FakeSink, FakeSource, Planted, ends_all_threads, pipeline_threads, write_tiny_model
+
+from solo_rt.engine import open_engine
+from solo_rt.pipeline import opening, run, stream
+
+WAIT = 10.0  # seconds; only a failing test takes that long
+
+
+@pytest.fixture(autouse=True)
+def _never_hang():
+    with ends_all_threads():
+        yield
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_stream_opens_lanes_by_the_source(tiny, live, monkeypatch):
+    opened = []
+
+    def note(*arguments, **settings):
+        opened.append(settings["lanes"])
+        return FakeEngine()
+
+    monkeypatch.setattr(opening, "open_engine", note)
+    for settings in ({}, {"sync": True}, {"lanes": 2}):
+        list(stream(FakeSource(2, live=live), model=tiny, **settings))
+    assert opened == [1 if live else None, 1, 2]
+
+
+def test_stream_gives_what_run_gives(tiny):
+    sink = FakeSink()
+    run(FakeSource(10), open_engine(tiny), [sink])
+    results = list(stream(FakeSource(10), model=tiny))
+    assert [result.to_record() for result in results] == sink.records
+    assert all(result.rendered is None for result in results)
+    assert list(results[0].stage_seconds) == ["read", "prepare", "infer", "decode"]
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_break_ends_all_threads(lanes):
+    for result in stream(FakeSource(1000), model=FakeEngine(lanes=lanes)):
+        if result.frame.index == 3:
+            break
+    gc.collect()
+    assert pipeline_threads() == []
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_exception_in_the_loop_ends_all_threads(lanes):
+    with pytest.raises(Planted):
+        for _ in stream(FakeSource(1000), model=FakeEngine(lanes=lanes)):
+            raise Planted
+    gc.collect()
+    assert pipeline_threads() == []
+
+
+def test_forgotten_stream_ends_its_threads():
+    results = stream(FakeSource(1000), model=FakeEngine())
+    next(results)
+    assert pipeline_threads()
+    del results
+    gc.collect()
+    assert pipeline_threads() == []
+
+
+def test_stream_found_by_the_garbage_collector_on_one_of_its_threads_ends():
+    """A forgotten stream in a reference cycle is closed by whichever thread happens to collect it."""
+    forgotten = threading.Event()
+    collected_on: list[str] = []
+    with_cycle: list[object] = []
+
+    def collect(call):
+        if call == 2 and forgotten.wait(WAIT):
+            gc.collect()
+
+    gc.disable()  # or it could happen anywhere
+    try:
+        results = stream(FakeSource(1000), model=FakeEngine(gate=collect))
+        weakref.finalize(results, lambda: collected_on.append(threading.current_thread().name))
+        next(results)
+        with_cycle += [results, with_cycle]
+        threads = pipeline_threads()
+        del results, with_cycle
+        forgotten.set()
+        for thread in threads:
+            thread.join(WAIT)
+    finally:
+        gc.enable()
+    assert collected_on == ["solo-rt infer"]
+    assert pipeline_threads() == []
+
+
+def test_stream_never_started_starts_nothing():
+    source = FakeSource(10)
+    results = stream(source, model=FakeEngine())
+    assert pipeline_threads() == []
+    results.close()
+
+
+def test_stream_leaves_open_what_it_was_given_open():
+    source, engine = FakeSource(3), FakeEngine()
+    assert len(list(stream(source, model=engine))) == 3
+    assert (source.closed, engine.closed) == (False, False)
+
+
+def test_interpreter_ends_with_a_stream_half_read():
+    program = (
+        "import sys; sys.path.insert(0, 'tests')\n"
+        "from fakes import FakeEngine, FakeSource\n"
+        "import solo_rt\n"
+        "results = solo_rt.stream(FakeSource(1000), model=FakeEngine())\n"
+        "print(next(results).frame.index)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
