@@ -7,10 +7,10 @@ from pathlib import Path
 
 import av
 import pytest
-from clips import info
+from clips import info, result_of, yuv_frame
 
 from solo_rt.errors import UsageError
-from solo_rt.sink import VideoOptions, check_video, open_sink
+from solo_rt.sink import VideoOptions, check_video, encoding, open_sink
 from solo_rt.sink.encoding import BY_CPU
 
 
@@ -60,3 +60,32 @@ def test_ffmpeg_knows_the_best_and_the_worst_of_every_setting(codec) -> None:
         context.width, context.height, context.pix_fmt, context.framerate = 64, 64, "yuv420p", Fraction(30)
         context.time_base, context.options = Fraction(1, 30), VideoOptions(codec, crf=crf, preset=preset).private(0)
         context.open()
+
+
+@pytest.mark.parametrize(
+    ("cores", "size", "threads"),
+    [
+        (1, (3840, 2160), 1), (2, (1280, 720), 1), (2, (1920, 1080), 2), (2, (64, 48), 1), (8, (1280, 720), 4),
+        (8, (3840, 2160), 8), (16, (3840, 2160), 8),
+    ],
+)  # fmt: skip
+def test_x264_gets_half_of_the_cores_and_more_for_large_pictures(monkeypatch, cores, size, threads) -> None:
+    monkeypatch.setattr(encoding, "usable_cores", lambda: cores)
+    assert VideoOptions().threads_for(*size) == threads
+    assert VideoOptions(threads=3).threads_for(*size) == 3
+    assert VideoOptions("av1").threads_for(*size) == VideoOptions(encoder="nvenc").threads_for(*size) == 0
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_picture_has_a_slice_for_each_thread(tmp_path: Path, threads: int) -> None:
+    path = tmp_path / "a.mkv"
+    with open_sink(str(path), info=info(size=(320, 256)), video=VideoOptions(threads=threads)) as sink:
+        sink.write(result_of(yuv_frame(0, size=(320, 256))))
+    with av.open(str(path)) as container:
+        packet = bytes(next(container.demux(video=0)))
+    kinds = []
+    while packet:
+        length = int.from_bytes(packet[:4], "big")
+        kinds.append(packet[4] & 31)
+        packet = packet[4 + length :]
+    assert kinds.count(5) == threads  # slices of a key frame

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from typing import Literal
 import av
 
 from solo_rt import defaults
+from solo_rt.cpu import usable_cores
 from solo_rt.errors import EngineError, UsageError
 from solo_rt.gpu.nvcodec import ENCODERS, VideoEncoder, require_gpu, try_nvenc
 from solo_rt.sink.canvas import even
@@ -28,6 +30,7 @@ PUSHED = {"rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "flv", "rtmps": "flv"}  # FFm
 ENCODED = (".mp4", ".mov", ".mkv")  # AVI holds Motion JPEG
 HOLDERS: dict[VideoCodec, tuple[str, ...]] = {"h264": ENCODED, "h265": ENCODED, "av1": (".mp4", ".mkv")}
 X26_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
+PIXELS_PER_THREAD = 1 << 20  # of x264, which takes 10 ms for 720p
 JPEG_LONGEST_SIDE = 65500  # pixels; tried
 
 os.environ.setdefault("SVT_LOG", "0")  # SVT-AV1 writes to stderr itself; what is fatal FFmpeg says as well
@@ -63,7 +66,7 @@ class VideoOptions:
     encoder: VideoEncoder = "x264"  # what makes H.264; the others are made by the CPU
     crf: int | None = None  # constant quality on the encoder's own scale, 0 or 1 best; None: its default
     preset: str | None = None  # of the encoder: how much time it takes for how few bytes; None: its default
-    threads: int = 0  # most threads of x264; 0: FFmpeg's choice
+    threads: int = 0  # of the encoder of .mp4, .mov and .mkv; 0: see `threads_for`
     audio: Audio = "copy"  # what becomes of the source's sound
     segment: Fraction | None = None  # seconds of video in a file; None: one file
 
@@ -102,6 +105,18 @@ class VideoOptions:
     @property
     def used_preset(self) -> str:
         return self.preset or self.by.preset
+
+    def threads_for(self, width: int, height: int) -> int:
+        """Return how many threads encode pictures of this size; 0 is the encoder's choice.
+
+        x264 cuts a picture into a slice for each. Beside a network half of the cores are enough: on two of them a run
+        of 720p takes 5 % less time than with FFmpeg's choice, three. Large pictures get more, since one thread would
+        hold the run up.
+        """
+        if self.threads or self.by is not BY_CPU["h264"]:
+            return self.threads
+        cores = usable_cores()
+        return min(cores, max(cores // 2, math.ceil(width * height / PIXELS_PER_THREAD)))
 
     def private(self, gpu: int) -> dict[str, str]:
         """Return the encoder's own options: no look-ahead, no B-frames, so that a frame leaves it as it comes in."""

@@ -133,11 +133,11 @@ class Recording:
         else:
             options = how.video.private(how.gpu)
             stream = container.add_stream(how.video.by.name, rate=how.rate, options=options)
+            stream.codec_context.thread_count = how.video.threads_for(canvas.width, canvas.height)
             if how.video.codec == "h265" and how.container != "matroska":
                 stream.codec_context.codec_tag = "hvc1"  # players of Apple's know the file by it; FFmpeg's is hev1
         stream.width, stream.height, stream.pix_fmt = canvas.width, canvas.height, self.pix_fmt
         codec = stream.codec_context
-        codec.thread_count = how.video.threads
         codec.sample_aspect_ratio = how.pixel_aspect
         codec.time_base = how.time_base
         codec.colorspace = TAG_OF_MATRIX[canvas.matrix]
