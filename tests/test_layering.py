@@ -126,6 +126,11 @@ def test_the_command_line_starts_without_the_libraries_that_do_the_work():
     assert loaded(["torch", "cv2", "av", "onnxruntime", "numpy", "rich", "onnx"], ["solo_rt.cli"]) == "[]"
 
 
+def test_a_run_starts_without_what_only_others_do():
+    others = ["torch", "onnx", "pycocotools.coco", "solo_rt.train.evaluate", "solo_rt.doctor", "solo_rt.cluster", "fastapi"]
+    assert loaded(others, ["solo_rt.commands.local", "solo_rt.pipeline", "solo_rt.sink"]) == "[]"
+
+
 def test_the_run_time_the_data_sets_and_the_evaluation_never_load_torch():
     tensors = {
         "base",

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from solo_rt.doctor import Finding
-from solo_rt.pipeline.report import RunReport
-from solo_rt.train.evaluate.instances import InstanceScores
-from solo_rt.train.evaluate.semantic import SemanticScores
+if TYPE_CHECKING:  # a run would wait for what only `eval` needs
+    from solo_rt.doctor import Finding
+    from solo_rt.pipeline.report import RunReport
+    from solo_rt.train.evaluate.instances import InstanceScores
+    from solo_rt.train.evaluate.semantic import SemanticScores
 
 
 def print_report(report: RunReport, outputs: Sequence[str]) -> None:
