@@ -24,6 +24,7 @@ DIMS = 1  # TensorProto
 DOMAIN, VERSION = 1, 2  # OperatorSetIdProto
 KEY, VALUE = 1, 2  # StringStringEntryProto
 EXTERNAL_DATA = 13  # TensorProto
+LOCATION = "location"  # the key of an entry that names the file which holds a tensor
 # What holds what, down to all tensors of a model: by message, the fields with another one that may hold tensors.
 INSIDE = {
     "model": {GRAPH: "graph", FUNCTIONS: "function"},
@@ -60,7 +61,8 @@ def read_onnx(path: Path) -> OnnxFile:
     except OSError as error:
         raise UsageError(f"{path}: the model cannot be read: {error.strerror or error}") from error
     try:
-        elsewhere = next(_other_files(memoryview(content), "model"), None)
+        # A start waits for a walk through all tensors: only a file with the key of such an entry needs it.
+        elsewhere = next(_other_files(memoryview(content), "model"), None) if LOCATION.encode() in content else None
         found = _read_model(path, memoryview(content))
     except (ValueError, IndexError, RecursionError) as error:
         raise SpecError(f"{path}: expected an ONNX model, got something else or a damaged file ({error})") from error
@@ -77,7 +79,7 @@ def _other_files(view: memoryview, kind: str) -> Iterator[str]:
     for number, value in _fields(view):
         if kind == "tensor" and number == EXTERNAL_DATA:
             entry = dict(_fields(_message(value)))
-            if _text(entry.get(KEY, b"")) == "location":
+            if _text(entry.get(KEY, b"")) == LOCATION:
                 yield _text(entry.get(VALUE, b""))
         elif kind != "tensor" and number in INSIDE[kind]:
             yield from _other_files(_message(value), INSIDE[kind][number])
