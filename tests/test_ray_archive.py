@@ -3,88 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
-from importlib.util import find_spec
-from pathlib import Path
 
-import psutil
 import pytest
 from children import wait_until
 from clips import write_clip
 from fakes import write_tiny_model
+from ray_nodes import LONG, needs_ray, two_nodes
 
 from solo_rt.cluster.manifest import FILE
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra ray"),
-]
+pytestmark = needs_ray
 COUNTS = {"a.mkv": 3000, "b.mkv": 2900, "c.mkv": 2800, "d.mkv": 20}
-
-
-class Cluster:
-    """A head and a second node, each with one CPU."""
-
-    def __init__(self, folder):
-        self._environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": ""}
-        port, client = free_port(), free_port()
-        head = ["--head", "--port", port, "--ray-client-server-port", client, "--temp-dir", folder]
-        self.address, self.client = f"127.0.0.1:{port}", f"ray://127.0.0.1:{client}"
-        self._log = folder / "start.log"
-        self.nodes = [self._start(*head, "--include-dashboard=false")]
-        self.nodes.append(self._start("--address", self.address))
-
-    def _start(self, *arguments):
-        command = [Path(sys.executable).with_name("ray"), "start", "--block", *arguments, "--num-cpus", 1]
-        command += ["--num-gpus", 0, "--object-store-memory", 80_000_000, "--disable-usage-stats"]
-        command += ["--min-worker-port", 0, "--max-worker-port", 0]
-        begun = self._log.read_text().count("runtime started") if self._log.exists() else 0
-        with self._log.open("a") as log:
-            node = psutil.Popen(list(map(str, command)), stdout=log, stderr=log, env=self._environment)
-        wait_until(lambda: self._log.read_text().count("runtime started") > begun or node.poll() is not None)
-        assert node.poll() is None, self._log.read_text()
-        return node
-
-    def actors(self):
-        """Return the processes that work."""
-        family = [child for node in self.nodes for child in node.children(recursive=True)]
-        return [child for child in family if is_actor(child)]
-
-    def close(self):
-        for node in reversed(self.nodes):
-            family = node.children(recursive=True)
-            node.terminate()
-            node.wait(timeout=30)
-            for child in family:
-                if child.is_running():
-                    child.kill()
-
-
-def is_actor(process):
-    try:
-        return process.cmdline()[:1] != [] and process.cmdline()[0].startswith("ray::Actor")
-    except psutil.Error:
-        return False
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    folder = Path(tempfile.mkdtemp(prefix="ray"))  # a short name: there are sockets in it
-    one = Cluster(folder)
-    yield one
-    one.close()
-    shutil.rmtree(folder, ignore_errors=True)
+    with two_nodes() as nodes:
+        yield nodes
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +46,7 @@ def start(made, results, *arguments):
 
 
 def finish(process):
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=2 * LONG)
     assert process.returncode == 0, err
     assert out.startswith("{"), out
     return json.loads(out)
@@ -133,8 +71,8 @@ def test_results_are_those_of_this_machine_and_a_second_run_does_nothing(made, c
 
 def test_an_actor_that_is_killed_costs_its_video_another_try(made, cluster):
     process = start(made, "killed", "--cluster", cluster.address)
-    wait_until(lambda: len(under_way(made / "killed")) == 2 or process.poll() is not None)
-    cluster.actors()[0].send_signal(signal.SIGKILL)
+    wait_until(lambda: len(under_way(made / "killed")) == 2 or process.poll() is not None, within=LONG)
+    cluster.processes("Actor")[0].send_signal(signal.SIGKILL)
     report = finish(process)
     assert (report["videos"]["done"], report["died"]) == (len(COUNTS), 1)
     assert contents(made / "killed") == contents(made / "expected")
@@ -144,12 +82,12 @@ def test_an_actor_that_is_killed_costs_its_video_another_try(made, cluster):
 def test_a_driver_that_is_ended_takes_its_actors_with_it_and_can_be_taken_up(made, cluster, number, code):
     results = made / f"ended{number}"
     process = start(made, results, "--cluster", cluster.address)
-    wait_until(lambda: len(under_way(results)) == 2 or process.poll() is not None)
+    wait_until(lambda: len(under_way(results)) == 2 or process.poll() is not None, within=LONG)
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=LONG)
     assert process.returncode == code, err
     assert "Traceback" not in err
-    wait_until(lambda: not cluster.actors())
+    wait_until(lambda: not cluster.processes("Actor"), within=LONG)
     done = len((results / FILE).read_text().splitlines()) - 1
     report = finish(start(made, results, "--cluster", cluster.address))
     assert report["videos"]["before"] == done
@@ -165,7 +103,7 @@ def test_a_machine_that_does_not_see_the_archive_refuses(made, cluster, tmp_path
     )
     words = ["run", "--source", "archive", "--output-dir", tmp_path / "out", "--model", "tiny.onnx"]
     command = [sys.executable, "-c", program, *words, "--cluster", cluster.address, "--threads", 1]
-    done = subprocess.run(list(map(str, command)), cwd=made, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(list(map(str, command)), cwd=made, capture_output=True, text=True, timeout=LONG)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "worker on " in done.stderr
     assert "/nowhere/a.mkv: it is not there; expected a file system that all machines share" in done.stderr
