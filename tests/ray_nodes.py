@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -45,15 +46,29 @@ class Nodes:
         self._folder, self._log = folder, folder / "start.log"
         self._port, self._client = free_port(), free_port()
         self.address, self.client = f"127.0.0.1:{self._port}", f"ray://127.0.0.1:{self._client}"
-        self._nodes = []
+        self._nodes, self._lost = [], []
 
     def start(self):
         """Start both, and return once all doors are open."""
         head = ["--head", "--port", self._port, "--ray-client-server-port", self._client, "--temp-dir", self._folder]
         self._start(*head, "--include-dashboard=false")
-        self._start("--address", self.address)
+        self.complete()
         # What listens there is a process of its own, which a node does not wait for.
         wait_until(lambda: is_open(self._client), within=LONG)
+
+    def complete(self):
+        """Start the second node where it is lost."""
+        self._forget_lost()
+        if len(self._nodes) < 2:
+            self._start("--address", self.address)
+
+    def lose(self, number):
+        """Send a signal to all that the second node is: SIGKILL, as without power; SIGSTOP, as without a network."""
+        node = self._nodes.pop()
+        self._lost = [node, *node.children(recursive=True)]
+        for each in (signal.SIGSTOP, number):  # nobody is to see another one's end
+            for process in self._lost:
+                process.send_signal(each)
 
     def processes(self, kind):
         """Return the processes of actors of a class, by its name."""
@@ -62,6 +77,7 @@ class Nodes:
 
     def close(self):
         """End both, with all that they have started."""
+        self._forget_lost()
         for node in reversed(self._nodes):
             family = node.children(recursive=True)
             node.terminate()
@@ -81,6 +97,14 @@ class Nodes:
         self._nodes.append(node)
         wait_until(lambda: self._begun() > begun or node.poll() is not None, within=LONG)
         assert node.poll() is None, self._log.read_text()
+
+    def _forget_lost(self):
+        """End what is left of a lost node."""
+        for process in self._lost:
+            if process.is_running():
+                process.kill()
+                process.wait(timeout=LONG)
+        self._lost = []
 
     def _begun(self):
         """Return how many nodes are there."""

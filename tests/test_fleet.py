@@ -57,7 +57,7 @@ class Play:
     """Runs a fleet; `acts` are what happens at each look, half a second apart."""
 
     def __init__(self, monkeypatch, owners, acts, *, cameras=4):
-        self.now, self.seen = 0.0, []
+        self.now, self.seen, self.reasons = 0.0, [], []
         self._acts, self._stop = list(acts), threading.Event()
         monkeypatch.setattr(fleets, "LOOK_SECONDS", 0.0)
         sources = {f"cam{i}": f"test://{i}?live=1" for i in range(cameras)}
@@ -66,6 +66,7 @@ class Play:
 
     def _look(self, status):
         self.seen.append({name: camera.owner for name, camera in status.items()})
+        self.reasons.append([camera.figures.reason for camera in status.values()])
         self.now += 0.5
         if self._acts:
             self._acts.pop(0)()
@@ -111,7 +112,7 @@ def test_cameras_of_a_lost_owner_run_elsewhere_at_once_and_into_other_files(monk
     assert len(orphans) == 2
     assert all(turns[name] >= 1 for name in orphans)
     assert (play.report.lost, play.report.moved) == (1, 4), "two to who is left, two from there to the new one"
-    assert 0 < play.report.longest_gap <= 1.0
+    assert play.report.longest_gap == 1.0, "from its last word to the first results of the next one"
     assert len(owners.hired) == 3, "another one takes its place"
 
 
@@ -127,6 +128,8 @@ def test_an_owner_that_says_nothing_is_lost_after_five_seconds(monkeypatch) -> N
     play = Play(monkeypatch, owners, [*[nothing] * 4, silence, *[nothing] * 15])
     assert play.report.lost == 1
     assert owners.hired[0].is_ended, "or it would go on"
+    assert play.report.longest_gap > fleets.SILENT_SECONDS
+    assert {"owner0 was lost"} <= {reason for seen in play.reasons for reason in seen}
 
 
 def test_without_any_owner_left_cameras_wait_for_a_new_one(monkeypatch) -> None:
@@ -142,6 +145,20 @@ def test_without_any_owner_left_cameras_wait_for_a_new_one(monkeypatch) -> None:
 def test_owners_that_die_of_the_model_end_the_fleet(monkeypatch) -> None:
     with pytest.raises(EngineError, match="3 owners of cameras ended one after the other"):
         Play(monkeypatch, FakeOwners(1, opens=False), [nothing] * 50)
+
+
+@pytest.mark.parametrize(("looks", "tries"), [(20, 3), (100, 4)])
+def test_owners_that_die_where_another_one_is_at_work_are_tried_again_now_and_then(monkeypatch, looks, tries) -> None:
+    owners = FakeOwners(2)
+
+    def let_others_die():
+        owners.hired[1].is_lost = True
+        owners._opens = False
+
+    play = Play(monkeypatch, owners, [*[nothing] * 4, let_others_die, *[nothing] * looks])
+    assert len(owners.hired) == 2 + tries
+    assert set(play.seen[-1].values()) == {"owner0"}
+    assert play.report.lost == 1, "the others were never there"
 
 
 def test_what_keeps_an_owner_from_beginning_ends_the_fleet_and_all_owners(monkeypatch) -> None:

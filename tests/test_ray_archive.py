@@ -20,9 +20,15 @@ COUNTS = {"a.mkv": 3000, "b.mkv": 2900, "c.mkv": 2800, "d.mkv": 20}
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    with two_nodes() as nodes:
-        yield nodes
+def nodes():
+    with two_nodes() as both:
+        yield both
+
+
+@pytest.fixture
+def cluster(nodes):
+    nodes.complete()
+    return nodes
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +82,16 @@ def test_an_actor_that_is_killed_costs_its_video_another_try(made, cluster):
     report = finish(process)
     assert (report["videos"]["done"], report["died"]) == (len(COUNTS), 1)
     assert contents(made / "killed") == contents(made / "expected")
+
+
+def test_a_machine_that_is_lost_costs_its_video_another_try(made, cluster):
+    process = start(made, "lost", "--cluster", cluster.address)
+    wait_until(lambda: len(under_way(made / "lost")) == 2 or process.poll() is not None, within=LONG)
+    cluster.lose(signal.SIGKILL)
+    report = finish(process)
+    assert report["videos"]["done"] == len(COUNTS)
+    assert report["died"] >= 1, "and perhaps one that was to be where nothing is any more"
+    assert contents(made / "lost") == contents(made / "expected")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])

@@ -1,4 +1,4 @@
-"""A fleet on a real cluster: two nodes of this machine, and an owner of cameras that is killed."""
+"""A fleet on a real cluster: two nodes of this machine, of which one is lost, or an owner of cameras is."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,52 +20,106 @@ pytestmark = needs_ray
 CAMERAS = ("door", "yard", "gate", "roof")
 
 
+@pytest.fixture(scope="module")
+def nodes():
+    with two_nodes() as both:
+        yield both
+
+
 @pytest.fixture
-def cluster():
-    with two_nodes() as nodes:
-        yield nodes
+def cluster(nodes):
+    nodes.complete()
+    return nodes
 
 
-def test_cameras_of_a_killed_owner_run_elsewhere(cluster, tmp_path: Path) -> None:
-    write_tiny_model(tmp_path / "tiny.onnx")
-    words = ["run", "--model", "tiny.onnx", "--backend", "onnxruntime", "--threads", 1, "--cluster", cluster.address]
-    for name in CAMERAS:
-        words += ["--source", f"{name}=test://?live=1&size=64x48&fps=10&frames=100000"]
-    words += ["--workers", 2, "--output", "{source}.jsonl", "--serve", "127.0.0.1:0", "--json"]
-    command = [sys.executable, "-m", "solo_rt", *map(str, words)]
-    with (tmp_path / "said").open("w") as said:
-        run = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=said, text=True)
-    try:
-        wait_until(lambda: "page: " in (tmp_path / "said").read_text(), within=LONG)
-        url = re.search(r"page: (\S+)", (tmp_path / "said").read_text())[1]
+class Run:
+    """A fleet of two owners as its page shows it."""
 
-        def cameras():
-            assert run.poll() is None, (tmp_path / "said").read_text()
-            with urllib.request.urlopen(f"{url}api/state") as answer:
-                return {source["name"]: source for source in json.load(answer)["sources"]}
+    def __init__(self, cluster, folder):
+        write_tiny_model(folder / "tiny.onnx")
+        words = ["run", "--model", "tiny.onnx", "--backend", "onnxruntime", "--threads", 1]
+        for name in CAMERAS:
+            words += ["--source", f"{name}=test://?live=1&size=64x48&fps=10&frames=100000"]
+        words += ["--workers", 2, "--output", "{source}.jsonl", "--serve", "127.0.0.1:0", "--json"]
+        words += ["--cluster", cluster.address]
+        command = [sys.executable, "-m", "solo_rt", *map(str, words)]
+        self._said = folder / "said"
+        with self._said.open("w") as said:
+            self._process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=said, text=True)
+        wait_until(lambda: "page: " in self.said(), within=LONG)
+        self._url = re.search(r"page: (\S+)", self.said())[1]
+        wait_until(lambda: self.is_live() and len(self.owners()) == 2, within=LONG)
 
-        def owners():
-            return {one.get("owner") for one in cameras().values()}
+    def said(self):
+        assert self._process.poll() is None, self._said.read_text()
+        return self._said.read_text()
 
-        def are_live():
-            seen = cameras().values()
-            return len(seen) == len(CAMERAS) and all(one["state"] == "live" and one["results"] > 2 for one in seen)
+    def cameras(self):
+        assert self._process.poll() is None, self._said.read_text()
+        with urllib.request.urlopen(f"{self._url}api/state") as answer:
+            return {source["name"]: source for source in json.load(answer)["sources"]}
 
-        wait_until(lambda: are_live() and len(owners()) == 2, within=LONG)
-        before = owners()
-        cluster.processes("CameraOwner")[0].send_signal(signal.SIGKILL)
-        wait_until(lambda: not before <= owners(), within=LONG)
-        wait_until(are_live, within=LONG)
-        run.send_signal(signal.SIGINT)
-        out, _ = run.communicate(timeout=LONG)
-    finally:
-        run.kill()
-        run.wait()
-    assert run.returncode == 130, (tmp_path / "said").read_text()
-    report = json.loads(out[out.index("{") :])  # Ray's own words about the dead process may come before
+    def owners(self):
+        return {one.get("owner") for one in self.cameras().values()}
+
+    def is_live(self):
+        """Return whether results of all cameras come."""
+        seen = self.cameras().values()
+        return len(seen) == len(CAMERAS) and all(one["state"] == "live" and one["results"] > 2 for one in seen)
+
+    def happened(self):
+        """Return why cameras have become what they are."""
+        with urllib.request.urlopen(f"{self._url}api/events") as answer:
+            found = next(line for line in answer if line.startswith(b"data: ["))
+        return [one["reason"] for one in json.loads(found[len("data: ") :])]
+
+    def finish(self):
+        """End it by Ctrl-C and return its report."""
+        self._process.send_signal(signal.SIGINT)
+        out, _ = self._process.communicate(timeout=LONG)
+        assert self._process.returncode == 130, self._said.read_text()
+        return json.loads(out)
+
+    def close(self):
+        self._process.kill()
+        self._process.communicate()
+
+
+@pytest.fixture
+def run(cluster, tmp_path):
+    with closing(Run(cluster, tmp_path)) as one:
+        yield one
+
+
+def check_gap(report):
     assert report["lost"] == 1
     assert 0 < report["longest_gap"] < 30, "of which ten are enough where nothing else is under way"
+
+
+def test_cameras_of_a_killed_owner_run_elsewhere(run, cluster, tmp_path: Path) -> None:
+    before = run.owners()
+    cluster.processes("CameraOwner")[0].send_signal(signal.SIGKILL)
+    wait_until(lambda: not before <= run.owners(), within=LONG)
+    wait_until(run.is_live, within=LONG)
+    check_gap(run.finish())
     moved = sorted(path.name for path in tmp_path.glob("*-2.jsonl"))
     assert len(moved) >= 2
     assert all('"frame"' in (tmp_path / name).read_text() for name in moved)
     wait_until(lambda: not cluster.processes("CameraOwner"), within=LONG)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_cameras_of_a_lost_machine_run_on_the_others_which_go_on(run, cluster, number) -> None:
+    before = run.cameras()
+    cluster.lose(number)
+    wait_until(lambda: len(run.owners()) == 1 and run.is_live(), within=LONG)
+    after = run.cameras()
+    (left,) = run.owners()
+    stayed = [name for name, one in before.items() if one["owner"] == left]
+    assert 0 < len(stayed) < len(CAMERAS)
+    assert all(after[name]["results"] > before[name]["results"] for name in stayed), "they have not begun anew"
+    (lost,) = {one["owner"] for one in before.values()} - {left}
+    assert any(f"{lost} was lost" in reason for reason in run.happened())
+    cluster.complete()
+    wait_until(lambda: len(run.owners()) == 2 and run.is_live(), within=LONG)
+    check_gap(run.finish())

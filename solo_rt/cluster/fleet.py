@@ -20,6 +20,7 @@ GATHER_SECONDS = 15.0  # for all owners to be ready, before those that are share
 EVEN_SECONDS = 30.0  # between two looks at what cameras cost, while nobody comes or goes
 FINISH_SECONDS = 2.5  # for all cameras to end
 MOST_DEATHS = 3  # of owners one after the other that open the model
+AGAIN_SECONDS = 30.0  # from then on, between two more of them, as long as others run cameras
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +39,9 @@ class FleetReport:
     """What became of a fleet."""
 
     cameras: Mapping[str, CameraStatus]
-    lost: int  # owners
+    lost: int  # owners that were ready
     moved: int  # cameras, from one owner to another
-    longest_gap: float  # seconds from the loss of an owner to the last of its cameras' running elsewhere
+    longest_gap: float  # seconds from an owner's last word to the last of its cameras' running elsewhere
     seconds: float
 
 
@@ -56,7 +57,8 @@ class Fleet:
     def run(self, owners: Owners, stop: threading.Event) -> FleetReport:
         """Let the owners run all cameras until `stop` is set or all have ended, and return what happened.
 
-        Raises: what keeps an owner from opening the model; EngineError where one after the other dies of it.
+        Raises: what keeps an owner from opening the model; EngineError where one after the other dies of it, and no
+        other one is there.
         """
         watch = _Watch(self, owners)
         with closing(watch):
@@ -76,7 +78,7 @@ class _Watch:
         self._waiting: dict[str, float] = {}  # cameras of lost owners: since when
         self._owners: dict[str, Owner] = {}
         self._heard: dict[str, float] = {}  # when, by owner
-        self._began = self._evened = self._clock()
+        self._began = self._evened = self._hires_from = self._clock()
         self._lost = self._moved = self._deaths = 0
         self._longest = 0.0
 
@@ -87,7 +89,7 @@ class _Watch:
 
     def look(self) -> None:
         """Hear all owners, and see that every camera has one."""
-        while len(self._owners) < self._hiring.size:
+        while len(self._owners) < self._hiring.size and self._clock() >= self._hires_from:
             owner = self._hiring.hire()
             self._owners[owner.name] = owner
         ready = {name for name, owner in self._owners.items() if owner.place}
@@ -137,18 +139,28 @@ class _Watch:
                     self._longest = max(self._longest, now - self._waiting.pop(name))
 
     def _lose(self, owner: Owner) -> None:
-        """Take leave of an owner. Raises: EngineError where one after the other dies before it is ready."""
+        """Take leave of an owner. Raises: EngineError where one after the other dies and nobody is ready."""
         del self._owners[owner.name]
         owner.end()
+        if not owner.place:
+            self._note_death(owner)
+            return
         self._lost += 1
         mine = [n for n, who in self._owner_of.items() if who == owner.name and not self._figures[n].is_over]
-        log.warning("%s is lost; its %d cameras go to others", owner.name, len(mine))
+        log.warning("%s on %s is lost; its %d cameras go to others", owner.name, owner.place, len(mine))
         for name in mine:
-            self._waiting[name] = self._clock()
+            self._waiting.setdefault(name, self._heard[owner.name])
             self._figures[name] = Figures("connecting", f"{owner.name} was lost")
-        self._deaths += not owner.place
-        if self._deaths == MOST_DEATHS:
-            raise EngineError(f"{MOST_DEATHS} owners of cameras ended one after the other while they opened the model")
+
+    def _note_death(self, owner: Owner) -> None:
+        """Note that an owner died before it was ready: of the model, or with a machine that is gone."""
+        self._deaths += 1
+        log.info("%s ended while it opened the model", owner.name)
+        if self._deaths < MOST_DEATHS:
+            return
+        if not any(other.place for other in self._owners.values()):
+            raise EngineError(f"{self._deaths} owners of cameras ended one after the other while they opened the model")
+        self._hires_from = self._clock() + AGAIN_SECONDS
 
     def _share_out(self, ready: set[str]) -> None:
         """Give every camera the owner that it is to have now."""
@@ -162,7 +174,8 @@ class _Watch:
                 self._moved += 1
                 camera = self._cameras[name]
                 self._cameras[name] = Camera(camera.name, camera.uri, camera.turn + 1)
-                self._figures[name] = Figures("connecting")
+                was_lost = before[name] not in self._owners
+                self._figures[name] = Figures("connecting", f"{before[name]} was lost" if was_lost else "")
         self._owner_of = {**before, **after}  # without owners, the last one of each: its files are not the next one's
         losing = {who for name, who in before.items() if after.get(name, who) != who}
         for who in sorted(ready, key=lambda name: (name not in losing, name)):  # who gives comes before who takes
