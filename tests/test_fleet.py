@@ -3,61 +3,21 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 
 import pytest
+from fake_owners import FakeOwner, FakeOwners
 
 from solo_rt.cluster import fleet as fleets
-from solo_rt.cluster.camera import Camera, Figures
+from solo_rt.cluster.camera import Camera
 from solo_rt.cluster.fleet import Fleet
 from solo_rt.errors import EngineError, UsageError
-
-LIVE = Figures("live", read=10, processed=10, seconds=0.01, offered=10.0)
-
-
-class FakeOwner:
-    def __init__(self, name, *, opens=True, looks=1):
-        self.name, self.place, self.cameras = name, "", ()
-        self.is_lost = self.is_silent = self.is_ended = False
-        self._opens, self._looks = opens, looks  # after so many looks at it, it is ready
-
-    def own(self, cameras, outputs):
-        self.cameras = tuple(cameras)
-
-    def hear(self):
-        if self.is_lost or not self._opens:
-            raise EOFError
-        if not self.place:
-            self._looks -= 1
-            self.place = "" if self._looks else "here"
-            return None
-        return None if self.is_silent else {camera.name: LIVE for camera in self.cameras}
-
-    def finish(self, seconds):
-        return {camera.name: replace(LIVE, state="ended") for camera in self.cameras}
-
-    def end(self):
-        self.is_ended = True
-
-
-class FakeOwners:
-    def __init__(self, size, *, opens=True, looks=(1,)):
-        self.size, self.hired, self._opens, self._looks = size, [], opens, looks
-
-    def hire(self):
-        looks = self._looks[len(self.hired) % len(self._looks)]
-        self.hired.append(FakeOwner(f"owner{len(self.hired)}", opens=self._opens, looks=looks))
-        return self.hired[-1]
-
-    def close(self):
-        pass
 
 
 class Play:
     """Runs a fleet; `acts` are what happens at each look, half a second apart."""
 
     def __init__(self, monkeypatch, owners, acts, *, cameras=4):
-        self.now, self.seen, self.reasons = 0.0, [], []
+        self.now, self.seen, self.reasons, self.statuses = 0.0, [], [], []
         self._acts, self._stop = list(acts), threading.Event()
         monkeypatch.setattr(fleets, "LOOK_SECONDS", 0.0)
         sources = {f"cam{i}": f"test://{i}?live=1" for i in range(cameras)}
@@ -65,8 +25,9 @@ class Play:
         self.report = self._fleet.run(owners, self._stop)
 
     def _look(self, status):
-        self.seen.append({name: camera.owner for name, camera in status.items()})
-        self.reasons.append([camera.figures.reason for camera in status.values()])
+        self.statuses.append(status)
+        self.seen.append({name: camera.owner for name, camera in status.cameras.items()})
+        self.reasons.append([camera.figures.reason for camera in status.cameras.values()])
         self.now += 0.5
         if self._acts:
             self._acts.pop(0)()
@@ -114,6 +75,20 @@ def test_cameras_of_a_lost_owner_run_elsewhere_at_once_and_into_other_files(monk
     assert (play.report.lost, play.report.moved) == (1, 4), "two to who is left, two from there to the new one"
     assert play.report.longest_gap == 1.0, "from its last word to the first results of the next one"
     assert len(owners.hired) == 3, "another one takes its place"
+
+
+def test_a_status_counts_owners_and_those_that_were_lost_and_tells_the_newest_result(monkeypatch) -> None:
+    owners = FakeOwners(2, looks=(1, 3))
+
+    def lose():
+        owners.hired[0].is_lost = True
+
+    play = Play(monkeypatch, owners, [*[nothing] * 4, lose, *[nothing] * 4])
+    counted = [(one.owners, one.lost) for one in play.statuses]
+    assert counted == [*[(1, 0)] * 2, *[(2, 0)] * 3, (1, 1), *[(2, 1)] * 5]
+    assert play.statuses[0].cameras["cam0"].newest() == "", "nobody owns it yet"
+    newest = {name: camera.newest() for name, camera in play.statuses[5].cameras.items()}
+    assert newest == {name: f"owner1's of {name}" for name in newest}
 
 
 def test_an_owner_that_says_nothing_is_lost_after_five_seconds(monkeypatch) -> None:

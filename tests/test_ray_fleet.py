@@ -59,6 +59,10 @@ class Run:
         with urllib.request.urlopen(f"{self._url}api/state") as answer:
             return {source["name"]: source for source in json.load(answer)["sources"]}
 
+    def newest(self, camera):
+        with urllib.request.urlopen(f"{self._url}api/results/{camera}") as answer:
+            return json.load(answer)
+
     def owners(self):
         return {one.get("owner") for one in self.cameras().values()}
 
@@ -117,6 +121,7 @@ def test_cameras_of_a_lost_machine_run_on_the_others_which_go_on(run, cluster, n
     (left,) = run.owners()
     stayed = [name for name, one in before.items() if one["owner"] == left]
     assert 0 < len(stayed) < len(CAMERAS)
+    assert all(run.newest(name)["size"] == [48, 64] for name in CAMERAS)
     assert all(after[name]["results"] > before[name]["results"] for name in stayed), "they have not begun anew"
     (lost,) = {one["owner"] for one in before.values()} - {left}
     assert any(f"{lost} was lost" in reason for reason in run.happened())

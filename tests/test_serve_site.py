@@ -62,6 +62,17 @@ def test_a_source_that_runs_elsewhere_is_shown_by_what_is_told_of_it():
         assert get(served, "/healthz").status == 503
 
 
+def test_of_a_source_that_runs_elsewhere_there_is_the_newest_result_and_no_picture():
+    with Site("127.0.0.1:0") as served:
+        view = served.far_view("door")
+        assert get(served, "/api/results/door").status == 503
+        view.tell("live", "", {}, newest=lambda: '{"frame": 7}')
+        assert json.loads(get(served, "/api/results/door").body) == {"frame": 7}
+        for path in ("/sources/door.jpg", "/sources/door.mjpg"):
+            answer = get(served, path)
+            assert (answer.status, answer.error) == (404, "it runs on another machine, from which pictures do not come")
+
+
 def test_pixels_that_are_no_squares_make_the_picture_wider():
     with Site("127.0.0.1:0") as served:
         hooks = served.hooks("cam0")
@@ -102,7 +113,7 @@ def test_all_is_well_while_one_of_several_sources_gives_pictures():
         assert get(served, "/healthz").status == 200
         hooks[1].on_source_state(StateChange("stalled", "", 0.0))
         answer = get(served, "/healthz")
-        assert (answer.status, answer.error) == (503, "no source gives pictures")
+        assert (answer.status, answer.error) == (503, "no source gives results")
 
 
 def test_a_run_is_told_as_it_goes_and_counts_are_its_own():

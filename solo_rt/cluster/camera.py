@@ -79,6 +79,7 @@ class CameraRun:
         self._stop = threading.Event()
         self._lock = threading.Lock()  # guards all that follows
         self._figures = Figures("connecting")
+        self._newest: Result | None = None
         self._seconds = math.inf
         self._counted = time.monotonic(), 0, 0  # when, frames read, results
         self._pipeline = replace(
@@ -102,6 +103,12 @@ class CameraRun:
         """How the camera is now."""
         with self._lock:
             return self._figures
+
+    @property
+    def newest(self) -> Result | None:
+        """The newest result; none while there is none, or where pictures stay on a GPU, whose memory it would keep."""
+        with self._lock:
+            return self._newest
 
     def stop(self) -> None:
         """Let it end soon, its outputs finished."""
@@ -129,6 +136,7 @@ class CameraRun:
         work = sum(seconds for stage, seconds in result.stage_seconds.items() if stage not in WAITING)
         with self._lock:
             self._seconds = min(self._seconds, work)
+            self._newest = result if result.frame.device is None else None
 
     def _change(self, change: StateChange) -> None:
         self._become(change.state, change.reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import socket
@@ -53,6 +54,12 @@ class CameraOwner:
     def report(self) -> Mapping[str, Figures]:
         """Return how its cameras are, by name."""
         return {camera.name: run.figures for camera, run in list(self._runs.items())}
+
+    def newest(self, name: str) -> str:
+        """Return the newest result of a camera of its own as JSON, empty while there is none."""
+        found = (run.newest for camera, run in list(self._runs.items()) if camera.name == name)
+        result = next(found, None)
+        return "" if result is None else json.dumps(result.to_record(), allow_nan=False)
 
     def finish(self) -> Mapping[str, Figures]:
         """Stop all cameras, and return how they ended."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 from solo_rt.cluster.assignment import assign
 from solo_rt.cluster.camera import Camera, Figures
@@ -32,6 +33,16 @@ class CameraStatus:
     owner: str
     place: str
     figures: Figures
+    newest: Callable[[], str] = lambda: ""  # returns its newest result as JSON, empty where there is none; may wait
+
+
+@dataclass(frozen=True, slots=True)
+class FleetStatus:
+    """How a fleet is at a moment."""
+
+    cameras: Mapping[str, CameraStatus]
+    owners: int  # that are ready
+    lost: int  # of them, so far
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +62,7 @@ class Fleet:
 
     sources: Mapping[str, str]
     outputs: Sequence[str]
-    on_status: Callable[[Mapping[str, CameraStatus]], None] = lambda status: None
+    on_status: Callable[[FleetStatus], None] = lambda status: None
     clock: Callable[[], float] = time.monotonic
 
     def run(self, owners: Owners, stop: threading.Event) -> FleetReport:
@@ -115,7 +126,7 @@ class _Watch:
                 self._figures |= owner.finish(max(0.1, until - self._clock()))
         status = self._status()
         self._fleet.on_status(status)
-        return FleetReport(status, self._lost, self._moved, self._longest, self._clock() - self._began)
+        return FleetReport(status.cameras, self._lost, self._moved, self._longest, self._clock() - self._began)
 
     def close(self) -> None:
         """End all owners."""
@@ -182,9 +193,13 @@ class _Watch:
             mine = [self._cameras[name] for name in sorted(after) if after[name] == who]
             self._owners[who].own(mine, self._fleet.outputs)
 
-    def _status(self) -> dict[str, CameraStatus]:
-        status = {}
+    def _status(self) -> FleetStatus:
+        cameras = {}
         for name, figures in self._figures.items():
             owner = self._owners.get(self._owner_of.get(name, ""))
-            status[name] = CameraStatus(owner.name if owner else "", owner.place if owner else "", figures)
-        return status
+            if owner is None:
+                cameras[name] = CameraStatus("", "", figures)
+            else:
+                cameras[name] = CameraStatus(owner.name, owner.place, figures, partial(owner.newest, name))
+        ready = sum(owner.place != "" for owner in self._owners.values())
+        return FleetStatus(cameras, ready, self._lost)

@@ -17,9 +17,11 @@ from solo_rt.cluster.ray_cluster import RayCluster
 from solo_rt.cluster.worker import Start
 from solo_rt.errors import EngineError, SoloRTError
 
+NEWEST_SECONDS = 2.0  # that an owner may take to tell its newest result
+
 
 class Owner(Protocol):
-    """Somebody who runs cameras. Nothing here waits but `finish`."""
+    """Somebody who runs cameras. Nothing here waits but `newest`, which any thread may call, and `finish`."""
 
     name: str
     place: str  # the machine; empty until the model is open
@@ -29,6 +31,9 @@ class Owner(Protocol):
 
     def hear(self) -> Mapping[str, Figures] | None:
         """Return its newest report, None while there is none newer. Raises: EOFError once it is lost; SoloRTError."""
+
+    def newest(self, camera: str) -> str:
+        """Return the newest result of one of its cameras as JSON, empty where there is none to be had."""
 
     def finish(self, seconds: float) -> Mapping[str, Figures]:
         """Let all cameras end within so many seconds, and return how they did."""
@@ -75,6 +80,13 @@ class RayOwner:
             return None
         figures: Mapping[str, Figures] = said
         return figures
+
+    def newest(self, camera: str) -> str:
+        try:
+            newest: str = self._ray.get(self._actor.newest.remote(camera), timeout=NEWEST_SECONDS)
+        except Exception:  # it is lost, or the cluster is
+            return ""
+        return newest
 
     def finish(self, seconds: float) -> Mapping[str, Figures]:
         try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import click
 from solo_rt.commands.interrupts import Interrupts
 from solo_rt.commands.lines import tell
 from solo_rt.commands.options import print_json
+from solo_rt.commands.progress import show_line
 from solo_rt.commands.terminal import drain_stderr
 from solo_rt.engine import find_model
 from solo_rt.errors import UsageError
@@ -24,7 +26,7 @@ from solo_rt.uri import redact, scheme
 STOP_SECONDS = 10.0  # from a signal to the end of the process: the cluster has to be told
 
 if TYPE_CHECKING:
-    from solo_rt.cluster.fleet import CameraStatus, FleetReport
+    from solo_rt.cluster.fleet import FleetReport, FleetStatus
     from solo_rt.serve import Site
 
 
@@ -54,8 +56,17 @@ def run_fleet(
     assert pipeline.model is None or isinstance(pipeline.model, (str, Path))
     folders = {Path(output).parent for output in outputs if not scheme(output)}
     paths = [*sorted(folders), *(Path(uri) for uri in sources.values() if Path(uri).exists())]
-    fleet = Fleet(sources, outputs, on_status=_shower(sources, site))
-    with Interrupts(within=STOP_SECONDS, doing=lambda: "the cameras do not end") as interrupts:
+    show_page = _page_of(site, sources)
+    with (
+        Interrupts(within=STOP_SECONDS, doing=lambda: "the cameras do not end") as interrupts,
+        nullcontext() if quiet else show_line() as show,
+    ):
+
+        def on_status(status: FleetStatus) -> None:
+            show_page(status)
+            if show is not None:
+                show(*_describe(status))
+
         hiring = RayOwners(
             cluster,
             Start(pipeline, 0),
@@ -65,38 +76,53 @@ def run_fleet(
             paths=paths,
         )
         with closing(hiring):
-            report = fleet.run(hiring, interrupts.stop)
+            report = Fleet(sources, outputs, on_status=on_status).run(hiring, interrupts.stop)
     drain_stderr()
     code = _sum_up(report, quiet=quiet, as_json=as_json)
     return code if interrupts.number is None else interrupts.exit_code
 
 
-def _shower(sources: Mapping[str, str], site: Site | None) -> Callable[[Mapping[str, CameraStatus]], None]:
-    """Return what shows how cameras are on the page."""
+def _page_of(site: Site | None, names: Iterable[str]) -> Callable[[FleetStatus], None]:
+    """Return what shows how cameras are on the page, if there is one."""
     if site is None:
         return lambda status: None
-    views = {name: site.far_view(name) for name in sources}
+    views = {name: site.far_view(name) for name in names}
 
-    def show(status: Mapping[str, CameraStatus]) -> None:
-        for name, camera in status.items():
+    def show(status: FleetStatus) -> None:
+        for name, camera in status.cameras.items():
             figures = camera.figures
             place = f"by {camera.owner} on {camera.place}" if camera.owner else "nobody runs it"
-            views[name].tell(
-                figures.state,
-                ", ".join(filter(None, [place, figures.reason])),
-                {
-                    "owner": camera.owner,
-                    "place": camera.place,
-                    "results": figures.processed,
-                    "fps": round(figures.fps, 1),
-                    "latency": [round(1e3 * seconds, 2) for seconds in figures.latency],
-                    "frames": {
-                        kind: getattr(figures, kind) for kind in ("read", "processed", "dropped", "skipped", "failed")
-                    },
+            told = {
+                "owner": camera.owner,
+                "place": camera.place,
+                "results": figures.processed,
+                "fps": round(figures.fps, 1),
+                "latency": [round(1e3 * seconds, 2) for seconds in figures.latency],
+                "frames": {
+                    kind: getattr(figures, kind) for kind in ("read", "processed", "dropped", "skipped", "failed")
                 },
-            )
+            }
+            reason = ", ".join(filter(None, [place, figures.reason]))
+            views[name].tell(figures.state, reason, told, newest=camera.newest)
 
     return show
+
+
+def _describe(status: FleetStatus) -> tuple[str, dict[str, object]]:
+    """Return how a fleet is, in a line and as figures for programs."""
+    states = Counter(camera.figures.state for camera in status.cameras.values())
+    running = states.pop("live", 0) + states.pop("running", 0)
+    fps = sum(camera.figures.fps for camera in status.cameras.values())
+    places = len({camera.place for camera in status.cameras.values() if camera.owner})
+    line = [
+        f"{running} of {len(status.cameras)} cameras run",
+        *(f"{count} {state}" for state, count in sorted(states.items())),
+        f"{status.owners} owners on {places} machines",
+        f"{fps:.1f} fps",
+        *([f"{status.lost} owners lost"] if status.lost else []),
+    ]
+    figures = {"cameras": len(status.cameras), "running": running, "owners": status.owners, "lost": status.lost}
+    return ", ".join(line), {**figures, "fps": round(fps, 2)}
 
 
 def _sum_up(report: FleetReport, *, quiet: bool, as_json: bool) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -198,6 +199,32 @@ def _figures(progress: Progress, fps: float) -> dict[str, object]:
 
 def _in_ms(percentiles: Percentiles) -> dict[str, float]:
     return {"p50_ms": round(1e3 * percentiles.p50, 3), "p95_ms": round(1e3 * percentiles.p95, 3)}
+
+
+@contextmanager
+def show_line() -> Iterator[Callable[[str, Mapping[str, object]], None]]:
+    """Give a function that shows how something is that has no end: one line on a terminal, one now and then elsewhere.
+
+    It takes what to say, and figures for programs.
+    """
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    shown_at = -math.inf
+    has_line = sys.stderr.isatty() and not FORMATTER.as_json
+    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) if has_line else nullcontext() as live:
+
+        def show(text: str, figures: Mapping[str, object]) -> None:
+            nonlocal shown_at
+            now = time.monotonic()
+            if live is not None:
+                live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
+            elif now >= shown_at + JOB_LOG_SECONDS:
+                shown_at = now
+                tell(text, fields=figures)
+
+        yield show
 
 
 @contextmanager

@@ -132,11 +132,11 @@ class Desk:
             await wait(self.ending, STATE_SECONDS)
 
     async def _tell_result(self, request: Request) -> Response:
-        _, result = self._view(request).newest
-        if result is None:
+        view = self._view(request)
+        record = await self._pictures.run(lambda: view.newest_record().encode())
+        if not record:
             raise Refused(503, "there is no result yet", {"retry-after": "1"})
-        found = result
-        return _json(await self._pictures.run(lambda: json.dumps(found.to_record(), allow_nan=False).encode()))
+        return _json(record)
 
     async def _show_pictures(self, socket: WebSocket) -> None:
         try:
@@ -146,7 +146,7 @@ class Desk:
             await socket.send_denial_response(refusal(error.status, str(error), error.headers))
 
     async def _show_picture(self, request: Request) -> Response:
-        view, look = self._view(request), self._look(request)
+        view, look = self._seen(request), self._look(request)
         _, result = view.newest
         if result is None:
             raise Refused(503, "there is no picture yet", {"retry-after": "1"})
@@ -154,7 +154,7 @@ class Desk:
             return Response(await self._pictures.make(view, result, look), media_type="image/jpeg")
 
     async def _show_video(self, request: Request) -> Response:
-        view, look, kind = self._view(request), self._look(request), f"multipart/x-mixed-replace; boundary={BOUNDARY}"
+        view, look, kind = self._seen(request), self._look(request), f"multipart/x-mixed-replace; boundary={BOUNDARY}"
         if request.method == "HEAD":
             return Response(media_type=kind)
         return Stream(lambda: self._video(view, look), kind, self._viewers)
@@ -185,12 +185,18 @@ class Desk:
     async def _tell_health(self, _request: Request) -> Response:
         if any(view.is_well for view in list(self._views.values())) or not self._views:
             return _json('{"status": "ok"}')
-        return _json('{"error": "no source gives pictures"}', status=503)
+        return _json('{"error": "no source gives results"}', status=503)
 
     def _view(self, request: Request) -> View:
         view = self._views.get(request.path_params["name"])
         if view is None:
             raise Refused(404, "there is no such source")
+        return view
+
+    def _seen(self, request: Request) -> View:
+        view = self._view(request)
+        if not view.has_pictures:
+            raise Refused(404, "it runs on another machine, from which pictures do not come")
         return view
 
     def _look(self, request: Request) -> Look:

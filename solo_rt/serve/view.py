@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Mapping
@@ -38,6 +39,8 @@ class Model:
 class View:
     """What is known of a source. Its run's thread tells by the hooks, those of the page ask."""
 
+    has_pictures = True
+
     def __init__(self, name: str, happenings: Happenings) -> None:
         self.name = name
         self.model: Model | None = None  # once the run has begun
@@ -68,6 +71,11 @@ class View:
         """The newest result, and its number from 1."""
         with self._lock:
             return self._number, self._newest
+
+    def newest_record(self) -> str:
+        """Return the newest result as JSON, empty while there is none. Takes a while."""
+        _, result = self.newest
+        return "" if result is None else json.dumps(result.to_record(), allow_nan=False)
 
     async def newer(self, than: int) -> None:
         """Return once there is a result with a higher number."""

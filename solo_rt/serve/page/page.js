@@ -41,7 +41,7 @@ function show() {
   }
   const isOne = sources.length === 1;
   $("totals").textContent =
-    isOne || isOver ? "" : `${sources.filter(comes).length} of ${sources.length} sources give pictures`;
+    isOne || isOver ? "" : `${sources.filter(comes).length} of ${sources.length} sources give results`;
   if ($("of").options.length !== sources.length) {
     $("of").replaceChildren(...sources.map((source) => new Option(source.name, source.name)));
   }
