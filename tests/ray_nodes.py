@@ -17,10 +17,12 @@ import pytest
 from children import wait_until
 
 needs_ray = [pytest.mark.slow, pytest.mark.skipif(find_spec("ray") is None, reason="needs the extra ray")]
+TRIES = 3  # to start a node: Ray gives up after half a minute, whatever else the machine does
 LONG = 120  # seconds; what takes five on an idle machine
 SETTINGS = {
     "PYTHONPATH": "",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_memory_monitor_refresh_ms": "0",  # it would end workers where others have taken the memory
     # Every client gets a server of its own, whose imports take longer than Ray's half a minute on a busy machine.
     "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": str(LONG),
 }
@@ -29,7 +31,7 @@ SETTINGS = {
 @contextmanager
 def two_nodes():
     """Give a cluster, whose processes have ended afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="ray"))  # a short name: there are sockets in it
+    folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))  # a short name: there are sockets in it
     nodes = Nodes(folder)
     try:
         nodes.start()
@@ -92,11 +94,15 @@ class Nodes:
         command += ["--min-worker-port", 0, "--max-worker-port", 0]
         environment = {**os.environ, **SETTINGS}
         begun = self._begun()
-        with self._log.open("a") as log:
-            node = psutil.Popen(list(map(str, command)), stdout=log, stderr=log, env=environment)
-        self._nodes.append(node)
-        wait_until(lambda: self._begun() > begun or node.poll() is not None, within=LONG)
-        assert node.poll() is None, self._log.read_text()
+        for _ in range(TRIES):
+            with self._log.open("a") as log:
+                node = psutil.Popen(list(map(str, command)), stdout=log, stderr=log, env=environment)
+            self._nodes.append(node)
+            wait_until(lambda node=node: self._begun() > begun or node.poll() is not None, within=LONG)
+            if node.poll() is None:
+                return
+            self._nodes.remove(node)
+        raise AssertionError(self._log.read_text())
 
     def _forget_lost(self):
         """End what is left of a lost node."""
