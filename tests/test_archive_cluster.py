@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from clips import write_clip
+from fake_ray import FakeRay, LostActor
 from fakes import write_tiny_model
 
 from solo_rt import Pipeline, __version__
@@ -40,56 +41,12 @@ def told(tiny, tmp_path):
     }
 
 
-class LostError(Exception):
-    """What Ray raises of an actor that is gone."""
-
-
-class FakeRay:
-    """Ray on this thread: actors are objects, and what they say is there at once."""
-
-    exceptions = SimpleNamespace(RayActorError=LostError)
-
-    def __init__(self, *machines):
-        self.machines_, self.killed, self.asked = machines, [], []
-        self.is_gone = self.is_left = False
-
-    def remote(self, **settings):
-        self.asked.append(settings)
-        return lambda kind: SimpleNamespace(remote=lambda *told: FakeActor(kind(*told)))
-
-    def wait(self, refs, *, num_returns, timeout, fetch_local):
-        if self.is_gone:
-            raise ConnectionError("gone")
-        return refs[:num_returns], refs[num_returns:]
-
-    def get(self, ref):
-        return ref()
-
-    def kill(self, actor):
-        self.killed.append(actor)
-
-    def machines(self):
-        return list(self.machines_)
-
-    def close(self):
-        self.is_left = True
-
-
-class FakeActor:
-    """An object whose methods are called when somebody wants to know what they return."""
-
-    def __init__(self, whole):
-        self.hear = SimpleNamespace(remote=lambda: lambda: whole.hear())
-        self.give = SimpleNamespace(remote=whole.give)
-
-
 @pytest.fixture
 def cluster(monkeypatch):
     """Return a function that puts a cluster of these machines in the place of a real one."""
 
     def join(*machines):
         ray = FakeRay(*machines)
-        ray.ray, ray.address = ray, "auto"
         monkeypatch.setattr(actors, "RayCluster", lambda address: ray)
         return ray
 
@@ -199,15 +156,8 @@ def test_what_a_cluster_cannot_lend_is_refused(machines, wanted, message):
         share_out(machines, **{"workers": None, "threads": None, "device": "cpu", **wanted})
 
 
-def lose(text):
-    def lost():
-        raise LostError(text)
-
-    return SimpleNamespace(hear=SimpleNamespace(remote=lambda: lost))
-
-
 def test_an_actor_that_is_lost_has_ended():
-    worker = RayWorker(FakeRay(), lose("The actor died unexpectedly\nat length"))
+    worker = RayWorker(FakeRay(), LostActor("The actor died unexpectedly\nat length"))
     with pytest.raises(EOFError):
         worker.receive()
     assert worker.end() == "its process or its machine"
@@ -216,7 +166,7 @@ def test_an_actor_that_is_lost_has_ended():
 @pytest.mark.parametrize("text", ["The actor failed to import on the worker", "No module named 'solo_rt'"])
 def test_a_machine_without_solo_rt_is_named_for_what_it_lacks(text):
     with pytest.raises(UsageError, match=f"install {__version__} on all machines"):
-        RayWorker(FakeRay(), lose(text)).receive()
+        RayWorker(FakeRay(), LostActor(text)).receive()
 
 
 def test_a_cluster_that_goes_away_ends_the_run(cluster):
@@ -230,7 +180,7 @@ def test_a_cluster_that_goes_away_ends_the_run(cluster):
 def test_a_worker_that_cannot_be_killed_any_more_has_ended(monkeypatch):
     ray = FakeRay()
     ray.kill = lambda actor: 1 / 0
-    assert RayWorker(ray, lose("")).end()
+    assert RayWorker(ray, LostActor("")).end()
 
 
 class Scripted:

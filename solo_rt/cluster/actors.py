@@ -14,7 +14,7 @@ from typing import Any
 from solo_rt import __version__
 from solo_rt.cluster.actor import Actor
 from solo_rt.cluster.crew import Worker
-from solo_rt.cluster.ray_cluster import Machine, RayCluster
+from solo_rt.cluster.ray_cluster import Machine, RayCluster, loss
 from solo_rt.cluster.worker import Job, Message, Start
 from solo_rt.device import Device
 from solo_rt.errors import EngineError, UsageError
@@ -49,9 +49,7 @@ class RayWorker:
         try:
             message: Message = self._ray.get(self.said)
         except self._ray.exceptions.RayActorError as error:
-            if "failed to import" in str(error) or "No module named" in str(error):
-                raise UsageError(f"a worker cannot import solo-rt; install {__version__} on all machines") from error
-            raise EOFError from error
+            raise loss(error) from error
         self.said = self._actor.hear.remote()
         return message
 

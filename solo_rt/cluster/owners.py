@@ -13,7 +13,7 @@ from solo_rt import __version__
 from solo_rt.cluster.actors import share_out
 from solo_rt.cluster.camera import Camera, Figures
 from solo_rt.cluster.camera_owner import CameraOwner
-from solo_rt.cluster.ray_cluster import RayCluster
+from solo_rt.cluster.ray_cluster import RayCluster, loss
 from solo_rt.cluster.worker import Start
 from solo_rt.errors import EngineError, SoloRTError
 
@@ -69,7 +69,7 @@ class RayOwner:
                 return None
             said = self._ray.get(self._said)
         except self._ray.exceptions.RayActorError as error:
-            raise EOFError from error
+            raise loss(error) from error
         except ConnectionError as error:
             raise EngineError("the cluster is gone; start the fleet again once it is back") from error
         self._said = self._actor.report.remote()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from solo_rt import __version__
 from solo_rt.errors import UsageError
 
 AUTO = "auto"  # the cluster that this machine is part of
@@ -78,6 +79,13 @@ def check_address(address: str) -> None:
     """Raise UsageError for what is not the address of a cluster."""
     if address != AUTO and not ADDRESS.fullmatch(address):
         raise UsageError(f"cluster {address}: expected auto, HOST:PORT or ray://HOST:PORT")
+
+
+def loss(error: Exception) -> Exception:
+    """Return what it means that Ray has lost an actor: UsageError where its machine lacks solo-rt, EOFError else."""
+    if "failed to import" in str(error) or "No module named" in str(error):
+        return UsageError(f"a worker cannot import solo-rt; install {__version__} on all machines")
+    return EOFError()
 
 
 def _library() -> ModuleType:
