@@ -7,6 +7,7 @@ UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
+Pixels = Float32 | NDArray[np.int16]  # bfloat16 as int16
 
 def instruction_sets() -> list[str]: ...
 def solov2_decode(
@@ -131,3 +132,47 @@ def mask_overlap(
     grid_size: tuple[int, int],
 ) -> Float32: ...
 def assign(profits: NDArray[np.float64]) -> Int32: ...
+def batch_norm(
+    x: Pixels,
+    gamma: Float32,
+    beta: Float32,
+    epsilon: float,
+    relu: bool,
+    y: Pixels,
+    threads: int = 1,
+    instruction_set: str = "best",
+) -> tuple[Float32, Float32]: ...
+def batch_norm_gradient(
+    x: Pixels,
+    dy: Pixels,
+    gamma: Float32,
+    beta: Float32,
+    mean: Float32,
+    variance: Float32,
+    epsilon: float,
+    relu: bool,
+    dx: Pixels,
+    threads: int = 1,
+    instruction_set: str = "best",
+) -> tuple[Float32, Float32]: ...
+def depthwise_conv(
+    x: Pixels,
+    weights: Float32,
+    stride: int,
+    dilation: int,
+    padding: int,
+    y: Pixels,
+    threads: int = 1,
+    instruction_set: str = "best",
+) -> None: ...
+def depthwise_conv_gradient(
+    x: Pixels,
+    dy: Pixels,
+    weights: Float32,
+    stride: int,
+    dilation: int,
+    padding: int,
+    dx: Pixels,
+    threads: int = 1,
+    instruction_set: str = "best",
+) -> Float32: ...

@@ -6,27 +6,11 @@
 #include <vector>
 
 #include "arrays.h"
-#include "instruction_set.h"
 #include "matrix_nms.h"
 #include "solov2.h"
 
 namespace solo::python {
 namespace {
-
-Isa isa_of(const std::string& name) {
-  Isa isa = best_isa();
-  if (name == "plain") {
-    isa = Isa::kPlain;
-  } else if (name == "avx2") {
-    isa = Isa::kAvx2;
-  } else if (name == "avx512") {
-    isa = Isa::kAvx512;
-  } else if (name != "best") {
-    throw py::value_error("instruction_set: expected best, plain, avx2 or avx512, got " + name);
-  }
-  if (!has_isa(isa)) throw py::value_error("instruction_set: this CPU has no " + name);
-  return isa;
-}
 
 std::vector<std::string> instruction_sets() {
   std::vector<std::string> names{"plain"};

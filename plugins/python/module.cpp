@@ -11,6 +11,21 @@ void check(Status status, const char* kernel) {
   throw py::value_error(std::string(kernel) + ": " + reason);
 }
 
+Isa isa_of(const std::string& name) {
+  Isa isa = best_isa();
+  if (name == "plain") {
+    isa = Isa::kPlain;
+  } else if (name == "avx2") {
+    isa = Isa::kAvx2;
+  } else if (name == "avx512") {
+    isa = Isa::kAvx512;
+  } else if (name != "best") {
+    throw py::value_error("instruction_set: expected best, plain, avx2 or avx512, got " + name);
+  }
+  if (!has_isa(isa)) throw py::value_error("instruction_set: this CPU has no " + name);
+  return isa;
+}
+
 }  // namespace solo::python
 
 PYBIND11_MODULE(_native, m) {
@@ -21,4 +36,5 @@ PYBIND11_MODULE(_native, m) {
   solo::python::bind_labels(m);
   solo::python::bind_maps(m);
   solo::python::bind_tracks(m);
+  solo::python::bind_training(m);
 }

@@ -7,6 +7,7 @@
 
 #include <string>
 
+#include "instruction_set.h"
 #include "status.h"
 
 namespace solo::python {
@@ -16,11 +17,16 @@ namespace py = pybind11;
 // Raises ValueError naming the kernel unless the status is kOk.
 void check(Status status, const char* kernel);
 
-void bind_decode(py::module_& m);  // candidates, dynamic convolution, matrix NMS
-void bind_masks(py::module_& m);   // soft masks to boxes, run-length codes, dense masks
-void bind_pixels(py::module_& m);  // letterbox, colour conversion, overlay
-void bind_labels(py::module_& m);  // logits to labels, label maps to pixels, counts and overlay
-void bind_maps(py::module_& m);    // maps of SOLO and Decoupled SOLO to masks
-void bind_tracks(py::module_& m);  // overlap of masks of two frames, assignment
+// Returns what one of best, plain, avx2 and avx512 stands for. Raises ValueError for others, and for what this CPU
+// lacks.
+Isa isa_of(const std::string& name);
+
+void bind_decode(py::module_& m);    // candidates, dynamic convolution, matrix NMS
+void bind_masks(py::module_& m);     // soft masks to boxes, run-length codes, dense masks
+void bind_pixels(py::module_& m);    // letterbox, colour conversion, overlay
+void bind_labels(py::module_& m);    // logits to labels, label maps to pixels, counts and overlay
+void bind_maps(py::module_& m);      // maps of SOLO and Decoupled SOLO to masks
+void bind_tracks(py::module_& m);    // overlap of masks of two frames, assignment
+void bind_training(py::module_& m);  // parts of training: batch normalisation, depthwise convolution
 
 }  // namespace solo::python

@@ -21,7 +21,6 @@ from solo_rt.train.export.onnx_file import write_graph
 from solo_rt.train.export.semantic import semantic_graph
 from solo_rt.train.losses.semantic import semantic_losses
 from solo_rt.train.models import BUILDERS, build_model, solo, solov2
-from solo_rt.train.models.parts.convolution import Depthwise, separable
 from solo_rt.train.models.semantic import SemanticNetwork, require_divisible
 from solo_rt.train.recipes import RECIPES, find_recipe
 
@@ -131,17 +130,6 @@ def on_meta(name: str, classes: int = 3) -> nn.Module:
     """Return the network without memory: shapes and which tensor depends on which are all it knows."""
     with torch.device("meta"):
         return build_model(name, classes)
-
-
-def test_depthwise_convolutions_stay_in_float32_on_a_cpu() -> None:
-    block = separable(4, 8)
-    assert isinstance(block[0][0], Depthwise)
-    assert not isinstance(block[1][0], Depthwise)
-    x = torch.randn(1, 4, 8, 8)
-    with torch.autocast("cpu", torch.bfloat16):
-        deep, wide = block[0][0](x.bfloat16()), block[1][0](x)
-    assert (deep.dtype, wide.dtype) == (torch.float32, torch.bfloat16)
-    assert torch.equal(deep, block[0][0](x.bfloat16().float()))
 
 
 def test_training_can_make_logits_for_some_rows_and_columns_only() -> None:

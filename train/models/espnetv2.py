@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from solo_rt.train.models.parts.convolution import Depthwise, conv_norm, conv_prelu, norm_prelu
+from solo_rt.train.models.parts.convolution import conv_norm, conv_prelu, norm_prelu
+from solo_rt.train.models.parts.depthwise import Depthwise
 from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, resize
 
 FAR = (1, 2, 3, 4)  # dilations of the four branches

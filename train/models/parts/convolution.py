@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
+from solo_rt.train.models.parts.batch_norm import batch_norm, is_learning
+from solo_rt.train.models.parts.depthwise import Depthwise
 
-class Depthwise(nn.Conv2d):
-    """A convolution with as many groups as channels.
 
-    With weights in float32 it stays so under autocast on a CPU: its gradient takes two to three times as long in
-    bfloat16 there.
-    """
+class ConvNorm(nn.Sequential):
+    """Convolution, batch normalisation and perhaps an activation; while learning on a CPU the latter two are one."""
 
     def forward(self, x: Tensor) -> Tensor:
-        is_whole = x.device.type == "cpu" and self.weight.dtype == torch.float32
-        if not is_whole or not torch.is_autocast_enabled("cpu"):
-            return super().forward(x)
-        with torch.autocast("cpu", enabled=False):
-            return super().forward(x.float())
+        conv, norm, *rest = self
+        x = conv(x)
+        if isinstance(norm, nn.BatchNorm2d) and is_learning(norm, x):
+            has_relu = bool(rest) and type(rest[0]) is nn.ReLU
+            x, rest = batch_norm(norm, x, relu=has_relu), rest[has_relu:]
+        else:
+            x = norm(x)
+        for layer in rest:
+            x = layer(x)
+        return x
 
 
 def conv_norm(
@@ -29,13 +32,13 @@ def conv_norm(
     padding = dilation * (kernel // 2) if padding is None else padding
     kind = Depthwise if groups == channels == out > 1 else nn.Conv2d
     conv = kind(channels, out, kernel, stride, padding, dilation, groups, bias)
-    return nn.Sequential(conv, nn.BatchNorm2d(out), *([relu(inplace=True)] if relu else []))  # type: ignore[call-arg]
+    return ConvNorm(conv, nn.BatchNorm2d(out), *([relu(inplace=True)] if relu else []))  # type: ignore[call-arg]
 
 
-def conv_prelu(channels: int, out: int, kernel: int = 1, *, stride: int = 1, groups: int = 1) -> nn.Sequential:
+def conv_prelu(channels: int, out: int, kernel: int = 1, *, stride: int = 1, groups: int = 1) -> ConvNorm:
     """Return convolution, batch normalisation and a PReLU with a slope for each channel; `stride` alone sets sizes."""
     layers = conv_norm(channels, out, kernel, stride=stride, groups=groups, relu=None)
-    return nn.Sequential(*layers, nn.PReLU(out))
+    return ConvNorm(*layers, nn.PReLU(out))
 
 
 def norm_prelu(channels: int) -> nn.Sequential:

@@ -1,0 +1,159 @@
+// Parts of a training step. Maps are float32, or bfloat16 as int16, for which numpy has no type of its own.
+#include <algorithm>
+#include <memory>
+#include <type_traits>
+
+#include "arrays.h"
+#include "batch_norm.h"
+#include "depthwise_conv.h"
+
+namespace solo::python {
+namespace {
+
+using Shape = std::vector<py::ssize_t>;
+
+// Calls body(T{}) with the type of the numbers in the map.
+template <typename Body>
+auto with_type_of(const py::array& map, const Body& body) {
+  return py::isinstance<py::array_t<int16_t>>(map) ? body(Bfloat16{}) : body(float{});
+}
+
+template <typename T>
+using Numbers = std::conditional_t<std::is_same_v<T, float>, float, int16_t>;
+
+template <typename T>
+const T* read(const py::array& map, const char* name, const Shape& shape) {
+  return reinterpret_cast<const T*>(checked<Numbers<T>>(map, name, shape));
+}
+
+template <typename T>
+T* write(py::array& map, const char* name, const Shape& shape) {
+  return reinterpret_cast<T*>(writable<Numbers<T>>(map, name, shape));
+}
+
+Shape shape_of(const py::array& map) {
+  if (map.ndim() != 4) throw py::value_error("x: expected [batch, height, width, channels]");
+  return {map.shape(), map.shape() + 4};
+}
+
+// Calls kernel(workspace, bytes) without the GIL; raises unless it succeeds. A negative size the kernel refuses itself.
+template <typename Kernel>
+void run(const char* name, int64_t bytes, const Kernel& kernel) {
+  Status status;
+  {
+    const py::gil_scoped_release unlocked;
+    const std::unique_ptr<char[]> workspace(new char[static_cast<size_t>(std::max<int64_t>(bytes, 0))]);
+    status = kernel(workspace.get(), bytes);
+  }
+  check(status, name);
+}
+
+BatchNorm make_norm(const Shape& shape, const py::array& gamma, const py::array& beta, float epsilon, bool relu) {
+  BatchNorm norm{shape[0] * shape[1] * shape[2], shape[3], epsilon, relu, nullptr, nullptr};
+  norm.gamma = checked<float>(gamma, "gamma", {norm.channels});
+  norm.beta = checked<float>(beta, "beta", {norm.channels});
+  return norm;
+}
+
+py::tuple normalise(const py::array& x, const py::array& gamma, const py::array& beta, float epsilon, bool relu,
+                    py::array y, int threads, const std::string& instruction_set) {
+  const Shape shape = shape_of(x);
+  const BatchNorm norm = make_norm(shape, gamma, beta, epsilon, relu);
+  const Isa isa = isa_of(instruction_set);
+  py::array_t<float> mean(norm.channels), variance(norm.channels);
+  float *means = mean.mutable_data(), *variances = variance.mutable_data();
+  with_type_of(x, [&](auto number) {
+    using T = decltype(number);
+    const T* from = read<T>(x, "x", shape);
+    T* to = write<T>(y, "y", shape);
+    run("batch_norm", batch_norm_workspace(norm), [&](void* workspace, int64_t bytes) {
+      return batch_norm(norm, from, threads, isa, workspace, bytes, to, means, variances);
+    });
+  });
+  return py::make_tuple(mean, variance);
+}
+
+py::tuple normalise_back(const py::array& x, const py::array& dy, const py::array& gamma, const py::array& beta,
+                         const py::array& mean, const py::array& variance, float epsilon, bool relu, py::array dx,
+                         int threads, const std::string& instruction_set) {
+  const Shape shape = shape_of(x);
+  const BatchNorm norm = make_norm(shape, gamma, beta, epsilon, relu);
+  const Isa isa = isa_of(instruction_set);
+  const auto* means = checked<float>(mean, "mean", {norm.channels});
+  const auto* variances = checked<float>(variance, "variance", {norm.channels});
+  py::array_t<float> dgamma(norm.channels), dbeta(norm.channels);
+  float *gammas = dgamma.mutable_data(), *betas = dbeta.mutable_data();
+  with_type_of(x, [&](auto number) {
+    using T = decltype(number);
+    const T* from = read<T>(x, "x", shape);
+    const T* given = read<T>(dy, "dy", shape);
+    T* to = write<T>(dx, "dx", shape);
+    run("batch_norm_gradient", batch_norm_workspace(norm), [&](void* workspace, int64_t bytes) {
+      return batch_norm_gradient(norm, from, given, means, variances, threads, isa, workspace, bytes, to, gammas,
+                                 betas);
+    });
+  });
+  return py::make_tuple(dgamma, dbeta);
+}
+
+DepthwiseConv make_conv(const Shape& shape, const py::array& weights, int stride, int dilation, int padding) {
+  DepthwiseConv conv{shape[0], shape[1], shape[2], shape[3], stride, dilation, padding, nullptr};
+  conv.weights = checked<float>(weights, "weights", {conv.channels, kTaps});
+  if (depthwise_conv_workspace(conv) < 0) check(Status::kBadSize, "depthwise_conv");
+  return conv;
+}
+
+void convolve(const py::array& x, const py::array& weights, int stride, int dilation, int padding, py::array y,
+              int threads, const std::string& instruction_set) {
+  const Shape shape = shape_of(x);
+  const DepthwiseConv conv = make_conv(shape, weights, stride, dilation, padding);
+  const Isa isa = isa_of(instruction_set);
+  with_type_of(x, [&](auto number) {
+    using T = decltype(number);
+    const T* from = read<T>(x, "x", shape);
+    T* to = write<T>(y, "y", {conv.batch, conv.out_height(), conv.out_width(), conv.channels});
+    run("depthwise_conv", depthwise_conv_workspace(conv),
+        [&](void* workspace, int64_t bytes) { return depthwise_conv(conv, from, threads, isa, workspace, bytes, to); });
+  });
+}
+
+py::array_t<float> convolve_back(const py::array& x, const py::array& dy, const py::array& weights, int stride,
+                                 int dilation, int padding, py::array dx, int threads,
+                                 const std::string& instruction_set) {
+  const Shape shape = shape_of(x);
+  const DepthwiseConv conv = make_conv(shape, weights, stride, dilation, padding);
+  const Isa isa = isa_of(instruction_set);
+  py::array_t<float> dweights({conv.channels, int64_t{kTaps}});
+  float* sums = dweights.mutable_data();
+  with_type_of(x, [&](auto number) {
+    using T = decltype(number);
+    const T* from = read<T>(x, "x", shape);
+    const T* given = read<T>(dy, "dy", {conv.batch, conv.out_height(), conv.out_width(), conv.channels});
+    T* to = write<T>(dx, "dx", shape);
+    run("depthwise_conv_gradient", depthwise_conv_workspace(conv), [&](void* workspace, int64_t bytes) {
+      return depthwise_conv_gradient(conv, from, given, threads, isa, workspace, bytes, to, sums);
+    });
+  });
+  return dweights;
+}
+
+}  // namespace
+
+void bind_training(py::module_& m) {
+  using namespace py::literals;
+  m.def("batch_norm", &normalise, "x"_a, "gamma"_a, "beta"_a, "epsilon"_a, "relu"_a, "y"_a, "threads"_a = 1,
+        "instruction_set"_a = "best",
+        "Write maps [batch, height, width, channels], normalised, to y; return mean and variance, float32 [channels], "
+        "see batch_norm.h.");
+  m.def("batch_norm_gradient", &normalise_back, "x"_a, "dy"_a, "gamma"_a, "beta"_a, "mean"_a, "variance"_a, "epsilon"_a,
+        "relu"_a, "dx"_a, "threads"_a = 1, "instruction_set"_a = "best",
+        "Write the gradient of x to dx; return those of gamma and beta, float32 [channels], see batch_norm.h.");
+  m.def("depthwise_conv", &convolve, "x"_a, "weights"_a, "stride"_a, "dilation"_a, "padding"_a, "y"_a, "threads"_a = 1,
+        "instruction_set"_a = "best",
+        "Write maps [batch, height, width, channels], convolved, to y, see depthwise_conv.h.");
+  m.def("depthwise_conv_gradient", &convolve_back, "x"_a, "dy"_a, "weights"_a, "stride"_a, "dilation"_a, "padding"_a,
+        "dx"_a, "threads"_a = 1, "instruction_set"_a = "best",
+        "Write the gradient of x to dx; return that of the weights, float32 [channels, 9], see depthwise_conv.h.");
+}
+
+}  // namespace solo::python
