@@ -35,3 +35,18 @@ def solo(capsys):
         return left.value.code, shown.out, shown.err
 
     return run
+
+
+@pytest.fixture(scope="module")
+def _nodes():
+    from ray_nodes import two_nodes
+
+    with two_nodes() as nodes:
+        yield nodes
+
+
+@pytest.fixture
+def cluster(_nodes):
+    """Return a Ray cluster of two nodes of this machine, both there, see `ray_nodes`."""
+    _nodes.complete()
+    return _nodes

@@ -44,6 +44,8 @@ def test_cameras_run_side_by_side_until_they_are_somebody_else_s(owner, tmp_path
     figures = owner.report()["door"]
     assert figures.state == "live"
     assert 0 < figures.cost < 30
+    assert json.loads(owner.newest("door"))["size"] == [48, 64]
+    assert owner.newest("gate") == "", "it is somebody else's"
     owner.own([yard], outputs)
     assert owner.report().keys() == {"yard"}
     wait_until(lambda: '"end"' in (tmp_path / "door.jsonl").read_text())
@@ -58,6 +60,9 @@ def test_a_camera_that_fails_is_tried_again_and_costs_the_others_nothing(owner, 
     owner.own([Camera("gone", str(tmp_path / "x.mp4")), Camera("late", ENDLESS)], [str(tmp_path / "{source}.jsonl")])
     wait_until(lambda: owner.report()["gone"].state == "failed" and owner.report()["late"].processed > 3)
     assert "x.mp4" in owner.report()["gone"].reason
+    gone = owner.report()["gone"]
+    assert {gone.read, gone.processed, gone.dropped, gone.skipped, gone.failed, gone.fps, gone.cost} == {0}
+    assert gone.latency == (0.0, 0.0)
     assert late.exists()
 
 

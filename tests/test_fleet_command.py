@@ -9,7 +9,6 @@ import pytest
 from fake_owners import LIVE, FakeOwners
 from fakes import write_tiny_model
 
-from solo_rt.cli import main
 from solo_rt.cluster import fleet as fleets
 from solo_rt.cluster import owners
 from solo_rt.commands import progress
@@ -19,7 +18,7 @@ FAST, ENDED = replace(LIVE, fps=9.95), replace(LIVE, state="ended", dropped=3)
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(tmp_path, monkeypatch, solo):
     """Return a function that runs cameras by these owners, and returns its exit code and what it says."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(fleets, "LOOK_SECONDS", 0.0)
@@ -28,9 +27,7 @@ def run(tmp_path, monkeypatch, capsys):
 
     def go(hired, *arguments):
         monkeypatch.setattr(owners, "RayOwners", lambda *_, **__: hired)
-        with pytest.raises(SystemExit) as end:
-            main([*RUN, "--model", "tiny.onnx", "--output", "{source}.jsonl", *arguments])
-        return end.value.code, *capsys.readouterr()
+        return solo(*RUN, "--model", "tiny.onnx", "--output", "{source}.jsonl", *arguments)
 
     return go
 

@@ -11,24 +11,12 @@ import pytest
 from children import wait_until
 from clips import write_clip
 from fakes import write_tiny_model
-from ray_nodes import LONG, needs_ray, two_nodes
+from ray_nodes import LONG, needs_ray
 
 from solo_rt.cluster.manifest import FILE
 
 pytestmark = needs_ray
 COUNTS = {"a.mkv": 3000, "b.mkv": 2900, "c.mkv": 2800, "d.mkv": 20}
-
-
-@pytest.fixture(scope="module")
-def nodes():
-    with two_nodes() as both:
-        yield both
-
-
-@pytest.fixture
-def cluster(nodes):
-    nodes.complete()
-    return nodes
 
 
 @pytest.fixture(scope="module")

@@ -14,22 +14,10 @@ from pathlib import Path
 import pytest
 from children import wait_until
 from fakes import write_tiny_model
-from ray_nodes import LONG, needs_ray, two_nodes
+from ray_nodes import LONG, needs_ray
 
 pytestmark = needs_ray
 CAMERAS = ("door", "yard", "gate", "roof")
-
-
-@pytest.fixture(scope="module")
-def nodes():
-    with two_nodes() as both:
-        yield both
-
-
-@pytest.fixture
-def cluster(nodes):
-    nodes.complete()
-    return nodes
 
 
 class Run:
