@@ -30,6 +30,7 @@ class FakeRay:
     def wait(self, refs, *, timeout, num_returns=1, fetch_local=True):
         if self.is_gone:
             raise ConnectionError("gone")
+        assert num_returns <= len(refs), "Ray refuses to wait for more than there are"
         ready = 0 if self.is_silent else num_returns
         return refs[:ready], refs[ready:]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from children import wait_until
+from clips import write_clip
 from fakes import write_tiny_model
 
 from solo_rt import Pipeline, __version__
@@ -64,6 +65,18 @@ def test_a_camera_that_fails_is_tried_again_and_costs_the_others_nothing(owner, 
     assert {gone.read, gone.processed, gone.dropped, gone.skipped, gone.failed, gone.fps, gone.cost} == {0}
     assert gone.latency == (0.0, 0.0)
     assert late.exists()
+
+
+def test_a_film_ends_and_says_what_of_it_was_missing(owner, tmp_path: Path) -> None:
+    owner.begin()
+    for name, missing in (("whole", 0), ("cut", 500)):
+        write_clip(tmp_path / f"{name}.mkv", count=20)
+        content = (tmp_path / f"{name}.mkv").read_bytes()
+        (tmp_path / f"{name}.mkv").write_bytes(content[: len(content) - missing])
+    owner.own([Camera(name, str(tmp_path / f"{name}.mkv")) for name in ("whole", "cut")], [])
+    wait_until(lambda: all(one.is_over for one in owner.report().values()))
+    assert owner.report()["whole"].reason == ""
+    assert owner.report()["cut"].reason != ""
 
 
 def test_another_version_or_another_model_refuses_in_one_line(tmp_path: Path) -> None:
