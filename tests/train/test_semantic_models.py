@@ -21,7 +21,7 @@ from solo_rt.train.export.onnx_file import write_graph
 from solo_rt.train.export.semantic import semantic_graph
 from solo_rt.train.losses.semantic import semantic_losses
 from solo_rt.train.models import BUILDERS, build_model, solo, solov2
-from solo_rt.train.models.semantic import SemanticNetwork, require_divisible
+from solo_rt.train.models.semantic import FEW_ROWS, SemanticNetwork, require_divisible
 from solo_rt.train.recipes import RECIPES, find_recipe
 
 
@@ -136,10 +136,29 @@ def test_training_can_make_logits_for_some_rows_and_columns_only() -> None:
     network, images = SemanticNetwork(), torch.zeros(1, 3, 64, 96)
     coarse = torch.arange(12.0).expand(1, 1, 8, 12)  # rises by 11 / 95 from column to column
     whole = network.eval().enlarge(coarse, images)
-    assert torch.equal(network.train().enlarge(coarse, images), whole)
+    torch.testing.assert_close(network.train().enlarge(coarse, images), whole)
     network.label_step = 2
     torch.testing.assert_close(network.enlarge(coarse, images), whole[:, :, ::2, ::2], atol=11 / 95, rtol=0)
     assert network.eval().enlarge(coarse, images).shape == whole.shape, "what is measured is whole"
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("rows", [5, FEW_ROWS + 1])
+def test_logits_are_enlarged_alike_in_training_and_so_are_gradients(rows: int, align_corners: bool) -> None:
+    network, images = SemanticNetwork(), torch.zeros(2, 3, 3 * rows, 24)
+    torch.manual_seed(0)
+    coarse, weights = torch.randn(2, 4, rows, 7).bfloat16(), torch.randn(2, 4, 3 * rows, 24)
+    found = []
+    for training in (False, True):
+        given = (coarse if training else coarse.float()).clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=training):
+            logits = network.train(training).enlarge(given, images, align_corners=align_corners)
+        logits.backward(weights)
+        assert given.grad is not None
+        found.append((logits.detach(), given.grad.float()))
+    (logits, gradient), (by_products, their_gradient) = found
+    torch.testing.assert_close(by_products, logits)
+    torch.testing.assert_close(their_gradient, gradient, rtol=2**-8, atol=1e-5)
 
 
 def test_every_semantic_network_has_a_row() -> None:

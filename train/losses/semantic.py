@@ -158,5 +158,5 @@ def hardest(losses: Tensor, labels: Tensor, hard_pixels: HardPixels) -> Tensor:
     Ignored pixels get the loss -1, below all others: with fewer labelled pixels than `min_kept` all of them are kept.
     """
     losses = torch.where(labels == IGNORED, -1.0, losses)
-    kth = losses.flatten().topk(min(hard_pixels.min_kept, losses.numel())).values[-1]
+    kth = losses.flatten().topk(min(hard_pixels.min_kept, losses.numel()), sorted=False).values.amin()
     return losses >= torch.clamp(kth, max=-math.log(hard_pixels.threshold))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from solo_rt.errors import UsageError
 from solo_rt.train.models.network import Network
+
+FEW_ROWS = 128  # up to so many, enlarging by products is faster: its time goes with them
 
 
 class SemanticOutput(NamedTuple):
@@ -31,11 +34,26 @@ class SemanticNetwork(Network):
     def enlarge(self, logits: Tensor, images: Tensor, *, align_corners: bool = True) -> Tensor:
         """Return `logits [B, C, h, w]` at the size of `images`, or, in training mode, of its steps."""
         step = self.label_step if self.training else 1
-        size = [side // step for side in images.shape[-2:]]
+        height, width = (side // step for side in images.shape[-2:])
         if self.training and logits.device.type == "cpu":
             # As the loss wants them, float32 and plane by plane: cheaper to make of the few than of the many.
             logits = logits.float().contiguous()
-        return F.interpolate(logits, size=size, mode="bilinear", align_corners=align_corners)
+            if logits.shape[2] <= FEW_ROWS:
+                return _enlarge_by_products(logits, height, width, align_corners=align_corners)
+        return F.interpolate(logits, size=(height, width), mode="bilinear", align_corners=align_corners)
+
+
+def _enlarge_by_products(x: Tensor, height: int, width: int, *, align_corners: bool) -> Tensor:
+    """Return `x float32 [B, C, h, w]` bilinearly at another size: linear in rows and in columns, so two products.
+
+    On a CPU that takes a third of the time of `F.interpolate`, nearly all of which is its gradient's.
+    """
+    with torch.autocast("cpu", enabled=False):
+        rows, columns = (
+            F.interpolate(torch.eye(before)[None], after, mode="linear", align_corners=align_corners)[0].T
+            for before, after in zip(x.shape[2:], (height, width), strict=True)
+        )  # [height, h], [width, w]
+        return rows @ (x @ columns.T)  # [B, C, height, width]
 
 
 def resize(x: Tensor, like: Tensor, *, align_corners: bool = True) -> Tensor:
