@@ -31,7 +31,7 @@ FLOORS = [
     {"train.checkpoint", "train.losses", "train.optimiser", "train.settings", "train.evaluate"},
     {"train.export", "train.importing", "train.initial"},
     {"train.engine"},
-    {"train.validation"},
+    {"train.validation", "train.quantised"},
     {"train.task"},
     {"train.state"},
     {"train.loop", "train.__main__"},

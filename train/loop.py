@@ -111,6 +111,8 @@ def _begin(
 ) -> tuple[TrainingState, Task]:
     """Return the state to go on from, a resumed one or a new one with its initial weights, and the first task."""
     checkpoint = _find_checkpoint(out, settings, job)
+    if settings.qat and checkpoint is None and settings.init is None:
+        raise UsageError("--qat goes on from a network that was trained without it; give its checkpoint as --init")
     task = _make_task(recipe, settings, 0)
     recipe = count_steps(recipe, len(task.data))
     was_frozen = checkpoint is not None and '"frozen": true' in checkpoint.training.get("recipe", "")

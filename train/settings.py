@@ -32,6 +32,7 @@ class Settings:
     compile: bool = False
     sync_bn: bool = False  # batch normalisation over all processes; on GPUs
     init: Path | None = None  # checkpoint to start from
+    qat: bool = False  # let convolutions round as INT8 will
     backbone_weights: Path | None = None  # ImageNet weights with torchvision's names
     resume: str = "off"  # "off", "auto" or the path of a checkpoint
     keep: int = 3  # checkpoints
@@ -59,4 +60,6 @@ class Settings:
     @property
     def decisive(self) -> dict[str, object]:
         """What changes the weights a run ends with; a resumed run must have the same."""
-        return {name: getattr(self, name) for name in ("data", "seed", "augment", "accumulate", "amp", "sync_bn")}
+        return {
+            name: getattr(self, name) for name in ("data", "seed", "augment", "accumulate", "amp", "sync_bn", "qat")
+        }

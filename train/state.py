@@ -53,6 +53,10 @@ class TrainingState:
     def begin(self) -> None:
         """Move the model, with whatever weights it has by now, to the device and make its optimiser."""
         recipe, settings, job = self.recipe, self.settings, self.job
+        if settings.qat:
+            from solo_rt.train.quantised import round_convolutions  # brings the quantiser along
+
+            round_convolutions(self.model, recipe.phases[0].imgsz)
         if recipe.frozen:
             _freeze(self.model)
         if settings.sync_bn and job.size > 1:
@@ -213,7 +217,12 @@ class TrainingState:
         if "recipe" not in then:
             raise UsageError("this checkpoint has no training state of today's; give it as --init to start a new run")
         now = {**asdict(self.recipe), **self.settings.decisive, "classes": list(self.classes)}
-        defaults = {item.name: item.default for item in fields(Recipe) if item.default is not MISSING}
+        defaults = {
+            item.name: item.default
+            for kind in (Recipe, Settings)
+            for item in fields(kind)
+            if item.default is not MISSING
+        }
         before = {
             **defaults,
             **json.loads(then["recipe"]),

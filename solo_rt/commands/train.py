@@ -94,6 +94,9 @@ class Grids(click.ParamType):  # type: ignore[type-arg]
 @click.option("--out", type=LocalPath(), help="Folder of the run.  [default: runs/MODEL]")
 @click.option("--resume", default=Settings.resume, metavar="auto|off|FILE", help="Go on with the run in --out.")
 @click.option("--init", type=File, help="Checkpoint to start from; takes what fits.")
+@click.option(
+    "--qat", is_flag=True, help="Go on from --init with rounding as in INT8, where quantize alone loses too much."
+)
 @click.option("--backbone-weights", type=File, help="ImageNet weights with torchvision's names.")
 @click.option("--keep", type=Positive, default=Settings.keep, help="Checkpoints to keep.")
 @click.option("--save-every", type=Positive, default=Settings.save_every, help="Steps between checkpoints.")
@@ -133,6 +136,7 @@ def train(
     out: Path | None,
     resume: str,
     init: Path | None,
+    qat: bool,
     backbone_weights: Path | None,
     keep: int,
     save_every: int,
@@ -190,6 +194,7 @@ def train(
         compile=compiled,
         sync_bn=sync_bn,
         init=init,
+        qat=qat,
         backbone_weights=backbone_weights,
         resume=resume,
         keep=keep,

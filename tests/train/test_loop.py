@@ -156,12 +156,13 @@ def test_another_run_is_not_resumed_and_what_differs_is_named(tmp_path: Path) ->
             train(recipe, tmp_path / "run", settings(resume="auto", **changes))
 
 
-def test_a_run_is_resumed_from_before_recipes_could_say_so_much(tmp_path: Path) -> None:
+def test_a_run_is_resumed_from_before_recipes_and_settings_could_say_so_much(tmp_path: Path) -> None:
     outcome = train(tiny(2), tmp_path / "run", settings(max_steps=1))
     old = load_checkpoint(outcome.checkpoint)
-    recipe = json.loads(old.training["recipe"])
-    del recipe["label_step"]
-    save_checkpoint(replace(old, training={**old.training, "recipe": json.dumps(recipe)}), tmp_path / "old.pt")
+    said = {key: json.loads(old.training[key]) for key in ("recipe", "settings")}
+    del said["recipe"]["label_step"], said["settings"]["qat"]
+    training = {**old.training, **{key: json.dumps(value) for key, value in said.items()}}
+    save_checkpoint(replace(old, training=training), tmp_path / "old.pt")
     with pytest.raises(UsageError, match="label_step was 1, is 2"):
         train(replace(tiny(2), label_step=2), tmp_path / "a", settings(resume=str(tmp_path / "old.pt")))
     assert train(tiny(2), tmp_path / "b", settings(resume=str(tmp_path / "old.pt"))).step == 2

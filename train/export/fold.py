@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Iterator
 from typing import TypeVar
 
 from torch import nn
@@ -17,12 +18,15 @@ Module = TypeVar("Module", bound=nn.Module)
 def fold_batch_norms(model: Module) -> Module:
     """Return a copy of `model`, in evaluation mode, with every BatchNorm folded into the convolution before it."""
     model = copy.deepcopy(model).eval()
-    for module in list(model.modules()):
-        children = dict(module.named_children())
-        names = list(children)
-        for name, following in itertools.pairwise(names):
-            conv, norm = children[name], children[following]
-            if isinstance(conv, nn.Conv2d | DeformConv2d) and isinstance(norm, nn.BatchNorm2d):
-                setattr(module, name, fuse_conv_bn_eval(conv, norm))  # type: ignore[type-var]
-                setattr(module, following, nn.Identity())
+    for module, name, following in list(folded_pairs(model)):
+        setattr(module, name, fuse_conv_bn_eval(getattr(module, name), getattr(module, following)))
+        setattr(module, following, nn.Identity())
     return model
+
+
+def folded_pairs(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
+    """Yield each module that has a convolution with a BatchNorm behind it, and the names of the two."""
+    for module in model.modules():
+        for (name, conv), (following, norm) in itertools.pairwise(module.named_children()):
+            if isinstance(conv, nn.Conv2d | DeformConv2d) and isinstance(norm, nn.BatchNorm2d):
+                yield module, name, following
