@@ -1,14 +1,16 @@
 """Training that feels the rounding of INT8: convolutions that round as `solo-rt quantize` will let them.
 
-The convolutions keep their names, parameters and place, so that a checkpoint of such a run is like any other. Weights
-are rounded per channel, which is the same before a batch normalisation is folded into them as after it. Ranges are
-those of the batch at hand, so that there is no state of their own to keep.
+The convolutions keep their names, parameters and places, so that a checkpoint of such a run is like any other. Weights
+are rounded per channel, which is the same before a batch normalisation is folded into them as after it; so it stays in
+training, and its statistics become those of rounded maps. Ranges are those of the batch at hand: no state to keep.
 
-What is left out: the coordinates of a SOLO head are rounded with the features beside them, where an exported file adds
-them afterwards, and what passes by a convolution, such as a shortcut, is not rounded.
+Where that differs from the quantised file: the coordinates of a SOLO head are rounded with the features beside them,
+and what passes by a convolution, such as a shortcut, is not rounded.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -49,17 +51,15 @@ def round_convolutions(model: Network, imgsz: tuple[int, int]) -> None:
     quantised = quantised_convolutions(model, imgsz)
     if not quantised:
         raise UsageError("--qat: expected convolutions between the first and the last ones, there is nothing to round")
-    ends = {id(getattr(parent, name)): getattr(parent, norm) for parent, name, norm in folded_pairs(model)}
+    ends = {getattr(parent, name): getattr(parent, norm) for parent, name, norm in folded_pairs(model)}
     for conv in quantised:
-        conv.__class__ = (
-            RoundingConv2d  # as PyTorch's own parametrisations do: hooks and optimisers keep what they hold
-        )
-        ends.get(id(conv), conv).register_forward_hook(_output_rounder(conv))
+        conv.__class__ = RoundingConv2d  # as parametrisations of PyTorch do: whoever holds it holds the right one
+        ends.get(conv, conv).register_forward_hook(_output_rounder(conv))  # type: ignore[arg-type]
 
 
 def quantised_convolutions(model: Network, imgsz: tuple[int, int]) -> list[nn.Conv2d]:
     """Return the convolutions that `solo-rt quantize` considers: no first, last or depthwise one."""
-    image = torch.zeros(1, 3, *imgsz)
+    image = torch.zeros(1, 3, *imgsz, requires_grad=True)  # also what is frozen has a node then
     makers: dict[object, nn.Conv2d] = {}  # by the node of the graph of gradients
     first: set[nn.Conv2d] = set()
 
@@ -88,11 +88,11 @@ def quantised_convolutions(model: Network, imgsz: tuple[int, int]) -> list[nn.Co
 def _last(outputs: object, makers: dict[object, nn.Conv2d]) -> set[nn.Conv2d]:
     """Return the convolutions from which an output can be reached without another one."""
     found: set[nn.Conv2d] = set()
-    seen: set[object] = {None}
+    seen: set[object] = set()
     waiting = [tensor.grad_fn for tensor in _tensors(outputs)]
     while waiting:
         node = waiting.pop()
-        if node in seen:
+        if node is None or node in seen:
             continue
         seen.add(node)
         if node in makers:
@@ -109,7 +109,7 @@ def _tensors(outputs: object) -> list[Tensor]:
     return [tensor for part in outputs for tensor in _tensors(part)] if isinstance(outputs, tuple | list) else []
 
 
-def _output_rounder(conv):
+def _output_rounder(conv: RoundingConv2d) -> Callable[[nn.Module, tuple[Tensor], Tensor], Tensor]:
     """Return a hook that rounds what `conv`, and a batch normalisation behind it, made of an input that was rounded."""
 
     def round_output(module: nn.Module, given: tuple[Tensor], made: Tensor) -> Tensor:
@@ -122,7 +122,8 @@ def _output_rounder(conv):
 
 def typical_limit(x: Tensor) -> Tensor:
     """Return the mean over the pictures of the largest values, or of the least ones where those are farther from 0."""
-    most, least = (x.detach().flatten(1).aminmax(dim=1))[::-1]
+    inside = tuple(range(1, x.ndim))
+    most, least = x.detach().amax(inside), x.detach().amin(inside)  # flattened, a map with channels last is a copy
     return torch.maximum(most.float().mean(), -least.float().mean())
 
 

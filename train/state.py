@@ -53,14 +53,14 @@ class TrainingState:
     def begin(self) -> None:
         """Move the model, with whatever weights it has by now, to the device and make its optimiser."""
         recipe, settings, job = self.recipe, self.settings, self.job
-        if settings.qat:
-            from solo_rt.train.quantised import round_convolutions  # brings the quantiser along
-
-            round_convolutions(self.model, recipe.phases[0].imgsz)
         if recipe.frozen:
             _freeze(self.model)
         if settings.sync_bn and job.size > 1:
             self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+        if settings.qat:
+            from solo_rt.train.quantised import round_convolutions  # brings the quantiser along
+
+            round_convolutions(self.model, recipe.phases[0].imgsz)
         self.model.to(
             job.device, memory_format=torch.channels_last if settings.channels_last else torch.preserve_format
         )  # type: ignore[call-overload]

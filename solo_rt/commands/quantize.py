@@ -57,7 +57,7 @@ def quantize(model: str, calib: str, output: Path, frames: int, data: str | None
         if not loss.is_small and not force:
             raise ExportError(
                 f"{output}: INT8 loses {loss}, more than {100 * MOST_LOST[loss.what]:g}, nothing is written; "
-                "calibrate with more, or other pictures, or --force it"
+                "calibrate with more, or other pictures, go on with solo-rt train --qat, or --force it"
             )
         write_cost(part, path, loss.lost)
         replace_file(output, part.read_bytes())

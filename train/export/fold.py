@@ -12,6 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from solo_rt.train.models.parts.deform_conv import DeformConv2d
 
+NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -28,5 +29,5 @@ def folded_pairs(model: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
     """Yield each module that has a convolution with a BatchNorm behind it, and the names of the two."""
     for module in model.modules():
         for (name, conv), (following, norm) in itertools.pairwise(module.named_children()):
-            if isinstance(conv, nn.Conv2d | DeformConv2d) and isinstance(norm, nn.BatchNorm2d):
+            if isinstance(conv, nn.Conv2d | DeformConv2d) and isinstance(norm, NORMS):
                 yield module, name, following
