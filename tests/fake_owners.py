@@ -27,23 +27,30 @@ class FakeOwner:
             return None
         if self.is_silent:
             return None
-        figures = self._said.pop(0) if len(self._said) > 1 else self._said[0]
-        if figures is None:
+        if self._said[0] is None:
             raise EOFError
-        return {camera.name: figures for camera in self.cameras}
+        told = {camera.name: self._figures(camera) for camera in self.cameras}
+        if len(self._said) > 1:
+            self._said.pop(0)
+        return told
 
     def newest(self, camera):
         return f"{self.name}'s of {camera}"
 
     def finish(self, seconds):
-        return {camera.name: replace(self._said[0], state="ended") for camera in self.cameras}
+        self.finished_within = seconds
+        return {camera.name: replace(self._figures(camera), state="ended") for camera in self.cameras}
 
     def end(self):
         self.is_ended = True
 
+    def _figures(self, camera):
+        said = self._said[0]
+        return said if isinstance(said, Figures) else said.get(camera.name, LIVE)
+
 
 class FakeOwners:
-    """Owners in turn are ready after so many `looks`, and say of all cameras what is `said`; None is the end."""
+    """Owners in turn are ready after so many `looks`, and tell what is `said` of all cameras, or of each; None: lost."""
 
     def __init__(self, size, *, opens=True, looks=(1,), said=((LIVE,),)):
         self.size, self.hired, self._opens, self._looks, self._said = size, [], opens, looks, said

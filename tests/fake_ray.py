@@ -16,7 +16,8 @@ class FakeRay:
     address = "auto"
 
     def __init__(self, *machines):
-        self.machines_, self.killed, self.asked, self.given_to_get = machines, [], [], []
+        self.machines_, self.killed, self.asked = machines, [], []
+        self.waited, self.given_to_get = [], []  # time limits
         self.is_gone = self.is_left = self.is_silent = False
 
     @property
@@ -30,6 +31,7 @@ class FakeRay:
     def wait(self, refs, *, timeout, num_returns=1, fetch_local=True):
         if self.is_gone:
             raise ConnectionError("gone")
+        self.waited.append(timeout)
         assert num_returns <= len(refs), "Ray refuses to wait for more than there are"
         ready = 0 if self.is_silent else num_returns
         return refs[:ready], refs[ready:]

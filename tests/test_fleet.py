@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
-from fake_owners import FakeOwner, FakeOwners
+from fake_owners import LIVE, FakeOwner, FakeOwners
 
 from solo_rt.cluster import fleet as fleets
 from solo_rt.cluster.camera import Camera
@@ -17,7 +18,7 @@ class Play:
     """Runs a fleet; `acts` are what happens at each look, half a second apart."""
 
     def __init__(self, monkeypatch, owners, acts, *, cameras=4):
-        self.now, self.seen, self.reasons, self.statuses = 0.0, [], [], []
+        self.now, self.seen, self.reasons, self.statuses = 100.0, [], [], []
         self._acts, self._stop = list(acts), threading.Event()
         monkeypatch.setattr(fleets, "LOOK_SECONDS", 0.0)
         sources = {f"cam{i}": f"test://{i}?live=1" for i in range(cameras)}
@@ -47,6 +48,17 @@ def test_cameras_are_shared_out_once_owners_are_ready_and_stay(monkeypatch) -> N
     assert (play.report.lost, play.report.moved) == (0, 0)
     assert all(owner.is_ended for owner in owners.hired)
     assert {one.figures.state for one in play.report.cameras.values()} == {"ended"}
+    assert play.report.seconds == 0.5 * 102
+    assert {owner.finished_within for owner in owners.hired} == {fleets.FINISH_SECONDS}
+
+
+def test_cameras_move_once_it_is_known_what_they_cost(monkeypatch) -> None:
+    dear = {"cam0": replace(LIVE, seconds=0.03)}
+    owners = FakeOwners(2, said=[[dear]])
+    play = Play(monkeypatch, owners, [nothing] * 70)
+    assert [len(owner.cameras) for owner in owners.hired] == [1, 3]
+    assert owners.hired[0].cameras[0].name == "cam0"
+    assert play.report.moved == 1
 
 
 @pytest.mark.parametrize(("looks", "moved"), [(20, 0), (40, 2)])

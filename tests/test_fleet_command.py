@@ -33,7 +33,8 @@ def run(tmp_path, monkeypatch, solo):
 
 
 def test_a_line_says_how_many_cameras_run_whose_they_are_and_how_fast(run):
-    code, out, err = run(FakeOwners(2, said=[[FAST, ENDED]]))
+    film = {"door": FAST, "yard": replace(FAST, state="running")}
+    code, out, err = run(FakeOwners(2, said=[[film, ENDED]]))
     assert code == 0
     assert err.splitlines() == [
         "0 of 2 cameras run, 2 connecting, 2 owners on 1 machines, 0.0 fps",

@@ -62,6 +62,7 @@ def test_an_owner_says_where_it_is_once_the_model_is_open_and_then_how_its_camer
     ray.is_silent = False
     assert (owner.hear(), owner.place) == (None, "here")
     assert [owner.hear(), owner.hear()] == [LIVE, LIVE]
+    assert not any(ray.waited), "the fleet has others to look after"
 
 
 def test_there_are_as_many_owners_as_the_cluster_has_room_for_each_with_its_cpus(ray) -> None:
