@@ -50,7 +50,7 @@ class FakeOwner:
 
 
 class FakeOwners:
-    """Owners in turn are ready after so many `looks`, and tell what is `said` of all cameras, or of each; None: lost."""
+    """Owners in turn are ready after so many `looks`, and tell what is `said` of all cameras or of each; None: lost."""
 
     def __init__(self, size, *, opens=True, looks=(1,), said=((LIVE,),)):
         self.size, self.hired, self._opens, self._looks, self._said = size, [], opens, looks, said
