@@ -148,6 +148,22 @@ def test_owners_that_die_where_another_one_is_at_work_are_tried_again_now_and_th
     assert play.report.lost == 1, "the others were never there"
 
 
+def test_a_lost_owner_is_replaced_at_once_also_where_others_have_died(monkeypatch) -> None:
+    owners = FakeOwners(2)
+
+    def let_others_die():
+        owners.hired[1].is_lost = True
+        owners._opens = False
+
+    def lose_the_last_one():
+        owners.hired[0].is_lost = True
+        owners._opens = True
+
+    play = Play(monkeypatch, owners, [*[nothing] * 4, let_others_die, *[nothing] * 9, lose_the_last_one, nothing])
+    assert len(owners.hired) == 2 + 3 + 2, "three died, and both places are free"
+    assert play.report.lost == 2
+
+
 def test_what_keeps_an_owner_from_beginning_ends_the_fleet_and_all_owners(monkeypatch) -> None:
     def refuse(self):
         raise UsageError("another version")

@@ -157,6 +157,7 @@ class _Watch:
             self._note_death(owner)
             return
         self._lost += 1
+        self._deaths, self._hires_from = 0, self._clock()  # whatever others have died of, it is wanted more now
         mine = [n for n, who in self._owner_of.items() if who == owner.name and not self._figures[n].is_over]
         log.warning("%s on %s is lost; its %d cameras go to others", owner.name, owner.place, len(mine))
         for name in mine:

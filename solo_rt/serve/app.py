@@ -146,7 +146,7 @@ class Desk:
             await socket.send_denial_response(refusal(error.status, str(error), error.headers))
 
     async def _show_picture(self, request: Request) -> Response:
-        view, look = self._seen(request), self._look(request)
+        view, look = self._visible(request), self._look(request)
         _, result = view.newest
         if result is None:
             raise Refused(503, "there is no picture yet", {"retry-after": "1"})
@@ -154,7 +154,11 @@ class Desk:
             return Response(await self._pictures.make(view, result, look), media_type="image/jpeg")
 
     async def _show_video(self, request: Request) -> Response:
-        view, look, kind = self._seen(request), self._look(request), f"multipart/x-mixed-replace; boundary={BOUNDARY}"
+        view, look, kind = (
+            self._visible(request),
+            self._look(request),
+            f"multipart/x-mixed-replace; boundary={BOUNDARY}",
+        )
         if request.method == "HEAD":
             return Response(media_type=kind)
         return Stream(lambda: self._video(view, look), kind, self._viewers)
@@ -193,7 +197,7 @@ class Desk:
             raise Refused(404, "there is no such source")
         return view
 
-    def _seen(self, request: Request) -> View:
+    def _visible(self, request: Request) -> View:
         view = self._view(request)
         if not view.has_pictures:
             raise Refused(404, "it runs on another machine, from which pictures do not come")

@@ -39,7 +39,7 @@ class Model:
 class View:
     """What is known of a source. Its run's thread tells by the hooks, those of the page ask."""
 
-    has_pictures = True
+    has_pictures = True  # for viewers, once results come
 
     def __init__(self, name: str, happenings: Happenings) -> None:
         self.name = name
