@@ -1,7 +1,10 @@
-"""Where the time of a training step goes, and how many pictures a second one worker loads.
+"""Where the time of a training step goes, how many pictures a second one worker loads, and against an older commit.
 
-    python tests/bench/training.py [--model solov2-nano] [--data world:] [--imgsz 256x448] [--batch 8] [--steps 8]
+    python tests/bench/training.py [--model NAME ...] [--data world:] [--imgsz 256x448] [--batch 8] [--steps 8]
+    python tests/bench/training.py --model fast-scnn --against 5982cab --amp-then off
 
+`--against` takes steps of both trees in turn, on one batch, so that what else the machine does slows both, and compares
+the least of each: by the clock, and by the CPU time of all threads. Precision is what `solo-rt train` takes unasked.
 Loading is timed in this process with one thread, as each worker does it. On a GPU the device is waited for after each
 stretch, so that the stretches add up; a run does not wait and is faster than their sum.
 """
@@ -9,14 +12,24 @@ stretch, so that the stretches add up; a run does not wait and is faster than th
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
 import time
-from collections import defaultdict
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import torch
 
 from solo_rt.device import Device
+from solo_rt.engine.precision import has_bf16
 from solo_rt.train.data.batches import fetch, load_parts
 from solo_rt.train.distributed import join_job
 from solo_rt.train.recipes import RECIPES, adapt, count_steps, find_recipe
@@ -25,19 +38,42 @@ from solo_rt.train.state import TrainingState
 from solo_rt.train.task import make_task
 
 STRETCHES = ("data", "forward", "loss", "backward", "step")
+ROOT = Path(__file__).parents[2]
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print both tables, or how this tree compares."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="solov2-nano")
+    parser.add_argument("--model", nargs="+", default=["solov2-nano", "fast-scnn"])
     parser.add_argument("--data", default="world:")
     parser.add_argument("--imgsz", default="256x448")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--amp", choices=("off", "bf16", "fp16"), default="off")
+    parser.add_argument("--amp", choices=("off", "bf16", "fp16"), default="bf16" if has_bf16() else "off")
+    parser.add_argument("--against", metavar="COMMIT", help="tree to compare with")
+    parser.add_argument("--amp-then", choices=("off", "bf16", "fp16"), help="precision there, by default the same")
+    parser.add_argument("--in-turn", action="store_true", help=argparse.SUPPRESS)  # a step for every line of stdin
     arguments = parser.parse_args()
+    for model in arguments.model:
+        arguments.model = model
+        if arguments.in_turn:
+            take_steps(
+                arguments, lambda: bool(sys.stdin.readline()), lambda times: print(json.dumps(times), flush=True)
+            )
+        elif arguments.against:
+            compare(arguments)
+        else:
+            describe(arguments)
+
+
+def take_steps(
+    arguments: argparse.Namespace, goes_on: Callable[[], bool], tell: Callable[[dict[str, float]], None]
+) -> None:
+    """Train as long as `goes_on()` says so and tell, after each step, the seconds of its stretches and `cpu`.
+
+    `cpu` is the CPU time of all threads in all stretches but loading.
+    """
     height, width = (int(side) for side in arguments.imgsz.split("x"))
     recipe = adapt(
         RECIPES[find_recipe(arguments.model, arguments.data)],
@@ -54,28 +90,99 @@ def main() -> None:
         steps = range(arguments.steps + 1)
         found = load_parts(task.data, steps=steps, batch=arguments.batch, shuffled=task.shuffled, tall=task.tall)
         parts = fetch(found, job.device)
-        times: dict[str, list[float]] = defaultdict(list)
-        mark = time.perf_counter()
+        if arguments.in_turn:  # what loading costs is not compared
+            parts = itertools.repeat(next(parts))
+        times: dict[str, float] = {}
+        mark = cpu = 0.0
 
         def lap(stretch: str) -> None:
-            nonlocal mark
+            nonlocal mark, cpu
             if job.device.type == "cuda":
                 torch.cuda.synchronize()
             now = time.perf_counter()
-            times[stretch].append(now - mark)
-            mark = now
+            times[stretch], mark = now - mark, now
+            if stretch == "data":
+                cpu = time.process_time()
 
         for _ in steps:
+            if not goes_on():
+                return
             mark = time.perf_counter()
             state.advance(parts, task.losses, lap=lap)
-    best = {stretch: min(times[stretch][1:]) for stretch in STRETCHES}  # the first step warms up
+            tell({**times, "cpu": time.process_time() - cpu})
+
+
+def least(steps: list[dict[str, float]]) -> dict[str, float]:
+    """Return the least seconds of each stretch; the first step warms up."""
+    return {name: min(step[name] for step in steps[1:]) for name in steps[0]}
+
+
+def describe(arguments: argparse.Namespace) -> None:
+    """Print where the time goes."""
+    steps: list[dict[str, float]] = []
+    take_steps(arguments, lambda: True, lambda times: steps.append(dict(times)))
+    best = least(steps)
+    cpu = best.pop("cpu")
     total = sum(best.values())
-    print(f"{arguments.model} on {arguments.data}, {height}x{width}, batch {arguments.batch}, {job.device}:")
-    for stretch, seconds in best.items():
-        print(f"  {stretch:9} {seconds * 1e3:8.1f} ms {seconds / total:6.1%}")
+    print(f"{title(arguments)}, {arguments.amp}:")
+    for stretch in STRETCHES:
+        print(f"  {stretch:9} {best[stretch] * 1e3:8.1f} ms {best[stretch] / total:6.1%}")
     learning = total - best["data"]
-    print(f"  learning alone: {arguments.batch / learning:.1f} pictures/s, batch in memory")
+    print(f"  learning alone: {arguments.batch / learning:.1f} pictures/s, batch in memory; {cpu * 1e3:.0f} ms of CPU")
     print(f"  loading: {arguments.batch / best['data']:.1f} pictures/s per worker")
+
+
+def title(arguments: argparse.Namespace) -> str:
+    """Return what is trained on what."""
+    return f"{arguments.model} on {arguments.data}, {arguments.imgsz}, batch {arguments.batch}, {arguments.device}"
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Print the pictures a second of this tree and of `arguments.against`, and their ratio."""
+    precisions = {"now": arguments.amp, "then": arguments.amp_then or arguments.amp}
+    told: dict[str, list[dict[str, float]]] = {name: [] for name in precisions}
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        unpack(arguments.against, Path(folder))
+        paths = {"now": "", "then": folder}
+        runs = {name: stack.enter_context(start(paths[name], arguments, precisions[name])) for name in paths}
+        for _ in range(arguments.steps + 1):
+            for name, run in runs.items():
+                assert run.stdin is not None
+                assert run.stdout is not None
+                run.stdin.write("step\n")
+                run.stdin.flush()
+                told[name].append(json.loads(run.stdout.readline()))
+    print(f"{title(arguments)}, {torch.get_num_threads()} threads, the least of {arguments.steps} steps in turn:")
+    rates: dict[str, tuple[float, float]] = {}
+    for name, steps in told.items():
+        best = least(steps)
+        clock = sum(best[stretch] for stretch in STRETCHES[1:])
+        rates[name] = arguments.batch / clock, arguments.batch / best["cpu"]
+        print(
+            f"  {name:4} in {precisions[name]:4} {rates[name][0]:6.1f} pictures/s, {rates[name][1]:6.1f} a CPU second"
+        )
+    by_clock, by_cpu = (a / b for a, b in zip(rates["now"], rates["then"], strict=True))
+    print(f"  {by_clock:.2f} times as fast by the clock, {by_cpu:.2f} by CPU time")
+
+
+def unpack(commit: str, folder: Path) -> None:
+    """Write the package of a commit to `folder`, with the native module of this tree."""
+    archive = subprocess.run(
+        ["git", "archive", commit, "solo_rt", "train"], cwd=ROOT, stdout=subprocess.PIPE, check=True
+    )
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
+    (folder / "train").rename(folder / "solo_rt" / "train")
+    for library in (ROOT / "solo_rt").glob("_native*.so"):
+        shutil.copy2(library, folder / "solo_rt")
+
+
+def start(path: str, arguments: argparse.Namespace, amp: str) -> subprocess.Popen[str]:
+    """Return a process that trains with the package in `path`, by default this one."""
+    options = {name: getattr(arguments, name) for name in ("model", "data", "imgsz", "batch", "steps", "device")}
+    return subprocess.Popen(
+        [sys.executable, __file__, "--in-turn", "--amp", amp, *(f"--{key}={value}" for key, value in options.items())],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
