@@ -2,13 +2,13 @@
 #include <cmath>
 
 #include "batch_norm.h"
-#include "parallel.h"
+#include "passes.h"
 
 namespace solo {
 namespace {
 
 constexpr int64_t kWidth = 256;  // numbers that a row has at least: pixels of few channels are taken several at once
-constexpr int64_t kPiece = 1 << 17;  // numbers of a piece: half a megabyte, and few enough to be added up in float
+constexpr int64_t kPiece = 1 << 17;  // numbers of a piece: few enough to be added up in float
 constexpr int64_t kCentreRows = 16;
 constexpr int64_t kPerThread = 1 << 18;  // numbers that outweigh the start of a thread (about 30 us)
 
@@ -23,7 +23,7 @@ struct Job {
   const T* x;
   const T* dy;           // backward only
   T* out;                // y or dx
-  const float* factors;  // [4][width], see each pass
+  const float* factors;  // [kFactors][width]: scale, offset; in the gradient also mean, slope and level
   float* partials;       // [pieces][kPartials][width]
 };
 
@@ -141,37 +141,13 @@ SOLO_INLINE void run(const Job<T>& job, Pass pass, int64_t piece) {
   job.norm.relu ? run<true>(job, pass, piece) : run<false>(job, pass, piece);
 }
 
-#if defined(__x86_64__)
 template <typename T>
-SOLO_TARGET_AVX512 void run_avx512(const Job<T>& job, Pass pass, int64_t piece) {
-  run(job, pass, piece);
-}
-template <typename T>
-SOLO_TARGET_AVX2 void run_avx2(const Job<T>& job, Pass pass, int64_t piece) {
-  run(job, pass, piece);
-}
-#endif
-template <typename T>
-void run_plain(const Job<T>& job, Pass pass, int64_t piece) {
-  run(job, pass, piece);
+void run_all(const Job<T>& job, Pass pass, int threads, Isa isa) {
+  run_pieces(job, pass, pieces_of(job.norm), job.norm.pixels * job.norm.channels / kPerThread, threads, isa);
 }
 
-template <typename T>
-void run_pieces(const Job<T>& job, Pass pass, int threads, [[maybe_unused]] Isa isa) {
-  auto* body = run_plain<T>;
-#if defined(__x86_64__)
-  if (isa == Isa::kAvx512) {
-    body = run_avx512<T>;
-  } else if (isa == Isa::kAvx2) {
-    body = run_avx2<T>;
-  }
-#endif
-  const int64_t useful = job.norm.pixels * job.norm.channels / kPerThread;
-  parallel_for(static_cast<int>(std::clamp<int64_t>(useful, 1, threads)), pieces_of(job.norm),
-               [&](int, int64_t piece) { body(job, pass, piece); });
-}
-
-// Calls body(channel, piece, pixels, lane) for every lane that holds numbers, in a fixed order.
+// Calls body(channel, rows, lane) for every lane that holds numbers, so many rows of them, in a fixed order; `lane` is
+// where its partial results begin, `width` apart.
 template <typename T, typename Body>
 void for_lanes(const Job<T>& job, const Body& body) {
   const int64_t at_once = job.width / job.norm.channels;
@@ -210,8 +186,8 @@ Status check_call(const BatchNorm& norm, int threads, Isa isa, int64_t workspace
 }  // namespace
 
 int64_t batch_norm_workspace(const BatchNorm& norm) {
-  constexpr int64_t kMost = int64_t{1} << 31;
-  if (norm.pixels < 1 || norm.channels < 1 || norm.pixels > kMost || norm.channels > kMost) return -1;
+  constexpr int64_t kMostPixels = int64_t{1} << 31, kMostChannels = 1 << 20;
+  if (norm.pixels < 1 || norm.channels < 1 || norm.pixels > kMostPixels || norm.channels > kMostChannels) return -1;
   const int64_t rows = kFactors + kPartials * pieces_of(norm);
   return rows * width_of(norm) * static_cast<int64_t>(sizeof(float)) +
          2 * norm.channels * static_cast<int64_t>(sizeof(double));
@@ -225,7 +201,7 @@ Status batch_norm(const BatchNorm& norm, const T* x, int threads, Isa isa, void*
   auto* factors = reinterpret_cast<float*>(totals + 2 * norm.channels);
   const int64_t width = width_of(norm), channels = norm.channels;
   const Job<T> job{norm, width, piece_of(norm), x, nullptr, y, factors, factors + kFactors * width};
-  run_pieces(job, Pass::kSum, threads, isa);
+  run_all(job, Pass::kSum, threads, isa);
   std::fill_n(totals, 2 * channels, 0.0);
   int64_t done = 0, counted = 0;
   for_lanes(job, [&](int64_t c, int64_t rows, const float* lane) {
@@ -246,7 +222,7 @@ Status batch_norm(const BatchNorm& norm, const T* x, int threads, Isa isa, void*
     variance[c] = static_cast<float>(totals[channels + c] / static_cast<double>(norm.pixels));
   }
   write_scale(norm, mean, variance, width, factors);
-  run_pieces(job, Pass::kNormalise, threads, isa);
+  run_all(job, Pass::kNormalise, threads, isa);
   return Status::kOk;
 }
 
@@ -262,7 +238,7 @@ Status batch_norm_gradient(const BatchNorm& norm, const T* x, const T* dy, const
   write_scale(norm, mean, variance, width, factors);
   std::copy_n(mean, channels, factors + 2 * width);
   repeat(factors + 2 * width, channels, width);
-  run_pieces(job, Pass::kSumGradients, threads, isa);
+  run_all(job, Pass::kSumGradients, threads, isa);
   std::fill_n(totals, 2 * channels, 0.0);
   for_lanes(job, [&](int64_t c, int64_t, const float* lane) {
     totals[c] += lane[0];
@@ -278,7 +254,7 @@ Status batch_norm_gradient(const BatchNorm& norm, const T* x, const T* dy, const
   }
   repeat(factors + 3 * width, channels, width);
   repeat(factors + 4 * width, channels, width);
-  run_pieces(job, Pass::kDescend, threads, isa);
+  run_all(job, Pass::kDescend, threads, isa);
   return Status::kOk;
 }
 

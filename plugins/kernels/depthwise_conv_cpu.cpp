@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "depthwise_conv.h"
-#include "parallel.h"
+#include "passes.h"
 
 namespace solo {
 namespace {
@@ -146,34 +146,11 @@ SOLO_INLINE void run(const Job<T>& job, Pass pass, int64_t piece) {
   }
 }
 
-#if defined(__x86_64__)
 template <typename T>
-SOLO_TARGET_AVX512 void run_avx512(const Job<T>& job, Pass pass, int64_t piece) {
-  run(job, pass, piece);
-}
-template <typename T>
-SOLO_TARGET_AVX2 void run_avx2(const Job<T>& job, Pass pass, int64_t piece) {
-  run(job, pass, piece);
-}
-#endif
-template <typename T>
-void run_plain(const Job<T>& job, Pass pass, int64_t piece) {
-  run(job, pass, piece);
-}
-
-template <typename T>
-void run_pieces(const Job<T>& job, Pass pass, int64_t pieces, int threads, [[maybe_unused]] Isa isa) {
-  auto* body = run_plain<T>;
-#if defined(__x86_64__)
-  if (isa == Isa::kAvx512) {
-    body = run_avx512<T>;
-  } else if (isa == Isa::kAvx2) {
-    body = run_avx2<T>;
-  }
-#endif
-  const int64_t useful = job.conv.batch * job.conv.out_height() * job.conv.out_width() * job.conv.channels / kPerThread;
-  parallel_for(static_cast<int>(std::clamp<int64_t>(useful, 1, threads)), pieces,
-               [&](int, int64_t piece) { body(job, pass, piece); });
+void run_all(const Job<T>& job, Pass pass, int64_t pieces, int threads, Isa isa) {
+  const DepthwiseConv& conv = job.conv;
+  const int64_t numbers = conv.batch * conv.out_height() * conv.out_width() * conv.channels;
+  run_pieces(job, pass, pieces, numbers / kPerThread, threads, isa);
 }
 
 int64_t rows_of(const DepthwiseConv& conv) { return std::max<int64_t>(1, kPiece / (conv.out_width() * conv.channels)); }
@@ -230,7 +207,7 @@ Status depthwise_conv(const DepthwiseConv& conv, const T* x, int threads, Isa is
                       int64_t workspace_bytes, T* y) {
   if (const Status status = check_call(conv, threads, isa, workspace_bytes); status != Status::kOk) return status;
   const Job<T> job = make_job<T>(conv, x, nullptr, y, workspace);
-  run_pieces(job, Pass::kForward, conv.batch * conv.out_height(), threads, isa);
+  run_all(job, Pass::kForward, conv.batch * conv.out_height(), threads, isa);
   return Status::kOk;
 }
 
@@ -239,8 +216,8 @@ Status depthwise_conv_gradient(const DepthwiseConv& conv, const T* x, const T* d
                                void* workspace, int64_t workspace_bytes, T* dx, float* dweights) {
   if (const Status status = check_call(conv, threads, isa, workspace_bytes); status != Status::kOk) return status;
   const Job<T> job = make_job<T>(conv, x, dy, dx, workspace);
-  run_pieces(job, Pass::kInput, conv.batch * conv.height, threads, isa);
-  run_pieces(job, Pass::kWeights, pieces_of(conv), threads, isa);
+  run_all(job, Pass::kInput, conv.batch * conv.height, threads, isa);
+  run_all(job, Pass::kWeights, pieces_of(conv), threads, isa);
   for (int64_t c = 0; c < conv.channels; ++c) {
     for (int tap = 0; tap < kTaps; ++tap) {
       double sum = 0;
