@@ -22,6 +22,7 @@ LONG = 120  # seconds; what takes five on an idle machine
 SETTINGS = {
     "PYTHONPATH": "",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",  # whatever tokens there are on this machine
     "RAY_memory_monitor_refresh_ms": "0",  # it would end workers where others have taken the memory
     # Every client gets a server of its own, whose imports take longer than Ray's half a minute on a busy machine.
     "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": str(LONG),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -81,6 +82,32 @@ class Run:
 def run(cluster, tmp_path):
     with closing(Run(cluster, tmp_path)) as one:
         yield one
+
+
+def test_a_call_after_the_end_joins_nothing(cluster, tmp_path: Path) -> None:
+    program = f"""
+from solo_rt.cluster.owners import RayOwner
+from solo_rt.cluster.ray_cluster import RayCluster
+
+class Camera:
+    def begin(self):
+        return "here"
+    def report(self):
+        return {{}}
+    def newest(self, name):
+        return name
+
+joined = RayCluster({cluster.address!r})
+owner = RayOwner(joined.ray, joined.ray.remote(Camera).remote())
+while not owner.place:
+    owner.hear()
+assert owner.newest("door") == "door"
+joined.close()
+assert owner.newest("door") == ""
+assert not joined.ray.is_initialized()
+"""
+    environment = {**os.environ, "HOME": str(tmp_path)}  # in which a cluster that should not be would leave its token
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=LONG, env=environment)
 
 
 def check_gap(report):

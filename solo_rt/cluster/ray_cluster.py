@@ -90,6 +90,7 @@ def loss(error: Exception) -> Exception:
 
 def _library() -> ModuleType:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of what it will do one day
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # else a call that comes too late starts a cluster here
     try:
         import ray
     except ImportError as error:
