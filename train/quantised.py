@@ -1,8 +1,9 @@
 """Training that feels the rounding of INT8: convolutions that round as `solo-rt quantize` will let them.
 
 The convolutions keep their names, parameters and places, so that a checkpoint of such a run is like any other. Weights
-are rounded per channel, which is the same before a batch normalisation is folded into them as after it; so it stays in
-training, and its statistics become those of rounded maps. Ranges are those of the batch at hand: no state to keep.
+are rounded per channel, which is the same before a batch normalisation is folded into them as after it. Its statistics
+stay as they came: those of a batch would undo what rounding shifts, so that nothing would be learnt against it. Ranges
+are those of the batch at hand: no state to keep.
 
 Where that differs from the quantised file: the coordinates of a SOLO head are rounded with the features beside them,
 and what passes by a convolution, such as a shortcut, is not rounded.

@@ -78,9 +78,9 @@ class TrainingState:
         self.average = {k: v.detach().clone() for k, v in self._live.items()} if recipe.ema else self._live
 
     def set_modes(self) -> None:
-        """Put the model into training mode; a frozen recipe keeps batch normalisation as it came."""
+        """Put the model into training mode; a frozen recipe, and rounding, keep batch normalisation as it came."""
         self.model.train()
-        if self.recipe.frozen:
+        if self.recipe.frozen or self.settings.qat:
             for module in self.model.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()

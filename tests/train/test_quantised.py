@@ -194,6 +194,10 @@ def test_a_run_is_resumed_to_the_same_bits_and_leaves_an_ordinary_checkpoint(tmp
     assert plain.weights.keys() == whole.weights.keys()
     assert not all(torch.equal(plain.weights[name], value) for name, value in whole.weights.items())
     assert json.loads(whole.training["settings"])["qat"] is True
+    before = load_checkpoint(init).weights
+    statistics = [name for name in before if name.endswith("running_mean")]
+    assert statistics
+    assert all(torch.equal(whole.training["weights"][name], before[name]) for name in statistics)
     assert max(export(tmp_path / "whole" / "last.pt", tmp_path / "m.onnx").values()) < 1e-4
 
 
