@@ -245,7 +245,7 @@ def pipeline_threads() -> list[threading.Thread]:
 @contextmanager
 def ends_all_threads() -> Iterator[None]:
     """End the whole test run with all stacks if a test hangs, and fail it if it leaves a thread behind."""
-    faulthandler.dump_traceback_later(60, exit=True)
+    faulthandler.dump_traceback_later(180, exit=True)
     yield
     faulthandler.cancel_dump_traceback_later()
     assert pipeline_threads() == []
