@@ -248,8 +248,8 @@ def fit_statistics(model: nn.Module, images: Tensor) -> nn.Module:
 
 
 MOST_STEPS = 250  # most need 30 to 80
-# 1e-3 for all others; with it fast-scnn-tramac stays at 0.945 on some processors, whose rounding differs.
-LEARNING_RATES = {"bisenet": 4e-3, "enet": 1e-2, "fast-scnn-tramac": 2e-3}
+# 1e-3 for all others; with it fast-scnn-tramac and psanet learn it or not, by how a processor or a kernel rounds.
+LEARNING_RATES = {"bisenet": 4e-3, "enet": 1e-2, "fast-scnn-tramac": 2e-3, "psanet": 5e-4}
 
 
 @pytest.mark.slow
