@@ -56,7 +56,7 @@ def main() -> None:
     if find_spec("ray") is None:
         print("archive: it needs Ray; pip install 'solo-rt[ray]'")
         return
-    os.environ["RAY_worker_niceness"] = str(arguments.niceness)  # of the nodes, which inherit it
+    os.environ.update(RAY_worker_niceness=str(arguments.niceness))  # of the nodes, which inherit it
     with tempfile.TemporaryDirectory() as name, two_nodes() as nodes:
         clips = Path(name) / "clips"
         clips.mkdir()
