@@ -23,10 +23,11 @@ class Depthwise(nn.Conv2d):
         if x.device.type != "cpu" or self.weight.dtype != torch.float32:
             return super().forward(x)
         is_mixed = torch.is_autocast_enabled("cpu")
-        given = x.to(torch.get_autocast_dtype("cpu")) if is_mixed else x
-        if self._is_native and takes_pixels(given):
-            y: Tensor = _Depthwise.apply(given, self.weight, self.stride[0], self.dilation[0], self.padding[0])
-            return y
+        if self._is_native:
+            given = x.to(torch.get_autocast_dtype("cpu")) if is_mixed else x
+            if takes_pixels(given):
+                y: Tensor = _Depthwise.apply(given, self.weight, self.stride[0], self.dilation[0], self.padding[0])
+                return y
         if not is_mixed:
             return super().forward(x)
         with torch.autocast("cpu", enabled=False):
