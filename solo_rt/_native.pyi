@@ -1,5 +1,7 @@
 """Types of the native module; the source is plugins/python."""
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -137,7 +139,8 @@ def batch_norm(
     gamma: Float32,
     beta: Float32,
     epsilon: float,
-    relu: bool,
+    activation: Literal["none", "relu", "prelu"],
+    slopes: Float32 | None,
     y: Pixels,
     threads: int = 1,
     instruction_set: str = "best",
@@ -150,11 +153,16 @@ def batch_norm_gradient(
     mean: Float32,
     variance: Float32,
     epsilon: float,
-    relu: bool,
+    activation: Literal["none", "relu", "prelu"],
+    slopes: Float32 | None,
     dx: Pixels,
     threads: int = 1,
     instruction_set: str = "best",
-) -> tuple[Float32, Float32]: ...
+) -> tuple[Float32, Float32, Float32]: ...
+def prelu(x: Pixels, slopes: Float32, y: Pixels, threads: int = 1, instruction_set: str = "best") -> None: ...
+def prelu_gradient(
+    x: Pixels, dy: Pixels, slopes: Float32, dx: Pixels, threads: int = 1, instruction_set: str = "best"
+) -> Float32: ...
 def depthwise_conv(
     x: Pixels,
     weights: Float32,

@@ -48,39 +48,44 @@ def norm_case(shape: tuple[int, ...], dtype: type) -> dict[str, Array]:
         "dy": narrowed(rng.normal(0.1, 1, shape), dtype),
         "gamma": rng.uniform(-2, 2, channels).astype(np.float32),
         "beta": rng.normal(0, 1, channels).astype(np.float32),
+        "slopes": rng.uniform(-0.5, 1.5, channels).astype(np.float32),
     }
 
 
-def normalise(case: dict[str, Array], *, relu: bool, **how: Any) -> list[Array]:
-    """Return y, mean, variance, dx, dgamma and dbeta by the kernels."""
+def normalise(case: dict[str, Array], *, activation: Any, **how: Any) -> list[Array]:
+    """Return y, mean, variance, dx, dgamma, dbeta and dslopes by the kernels."""
     x, dy, gamma, beta = (case[name] for name in ("x", "dy", "gamma", "beta"))
+    slopes = case["slopes"] if activation == "prelu" else None
     y, dx = np.empty_like(x), np.empty_like(x)
-    statistics = _native.batch_norm(x, gamma, beta, EPSILON, relu, y, **how)
-    gradients = _native.batch_norm_gradient(x, dy, gamma, beta, *statistics, EPSILON, relu, dx, **how)
+    statistics = _native.batch_norm(x, gamma, beta, EPSILON, activation, slopes, y, **how)
+    gradients = _native.batch_norm_gradient(x, dy, gamma, beta, *statistics, EPSILON, activation, slopes, dx, **how)
     return [y, *statistics, dx, *gradients]
 
 
 @every_set
 @each_type
-@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("activation", ["none", "relu", "prelu"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_batch_norm_and_its_gradient_are_those_of_the_twin(
-    shape: tuple[int, ...], relu: bool, dtype: type, instruction_set: str
+    shape: tuple[int, ...], activation: str, dtype: type, instruction_set: str
 ) -> None:
     case = norm_case(shape, dtype)
-    y, mean, variance, dx, dgamma, dbeta = normalise(case, relu=relu, instruction_set=instruction_set)
-    x, dy, gamma, beta = (widened(case[name]) for name in ("x", "dy", "gamma", "beta"))
+    y, mean, variance, dx, *gradients = normalise(case, activation=activation, instruction_set=instruction_set)
+    x, dy, gamma, beta, slopes = (widened(case[name]) for name in ("x", "dy", "gamma", "beta", "slopes"))
+    slopes = {"none": np.ones_like(slopes), "relu": np.zeros_like(slopes), "prelu": slopes}[activation]
     axes, n = (0, 1, 2), np.prod(shape[:3])
     deviation = np.sqrt(x.var(axes) + EPSILON)
     straight = (x - x.mean(axes)) / deviation
     normal = straight * gamma + beta
+    is_above = normal > 0
     lost = FLOAT if dtype is np.float32 else HALF
     assert_near(mean, x.mean(axes), FLOAT)
     assert_near(variance, x.var(axes), FLOAT)
-    assert_near(widened(y), np.maximum(normal, 0) if relu else normal, lost)
-    passed = np.where(widened(y) > 0, dy, 0) if relu else dy  # what is 0 up to rounding passes if it passed forward
-    assert_near(dbeta, passed.sum(axes), FLOAT)
-    assert_near(dgamma, (passed * straight).sum(axes), FLOAT)
+    assert_near(widened(y), np.where(is_above, normal, normal * slopes), lost)
+    passed = np.where(is_above, dy, dy * slopes)
+    bent = np.where(is_above, 0, dy * normal) if activation == "prelu" else 0 * dy
+    for found, expected in zip(gradients, (passed * straight, passed, bent), strict=True):
+        assert_near(found, expected.sum(axes), FLOAT)
     products = (passed * straight).sum(axes) * straight / n
     assert_near(widened(dx), gamma / deviation * (passed - passed.sum(axes) / n - products), lost)
 
@@ -88,25 +93,62 @@ def test_batch_norm_and_its_gradient_are_those_of_the_twin(
 @each_type
 def test_batch_norm_does_not_depend_on_threads(dtype: type) -> None:
     case = norm_case((3, 70, 90, 64), dtype)
-    for one, many in zip(normalise(case, relu=True), normalise(case, relu=True, threads=5), strict=True):
+    single, several = (normalise(case, activation="prelu", threads=threads) for threads in (1, 5))
+    for one, many in zip(single, several, strict=True):
         np.testing.assert_array_equal(one, many)
 
 
 def test_a_far_mean_costs_no_variance() -> None:
     x = np.float32([4000, 4000.5, 4001]).reshape(1, 1, 3, 1)
     one = np.ones(1, np.float32)
-    mean, variance = _native.batch_norm(x, one, one, EPSILON, False, np.empty_like(x))
+    mean, variance = _native.batch_norm(x, one, one, EPSILON, "none", None, np.empty_like(x))
     assert (mean[0], variance[0]) == (4000.5, np.float32(1 / 6))
 
 
 @each_type
-def test_a_nan_stays_in_its_channel_and_passes_the_relu(dtype: type) -> None:
+@pytest.mark.parametrize("activation", ["relu", "prelu"])
+def test_a_nan_stays_in_its_channel_and_passes_the_activation(activation: str, dtype: type) -> None:
     case = norm_case((2, 5, 5, 40), dtype)
-    case["x"][1, 2, 3, 17] = narrowed(np.array([np.nan]), np.float32)[0] if dtype is np.float32 else 0x7FC0
-    for found in normalise(case, relu=True):
+    case["x"][1, 2, 3, 17] = np.nan if dtype is np.float32 else 0x7FC0
+    y, mean, variance, dx, dgamma, _, dslopes = normalise(case, activation=activation)
+    for found in (y, mean, variance, dx, dgamma, *([dslopes] if activation == "prelu" else [])):
         is_nan = np.isnan(widened(found)).reshape(-1, 40)
-        assert is_nan[:, 17].all() or found.shape == (40,)
+        assert is_nan[:, 17].all()
         assert not np.delete(is_nan, 17, axis=1).any()
+
+
+def bend(case: dict[str, Array], **how: Any) -> list[Array]:
+    """Return y, dx and dslopes by the kernels."""
+    x, dy, slopes = (case[name] for name in ("x", "dy", "slopes"))
+    y, dx = np.empty_like(x), np.empty_like(x)
+    _native.prelu(x, slopes, y, **how)
+    return [y, dx, _native.prelu_gradient(x, dy, slopes, dx, **how)]
+
+
+@every_set
+@each_type
+@pytest.mark.parametrize("shape", SHAPES)
+def test_prelu_and_its_gradient_are_those_of_the_twin(
+    shape: tuple[int, ...], dtype: type, instruction_set: str
+) -> None:
+    case = norm_case(shape, dtype)
+    y, dx, dslopes = bend(case, instruction_set=instruction_set)
+    x, dy, slopes = (widened(case[name]) for name in ("x", "dy", "slopes"))
+    lost = FLOAT if dtype is np.float32 else HALF
+    assert_near(widened(y), np.where(x > 0, x, x * slopes), lost)
+    assert_near(widened(dx), np.where(x > 0, dy, dy * slopes), lost)
+    assert_near(dslopes, np.where(x > 0, 0, x * dy).sum((0, 1, 2)), FLOAT)
+
+
+@each_type
+def test_prelu_does_not_depend_on_threads_and_passes_what_is_no_number(dtype: type) -> None:
+    case = norm_case((3, 70, 90, 64), dtype)
+    case["x"][1, 2, 3, 17] = np.nan if dtype is np.float32 else 0x7FC0
+    single, several = (bend(case, threads=threads) for threads in (1, 5))
+    for one, many in zip(single, several, strict=True):
+        np.testing.assert_array_equal(one, many)
+    assert np.isnan(widened(single[0])).sum() == 1
+    assert np.flatnonzero(np.isnan(single[2])).tolist() == [17]
 
 
 def conv_case(shape: tuple[int, ...], steps: tuple[int, int, int], dtype: type) -> dict[str, Array]:
@@ -184,14 +226,16 @@ def test_what_does_not_fit_is_refused() -> None:
     three, nine = np.ones(3, np.float32), np.ones((3, 9), np.float32)
 
     def norm(x: Array = x, gamma: Array = three, y: Array | None = None, **how: Any) -> None:
-        _native.batch_norm(x, gamma, three, EPSILON, True, np.empty_like(x) if y is None else y, **how)
+        _native.batch_norm(x, gamma, three, EPSILON, "relu", None, np.empty_like(x) if y is None else y, **how)
+
+    def prelu(x: Array = x, slopes: Array = three, **how: Any) -> None:
+        _native.prelu(x, slopes, np.empty_like(x), **how)
 
     def conv(x: Array = x, weights: Array = nine, steps: tuple[int, int, int] = (1, 1, 1), **how: Any) -> None:
         _native.depthwise_conv(x, weights, *steps, np.empty_like(x), **how)
 
-    norm()
-    conv()
-    for call in (norm, conv):
+    for call in (norm, prelu, conv):
+        call()
         with pytest.raises(ValueError, match=r"x: expected \[batch, height, width, channels\]"):
             call(x[0])
         with pytest.raises(ValueError, match="an argument is out of range"):
@@ -204,6 +248,13 @@ def test_what_does_not_fit_is_refused() -> None:
         norm(x.astype(np.float64))
     with pytest.raises(ValueError, match=r"gamma: expected float32 \[3\]"):
         norm(gamma=np.ones(4, np.float32))
+    with pytest.raises(ValueError, match=r"slopes: expected float32 \[3\]"):
+        prelu(slopes=np.ones(4, np.float32))
+    for activation, slopes in (("relu", three), ("none", three), ("prelu", None)):
+        with pytest.raises(ValueError, match="slopes: expected with prelu and nothing else"):
+            _native.batch_norm(x, three, three, EPSILON, activation, slopes, np.empty_like(x))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="activation: expected none, relu or prelu, got gelu"):
+        _native.batch_norm(x, three, three, EPSILON, "gelu", None, np.empty_like(x))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"weights: expected float32 \[3, 9\]"):
         conv(weights=np.ones((3, 8), np.float32))
     for steps in ((0, 1, 1), (1, 0, 1), (1, 1, -1), (1, 2, 0)):  # the last one reaches over five pixels of four

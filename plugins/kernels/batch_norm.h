@@ -1,19 +1,24 @@
-// Batch normalisation of maps in training and the ReLU behind it: forward and backward, each in two passes over memory.
+// Batch normalisation of maps in training and the activation behind it: forward and backward, each in two passes over
+// memory.
 #pragma once
 
 #include "bfloat16.h"
+#include "channel_rows.h"
 #include "status.h"
 
 namespace solo {
 
+// What becomes of numbers below 0: kept, 0, or multiplied by the slope of their channel.
+enum class Activation { kNone, kRelu, kPrelu };
+
 // Of maps [pixels, channels]: the pixels of all pictures of a batch, channels last.
 struct BatchNorm {
-  int64_t pixels;
-  int64_t channels;
+  ChannelRows rows;
   float epsilon;
-  bool relu;           // what would be below 0 is 0
-  const float* gamma;  // [channels]
-  const float* beta;   // [channels]
+  Activation activation;
+  const float* gamma;   // [channels]
+  const float* beta;    // [channels]
+  const float* slopes;  // [channels], of kPrelu only
 };
 
 // Bytes of the workspace that both functions take; -1 if the sizes are out of range.
@@ -27,11 +32,11 @@ template <typename T>
 Status batch_norm(const BatchNorm& norm, const T* x, int threads, Isa isa, void* workspace, int64_t workspace_bytes,
                   T* y, float* mean, float* variance);
 
-// Writes the gradients dx, of the shape of x, dgamma and dbeta [channels] that belong to dy, that of y, from what
-// batch_norm was given and what it wrote.
+// Writes the gradients dx, of the shape of x, dgamma, dbeta and dslopes [channels] that belong to dy, that of y, from
+// what batch_norm was given and what it wrote. Without slopes their gradients are 0.
 template <typename T>
 Status batch_norm_gradient(const BatchNorm& norm, const T* x, const T* dy, const float* mean, const float* variance,
                            int threads, Isa isa, void* workspace, int64_t workspace_bytes, T* dx, float* dgamma,
-                           float* dbeta);
+                           float* dbeta, float* dslopes);
 
 }  // namespace solo

@@ -1,11 +1,13 @@
 // Parts of a training step. Maps are float32, or bfloat16 as int16, for which numpy has no type of its own.
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <type_traits>
 
 #include "arrays.h"
 #include "batch_norm.h"
 #include "depthwise_conv.h"
+#include "prelu.h"
 
 namespace solo::python {
 namespace {
@@ -48,19 +50,34 @@ void run(const char* name, int64_t bytes, const Kernel& kernel) {
   check(status, name);
 }
 
-BatchNorm make_norm(const Shape& shape, const py::array& gamma, const py::array& beta, float epsilon, bool relu) {
-  BatchNorm norm{shape[0] * shape[1] * shape[2], shape[3], epsilon, relu, nullptr, nullptr};
-  norm.gamma = checked<float>(gamma, "gamma", {norm.channels});
-  norm.beta = checked<float>(beta, "beta", {norm.channels});
+Activation activation_of(const std::string& name) {
+  if (name == "none") return Activation::kNone;
+  if (name == "relu") return Activation::kRelu;
+  if (name == "prelu") return Activation::kPrelu;
+  throw py::value_error("activation: expected none, relu or prelu, got " + name);
+}
+
+// `slopes` are of "prelu" only.
+BatchNorm make_norm(const Shape& shape, const py::array& gamma, const py::array& beta, float epsilon,
+                    const std::string& activation, const std::optional<py::array>& slopes) {
+  BatchNorm norm{
+      {shape[0] * shape[1] * shape[2], shape[3]}, epsilon, activation_of(activation), nullptr, nullptr, nullptr};
+  if (slopes.has_value() != (norm.activation == Activation::kPrelu)) {
+    throw py::value_error("slopes: expected with prelu and nothing else");
+  }
+  norm.gamma = checked<float>(gamma, "gamma", {norm.rows.channels});
+  norm.beta = checked<float>(beta, "beta", {norm.rows.channels});
+  if (slopes) norm.slopes = checked<float>(*slopes, "slopes", {norm.rows.channels});
   return norm;
 }
 
-py::tuple normalise(const py::array& x, const py::array& gamma, const py::array& beta, float epsilon, bool relu,
-                    py::array y, int threads, const std::string& instruction_set) {
+py::tuple normalise(const py::array& x, const py::array& gamma, const py::array& beta, float epsilon,
+                    const std::string& activation, const std::optional<py::array>& slopes, py::array y, int threads,
+                    const std::string& instruction_set) {
   const Shape shape = shape_of(x);
-  const BatchNorm norm = make_norm(shape, gamma, beta, epsilon, relu);
+  const BatchNorm norm = make_norm(shape, gamma, beta, epsilon, activation, slopes);
   const Isa isa = isa_of(instruction_set);
-  py::array_t<float> mean(norm.channels), variance(norm.channels);
+  py::array_t<float> mean(norm.rows.channels), variance(norm.rows.channels);
   float *means = mean.mutable_data(), *variances = variance.mutable_data();
   with_type_of(x, [&](auto number) {
     using T = decltype(number);
@@ -74,26 +91,60 @@ py::tuple normalise(const py::array& x, const py::array& gamma, const py::array&
 }
 
 py::tuple normalise_back(const py::array& x, const py::array& dy, const py::array& gamma, const py::array& beta,
-                         const py::array& mean, const py::array& variance, float epsilon, bool relu, py::array dx,
-                         int threads, const std::string& instruction_set) {
+                         const py::array& mean, const py::array& variance, float epsilon, const std::string& activation,
+                         const std::optional<py::array>& slopes, py::array dx, int threads,
+                         const std::string& instruction_set) {
   const Shape shape = shape_of(x);
-  const BatchNorm norm = make_norm(shape, gamma, beta, epsilon, relu);
+  const BatchNorm norm = make_norm(shape, gamma, beta, epsilon, activation, slopes);
   const Isa isa = isa_of(instruction_set);
-  const auto* means = checked<float>(mean, "mean", {norm.channels});
-  const auto* variances = checked<float>(variance, "variance", {norm.channels});
-  py::array_t<float> dgamma(norm.channels), dbeta(norm.channels);
-  float *gammas = dgamma.mutable_data(), *betas = dbeta.mutable_data();
+  const int64_t channels = norm.rows.channels;
+  const auto* means = checked<float>(mean, "mean", {channels});
+  const auto* variances = checked<float>(variance, "variance", {channels});
+  py::array_t<float> dgamma(channels), dbeta(channels), dslopes(channels);
+  float *gammas = dgamma.mutable_data(), *betas = dbeta.mutable_data(), *bends = dslopes.mutable_data();
   with_type_of(x, [&](auto number) {
     using T = decltype(number);
     const T* from = read<T>(x, "x", shape);
     const T* given = read<T>(dy, "dy", shape);
     T* to = write<T>(dx, "dx", shape);
     run("batch_norm_gradient", batch_norm_workspace(norm), [&](void* workspace, int64_t bytes) {
-      return batch_norm_gradient(norm, from, given, means, variances, threads, isa, workspace, bytes, to, gammas,
-                                 betas);
+      return batch_norm_gradient(norm, from, given, means, variances, threads, isa, workspace, bytes, to, gammas, betas,
+                                 bends);
     });
   });
-  return py::make_tuple(dgamma, dbeta);
+  return py::make_tuple(dgamma, dbeta, dslopes);
+}
+
+void bend(const py::array& x, const py::array& slopes, py::array y, int threads, const std::string& instruction_set) {
+  const Shape shape = shape_of(x);
+  const Prelu prelu{{shape[0] * shape[1] * shape[2], shape[3]}, checked<float>(slopes, "slopes", {shape[3]})};
+  const Isa isa = isa_of(instruction_set);
+  with_type_of(x, [&](auto number) {
+    using T = decltype(number);
+    const T* from = read<T>(x, "x", shape);
+    T* to = write<T>(y, "y", shape);
+    run("prelu", prelu_workspace(prelu),
+        [&](void* workspace, int64_t bytes) { return solo::prelu(prelu, from, threads, isa, workspace, bytes, to); });
+  });
+}
+
+py::array_t<float> bend_back(const py::array& x, const py::array& dy, const py::array& slopes, py::array dx,
+                             int threads, const std::string& instruction_set) {
+  const Shape shape = shape_of(x);
+  const Prelu prelu{{shape[0] * shape[1] * shape[2], shape[3]}, checked<float>(slopes, "slopes", {shape[3]})};
+  const Isa isa = isa_of(instruction_set);
+  py::array_t<float> dslopes(shape[3]);
+  float* sums = dslopes.mutable_data();
+  with_type_of(x, [&](auto number) {
+    using T = decltype(number);
+    const T* from = read<T>(x, "x", shape);
+    const T* given = read<T>(dy, "dy", shape);
+    T* to = write<T>(dx, "dx", shape);
+    run("prelu_gradient", prelu_workspace(prelu), [&](void* workspace, int64_t bytes) {
+      return prelu_gradient(prelu, from, given, threads, isa, workspace, bytes, to, sums);
+    });
+  });
+  return dslopes;
 }
 
 DepthwiseConv make_conv(const Shape& shape, const py::array& weights, int stride, int dilation, int padding) {
@@ -141,13 +192,17 @@ py::array_t<float> convolve_back(const py::array& x, const py::array& dy, const 
 
 void bind_training(py::module_& m) {
   using namespace py::literals;
-  m.def("batch_norm", &normalise, "x"_a, "gamma"_a, "beta"_a, "epsilon"_a, "relu"_a, "y"_a, "threads"_a = 1,
-        "instruction_set"_a = "best",
+  m.def("batch_norm", &normalise, "x"_a, "gamma"_a, "beta"_a, "epsilon"_a, "activation"_a, "slopes"_a.none(true), "y"_a,
+        "threads"_a = 1, "instruction_set"_a = "best",
         "Write maps [batch, height, width, channels], normalised, to y; return mean and variance, float32 [channels], "
         "see batch_norm.h.");
   m.def("batch_norm_gradient", &normalise_back, "x"_a, "dy"_a, "gamma"_a, "beta"_a, "mean"_a, "variance"_a, "epsilon"_a,
-        "relu"_a, "dx"_a, "threads"_a = 1, "instruction_set"_a = "best",
-        "Write the gradient of x to dx; return those of gamma and beta, float32 [channels], see batch_norm.h.");
+        "activation"_a, "slopes"_a.none(true), "dx"_a, "threads"_a = 1, "instruction_set"_a = "best",
+        "Write the gradient of x to dx; return those of gamma, beta and slopes, float32 [channels], see batch_norm.h.");
+  m.def("prelu", &bend, "x"_a, "slopes"_a, "y"_a, "threads"_a = 1, "instruction_set"_a = "best",
+        "Write maps [batch, height, width, channels], numbers below 0 times the slope of their channel, to y.");
+  m.def("prelu_gradient", &bend_back, "x"_a, "dy"_a, "slopes"_a, "dx"_a, "threads"_a = 1, "instruction_set"_a = "best",
+        "Write the gradient of x to dx; return that of the slopes, float32 [channels].");
   m.def("depthwise_conv", &convolve, "x"_a, "weights"_a, "stride"_a, "dilation"_a, "padding"_a, "y"_a, "threads"_a = 1,
         "instruction_set"_a = "best",
         "Write maps [batch, height, width, channels], convolved, to y, see depthwise_conv.h.");

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from solo_rt.train.models.parts.convolution import conv_norm
+from solo_rt.train.models.parts.batch_norm import norm_act
+from solo_rt.train.models.parts.convolution import Layers, conv_norm
+from solo_rt.train.models.parts.prelu import Prelu
 from solo_rt.train.models.parts.unpooling import max_pool_taps, max_unpool
 from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, require_divisible
 
@@ -24,7 +26,7 @@ def _unit(channels: int, out: int, kernel: int = 1, *, dilation: int = 1) -> nn.
         dilation=dilation,
         relu=None,
     )
-    return nn.Sequential(*layers, nn.PReLU())
+    return Layers(*layers, Prelu())
 
 
 class Residual(nn.Module):
@@ -34,11 +36,11 @@ class Residual(nn.Module):
         super().__init__()
         inner = channels // 4
         if kind == "asymmetric":
-            wide = nn.Sequential(
+            wide: nn.Sequential = Layers(
                 nn.Conv2d(inner, inner, (5, 1), padding=(2, 0), bias=False),
                 nn.Conv2d(inner, inner, (1, 5), padding=(0, 2), bias=False),
                 nn.BatchNorm2d(inner),
-                nn.PReLU(),
+                Prelu(),
             )
         else:
             dilation = int(kind.removeprefix("dilated ")) if kind != "plain" else 1
@@ -46,7 +48,7 @@ class Residual(nn.Module):
         self.branch = nn.Sequential(
             _unit(channels, inner), wide, conv_norm(inner, channels, relu=None), nn.Dropout2d(dropout)
         )
-        self.act = nn.PReLU()
+        self.act = Prelu()
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.act(x + self.branch(x))
@@ -65,7 +67,7 @@ class Down(nn.Module):
             conv_norm(inner, out, relu=None),
             nn.Dropout2d(dropout),
         )
-        self.act = nn.PReLU()
+        self.act = Prelu()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         pooled, taps = max_pool_taps(x)
@@ -78,18 +80,18 @@ class Up(nn.Module):
     def __init__(self, channels: int, out: int, inner: int, *, dropout: float = 0.1) -> None:
         super().__init__()
         self.main = conv_norm(channels, out, relu=None)
-        self.branch = nn.Sequential(
+        self.branch = Layers(
             _unit(channels, inner),
             nn.ConvTranspose2d(inner, inner, 2, stride=2, bias=False),
             nn.BatchNorm2d(inner),
-            nn.PReLU(),
+            Prelu(),
             conv_norm(inner, out, relu=None),
             nn.Dropout2d(dropout),
         )
-        self.act = nn.PReLU()
+        self.act = Prelu()
 
     def forward(self, x: Tensor, taps: Tensor) -> Tensor:
-        y: Tensor = self.act(max_unpool(self.main(x), taps) + self.branch(x))
+        y: Tensor = self.act(self.branch(x) + max_unpool(self.main(x), taps))  # a sum has the layout of its first term
         return y
 
 
@@ -104,7 +106,7 @@ class ENet(SemanticNetwork):
         self.first = nn.Conv2d(3, 13, 3, 2, 1, bias=False)
         self.pool = nn.MaxPool2d(2)
         self.norm = nn.BatchNorm2d(16)
-        self.act = nn.PReLU()
+        self.act = Prelu()
         self.down1 = Down(16, 64, 16, dropout=0.01)
         self.stage1 = nn.Sequential(*(Residual(64, "plain", dropout=0.01) for _ in range(4)))
         self.down2 = Down(64, 128, 32, dropout=0.1)
@@ -118,7 +120,8 @@ class ENet(SemanticNetwork):
 
     def forward(self, images: Tensor) -> SemanticOutput:
         require_divisible(images, self.size_divisor)
-        x = self.act(self.norm(torch.cat([self.first(images), self.pool(images)], dim=1)))  # [B, 16, H/2, W/2]
+        x = torch.cat([self.first(images), self.pool(images)], dim=1)
+        x = norm_act(self.norm, self.act, x)  # [B, 16, H/2, W/2]
         x, taps1 = self.down1(x)
         x, taps2 = self.down2(self.stage1(x))  # [B, 64, H/4, W/4] becomes [B, 128, H/8, W/8]
         x = self.stage3(self.stage2(x))

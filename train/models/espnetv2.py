@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from solo_rt.train.models.parts.convolution import conv_norm, conv_prelu, norm_prelu
 from solo_rt.train.models.parts.depthwise import Depthwise
+from solo_rt.train.models.parts.prelu import Prelu
 from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, resize
 
 FAR = (1, 2, 3, 4)  # dilations of the four branches
@@ -57,7 +58,7 @@ class Block(nn.Module):
     def __init__(self, channels: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
         self.eesp = Eesp(channels, channels, dilations)
-        self.act = nn.PReLU(channels)
+        self.act = Prelu(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.act(x + self.eesp(x))
@@ -71,7 +72,7 @@ class Down(nn.Module):
         super().__init__()
         self.eesp = Eesp(channels, out - channels, FAR, stride=2)
         self.picture = nn.Sequential(conv_prelu(3, 3, 3), conv_norm(3, out, relu=None))
-        self.act = nn.PReLU(out)
+        self.act = Prelu(out)
 
     def forward(self, x: Tensor, picture: Tensor) -> Tensor:
         y: Tensor = self.act(torch.cat([_pool(x), self.eesp(x)], dim=1) + self.picture(picture))
@@ -118,7 +119,7 @@ class ESPNetv2(SemanticNetwork):
         self.down4 = Down(third, fourth)
         self.level4 = nn.Sequential(*(Block(fourth, NEAR) for _ in range(7)))
         self.narrow4 = conv_prelu(fourth, third)
-        self.merge3 = nn.Sequential(Eesp(2 * third, third, NEAR), nn.PReLU(third), DepthwisePyramid(third))
+        self.merge3 = nn.Sequential(Eesp(2 * third, third, NEAR), Prelu(third), DepthwisePyramid(third))
         self.classify3 = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(third, num_classes, 1, bias=False))
         self.act3 = norm_prelu(num_classes)
         self.merge2 = conv_prelu(second + num_classes, num_classes)

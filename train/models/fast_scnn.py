@@ -13,7 +13,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from solo_rt.train.models.parts.convolution import conv_norm, pixel_classifier, separable
+from solo_rt.train.models.parts.convolution import Layers, conv_norm, pixel_classifier, separable
 from solo_rt.train.models.parts.pooling import PyramidPooling
 from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, resize
 
@@ -75,7 +75,7 @@ class Fusion(nn.Module):
 
         def mix(channels: int) -> nn.Sequential:
             conv = nn.Conv2d(channels, WIDTH, 1, bias=config.fusion_bias)
-            return nn.Sequential(conv, *([nn.BatchNorm2d(WIDTH)] if config.fusion_norm else []))
+            return Layers(conv, *([nn.BatchNorm2d(WIDTH)] if config.fusion_norm else []))
 
         dilation = config.fusion_dilation
         self.depthwise = (

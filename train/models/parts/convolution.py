@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from solo_rt.train.models.parts.batch_norm import batch_norm, is_learning
+from solo_rt.train.models.parts.batch_norm import batch_norm, is_fusible, is_learning
 from solo_rt.train.models.parts.depthwise import Depthwise
 
 
-class ConvNorm(nn.Sequential):
-    """Convolution, batch normalisation and perhaps an activation; while learning on a CPU the latter two are one."""
+class Layers(nn.Sequential):
+    """One layer after another; while learning on a CPU batch normalisation and the activation behind it are one."""
 
     def forward(self, x: Tensor) -> Tensor:
-        conv, norm, *rest = self
-        x = conv(x)
-        if isinstance(norm, nn.BatchNorm2d) and is_learning(norm, x):
-            has_relu = bool(rest) and type(rest[0]) is nn.ReLU
-            x, rest = batch_norm(norm, x, relu=has_relu), rest[has_relu:]
-        else:
-            x = norm(x)
-        for layer in rest:
-            x = layer(x)
+        layers = [*self]
+        while layers:
+            layer, *layers = layers
+            if isinstance(layer, nn.BatchNorm2d) and is_learning(layer, x):
+                act = layers.pop(0) if layers and is_fusible(layers[0]) else None
+                x = batch_norm(layer, x, act)
+            else:
+                x = layer(x)
         return x
 
 
@@ -32,18 +31,18 @@ def conv_norm(
     padding = dilation * (kernel // 2) if padding is None else padding
     kind = Depthwise if groups == channels == out > 1 else nn.Conv2d
     conv = kind(channels, out, kernel, stride, padding, dilation, groups, bias)
-    return ConvNorm(conv, nn.BatchNorm2d(out), *([relu(inplace=True)] if relu else []))  # type: ignore[call-arg]
+    return Layers(conv, nn.BatchNorm2d(out), *([relu(inplace=True)] if relu else []))  # type: ignore[call-arg]
 
 
-def conv_prelu(channels: int, out: int, kernel: int = 1, *, stride: int = 1, groups: int = 1) -> ConvNorm:
+def conv_prelu(channels: int, out: int, kernel: int = 1, *, stride: int = 1, groups: int = 1) -> nn.Sequential:
     """Return convolution, batch normalisation and a PReLU with a slope for each channel; `stride` alone sets sizes."""
     layers = conv_norm(channels, out, kernel, stride=stride, groups=groups, relu=None)
-    return ConvNorm(*layers, nn.PReLU(out))
+    return Layers(*layers, nn.PReLU(out))
 
 
 def norm_prelu(channels: int) -> nn.Sequential:
     """Return batch normalisation and a PReLU with a slope for each channel, for maps put side by side."""
-    return nn.Sequential(nn.BatchNorm2d(channels), nn.PReLU(channels))
+    return Layers(nn.BatchNorm2d(channels), nn.PReLU(channels))
 
 
 def separable(

@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from solo_rt.train.models.parts.batch_norm import norm_act
 from solo_rt.train.models.parts.convolution import conv_norm
 from solo_rt.train.models.parts.deform_conv import DeformConv2d, make_conv
 
@@ -56,8 +57,8 @@ class BasicBlock(nn.Module):
         self.downsample = _shortcut(channels, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
+        y = norm_act(self.bn1, self.relu, self.conv1(x))
+        y = norm_act(self.bn2, None, self.conv2(y))
         return self.relu(y + self.downsample(x))
 
 
@@ -80,9 +81,9 @@ class Bottleneck(nn.Module):
         self.downsample = _shortcut(channels, 4 * width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.relu(self.bn1(self.conv1(x)))
-        y = self.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
+        y = norm_act(self.bn1, self.relu, self.conv1(x))
+        y = norm_act(self.bn2, self.relu, self.conv2(y))
+        y = norm_act(self.bn3, None, self.conv3(y))
         return self.relu(y + self.downsample(x))
 
 
@@ -140,5 +141,5 @@ class ResNet(nn.Module):
 
     def stem(self, x: Tensor) -> Tensor:
         """Return what the first stage gets: `[B, 64, H/4, W/4]` with the classic stem."""
-        y: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        y: Tensor = self.maxpool(norm_act(self.bn1, self.relu, self.conv1(x)))
         return y
