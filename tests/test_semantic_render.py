@@ -10,6 +10,7 @@ from overlay_twin import drawn_apart, make_frame
 from solo_rt.errors import UsageError
 from solo_rt.render import Style, render_semantic
 from solo_rt.render.legend import PAPER, lay_out_legend
+from solo_rt.render.legend import legend_rows as most_rows
 from solo_rt.render.lettering import label_height, plane_colours
 from solo_rt.types import Frame, SemanticMap
 
@@ -72,14 +73,24 @@ def legend_rows(frame: Frame, semantic: SemanticMap, unpainted: tuple[int, ...] 
     return [tuple(int(v) for v in row) for row in rows if tuple(row) in PALETTE]
 
 
-def test_legend_lists_the_painted_classes_that_occur_largest_first():
+def test_legend_lists_the_painted_classes_that_occur_by_id():
     labels = np.zeros((10, 10), np.uint8)
     labels[:6], labels[6:9], labels[9, :2] = 2, 3, 1  # 60, 30 and 2 %; 8 % are road
     labels[9, 8:] = 255
     frame, semantic = Frame((np.zeros((300, 400, 3), np.uint8),), "rgb24"), SemanticMap((300, 400), labels)
-    assert legend_rows(frame, semantic) == [PALETTE[2], PALETTE[3], PALETTE[0], PALETTE[1]]
-    assert legend_rows(frame, semantic, unpainted=(3,)) == [PALETTE[2], PALETTE[0], PALETTE[1]]
+    assert legend_rows(frame, semantic) == [PALETTE[0], PALETTE[1], PALETTE[2], PALETTE[3]]
+    assert legend_rows(frame, semantic, unpainted=(3,)) == [PALETTE[0], PALETTE[1], PALETTE[2]]
     assert legend_rows(frame, SemanticMap((300, 400), labels[:6])) == [PALETTE[2]]
+
+
+def test_legend_without_room_for_all_lists_the_largest():
+    labels = np.zeros((10, 10), np.uint8)
+    labels[:6], labels[6:9], labels[9, :2] = 2, 3, 1
+    frame = Frame((np.zeros((64, 400, 3), np.uint8),), "rgb24")
+    rows = most_rows(frame)
+    assert 0 < rows < 4
+    largest = [2, 3, 0, 1][:rows]
+    assert legend_rows(frame, SemanticMap((64, 400), labels)) == [PALETTE[i] for i in sorted(largest)]
 
 
 @pytest.mark.parametrize("size", [(64, 400), (90, 160), (300, 200), (1000, 140), (720, 1280)])

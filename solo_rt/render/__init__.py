@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from solo_rt import _native
 from solo_rt.decoders import Rgb
 from solo_rt.errors import UsageError
-from solo_rt.render.legend import lay_out_legend
+from solo_rt.render.legend import lay_out_legend, legend_rows
 from solo_rt.render.lettering import Label, draw_label, label_height, plane_colours, text_coverage
 from solo_rt.render.shapes import draw_box, draw_polyline
 from solo_rt.types import Frame, Instances, SemanticMap, UInt8
@@ -153,7 +153,7 @@ def render_semantic(
     """Return a copy of `frame` with every pixel tinted in the colour of its class; `frame` is left as it is.
 
     `classes` are the names and `palette` the colours by class id. Pixels of `unpainted` classes and of none stay as
-    they are. The legend names the painted classes, the largest first, as far as there is room (see lay_out_legend).
+    they are. The legend names the largest of the painted classes that it has room for, by id: in a video no row jumps.
     Raises: UsageError for a frame on a GPU, or if the map belongs to one of another size or to other classes.
     """
     frame.require_planes()
@@ -177,8 +177,8 @@ def legend_labels(
 ) -> list[Label]:
     """Return the labels of the legend in the order they are drawn. Raises: as `render_semantic`."""
     _check_map(frame, semantic, classes, palette)
-    shown = [i for i in semantic.shares() if i not in unpainted]
-    return lay_out_legend(frame, [(classes[i], palette[i]) for i in shown])
+    shown = [i for i in semantic.shares() if i not in unpainted][: legend_rows(frame)]
+    return lay_out_legend(frame, [(classes[i], palette[i]) for i in sorted(shown)])
 
 
 def semantic_colours(

@@ -12,19 +12,25 @@ PAPER = (24, 24, 24)
 LETTERS = 3  # least width of the names, in heights of a row: narrower ones say nothing
 
 
+def legend_rows(frame: Frame) -> int:
+    """Return how many rows a legend has at most, 0 for a frame in which nothing could be read."""
+    height = label_height(frame)
+    if _most_width(frame) < LETTERS * height:
+        return 0
+    return max(0, (frame.height // 2 - _margin(height)) // height)
+
+
 def lay_out_legend(frame: Frame, entries: Sequence[tuple[str, Rgb]]) -> list[Label]:
     """Return the labels of a legend in the top-left corner, one row per entry of name and colour, in their order.
 
-    It takes at most half the width and half the height of the frame: names are cut off and the last rows are left out.
-    A frame in which nothing could be read gets none.
+    It takes at most half the width and half the height of the frame: names are cut off, and so are the entries behind
+    `legend_rows`.
     """
-    height = label_height(frame)
-    margin = height // 4 * 2
-    rows = min(len(entries), (frame.height // 2 - margin) // height)
-    most = (frame.width // 2 - margin - height) // 2 * 2
-    if rows < 1 or most < LETTERS * height:
+    shown = entries[: legend_rows(frame)]
+    if not shown:
         return []
-    shown = entries[:rows]
+    height = label_height(frame)
+    margin, most = _margin(height), _most_width(frame)
     width = min(most, max(text_coverage(name, height)[0].shape[1] for name, _ in shown))
     labels: list[Label] = []
     for row, (name, colour) in enumerate(shown):
@@ -35,3 +41,13 @@ def lay_out_legend(frame: Frame, entries: Sequence[tuple[str, Rgb]]) -> list[Lab
             Label(margin + height, y, *text_coverage(name, height, width), PAPER),
         ]
     return labels
+
+
+def _margin(height: int) -> int:
+    return height // 4 * 2
+
+
+def _most_width(frame: Frame) -> int:
+    """Return how wide names may be."""
+    height = label_height(frame)
+    return (frame.width // 2 - _margin(height) - height) // 2 * 2
