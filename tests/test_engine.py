@@ -22,7 +22,7 @@ from solo_rt.decoders import SoloV2Decoder
 from solo_rt.device import Device
 from solo_rt.engine import cpu_candidates, find_model, model_file, open_engine, precision, shipped_models, threads
 from solo_rt.engine.model_card import describe_model
-from solo_rt.engine.onnx_file import read_onnx
+from solo_rt.engine.onnx_file import read_metadata, read_onnx
 from solo_rt.engine.onnxruntime import OnnxRuntimeEngine
 from solo_rt.errors import EngineError, SpecError, UsageError
 from solo_rt.spec import METADATA_KEY
@@ -470,6 +470,16 @@ def test_file_cut_short_is_refused_wherever_it_ends(tiny):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("backend", ["auto", *BACKENDS])
+def test_a_damaged_graph_behind_a_sound_spec_is_one_line(backend, tmp_path):
+    path, sound = tmp_path / "m.onnx", onnx.ModelProto()
+    sound.metadata_props.add(key=METADATA_KEY, value=TINY_SPEC.to_json())
+    path.write_bytes(bytes([0x3A, 1, 0x0F]) + sound.SerializeToString())  # a graph with a field of an unknown type
+    with pytest.raises(EngineError, match=r"m.onnx: .*: expected an ONNX model, got a damaged one") as caught:
+        open_engine(path, backend=backend)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_graph_the_backend_cannot_load_is_one_line(backend, tiny):
     model = onnx.load(tiny)
@@ -482,7 +492,7 @@ def test_graph_the_backend_cannot_load_is_one_line(backend, tiny):
 
 def test_reader_says_what_the_onnx_package_says(tiny):
     model, file = onnx.load(tiny), read_onnx(tiny)
-    assert file.metadata == {METADATA_KEY: TINY_SPEC.to_json()}
+    assert read_metadata(tiny) == file.metadata == {METADATA_KEY: TINY_SPEC.to_json()}
     assert file.size == tiny.stat().st_size
     assert file.opset == model.opset_import[0].version
     assert file.producer == model.producer_name

@@ -24,7 +24,7 @@ from solo_rt.builder.network import typed_model
 from solo_rt.device import Device
 from solo_rt.engine import Engine, cpu_candidates, find_model, model_file, open_engine, shipped_models
 from solo_rt.engine.model_file import read_spec
-from solo_rt.engine.onnx_file import read_onnx
+from solo_rt.engine.onnx_file import read_metadata
 from solo_rt.errors import UsageError
 from solo_rt.train.data.semantic.pictures import write_picture
 from solo_rt.types import Output
@@ -171,7 +171,7 @@ def test_a_file_of_ones_own_is_int8_if_it_is_named(street: Path, quantised: Path
 
 def test_what_a_file_says_of_itself_is_read_once(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Path] = []
-    monkeypatch.setattr(model_file, "read_onnx", lambda path: (read.append(path), read_onnx(path))[1])
+    monkeypatch.setattr(model_file, "read_metadata", lambda path: (read.append(path), read_metadata(path))[1])
     open_engine(shipped, threads=1).close()
     assert read == [shipped, shipped.with_suffix(model_file.INT8_SUFFIX)]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from solo_rt import defaults
-from solo_rt.engine.onnx_file import read_onnx
+from solo_rt.engine.onnx_file import read_metadata
 from solo_rt.errors import SpecError, UsageError
 from solo_rt.spec import METADATA_KEY, ModelSpec
 from solo_rt.uri import expand_home
@@ -72,7 +72,7 @@ def read_model(path: Path) -> OnnxModel:
 
 def read_spec(path: Path) -> ModelSpec:
     """Return the spec inside an ONNX file. Raises: UsageError, SpecError."""
-    text = read_onnx(path).metadata.get(METADATA_KEY)
+    text = read_metadata(path).get(METADATA_KEY)
     if text is None:
         raise SpecError(f"{path}: expected metadata {METADATA_KEY!r}, found none; make the file with solo-rt export")
     try:

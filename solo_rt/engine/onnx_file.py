@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from solo_rt.engine.operators import DOMAIN as DOMAIN_OF_OURS
 from solo_rt.errors import SpecError, UsageError
@@ -37,6 +39,8 @@ INSIDE = {
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class OnnxFile:
@@ -56,6 +60,18 @@ def read_onnx(path: Path) -> OnnxFile:
 
     Raises: UsageError if it cannot be read or keeps weights elsewhere, SpecError if it is not an ONNX model.
     """
+    return _read(path, partial(_read_model, path))
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return what the maker of the file noted in it; its graph, which takes a start long, is passed over.
+
+    Raises: as `read_onnx`.
+    """
+    return _read(path, _metadata)
+
+
+def _read(path: Path, parse: Callable[[memoryview], T]) -> T:
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -63,7 +79,7 @@ def read_onnx(path: Path) -> OnnxFile:
     try:
         # A start waits for a walk through all tensors: only a file with the key of such an entry needs it.
         elsewhere = next(_other_files(memoryview(content), "model"), None) if LOCATION.encode() in content else None
-        found = _read_model(path, memoryview(content))
+        found = parse(memoryview(content))
     except (ValueError, IndexError, RecursionError) as error:
         raise SpecError(f"{path}: expected an ONNX model, got something else or a damaged file ({error})") from error
     if elsewhere is not None:  # a runtime that gets bytes would look for it in the current folder
@@ -86,10 +102,8 @@ def _other_files(view: memoryview, kind: str) -> Iterator[str]:
 
 
 def _read_model(path: Path, view: memoryview) -> OnnxFile:
-    metadata: dict[str, str] = {}
     producer, version, opset, parameters = "", "", 0, 0
     operators: Counter[str] = Counter()
-    has_graph = False
     for number, value in _fields(view):
         if number == PRODUCER_NAME:
             producer = _text(value)
@@ -99,22 +113,16 @@ def _read_model(path: Path, view: memoryview) -> OnnxFile:
             entry = dict(_fields(_message(value)))
             if _text(entry.get(DOMAIN, b"")) in ("", "ai.onnx"):
                 opset = _integer(entry.get(VERSION, 0))
-        elif number == METADATA_PROPS:
-            entry = dict(_fields(_message(value)))
-            metadata[_text(entry.get(KEY, b""))] = _text(entry.get(VALUE, b""))
         elif number == GRAPH:
-            has_graph = True
             for part, content in _fields(_message(value)):
                 if part == NODE:
                     operators.update(_text(v) for n, v in _fields(_message(content)) if n == OP_TYPE)
                 elif part == INITIALIZER:
                     parameters += math.prod(_dims(_message(content)))
-    if not has_graph:
-        raise ValueError("it has no graph")
     return OnnxFile(
         path=path,
         size=len(view),
-        metadata=metadata,
+        metadata=_metadata(view),
         producer=f"{producer} {version}".strip(),
         opset=opset,
         operators=dict(operators.most_common()),
@@ -122,18 +130,30 @@ def _read_model(path: Path, view: memoryview) -> OnnxFile:
     )
 
 
+def _metadata(view: memoryview) -> dict[str, str]:
+    fields = list(_fields(view))
+    if GRAPH not in dict(fields):
+        raise ValueError("it has no graph")
+    entries = [dict(_fields(_message(value))) for number, value in fields if number == METADATA_PROPS]
+    return {_text(entry.get(KEY, b"")): _text(entry.get(VALUE, b"")) for entry in entries}
+
+
 def heads_alone(content: bytes, outputs: Collection[str]) -> bytes:
     """Return an ONNX model that ends at `outputs`: without the decoding nodes behind them, and their bodies.
 
     Runtimes compute every node of a file whatever outputs are asked for, and not all of them know our operators.
+    Raises: SpecError if the model is damaged.
     """
     parts: list[bytes | memoryview] = []
-    for number, raw, value in _raw_fields(memoryview(content)):
-        if number == GRAPH:
-            graph = b"".join(_kept_of_graph(_message(value), outputs))
-            parts += [_encoded(GRAPH << 3 | BYTES), _encoded(len(graph)), graph]
-        elif number != FUNCTIONS:
-            parts.append(raw)
+    try:
+        for number, raw, value in _raw_fields(memoryview(content)):
+            if number == GRAPH:
+                graph = b"".join(_kept_of_graph(_message(value), outputs))
+                parts += [_encoded(GRAPH << 3 | BYTES), _encoded(len(graph)), graph]
+            elif number != FUNCTIONS:
+                parts.append(raw)
+    except (ValueError, IndexError) as error:
+        raise SpecError(f"expected an ONNX model, got a damaged one ({error})") from error
     return b"".join(parts)
 
 

@@ -27,7 +27,7 @@ from solo_rt.engine import compiled_cache
 from solo_rt.engine.contract import check_ports
 from solo_rt.engine.onnx_file import heads_alone
 from solo_rt.engine.threads import CPU_LANES, describe
-from solo_rt.errors import EngineError, UsageError
+from solo_rt.errors import EngineError, SpecError, UsageError
 from solo_rt.spec import ModelSpec
 from solo_rt.types import Output
 
@@ -60,9 +60,9 @@ class OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": "bf16" if is_bf16 else "f32",  # it would take bfloat16 unasked
         }
         try:
-            model = _compiled(heads_alone(path.read_bytes(), spec.output_shapes), settings)
+            model = _compiled(path.read_bytes(), list(spec.output_shapes), settings)
             requests = [model.create_infer_request() for _ in range(self.lanes)]
-        except RuntimeError as error:
+        except (RuntimeError, SpecError) as error:
             raise EngineError(f"{path}: OpenVINO cannot load the model: {_reason(error)}") from error
         check_ports(path, spec, _shapes(model.inputs), _shapes(model.outputs))
         self._requests = requests
@@ -96,11 +96,15 @@ class OpenVinoEngine:
         self._idle, self._requests = None, []
 
 
-def _compiled(content: bytes, settings: Mapping[str, int | str]) -> ov.CompiledModel:
-    """Return a model compiled with settings, now or at an earlier start. Raises: RuntimeError."""
+def _compiled(content: bytes, outputs: list[str], settings: Mapping[str, int | str]) -> ov.CompiledModel:
+    """Return the part of a model that ends at `outputs`, compiled with settings, now or at an earlier start.
+
+    Raises: RuntimeError; SpecError if the model is damaged.
+    """
     core = ov.Core()
     facts = [
         sha256(content).hexdigest(),
+        outputs,
         settings,
         ov.__version__,
         processor(),
@@ -112,7 +116,7 @@ def _compiled(content: bytes, settings: Mapping[str, int | str]) -> ov.CompiledM
     if kept is not None:
         with suppress(RuntimeError):  # then it is compiled again
             return core.import_model(io.BytesIO(kept), "CPU", settings)
-    model = core.compile_model(core.read_model(content), "CPU", settings)
+    model = core.compile_model(core.read_model(heads_alone(content, outputs)), "CPU", settings)
     compiled_cache.remember(key, model.export_model().getvalue())
     return model
 
