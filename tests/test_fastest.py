@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from types import SimpleNamespace
 
@@ -67,10 +68,15 @@ def test_it_is_measured_once(model):
     assert list(recall(model, (SLOW, QUICK), threads=2, lanes=1)) == ["slow fp32", "quick fp32"]
 
 
-@pytest.mark.parametrize("change", ["model", "threads", "candidates", "record"])
-def test_it_is_measured_again_when_something_has_changed(model, tmp_path, change):
+@pytest.mark.parametrize("change", ["model", "threads", "candidates", "record", "package"])
+def test_it_is_measured_again_when_something_has_changed(model, tmp_path, monkeypatch, change):
+    package = tmp_path / "openvino.py"
+    package.touch()
+    monkeypatch.setattr(fastest, "find_spec", lambda name: SimpleNamespace(origin=str(package)))
     choose(model, Opener())
     again = Opener()
+    if change == "package":
+        os.utime(package, (0, 0))
     if change == "model":
         model.write_bytes(b"another model")
     if change == "record":

@@ -128,6 +128,7 @@ def test_the_command_line_starts_without_the_libraries_that_do_the_work():
 
 def test_a_run_starts_without_what_only_others_do():
     others = ["onnx", "pycocotools.coco", "solo_rt.train.evaluate", "solo_rt.doctor", "solo_rt.cluster", "fastapi"]
+    others += ["rich", "importlib.metadata", "importlib.resources"]
     assert loaded(others, ["solo_rt.commands.local", "solo_rt.pipeline", "solo_rt.sink"]) == "[]"
 
 

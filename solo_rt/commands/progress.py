@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from solo_rt.commands.lines import FORMATTER, tell
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
     from solo_rt.commands.interrupts import Interrupts
     from solo_rt.engine import Engine
     from solo_rt.pipeline import Hooks
@@ -34,31 +36,16 @@ class Reporter:
     """Takes `Progress` values and shows them on stderr; `quiet` shows nothing."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
         self._interrupts: Interrupts | None = None
         self._of_each: dict[str, Progress] = {}  # of several sources
         self._doing = "starting"
         self._begun = self._told_interrupted = False
         self._quiet = quiet
-        self._has_bar = sys.stderr.isatty() and not FORMATTER.as_json
+        self._bar = _new_bar() if sys.stderr.isatty() and not FORMATTER.as_json and not quiet else None
         self._total: int | None = None
         self._is_live = False
         self._shown_at = time.monotonic()
         self._recent: deque[tuple[float, int]] = deque()  # seconds, processed
-        self._bar = Bar(
-            TextColumn("{task.fields[done]}"),
-            BarColumn(bar_width=30),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[more]}"),
-            console=Console(stderr=True),
-            auto_refresh=False,
-            transient=True,
-        )
-        self._task = self._bar.add_task("", total=None, done="", rate="", more="")
 
     def hooks(self, *, max_frames: int | None) -> Hooks:
         """Return what shows the run of one source."""
@@ -104,7 +91,7 @@ class Reporter:
         if not self._quiet:
             tell(f"{name}: {_describe(info)}" + ("" if self._begun else f"\n{engine.spec.name} on {engine.backend}"))
         self._begun = True
-        if self._has_bar and not self._quiet and not self._bar.live.is_started:
+        if self._bar is not None and not self._bar.live.is_started:
             self._bar.start()
 
     def begin(self, info: SourceInfo, engine: Engine, *, max_frames: int | None) -> None:
@@ -117,14 +104,14 @@ class Reporter:
             return
         tell(_describe(info))
         tell(f"{engine.spec.name} on {engine.backend}")
-        if self._has_bar:
+        if self._bar is not None:
             self._bar.start()
 
     def __call__(self, progress: Progress) -> None:
         """Show the counts if it is time to."""
         now = time.monotonic()
         self._tell_interrupted()
-        if self._quiet or now - self._shown_at < (LINE_SECONDS if self._has_bar else LOG_SECONDS):
+        if self._quiet or now - self._shown_at < (LINE_SECONDS if self._bar is not None else LOG_SECONDS):
             return
         self._shown_at = now
         if self._total is not None and progress.processed > self._total:
@@ -135,10 +122,11 @@ class Reporter:
         latency = "latency {:.0f}/{:.0f} ms".format(*(1e3 * seconds for seconds in progress.latency))
         losses = f"{progress.dropped} dropped" if progress.dropped else ""
         more = ", ".join(filter(None, [latency if self._is_live else "", losses]))
-        if self._has_bar:
+        if self._bar is not None:
             completed = progress.processed + progress.skipped
+            (task,) = self._bar.task_ids
             self._bar.update(
-                self._task, completed=completed, total=self._total, done=done, rate=rate, more=more, refresh=True
+                task, completed=completed, total=self._total, done=done, rate=rate, more=more, refresh=True
             )
         else:
             found = f"{progress.instances} instances" if progress.instances is not None else ""
@@ -160,7 +148,7 @@ class Reporter:
             yield
         finally:
             self._tell_interrupted()
-            if self._bar.live.is_started:
+            if self._bar is not None and self._bar.live.is_started:
                 self._bar.stop()
 
     def _tell_interrupted(self) -> None:
@@ -172,7 +160,7 @@ class Reporter:
     def _say(self, text: str) -> None:
         if self._quiet:
             return
-        if self._bar.live.is_started:
+        if self._bar is not None and self._bar.live.is_started:
             self._bar.console.print(text, markup=False, highlight=False)  # above the line
         else:
             tell(text)
@@ -183,6 +171,26 @@ class Reporter:
             self._recent.popleft()
         seconds, frames = self._recent[0] if len(self._recent) > 1 else (0.0, 0)
         return (progress.processed - frames) / max(progress.seconds - seconds, 1e-9)
+
+
+def _new_bar() -> Bar:
+    """Return the line of a run on a terminal; elsewhere nobody waits for what draws it to be loaded."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    bar = Bar(
+        TextColumn("{task.fields[done]}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[more]}"),
+        console=Console(stderr=True),
+        auto_refresh=False,
+        transient=True,
+    )
+    bar.add_task("", total=None, done="", rate="", more="")
+    return bar
 
 
 def _figures(progress: Progress, fps: float) -> dict[str, object]:

@@ -7,7 +7,6 @@ from contextlib import suppress
 
 from solo_rt.commands.lines import tell
 from solo_rt.commands.options import print_json
-from solo_rt.commands.tables import print_report, print_reports
 from solo_rt.errors import SoloRTError
 from solo_rt.pipeline.report import RunReport
 
@@ -22,6 +21,8 @@ def sum_up(report: RunReport, outputs: Sequence[str], *, quiet: bool, as_json: b
     if as_json:
         print_json({**report.to_record(), "outputs": list(outputs)})
     elif not quiet:
+        from solo_rt.commands.tables import print_report, print_reports
+
         with suppress(BrokenPipeError):  # nobody reads the summary; the outputs are complete all the same
             if report.sources:
                 print_reports(reports, outputs)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -125,13 +125,14 @@ def _memory(path: Path, candidates: Sequence[Candidate], *, threads: int, lanes:
     facts = [
         *(str(path.resolve()), status.st_size, status.st_mtime_ns, threads, lanes, processor(), allowed_cores()),
         *map(str, candidates),
-        *(_version(name) for name in ("onnxruntime", "openvino")),
+        *(_installed(name) for name in ("onnxruntime", "openvino")),
     ]
     return cache_folder() / FOLDER / f"{sha256(json.dumps(facts).encode()).hexdigest()[:32]}.json"
 
 
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
+def _installed(package: str) -> str:
+    """Return what changes when another version of a package is installed; asking for versions takes a start 8 ms."""
+    found = find_spec(package)
+    if found is None or found.origin is None:
         return ""
+    return f"{found.origin} {Path(found.origin).stat().st_mtime_ns}"

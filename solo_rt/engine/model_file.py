@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,9 +50,9 @@ def find_model(model: str | Path | None = None) -> Path:
 
 def shipped_models() -> dict[str, Path]:
     """Return the models of the package `solo_rt.engines`, path by name; empty in a checkout that is not installed."""
-    if importlib.util.find_spec("solo_rt.engines") is None:
-        return {}
-    paths = (Path(str(entry)) for entry in files("solo_rt.engines").iterdir())
+    package = importlib.util.find_spec("solo_rt.engines")
+    folders = (package and package.submodule_search_locations) or []
+    paths = (path for folder in folders for path in Path(folder).iterdir())
     return {path.stem: path for path in paths if path.suffix == ".onnx" and "." not in path.stem}
 
 
