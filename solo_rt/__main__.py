@@ -15,6 +15,8 @@ def main() -> None:
         if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:  # nohup
             signal.signal(number, _leave)
     _fill_standard_streams()
+    # The converter of other formats, which no command uses, takes longer to load than the rest of OpenVINO.
+    sys.modules["openvino.tools.ovc"] = None  # type: ignore[assignment]
     from solo_rt.cli import main as run_command_line
 
     try:
