@@ -37,6 +37,23 @@ def solo(capsys):
     return run
 
 
+@pytest.fixture
+def never_hang():
+    """End the whole run if a test hangs, and fail one that leaves a thread behind: see `ends_all_threads`."""
+    from fakes import ends_all_threads
+
+    with ends_all_threads():
+        yield
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """Return the path of a tiny model, which all tests of a file leave as it is."""
+    from fakes import write_tiny_model
+
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
 @pytest.fixture(scope="module")
 def _nodes():
     from ray_nodes import two_nodes

@@ -14,6 +14,7 @@ from types import TracebackType
 
 import numpy as np
 import onnx
+from children import wait_until
 from onnx import TensorProto, helper, numpy_helper
 
 from solo_rt.decoders import SemanticDecoder, SoloV2Decoder
@@ -246,8 +247,11 @@ def pipeline_threads() -> list[threading.Thread]:
 def ends_all_threads() -> Iterator[None]:
     """End the whole test run with all stacks if a test hangs, and fail it if it leaves a thread behind."""
     faulthandler.dump_traceback_later(180, exit=True)
-    yield
-    faulthandler.cancel_dump_traceback_later()
+    try:
+        yield
+        wait_until(lambda: not any(thread.name == "solo-rt connection" for thread in pipeline_threads()))
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     assert pipeline_threads() == []
 
 

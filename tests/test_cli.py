@@ -7,16 +7,11 @@ from types import ModuleType
 
 import pytest
 from children import WAIT, start
-from fakes import FakeSource, write_tiny_model
+from fakes import FakeSource
 
 import solo_rt
 from solo_rt.errors import SinkError, SourceError
 from solo_rt.pipeline import opening
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from fakes import STREET_SPEC, FakeEngine, FakeSink, FakeSource, ends_all_threads
+from fakes import STREET_SPEC, FakeEngine, FakeSink, FakeSource
 
 from solo_rt.cli import main
 from solo_rt.errors import EngineError, UsageError
@@ -18,13 +18,9 @@ from solo_rt.pipeline.options import Options
 from solo_rt.types import Frame, Instances
 from solo_rt.world import World
 
+pytestmark = pytest.mark.usefixtures("never_hang")
+
 WORLD = "test://?size=320x180&frames=13&seed=3"
-
-
-@pytest.fixture(autouse=True)
-def _never_hang():
-    with ends_all_threads():
-        yield
 
 
 class Slides(FakeSource):

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from children import WAIT, start
-from fakes import FakeSource, write_tiny_model
+from fakes import FakeSource
 
 from solo_rt.commands import progress
 from solo_rt.commands.lines import LineFormatter, choose_format, line
@@ -22,11 +22,6 @@ SECRET = "hunter2"
 def _text_again():
     yield
     choose_format("text")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
 
 
 def objects(err):

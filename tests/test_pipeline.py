@@ -9,16 +9,7 @@ import time
 import weakref
 
 import pytest
-from fakes import (
-    TINY_SPEC,
-    FakeEngine,
-    FakeSink,
-    FakeSource,
-    balanced,
-    ends_all_threads,
-    pipeline_threads,
-    write_tiny_model,
-)
+from fakes import TINY_SPEC, FakeEngine, FakeSink, FakeSource, balanced, pipeline_threads
 
 from solo_rt.engine import open_engine
 from solo_rt.errors import SourceError, UsageError
@@ -30,18 +21,9 @@ from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.workers import open_interruptibly
 from solo_rt.source import StateChange
 
+pytestmark = pytest.mark.usefixtures("never_hang")
+
 WAIT = 10.0  # seconds; only a failing test takes that long
-
-
-@pytest.fixture(autouse=True)
-def _never_hang():
-    with ends_all_threads():
-        yield
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
 
 
 @pytest.mark.parametrize("needs_picture", [False, True])

@@ -8,7 +8,7 @@ import time
 import traceback
 
 import pytest
-from fakes import FakeEngine, FakeSink, FakeSource, Planted, balanced, ends_all_threads, pipeline_threads
+from fakes import FakeEngine, FakeSink, FakeSource, Planted, balanced, pipeline_threads
 
 from solo_rt import result as result_module
 from solo_rt.errors import EngineError, SinkError, SourceError
@@ -19,13 +19,9 @@ from solo_rt.pipeline.options import Options
 from solo_rt.pipeline.workers import open_interruptibly
 from solo_rt.source import StateChange
 
+pytestmark = pytest.mark.usefixtures("never_hang")
+
 WAIT = 10.0  # seconds; only a failing test takes that long
-
-
-@pytest.fixture(autouse=True)
-def _never_hang():
-    with ends_all_threads():
-        yield
 
 
 def fail_at(call):

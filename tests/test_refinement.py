@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import STREET_SPEC, FakeEngine, FakeSink, FakeSource, ends_all_threads
+from fakes import STREET_SPEC, FakeEngine, FakeSink, FakeSource
 from refine_twin import refined
 from soft_mask_twin import make_instances, make_masks, on_grid, random_masks
 
@@ -20,13 +20,9 @@ from solo_rt.pipeline.options import Options
 from solo_rt.preprocess import prepare
 from solo_rt.types import Frame, Instances
 
+pytestmark = pytest.mark.usefixtures("never_hang")
+
 WORLD = "test://?size=640x360&frames=6&seed=3"
-
-
-@pytest.fixture(autouse=True)
-def _never_hang():
-    with ends_all_threads():
-        yield
 
 
 def picture(size, pixel_format, seed=0):

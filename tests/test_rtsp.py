@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import traceback
 from contextlib import contextmanager
@@ -76,17 +75,11 @@ def secrets_in(text):
 
 @pytest.mark.parametrize("protocols", ["tcp", "udp"])
 def test_password_that_needs_encoding_lets_frames_in(protocols):
-    with rtsp_camera(protocols=protocols, user=USER, password=PASSWORD) as cam, ends_all_threads():
-        with open_source(cam.uri) as source:
-            frames = list(islice(source, 30))
-            assert (source.info.live, source.damage) == (True, None)
-        wait_for_connections()
+    camera = rtsp_camera(protocols=protocols, user=USER, password=PASSWORD)
+    with camera as cam, ends_all_threads(), open_source(cam.uri) as source:
+        frames = list(islice(source, 30))
+        assert (source.info.live, source.damage) == (True, None)
     assert all(0.02 < b.time_s - a.time_s < 0.05 for a, b in pairwise(frames))
-
-
-def wait_for_connections():
-    """Return when all threads that read are out of FFmpeg."""
-    wait_until(lambda: not any(thread.name == "solo-rt connection" for thread in threading.enumerate()))
 
 
 def test_wrong_password_ends_at_once_with_one_line(tmp_path):

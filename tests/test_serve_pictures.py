@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from children import wait_until
-from fakes import STREET_SPEC, colour_frame, ends_all_threads
+from fakes import STREET_SPEC, colour_frame
 from found import CLASSES, found
 from sites import begin, connect, get, grey_frame, info, pixels, request, seen, site, state, websocket_address
 from websockets.exceptions import ConnectionClosed
@@ -27,11 +27,7 @@ from solo_rt.serve.look import Look
 from solo_rt.serve.picture import encode, make_picture, scaled_frame
 from solo_rt.types import DevicePicture, Frame, SemanticMap
 
-
-@pytest.fixture(autouse=True)
-def _never_hang():
-    with ends_all_threads():
-        yield
+pytestmark = pytest.mark.usefixtures("never_hang")
 
 
 def picture(result, look=Look()):  # noqa: B008

@@ -12,7 +12,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
-from fakes import STREET_SPEC, FakeEngine, FakeSource, ends_all_threads, pipeline_threads, write_tiny_model
+from fakes import STREET_SPEC, FakeEngine, FakeSource, pipeline_threads, write_tiny_model
 from sites import TOKEN, begin, connect, get, info, read_answer, request, seen, site, state
 
 from solo_rt.cli import main
@@ -24,13 +24,9 @@ from solo_rt.serve import Site
 from solo_rt.serve.metrics import write_metrics
 from solo_rt.source import StateChange
 
+pytestmark = pytest.mark.usefixtures("never_hang")
+
 HOSTILE = '<img src=x onerror=alert(1)>"\\'
-
-
-@pytest.fixture(autouse=True)
-def _never_hang():
-    with ends_all_threads():
-        yield
 
 
 def one(served):

@@ -8,8 +8,7 @@ from pathlib import Path
 import av
 import pytest
 from cameras import camera
-from children import wait_until
-from fakes import FakeEngine, FakeSink, FakeSource, ends_all_threads, write_tiny_model
+from fakes import FakeEngine, FakeSink, FakeSource, write_tiny_model
 
 from solo_rt.cli import main
 from solo_rt.commands.summary import sum_up
@@ -20,14 +19,9 @@ from solo_rt.pipeline.paths import name_sources
 from solo_rt.pipeline.report import RunReport
 from solo_rt.pipeline.sharing import share
 
+pytestmark = pytest.mark.usefixtures("never_hang")
+
 WAIT = 10.0  # seconds; only a failing test takes that long
-
-
-@pytest.fixture(autouse=True)
-def _never_hang():
-    with ends_all_threads():
-        yield
-        wait_until(lambda: not any(thread.name == "solo-rt connection" for thread in threading.enumerate()))
 
 
 def several(sources, engine, sinks=(), **settings):

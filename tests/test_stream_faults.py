@@ -17,7 +17,7 @@ import pytest
 from cameras import camera, player
 from children import wait_until
 from clips import H264, write_clip
-from fakes import FakeEngine, ends_all_threads
+from fakes import FakeEngine
 
 from solo_rt import defaults
 from solo_rt.errors import SourceError
@@ -25,7 +25,7 @@ from solo_rt.pipeline import Pipeline, run
 from solo_rt.pipeline.options import Options
 from solo_rt.source import connection, open_source, stream
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("never_hang")]
 
 TESTS = Path(__file__).parent
 TINY = TESTS / "data" / "tiny.onnx"
@@ -39,9 +39,6 @@ def _quick(monkeypatch):
     monkeypatch.setattr(defaults, "FIRST_RETRY_SECONDS", 1.0)
     monkeypatch.setattr(connection, "OPEN_SECONDS", 2.0)
     monkeypatch.setattr(connection, "MAX_LATE_SECONDS", 30.0)  # what is sent at once is not late
-    with ends_all_threads():
-        yield
-        wait_until(lambda: not any(thread.name == "solo-rt connection" for thread in threading.enumerate()))
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ import av
 import pytest
 from cameras import RATE, camera, player
 from clips import H264, write_clip
-from fakes import ends_all_threads
 
 from solo_rt import defaults
 from solo_rt.errors import SourceError, UsageError
@@ -26,17 +25,14 @@ from solo_rt.source.address import Address
 from solo_rt.source.camera import camera_address
 from solo_rt.source.stream import StreamSource
 
+pytestmark = pytest.mark.usefixtures("never_hang")
+
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     monkeypatch.setattr(stream, "FIRST_WAIT", 0.05)
     monkeypatch.setattr(defaults, "FIRST_RETRY_SECONDS", 1.0)
     monkeypatch.setattr(connection, "OPEN_SECONDS", 5.0)
-    with ends_all_threads():
-        yield
-        deadline = time.monotonic() + 10
-        while any(t.name == "solo-rt connection" for t in threading.enumerate()) and time.monotonic() < deadline:
-            time.sleep(0.02)
 
 
 def states(source):

@@ -9,23 +9,14 @@ import threading
 import weakref
 
 import pytest
-from fakes import FakeEngine, FakeSink, FakeSource, Planted, ends_all_threads, pipeline_threads, write_tiny_model
+from fakes import FakeEngine, FakeSink, FakeSource, Planted, pipeline_threads
 
 from solo_rt.engine import open_engine
 from solo_rt.pipeline import opening, run, stream
 
+pytestmark = pytest.mark.usefixtures("never_hang")
+
 WAIT = 10.0  # seconds; only a failing test takes that long
-
-
-@pytest.fixture(autouse=True)
-def _never_hang():
-    with ends_all_threads():
-        yield
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
 
 
 @pytest.mark.parametrize("live", [False, True])

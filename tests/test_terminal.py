@@ -8,14 +8,8 @@ import time
 
 import pytest
 from children import WAIT, command, start
-from fakes import write_tiny_model
 
 from solo_rt.commands.terminal import DRAIN_SECONDS, Patient, say
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
 
 
 def run_to_the_end(tiny, *arguments, **streams):

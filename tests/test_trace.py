@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 from children import WAIT, start, wait_until
-from fakes import FakeEngine, FakeSink, FakeSource, ends_all_threads, write_tiny_model
+from fakes import FakeEngine, FakeSink, FakeSource, write_tiny_model
 
 from solo_rt.errors import SourceError, UsageError
 from solo_rt.pipeline import Pipeline, opening
@@ -16,11 +16,7 @@ from solo_rt.pipeline.options import Options
 from solo_rt.pipeline.trace import Trace
 from solo_rt.sink.base import OutputFile
 
-
-@pytest.fixture(autouse=True)
-def _never_hang():
-    with ends_all_threads():
-        yield
+pytestmark = pytest.mark.usefixtures("never_hang")
 
 
 @pytest.fixture

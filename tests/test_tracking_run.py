@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import FakeEngine, FakeSink, FakeSource, ends_all_threads
+from fakes import FakeEngine, FakeSink, FakeSource
 
 from solo_rt.cli import main
 from solo_rt.errors import EngineError
@@ -15,13 +15,9 @@ from solo_rt.pipeline import run, stream
 from solo_rt.pipeline.options import Options
 from solo_rt.render import draw_labels, draw_trails, instance_labels
 
+pytestmark = pytest.mark.usefixtures("never_hang")
+
 WORLD = "test://?size=320x180&frames=12&seed=3"
-
-
-@pytest.fixture(autouse=True)
-def _never_hang():
-    with ends_all_threads():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -9,18 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
-from fakes import Planted, colour_frame, ends_all_threads, pipeline_threads
+from fakes import Planted, colour_frame, pipeline_threads
 
 from solo_rt.pipeline.stage import Counts, Job, Stage
 from solo_rt.pipeline.workers import run_in_turn, run_threaded
 
+pytestmark = pytest.mark.usefixtures("never_hang")
+
 WAIT = 10.0  # seconds; only a failing test takes that long
-
-
-@pytest.fixture(autouse=True)
-def _never_hang():
-    with ends_all_threads():
-        yield
 
 
 def jobs(count: int) -> Iterator[Job]:

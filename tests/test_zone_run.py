@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import STREET_SPEC, FakeEngine, FakeSink, FakeSource, ends_all_threads
+from fakes import STREET_SPEC, FakeEngine, FakeSink, FakeSource
 from found import found
 
 from solo_rt.errors import UsageError
 from solo_rt.pipeline import Hooks, Options, Pipeline, opening, run, stages, stream
 from solo_rt.track.zones import Zone
+
+pytestmark = pytest.mark.usefixtures("never_hang")
 
 FILE = """
 [[zone]]
@@ -35,12 +37,6 @@ COUNTED = [
     {"line": "gate", "forward": {}, "backward": {"red": 1}},
 ]
 FRAMES = 34
-
-
-@pytest.fixture(autouse=True)
-def _never_hang():
-    with ends_all_threads():
-        yield
 
 
 @pytest.fixture(autouse=True)
