@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -178,3 +179,8 @@ class Result:
                 entry["track_id"] = int(found.track_ids[i])
             entries.append(entry)
         return entries
+
+
+def to_json(result: Result | None) -> str:
+    """Return a result as a JSON object; nothing is the empty text."""
+    return "" if result is None else json.dumps(result.to_record(), allow_nan=False)

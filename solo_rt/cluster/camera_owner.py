@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import socket
@@ -16,6 +15,7 @@ from solo_rt.cluster.camera import Camera, CameraRun, Figures
 from solo_rt.cluster.worker import Start
 from solo_rt.errors import SoloRTError, UsageError
 from solo_rt.pipeline.stages import check_options
+from solo_rt.result import to_json
 
 STOP_SECONDS = 2.0  # for all cameras together
 
@@ -58,8 +58,7 @@ class CameraOwner:
     def newest(self, name: str) -> str:
         """Return the newest result of a camera of its own as JSON, empty while there is none."""
         found = (run.newest for camera, run in list(self._runs.items()) if camera.name == name)
-        result = next(found, None)
-        return "" if result is None else json.dumps(result.to_record(), allow_nan=False)
+        return to_json(next(found, None))
 
     def finish(self) -> Mapping[str, Figures]:
         """Stop all cameras, and return how they ended."""

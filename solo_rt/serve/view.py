@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from solo_rt.engine.base import Engine
 from solo_rt.pipeline.report import Progress, RunReport
 from solo_rt.pipeline.running import Hooks
 from solo_rt.render import PALETTE
-from solo_rt.result import Result
+from solo_rt.result import Result, to_json
 from solo_rt.serve.happenings import Happenings
 from solo_rt.serve.recent import RATE_SECONDS, Recent
 from solo_rt.source import SourceInfo, StateChange
@@ -75,7 +74,7 @@ class View:
     def newest_record(self) -> str:
         """Return the newest result as JSON, empty while there is none. Takes a while."""
         _, result = self.newest
-        return "" if result is None else json.dumps(result.to_record(), allow_nan=False)
+        return to_json(result)
 
     async def newer(self, than: int) -> None:
         """Return once there is a result with a higher number."""
