@@ -17,6 +17,8 @@ from ffmpeg_twin import through
 
 from solo_rt.errors import SourceError
 from solo_rt.result import Result
+from solo_rt.sink import VideoOptions, open_sink
+from solo_rt.sink.encoding import HOLDERS, VideoCodec
 from solo_rt.source import SourceInfo, open_source
 from solo_rt.types import Frame, Instances, Masks, UInt8
 
@@ -27,6 +29,10 @@ FORMATS = {
 THIRTY = Fraction(1, 30)
 LOSSLESS = {"qp": "0", "preset": "ultrafast"}
 H264 = {"preset": "ultrafast", "g": "5"}
+SUFFIXES = [".mp4", ".mov", ".mkv", ".avi"]  # of the videos that a sink writes
+CONTAINERS = [*((suffix, codec) for codec, suffixes in HOLDERS.items() for suffix in suffixes), (".avi", "h264")]
+
+every_container = pytest.mark.parametrize(("suffix", "codec"), CONTAINERS, ids=lambda value: value.strip("."))
 
 
 def planes(index: int, height: int, width: int) -> tuple[UInt8, UInt8, UInt8]:
@@ -125,6 +131,15 @@ def info(
 def times(frames: Sequence[Frame]) -> list[Fraction]:
     """Return the presentation times in seconds, exactly."""
     return [frame.pts * frame.time_base for frame in frames]
+
+
+def write_frames(path: Path, frames: Sequence[Frame], *, crf: int | None = None, codec: VideoCodec = "h264") -> None:
+    """Write a video by the sink that a run would have."""
+    given = info(time_base=frames[0].time_base)
+    with open_sink(str(path), info=given, video=VideoOptions(codec, crf=crf)) as sink:
+        assert sink.needs_picture
+        for frame in frames:
+            sink.write(result_of(frame))
 
 
 def noisy(index: int) -> Result:

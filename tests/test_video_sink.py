@@ -1,23 +1,36 @@
+"""Videos that a sink writes: frames come back with their time and their colours."""
+
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import av
 import numpy as np
-import psutil
 import pytest
-from clips import LOSSLESS, THIRTY, info, planes, result_of, rgb_frame, run_child, times, write_clip, yuv_frame
+from clips import (
+    CONTAINERS,
+    LOSSLESS,
+    SUFFIXES,
+    THIRTY,
+    every_container,
+    info,
+    planes,
+    read,
+    result_of,
+    rgb_frame,
+    run_child,
+    times,
+    write_clip,
+    write_frames,
+    yuv_frame,
+)
 
-from solo_rt.errors import SinkError, UsageError
+from solo_rt.errors import UsageError
 from solo_rt.result import Result
-from solo_rt.sink import VideoOptions, base, open_sink
+from solo_rt.sink import VideoOptions, open_sink
 from solo_rt.sink.canvas import Canvas
 from solo_rt.sink.encoding import CODECS, HOLDERS, VideoCodec
 from solo_rt.source import open_source
@@ -25,34 +38,7 @@ from solo_rt.source.planes import to_frame
 from solo_rt.types import Frame
 
 MP4_LIKE = [".mp4", ".mov"]
-ALL = [".mp4", ".mov", ".mkv", ".avi"]
 LOSSLESS_SINK = VideoOptions(crf=0)
-FORMATS = [*((suffix, codec) for codec, suffixes in HOLDERS.items() for suffix in suffixes), (".avi", "h264")]
-
-every_format = pytest.mark.parametrize(("suffix", "codec"), FORMATS, ids=lambda value: value.strip("."))
-
-
-def write(
-    path: Path,
-    frames: Sequence[Frame],
-    *,
-    crf: int | None = None,
-    codec: VideoCodec = "h264",
-    preset: str | None = None,
-) -> None:
-    given = info(time_base=frames[0].time_base)
-    with open_sink(str(path), info=given, video=VideoOptions(codec, crf=crf, preset=preset)) as sink:
-        assert sink.needs_picture
-        for frame in frames:
-            sink.write(result_of(frame))
-
-
-def read(path: Path) -> list[Frame]:
-    with open_source(str(path)) as source:
-        frames = list(source)
-        assert source.damage is None
-    return frames
-
 
 # Time.
 
@@ -68,13 +54,13 @@ STAMPS = [
 NAMES = ["cfr", "late-cfr", "ntsc", "ntsc-90k", "late-90k", "vfr", "gap"]
 
 
-@pytest.mark.parametrize(("suffix", "codec"), [(s, c) for s, c in FORMATS if s in MP4_LIKE])
+@pytest.mark.parametrize(("suffix", "codec"), [(s, c) for s, c in CONTAINERS if s in MP4_LIKE])
 @pytest.mark.parametrize(("time_base", "pts"), STAMPS, ids=NAMES)
 def test_time_stamps_are_the_sources(
     tmp_path: Path, suffix: str, codec: VideoCodec, time_base: Fraction, pts: list[int]
 ) -> None:
     path = tmp_path / f"a{suffix}"
-    write(path, [yuv_frame(i, pts=p, time_base=time_base) for i, p in enumerate(pts)], codec=codec)
+    write_frames(path, [yuv_frame(i, pts=p, time_base=time_base) for i, p in enumerate(pts)], codec=codec)
     assert times(read(path)) == [p * time_base for p in pts]
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
@@ -86,18 +72,18 @@ def test_time_stamps_are_the_sources(
 @pytest.mark.parametrize(("time_base", "pts"), STAMPS, ids=NAMES)
 def test_matroska_rounds_to_milliseconds_and_avi_to_frames(tmp_path: Path, time_base: Fraction, pts: list[int]) -> None:
     frames = [yuv_frame(i, pts=p, time_base=time_base) for i, p in enumerate(pts)]
-    write(tmp_path / "a.mkv", frames)
+    write_frames(tmp_path / "a.mkv", frames)
     got = times(read(tmp_path / "a.mkv"))
     assert len(got) == len(pts)
     assert max(abs(g - p * time_base) for g, p in zip(got, pts, strict=True)) <= Fraction(1, 2000)
     if pts[0] == 0:
-        write(tmp_path / "a.avi", frames)
+        write_frames(tmp_path / "a.avi", frames)
         got = times(read(tmp_path / "a.avi"))
         assert len(got) == len(pts)
         assert max(abs(g - p * time_base) for g, p in zip(got, pts, strict=True)) <= Fraction(1, 15)
 
 
-@pytest.mark.parametrize("suffix", ALL)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize(
     "pts",
     [
@@ -110,7 +96,7 @@ def test_matroska_rounds_to_milliseconds_and_avi_to_frames(tmp_path: Path, time_
     ids=["backward", "repeated", "negative", "30-hours", "wrapped"],
 )
 def test_broken_time_stamps_never_cost_a_frame(tmp_path: Path, suffix: str, pts: list[int]) -> None:
-    write(tmp_path / f"a{suffix}", [yuv_frame(i, pts=p, time_base=Fraction(1, 1000)) for i, p in enumerate(pts)])
+    write_frames(tmp_path / f"a{suffix}", [yuv_frame(i, pts=p, time_base=Fraction(1, 1000)) for i, p in enumerate(pts)])
     got = times(read(tmp_path / f"a{suffix}"))
     assert len(got) == len(pts)
     assert all(later > earlier for earlier, later in pairwise(got))
@@ -119,14 +105,14 @@ def test_broken_time_stamps_never_cost_a_frame(tmp_path: Path, suffix: str, pts:
 
 def test_a_finer_time_base_than_the_file_holds_is_rounded(tmp_path: Path) -> None:
     pts = [33_366_700 * i for i in range(5)]
-    write(tmp_path / "a.mp4", [yuv_frame(i, pts=p, time_base=Fraction(1, 10**9)) for i, p in enumerate(pts)])
+    write_frames(tmp_path / "a.mp4", [yuv_frame(i, pts=p, time_base=Fraction(1, 10**9)) for i, p in enumerate(pts)])
     assert np.abs(np.array([float(t) for t in times(read(tmp_path / "a.mp4"))]) - np.array(pts) * 1e-9).max() <= 5e-7
 
 
 # Pictures.
 
 
-@every_format
+@every_container
 def test_pixels_keep_their_shape(tmp_path: Path, suffix: str, codec: VideoCodec) -> None:
     given = replace(info(), pixel_aspect=Fraction(64, 45))
     if (suffix, codec) == (".mkv", "av1"):
@@ -151,7 +137,7 @@ def test_pixels_are_turned_with_the_picture(tmp_path: Path, turn: float, expecte
 @pytest.mark.parametrize("size", [(64, 48), (66, 50), (2, 2)])
 def test_a_lossless_file_holds_the_planes_bit_for_bit(tmp_path: Path, suffix: str, size: tuple[int, int]) -> None:
     path = tmp_path / f"a{suffix}"
-    write(path, [yuv_frame(i, size=size) for i in range(5)], crf=0)
+    write_frames(path, [yuv_frame(i, size=size) for i in range(5)], crf=0)
     for i, frame in enumerate(read(path)):
         for got, expected in zip(frame.planes, planes(i, size[1], size[0]), strict=True):
             np.testing.assert_array_equal(got, expected)
@@ -159,7 +145,7 @@ def test_a_lossless_file_holds_the_planes_bit_for_bit(tmp_path: Path, suffix: st
 
 @pytest.mark.parametrize("size", [(65, 48), (64, 47), (65, 47), (1, 1)])
 def test_an_odd_size_repeats_its_last_column_and_row(tmp_path: Path, size: tuple[int, int]) -> None:
-    write(tmp_path / "a.mp4", [yuv_frame(i, size=size) for i in range(3)], crf=0)
+    write_frames(tmp_path / "a.mp4", [yuv_frame(i, size=size) for i in range(3)], crf=0)
     w, h = size
     padded = [np.pad(planes(0, h, w)[0], ((0, h % 2), (0, w % 2)), "edge"), *planes(0, h, w)[1:]]
     for got, expected in zip(read(tmp_path / "a.mp4")[0].planes, padded, strict=True):
@@ -171,7 +157,7 @@ def test_padded_rows_and_read_only_planes_are_taken(tmp_path: Path) -> None:
     views = (wide[0][:, :64], wide[1][:, :32], wide[2][:, :32])
     for view in views:
         view.flags.writeable = False
-    write(tmp_path / "a.mp4", [Frame(views, "yuv420p", time_base=Fraction(1, 30))], crf=0)
+    write_frames(tmp_path / "a.mp4", [Frame(views, "yuv420p", time_base=Fraction(1, 30))], crf=0)
     for got, expected in zip(read(tmp_path / "a.mp4")[0].planes, views, strict=True):
         np.testing.assert_array_equal(got, expected)
 
@@ -182,7 +168,7 @@ def test_padded_rows_and_read_only_planes_are_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize("full_range", [False, True])
 def test_colour_tags_are_carried(tmp_path: Path, suffix: str, codec: VideoCodec, matrix: str, full_range: bool) -> None:
     frames = [yuv_frame(i, matrix=matrix, full_range=full_range) for i in range(2)]
-    write(tmp_path / f"a{suffix}", frames, codec=codec, crf=1 if codec == "av1" else 0)
+    write_frames(tmp_path / f"a{suffix}", frames, codec=codec, crf=1 if codec == "av1" else 0)
     frame = read(tmp_path / f"a{suffix}")[0]
     assert (frame.matrix, frame.full_range) == (matrix, full_range)
     difference = np.abs(frame.planes[0].astype(int) - planes(0, 48, 64)[0])
@@ -194,17 +180,17 @@ def test_colour_tags_are_carried(tmp_path: Path, suffix: str, codec: VideoCodec,
 @pytest.mark.parametrize(("matrix", "primaries"), [("bt601", 2), ("bt709", 1)])
 def test_primaries_are_told_where_the_matrix_says_which(tmp_path: Path, matrix: str, primaries: int) -> None:
     path = tmp_path / "out.mp4"
-    write(path, [yuv_frame(0, matrix=matrix)])
+    write_frames(path, [yuv_frame(0, matrix=matrix)])
     with av.open(str(path)) as container:
         codec = container.streams.video[0].codec_context
         assert (codec.color_primaries, codec.color_trc) == (primaries, primaries)  # by H.273; 2 is unknown
 
 
-@pytest.mark.parametrize("suffix", ALL)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("size", [(64, 48), (65, 47), (48, 720)])
 def test_rgb_keeps_its_colour(tmp_path: Path, suffix: str, size: tuple[int, int]) -> None:
     pixels = np.full((size[1], size[0], 3), (200, 30, 60), np.uint8)
-    write(tmp_path / f"a{suffix}", [rgb_frame(pixels, index=i) for i in range(3)], crf=1)
+    write_frames(tmp_path / f"a{suffix}", [rgb_frame(pixels, index=i) for i in range(3)], crf=1)
     frame = read(tmp_path / f"a{suffix}")[0]
     assert frame.matrix == ("bt709" if size[1] >= 720 and suffix != ".avi" else "bt601")
     assert np.abs(frame.rgb()[20, 20].astype(int) - (200, 30, 60)).max() <= 6
@@ -213,7 +199,7 @@ def test_rgb_keeps_its_colour(tmp_path: Path, suffix: str, size: tuple[int, int]
 def test_avi_keeps_limited_range_colours_although_jpeg_is_full_range(tmp_path: Path) -> None:
     flat = tuple(np.full(shape, value, np.uint8) for shape, value in (((48, 64), 88), ((24, 32), 116), ((24, 32), 201)))
     frame = Frame(flat, "yuv420p", time_base=Fraction(1, 30), matrix="bt709")
-    write(tmp_path / "a.avi", [frame])
+    write_frames(tmp_path / "a.avi", [frame])
     got = read(tmp_path / "a.avi")[0]
     assert (got.matrix, got.full_range) == ("bt601", True)
     assert np.abs(got.rgb()[20, 20].astype(int) - frame.rgb()[20, 20]).max() <= 6
@@ -229,7 +215,7 @@ def test_the_annotated_picture_is_shown_where_there_is_one(tmp_path: Path) -> No
 def test_another_size_is_letterboxed_into_the_first(tmp_path: Path) -> None:
     white = np.full((40, 40, 3), 255, np.uint8)
     frames = [rgb_frame(np.zeros((48, 96, 3), np.uint8)), rgb_frame(white, index=1), rgb_frame(white[:, :20], index=2)]
-    write(tmp_path / "a.mp4", frames, crf=0)
+    write_frames(tmp_path / "a.mp4", frames, crf=0)
     _, square, tall = (frame.rgb() for frame in read(tmp_path / "a.mp4"))
     assert square.shape == (48, 96, 3)
     assert square[:, 26:70].min() >= 253  # 48 of 96 columns, centred
@@ -288,7 +274,7 @@ def test_players_find_the_codec_by_its_tag(tmp_path: Path) -> None:
     """Apple's take H.265 as hvc1 only, whose headers are in the file's head."""
     for codec, tag in (("h264", "avc1"), ("h265", "hvc1"), ("av1", "av01")):
         for suffix in set(MP4_LIKE) & set(HOLDERS[codec]):
-            write(tmp_path / f"a{suffix}", [yuv_frame(0)], codec=codec)
+            write_frames(tmp_path / f"a{suffix}", [yuv_frame(0)], codec=codec)
             with av.open(str(tmp_path / f"a{suffix}")) as container:
                 assert container.streams.video[0].codec_context.codec_tag == tag
 
@@ -303,204 +289,3 @@ def test_encoders_are_silent(tmp_path: Path, codec: VideoCodec) -> None:
     """
     done = run_child(body, tmp_path / "a.mp4")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-# Ends.
-
-
-def test_an_interrupted_run_leaves_a_complete_file(tmp_path: Path) -> None:
-    def run() -> None:
-        with open_sink(str(tmp_path / "a.mp4"), info=info()) as sink:
-            for i in range(7):
-                sink.write(result_of(yuv_frame(i)))
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run()
-    assert len(read(tmp_path / "a.mp4")) == 7
-
-
-def test_no_frame_leaves_no_file(tmp_path: Path) -> None:
-    sink = open_sink(str(tmp_path / "a.mp4"), info=info())
-    sink.close()
-    sink.close()
-    assert not (tmp_path / "a.mp4").exists()
-
-
-@every_format
-@pytest.mark.parametrize("count", [40, 97])
-@pytest.mark.parametrize("picture", ["noisy(i)", "result_of(yuv_frame(0, pts=i))"], ids=["noise", "still"])
-def test_kill_9_costs_less_than_a_third_of_a_second(
-    tmp_path: Path, suffix: str, codec: VideoCodec, count: int, picture: str
-) -> None:
-    body = f"""
-        from solo_rt.sink import VideoOptions
-        sink = open_sink(path, info=info(), video=VideoOptions({codec!r}))
-        for i in range({count}):
-            sink.write({picture})
-        os.kill(os.getpid(), signal.SIGKILL)
-    """
-    path = tmp_path / f"a{suffix}"
-    assert run_child(body, path).returncode == -signal.SIGKILL
-    with open_source(str(path)) as source:
-        got = times(list(source))
-    assert got[0] == 0
-    assert len(got) >= count - 10
-    np.testing.assert_allclose([float(t) for t in got], np.arange(len(got)) / 30, atol=1e-3)
-
-
-@pytest.mark.parametrize("suffix", ALL)
-def test_a_full_disk_is_reported_once_and_keeps_what_was_written(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"a{suffix}"
-    body = """
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-        sink = open_sink(path, info=info())
-        try:
-            for i in range(400):
-                sink.write(noisy(i))
-        except SinkError as error:
-            print(i, error)
-        try:
-            sink.write(noisy(i))
-        except SinkError as error:
-            print(i, error)
-        sink.close()
-        sink.close()
-    """
-    done = run_child(body, path)
-    assert (done.returncode, done.stderr) == (0, "")
-    first, second = done.stdout.splitlines()
-    index = int(first.split()[0])
-    assert f"{path}: writing failed after {index} frames: File too large" in first
-    assert "it failed before" in second
-    with open_source(str(path)) as source:
-        assert len(list(source)) >= index - 10
-
-
-def test_a_disk_that_fills_up_while_closing_costs_no_fragment(tmp_path: Path) -> None:
-    path = tmp_path / "a.mp4"
-    body = """
-        sink = open_sink(path, info=info())
-        for i in range(60):
-            sink.write(noisy(i))
-        before = os.path.getsize(path)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (before + ROOM, before + ROOM))
-        try:
-            sink.close()
-        except SinkError as error:
-            print(error)
-        else:
-            print(os.path.getsize(path) - before)
-    """
-    needed = int(run_child(body.replace("ROOM", "1_000_000"), path).stdout)
-    for room in (0, 7, needed // 2, needed - 700, needed - 20):
-        done = run_child(body.replace("ROOM", str(room)), path)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert "writing failed after 60 frames: File too large" in done.stdout, room
-        with open_source(str(path)) as source:
-            assert len(list(source)) >= 50, room
-
-
-# What cannot be opened.
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("none/a.mp4", ["the folder", "does not exist"]),
-        ("folder.mp4", ["Is a directory"]),
-        ("file/a.mp4", ["Not a directory"]),
-        ("a.wmv", [".mp4", ".jsonl", "folder/", "null://"]),
-        ("a", [".mp4"]),
-        ("x" * 300 + ".mp4", ["File name too long"]),
-    ],
-)
-def test_what_cannot_be_written_is_refused_at_once(tmp_path: Path, name: str, words: list[str]) -> None:
-    (tmp_path / "folder.mp4").mkdir()
-    (tmp_path / "file").touch()
-    with pytest.raises(UsageError) as caught:
-        open_sink(str(tmp_path / name), info=info())
-    assert all(word in str(caught.value) for word in [str(tmp_path / name), *words])
-    assert "\n" not in str(caught.value)
-
-
-def test_a_place_without_permission_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(base, "os", SimpleNamespace(**{**vars(os), "open": refuse}))
-    with pytest.raises(UsageError, match=r"a\.mp4: Permission denied"):
-        open_sink(str(tmp_path / "a.mp4"), info=info())
-
-
-@pytest.mark.parametrize("codec", ["h265", "av1"])
-def test_a_picture_too_small_for_the_encoder_is_refused_at_once(tmp_path: Path, codec: VideoCodec) -> None:
-    with pytest.raises(UsageError, match="cannot encode 2x2; use --codec h264"):
-        open_sink(str(tmp_path / "a.mp4"), info=info(size=(1, 1)), video=VideoOptions(codec))
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(("suffix", "limit"), [(".mp4", 16384), (".mkv", 16384), (".avi", 65500)])
-def test_a_picture_too_large_for_the_encoder_is_refused_at_once(tmp_path: Path, suffix: str, limit: int) -> None:
-    path = tmp_path / f"a{suffix}"
-    with pytest.raises(UsageError, match=rf"expected at most {limit} pixels a side .*, got {limit + 2}x2"):
-        open_sink(str(path), info=info(size=(limit + 2, 2)))
-    assert not path.exists()
-    with open_sink(str(path), info=info(size=(limit, 2))) as sink:
-        sink.write(result_of(yuv_frame(0, size=(limit, 2))))
-
-
-def link_hard(link: Path, target: Path) -> None:
-    link.hardlink_to(target)
-
-
-def link_soft(link: Path, target: Path) -> None:
-    link.symlink_to(target)
-
-
-@pytest.mark.parametrize("link", [None, link_hard, link_soft])
-def test_the_source_is_never_overwritten(tmp_path: Path, link: Callable[[Path, Path], None] | None) -> None:
-    source = tmp_path / "in.mp4"
-    source.write_bytes(b"precious")
-    sink = tmp_path / "out.mp4" if link else tmp_path / "." / "in.mp4"
-    if link:
-        link(sink, source)
-    with pytest.raises(UsageError, match="would overwrite the source"):
-        open_sink(str(sink), info=info(uri=str(source)))
-    assert source.read_bytes() == b"precious"
-
-
-def test_another_file_is_replaced(tmp_path: Path) -> None:
-    (tmp_path / "in.mp4").write_bytes(b"in")
-    (tmp_path / "out.mp4").write_bytes(b"x" * 100_000)
-    with open_sink(str(tmp_path / "out.mp4"), info=info(uri=str(tmp_path / "in.mp4"))) as sink:
-        sink.write(result_of(yuv_frame(0)))
-    assert len(read(tmp_path / "out.mp4")) == 1
-
-
-def test_nothing_stays_open(tmp_path: Path) -> None:
-    process = psutil.Process()
-
-    def use() -> None:
-        write(tmp_path / "a.mp4", [yuv_frame(0), yuv_frame(1)])
-        sink = open_sink(str(tmp_path / "b.mkv"), info=info())
-        sink.write(result_of(yuv_frame(0)))
-        sink.close()
-
-    use()
-    before = process.num_fds(), process.num_threads()
-    for _ in range(30):
-        use()
-    assert (process.num_fds(), process.num_threads()) == before
-
-
-def test_a_failed_start_is_a_sink_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise av.error.ExternalError(1, "no encoder today")
-
-    sink = open_sink(str(tmp_path / "a.mp4"), info=info())
-    monkeypatch.setattr(av, "open", refuse)
-    with pytest.raises(SinkError, match="writing failed after 0 frames: no encoder today"):
-        sink.write(result_of(yuv_frame(0)))
-    sink.close()
-    assert not (tmp_path / "a.mp4").exists()

@@ -11,7 +11,7 @@ from itertools import chain
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from solo_rt.train import importing
 from solo_rt.train.importing.weights_file import WeightsFile
@@ -70,6 +70,19 @@ def numbered(model: str, classes: int) -> State:
     with torch.device("meta"):
         state = build_model(model, classes).state_dict()
     return {key: torch.tensor(float(i)).expand(value.shape) for i, (key, value) in enumerate(state.items(), 1)}
+
+
+def trained(model: str, classes: int, seed: int = 0) -> nn.Module:
+    """Return the network with statistics as if trained, so that nothing in it is neutral."""
+    torch.manual_seed(seed)
+    network = build_model(model, classes).eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.1)
+            nn.init.normal_(module.running_mean, std=0.1)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+    return network
 
 
 def as_published(model: str, classes: int, table: str) -> tuple[State, State]:
