@@ -127,6 +127,19 @@ def test_jitter_keeps_grey_pictures_grey_and_shapes_in_place() -> None:
     assert not np.array_equal(grey, changed)
 
 
+def test_blur_spreads_a_point_by_up_to_a_pixel() -> None:
+    point = np.zeros((21, 21, 3), np.uint8)
+    point[10, 10] = 255
+    how = Augmentation((21, 21), scales=(1.0, 1.0), mirror=0.0, blur=1.0, jitter=0.0)
+    spreads = []
+    for seed in range(40):
+        blurred, _ = augment(point, point[..., 0], how, legend=TWO, rng=np.random.default_rng(seed))
+        over_columns = blurred[..., 0].sum(0) / blurred[..., 0].sum()
+        spreads.append(np.sqrt(over_columns @ np.square(np.arange(21) - 10)))
+    assert min(spreads) == 0
+    assert 0.8 < max(spreads) < 1.1
+
+
 def test_a_batch_is_padded_with_the_mean_colour_and_with_ignored() -> None:
     image, labels = coordinates(20, 30)
     data = SemanticSet("test", LEGEND, ("a",), lambda index: (image, labels % 8))
