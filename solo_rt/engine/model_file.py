@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,7 +50,7 @@ def find_model(model: str | Path | None = None) -> Path:
 
 def shipped_models() -> dict[str, Path]:
     """Return the models of the package `solo_rt.engines`, path by name; empty in a checkout that is not installed."""
-    package = importlib.util.find_spec("solo_rt.engines")
+    package = find_spec("solo_rt.engines")
     folders = (package and package.submodule_search_locations) or []
     paths = (path for folder in folders for path in Path(folder).iterdir())
     return {path.stem: path for path in paths if path.suffix == ".onnx" and "." not in path.stem}
