@@ -184,3 +184,15 @@ def depthwise_conv_gradient(
     threads: int = 1,
     instruction_set: str = "best",
 ) -> Float32: ...
+def cross_entropy(
+    logits: Pixels, labels: UInt8, planar: bool, threads: int = 1, instruction_set: str = "best"
+) -> Float32: ...
+def cross_entropy_gradient(
+    logits: Pixels,
+    labels: UInt8,
+    dlosses: Float32,
+    planar: bool,
+    dlogits: Pixels,
+    threads: int = 1,
+    instruction_set: str = "best",
+) -> None: ...

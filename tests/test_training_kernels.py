@@ -221,6 +221,89 @@ def test_depthwise_convolution_does_not_depend_on_threads(dtype: type) -> None:
         np.testing.assert_array_equal(one, many)
 
 
+def loss_case(shape: tuple[int, ...], dtype: type, *, planar: bool) -> dict[str, Array]:
+    """Return what both directions of cross entropy are given for logits `[B, H, W, C]`; some labels are ignored."""
+    rng = np.random.default_rng(sum(shape))
+    logits = rng.normal(0, 4, shape)
+    labels = rng.integers(0, shape[-1], shape[:3]).astype(np.uint8)
+    labels[rng.random(shape[:3]) < 0.2] = 255
+    return {
+        "logits": narrowed(np.ascontiguousarray(np.moveaxis(logits, 3, 1)) if planar else logits, dtype),
+        "labels": labels,
+        "dlosses": rng.normal(0, 1, shape[:3]).astype(np.float32),
+    }
+
+
+def cost(case: dict[str, Array], *, planar: bool, **how: Any) -> list[Array]:
+    """Return the losses and the gradient of the logits by the kernels."""
+    logits, labels, dlosses = (case[name] for name in ("logits", "labels", "dlosses"))
+    dlogits = np.empty_like(logits)
+    _native.cross_entropy_gradient(logits, labels, dlosses, planar, dlogits, **how)
+    return [_native.cross_entropy(logits, labels, planar, **how), dlogits]
+
+
+def cost_in_numpy(case: dict[str, Array], *, planar: bool) -> list[Array]:
+    """Return the losses and the gradient of the logits by whole arrays."""
+    axis = 1 if planar else 3
+    logits, labels = widened(case["logits"]), case["labels"]
+    counted = labels != 255
+    own = np.moveaxis(np.arange(logits.shape[axis]) == labels[..., None], 3, axis)
+    below = logits - logits.max(axis, keepdims=True)
+    shares = np.exp(below) / np.exp(below).sum(axis, keepdims=True)
+    losses = np.log(np.exp(below).sum(axis)) - np.where(own, below, 0).sum(axis)
+    given = np.expand_dims(np.where(counted, case["dlosses"], 0), axis)
+    return [np.where(counted, losses, 0), (shares - own) * given]
+
+
+@every_set
+@each_type
+@pytest.mark.parametrize("planar", [False, True], ids=["pixels", "planes"])
+@pytest.mark.parametrize("shape", [(1, 1, 1, 2), (2, 3, 5, 7), (3, 8, 8, 1), (2, 33, 61, 11), (1, 9, 15, 256)])
+def test_cross_entropy_and_its_gradient_are_those_of_the_twin(
+    shape: tuple[int, ...], planar: bool, dtype: type, instruction_set: str
+) -> None:
+    case = loss_case(shape, dtype, planar=planar)
+    losses, dlogits = cost(case, planar=planar, instruction_set=instruction_set)
+    exact_losses, exact_dlogits = cost_in_numpy(case, planar=planar)
+    np.testing.assert_allclose(losses, exact_losses, rtol=1e-6, atol=1e-6)
+    assert_near(widened(dlogits), exact_dlogits, 1e-6 if dtype is np.float32 else HALF)
+    assert not losses[case["labels"] == 255].any()
+
+
+@every_set
+def test_small_probabilities_are_as_exact_as_large_ones(instruction_set: str) -> None:
+    """A class that is `below` the one of the label has exp(-below) of its probability, down to the least number."""
+    below = np.linspace(0, 87, 20_001, dtype=np.float32)
+    logits = np.stack([np.full_like(below, 50), 50 - below], axis=-1)[None, None]  # [1, 1, W, 2]
+    labels, dlosses = np.zeros((1, 1, below.size), np.uint8), np.ones((1, 1, below.size), np.float32)
+    dlogits = np.empty_like(logits)
+    _native.cross_entropy_gradient(logits, labels, dlosses, False, dlogits, instruction_set=instruction_set)
+    apart = 50 - logits[0, 0, :, 1].astype(np.float64)
+    np.testing.assert_allclose(dlogits[0, 0, :, 1], 1 / (1 + np.exp(apart)), rtol=5e-7, atol=0)
+
+
+@each_type
+@pytest.mark.parametrize("planar", [False, True], ids=["pixels", "planes"])
+def test_cross_entropy_does_not_depend_on_threads(planar: bool, dtype: type) -> None:
+    case = loss_case((3, 70, 90, 19), dtype, planar=planar)
+    for one, many in zip(cost(case, planar=planar), cost(case, planar=planar, threads=5), strict=True):
+        np.testing.assert_array_equal(one, many)
+
+
+@every_set
+def test_logits_without_bounds_cost_what_they_should(instruction_set: str) -> None:
+    """Far apart, infinitely low, not a number: each stays with its pixel."""
+    inf, nan = np.inf, np.nan
+    logits = np.array([[3e38, -3e38], [-3e38, 3e38], [0, -inf], [-inf, 0], [nan, 0], [0, nan], [1, 1]], np.float32)
+    labels, dlosses = np.zeros((1, 1, 7), np.uint8), np.ones((1, 1, 7), np.float32)
+    case = {"logits": logits[None, None], "labels": labels, "dlosses": dlosses}
+    losses, dlogits = cost(case, planar=False, instruction_set=instruction_set)
+    np.testing.assert_allclose(losses[0, 0], [0, inf, 0, inf, nan, nan, np.log(2)], rtol=1e-6)
+    np.testing.assert_allclose(
+        dlogits[0, 0], [[0, 0], [-1, 1], [0, 0], [-1, 1], [nan, nan], [nan, nan], [-0.5, 0.5]], rtol=1e-6
+    )
+
+
 def test_what_does_not_fit_is_refused() -> None:
     x, half = np.zeros((2, 4, 4, 3), np.float32), np.zeros((2, 4, 4, 3), np.int16)
     three, nine = np.ones(3, np.float32), np.ones((3, 9), np.float32)
@@ -236,7 +319,7 @@ def test_what_does_not_fit_is_refused() -> None:
 
     for call in (norm, prelu, conv):
         call()
-        with pytest.raises(ValueError, match=r"x: expected \[batch, height, width, channels\]"):
+        with pytest.raises(ValueError, match="x: expected 4 axes, got 3"):
             call(x[0])
         with pytest.raises(ValueError, match="an argument is out of range"):
             call(threads=0)
@@ -260,3 +343,22 @@ def test_what_does_not_fit_is_refused() -> None:
     for steps in ((0, 1, 1), (1, 0, 1), (1, 1, -1), (1, 2, 0)):  # the last one reaches over five pixels of four
         with pytest.raises(ValueError, match="depthwise_conv: sizes contradict each other"):
             conv(steps=steps)
+
+
+def test_labels_must_be_classes_of_the_logits() -> None:
+    logits, labels = np.zeros((2, 4, 6, 3), np.float32), np.full((2, 4, 6), 2, np.uint8)
+    planes = np.ascontiguousarray(np.moveaxis(logits, 3, 1))
+    _native.cross_entropy(logits, labels, False)
+    _native.cross_entropy(planes, labels, True)
+    labels[1, 3, 5] = 3
+    with pytest.raises(ValueError, match="cross_entropy: an argument is out of range"):
+        _native.cross_entropy(logits, labels, False)
+    with pytest.raises(ValueError, match="cross_entropy_gradient: an argument is out of range"):
+        _native.cross_entropy_gradient(logits, labels, np.zeros(labels.shape, np.float32), False, logits)
+    for given, wanted in ((labels[:1], logits), (labels, planes), (labels.astype(np.int64), logits)):
+        with pytest.raises((ValueError, TypeError), match=r"labels: expected uint8 \[2, [34], [46]\], got"):
+            _native.cross_entropy(wanted, given, False)
+    with pytest.raises(ValueError, match="logits: expected 4 axes, got 3"):
+        _native.cross_entropy(logits[0], labels, False)
+    with pytest.raises(ValueError, match="sizes contradict each other"):
+        _native.cross_entropy(np.zeros((1, 1, 1, 257), np.float32), labels[:1, :1, :1], False)

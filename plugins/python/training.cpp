@@ -6,6 +6,7 @@
 
 #include "arrays.h"
 #include "batch_norm.h"
+#include "cross_entropy.h"
 #include "depthwise_conv.h"
 #include "prelu.h"
 
@@ -33,8 +34,9 @@ T* write(py::array& map, const char* name, const Shape& shape) {
   return reinterpret_cast<T*>(writable<Numbers<T>>(map, name, shape));
 }
 
-Shape shape_of(const py::array& map) {
-  if (map.ndim() != 4) throw py::value_error("x: expected [batch, height, width, channels]");
+Shape shape_of(const py::array& map, const char* name = "x") {
+  if (map.ndim() != 4)
+    throw py::value_error(std::string(name) + ": expected 4 axes, got " + std::to_string(map.ndim()));
   return {map.shape(), map.shape() + 4};
 }
 
@@ -188,6 +190,44 @@ py::array_t<float> convolve_back(const py::array& x, const py::array& dy, const 
   return dweights;
 }
 
+// Of logits [batch, height, width, classes], planar ones [batch, classes, height, width].
+CrossEntropy make_loss(const py::array& logits, const py::array& labels, bool planar) {
+  const Shape shape = shape_of(logits, "logits");
+  const Shape picture(shape.begin() + (planar ? 2 : 1), shape.end() - (planar ? 0 : 1));
+  CrossEntropy loss{shape[0], picture[0] * picture[1], shape[planar ? 1 : 3], planar, nullptr};
+  loss.labels = checked<uint8_t>(labels, "labels", {loss.batch, picture[0], picture[1]});
+  return loss;
+}
+
+py::array_t<float> entropies(const py::array& logits, const py::array& labels, bool planar, int threads,
+                             const std::string& instruction_set) {
+  const Shape shape = shape_of(logits, "logits");
+  const CrossEntropy loss = make_loss(logits, labels, planar);
+  const Isa isa = isa_of(instruction_set);
+  py::array_t<float> losses(std::vector<py::ssize_t>(labels.shape(), labels.shape() + 3));
+  float* to = losses.mutable_data();
+  with_type_of(logits, [&](auto number) {
+    const auto* from = read<decltype(number)>(logits, "logits", shape);
+    run("cross_entropy", 0, [&](void*, int64_t) { return cross_entropy(loss, from, threads, isa, to); });
+  });
+  return losses;
+}
+
+void entropies_back(const py::array& logits, const py::array& labels, const py::array& dlosses, bool planar,
+                    py::array dlogits, int threads, const std::string& instruction_set) {
+  const Shape shape = shape_of(logits, "logits");
+  const CrossEntropy loss = make_loss(logits, labels, planar);
+  const Isa isa = isa_of(instruction_set);
+  const auto* given = checked<float>(dlosses, "dlosses", {labels.shape(), labels.shape() + 3});
+  with_type_of(logits, [&](auto number) {
+    using T = decltype(number);
+    const T* from = read<T>(logits, "logits", shape);
+    T* to = write<T>(dlogits, "dlogits", shape);
+    run("cross_entropy_gradient", 0,
+        [&](void*, int64_t) { return cross_entropy_gradient(loss, from, given, threads, isa, to); });
+  });
+}
+
 }  // namespace
 
 void bind_training(py::module_& m) {
@@ -209,6 +249,11 @@ void bind_training(py::module_& m) {
   m.def("depthwise_conv_gradient", &convolve_back, "x"_a, "dy"_a, "weights"_a, "stride"_a, "dilation"_a, "padding"_a,
         "dx"_a, "threads"_a = 1, "instruction_set"_a = "best",
         "Write the gradient of x to dx; return that of the weights, float32 [channels, 9], see depthwise_conv.h.");
+  m.def("cross_entropy", &entropies, "logits"_a, "labels"_a, "planar"_a, "threads"_a = 1, "instruction_set"_a = "best",
+        "Return the cross entropy of every pixel, float32 [batch, height, width]; logits are [batch, height, width, "
+        "classes], or [batch, classes, height, width] if planar, see cross_entropy.h.");
+  m.def("cross_entropy_gradient", &entropies_back, "logits"_a, "labels"_a, "dlosses"_a, "planar"_a, "dlogits"_a,
+        "threads"_a = 1, "instruction_set"_a = "best", "Write the gradient of the logits to dlogits.");
 }
 
 }  // namespace solo::python

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from solo_rt.errors import UsageError
 from solo_rt.train.data.semantic.base import IGNORED
+from solo_rt.train.losses.cross_entropy import cross_entropy
 from solo_rt.train.models.semantic import SemanticOutput
 
 Reduce = Callable[[Tensor], Tensor]
@@ -104,7 +105,7 @@ def pixel_loss(
 
     The mean is weighted where there are `class_weights float32 [C]`. It is 0, with a gradient of 0, if no pixel counts.
     """
-    each = F.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORED, reduction="none")  # [B, H, W]
+    each = cross_entropy(logits, labels)  # [B, H, W]
     counted = labels != IGNORED
     if hard_pixels is not None:
         counted = counted & hardest(each.detach(), labels, hard_pixels)

@@ -1,0 +1,43 @@
+"""Cross entropy of every pixel: on a CPU by our native kernel, which reads and writes logits once each way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from solo_rt import _native
+from solo_rt.train.data.semantic.base import IGNORED
+from solo_rt.train.models.parts.pixels import pixels_of, planes_of, takes_pixels, takes_planes
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return `float32 [B, H, W]`, the cross entropy of `logits [B, C, H, W]`, 0 where `labels uint8` are `IGNORED`."""
+    if takes_planes(logits) or takes_pixels(logits):
+        each: Tensor = _CrossEntropy.apply(logits, labels.contiguous())
+        return each
+    return F.cross_entropy(logits.float(), labels.long(), ignore_index=IGNORED, reduction="none")
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """From logits and labels to the cross entropy of every pixel."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
+        ctx.save_for_backward(logits, labels)
+        ctx.planar = takes_planes(logits)
+        values = planes_of(logits) if ctx.planar else pixels_of(logits)
+        return torch.from_numpy(_native.cross_entropy(values, labels.numpy(), ctx.planar, torch.get_num_threads()))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        logits, labels = ctx.saved_tensors
+        slopes = torch.empty_like(logits)
+        values, written = ((planes_of if ctx.planar else pixels_of)(maps) for maps in (logits, slopes))
+        given = gradient.contiguous().numpy()
+        _native.cross_entropy_gradient(values, labels.numpy(), given, ctx.planar, written, torch.get_num_threads())
+        return slopes, None
