@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from solo_rt.train.models.parts.batch_norm import norm_act
 from solo_rt.train.models.parts.convolution import Layers, conv_norm
 from solo_rt.train.models.parts.prelu import Prelu
-from solo_rt.train.models.parts.unpooling import max_pool_taps, max_unpool
+from solo_rt.train.models.parts.unpooling import max_pool_places, max_unpool
 from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, require_divisible
 
 STAGE = ("plain", "dilated 2", "asymmetric", "dilated 4", "plain", "dilated 8", "asymmetric", "dilated 16")
@@ -56,7 +56,7 @@ class Residual(nn.Module):
 
 
 class Down(nn.Module):
-    """Half the size: a max-pool, whose taps are returned, and a branch that starts with a 2x2 of stride 2."""
+    """Half the size: a max-pool, whose places are returned, and a branch that starts with a 2x2 of stride 2."""
 
     def __init__(self, channels: int, out: int, inner: int, *, dropout: float) -> None:
         super().__init__()
@@ -70,8 +70,8 @@ class Down(nn.Module):
         self.act = Prelu()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        pooled, taps = max_pool_taps(x)
-        return self.act(self.main(pooled) + self.branch(x)), taps
+        pooled, places = max_pool_places(x, learning=self.training)
+        return self.act(self.main(pooled) + self.branch(x)), places
 
 
 class Up(nn.Module):
@@ -90,8 +90,8 @@ class Up(nn.Module):
         )
         self.act = Prelu()
 
-    def forward(self, x: Tensor, taps: Tensor) -> Tensor:
-        y: Tensor = self.act(self.branch(x) + max_unpool(self.main(x), taps))  # a sum has the layout of its first term
+    def forward(self, x: Tensor, places: Tensor) -> Tensor:
+        y: Tensor = self.act(self.branch(x) + max_unpool(self.main(x), places, learning=self.training))
         return y
 
 
@@ -122,11 +122,11 @@ class ENet(SemanticNetwork):
         require_divisible(images, self.size_divisor)
         x = torch.cat([self.first(images), self.pool(images)], dim=1)
         x = norm_act(self.norm, self.act, x)  # [B, 16, H/2, W/2]
-        x, taps1 = self.down1(x)
-        x, taps2 = self.down2(self.stage1(x))  # [B, 64, H/4, W/4] becomes [B, 128, H/8, W/8]
+        x, places1 = self.down1(x)
+        x, places2 = self.down2(self.stage1(x))  # [B, 64, H/4, W/4] becomes [B, 128, H/8, W/8]
         x = self.stage3(self.stage2(x))
-        x = self.stage4(self.up4(x, taps2))  # [B, 64, H/4, W/4]
-        x = self.stage5(self.up5(x, taps1))  # [B, 16, H/2, W/2]
+        x = self.stage4(self.up4(x, places2))  # [B, 64, H/4, W/4]
+        x = self.stage5(self.up5(x, places1))  # [B, 16, H/2, W/2]
         return SemanticOutput(self.classifier(x))
 
 
