@@ -13,6 +13,7 @@ from solo_rt.commands.config import CountOr
 from solo_rt.commands.lines import tell
 from solo_rt.commands.options import LocalPath, Size, check_writable, command, require_torch
 from solo_rt.commands.progress import show_progress
+from solo_rt.defaults import MODEL
 from solo_rt.device import Device
 from solo_rt.errors import UsageError
 from solo_rt.train.settings import ALL, Settings
@@ -58,7 +59,7 @@ class Grids(click.ParamType):  # type: ignore[type-arg]
 
 
 @command(show_default=True)
-@click.option("--model", default="solov2-nano", help="The network to train.")
+@click.option("--model", help=f"The network to train.  [default: that of the recipe, or {MODEL}]")
 @click.option("--data", default=Settings.data, metavar="URI", help="Data set, such as coco:DIR.")
 @click.option("--recipe", metavar="NAME", help="How to train it.  [default: the recipe of the model]")
 @click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Times to go through the data.")
@@ -110,7 +111,7 @@ class Grids(click.ParamType):  # type: ignore[type-arg]
 @click.option("--max-steps", type=Positive, help="Leave after this step, to be resumed.")
 @click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard.")
 def train(
-    model: str,
+    model: str | None,
     data: str,
     recipe: str | None,
     epochs: float | None,
@@ -158,16 +159,16 @@ def train(
     from solo_rt.train.models import check_model
     from solo_rt.train.recipes import RECIPES, Phase, adapt, find_recipe
 
+    if recipe is not None and recipe not in RECIPES:
+        raise UsageError(f"--recipe {recipe}: expected one of {', '.join(RECIPES)}")
+    model = model or RECIPES[recipe or MODEL].model
     check_model(model)
     if preview is not None:
         if preview.suffix.lower() != ".png":
             raise UsageError(f"--preview {preview}: expected a file that ends in .png")
         check_writable(preview, overwrite=True)
-    name = recipe or find_recipe(model, data)
-    if name not in RECIPES:
-        raise UsageError(f"--recipe {name}: expected one of {', '.join(RECIPES)}")
     adapted = adapt(
-        RECIPES[name],
+        RECIPES[recipe or find_recipe(model, data)],
         model=model,
         phases=tuple(Phase(size, count, steps=length) for size, length, count in phase),
         imgsz=imgsz,

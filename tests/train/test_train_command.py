@@ -101,6 +101,16 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(capsys: pytest.CaptureFix
     assert load_checkpoint(newest).step == 2
 
 
+def test_a_recipe_brings_its_network_unless_another_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path / "mine", held_out_world(size=(32, 64), length=2))
+    data = ("--data", f"folder:{folder}", "--recipe", "enet-camvid", "--class-weights", "auto")
+    for model, named in (("enet", ()), ("fast-scnn", ("--model", "fast-scnn"))):
+        assert solo(capsys, *named, *data, *SMALL, "--out", tmp_path / model)[0] == 0
+        assert load_checkpoint(tmp_path / model / "last.pt").model == model
+
+
 @pytest.mark.parametrize("model", ["solov2-nano", "fast-scnn"])
 def test_training_goes_on_from_other_classes(capsys: pytest.CaptureFixture[str], tmp_path: Path, model: str) -> None:
     from solo_rt.train.checkpoint import Checkpoint, save_checkpoint
@@ -121,6 +131,7 @@ def test_training_goes_on_from_other_classes(capsys: pytest.CaptureFixture[str],
         (("--preview", "sheet.jpg"), "--preview sheet.jpg: expected a file that ends in .png"),
         (("--preview", "nowhere/sheet.png"), "there is no folder nowhere"),
         (("--recipe", "nothing"), "--recipe nothing: expected one of solov2-nano"),
+        (("--recipe", "pspnet"), "unknown model 'pspnet'; expected one of bisenet-r18"),  # a family: which one?
         (("--steps", 1, "--epochs", 1), "expected --steps or --epochs, got both"),
         (("--phase", "32x64"), "expected HxW:STEPS:BATCH like 256x448:3000:16, got '32x64'"),
         (("--grids", "40"), "--grids: expected 5 numbers of 1 to 128, got (40,)"),
