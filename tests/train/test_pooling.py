@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from gpus import HostTensors
 
-from solo_rt.train.models.parts.pooling import adaptive_average
+from solo_rt.train.models.parts.pooling import adaptive_average, picture_mean
 
 
 @pytest.mark.parametrize("bins", [1, 2, 3, 6])
@@ -36,3 +36,15 @@ def test_a_device_is_given_its_matrices_once() -> None:
     with HostTensors() as then:
         assert adaptive_average(x, 3).shape == (2, 3, 3, 3)
     assert first.count > then.count == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_mean_of_a_picture_and_its_gradient_are_the_framework_s(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 5, 7, 9).to(dtype, memory_format=torch.channels_last).requires_grad_()
+    found, expected = picture_mean(x), x.mean((2, 3), keepdim=True)
+    assert torch.equal(found, expected)
+    weight = torch.randn(2, 5, 1, 1).to(dtype)
+    gradients = [torch.autograd.grad((mean * weight + x * x).sum(), x)[0] for mean in (found, expected)]
+    assert torch.equal(*gradients)
+    assert gradients[0].is_contiguous(memory_format=torch.channels_last)

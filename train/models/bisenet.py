@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from solo_rt.train.models.parts.convolution import conv_norm
+from solo_rt.train.models.parts.pooling import picture_mean
 from solo_rt.train.models.parts.resnet import BACKBONES, ResNet
 from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, resize
 
@@ -51,7 +52,7 @@ class Refinement(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv(x)
-        gate: Tensor = self.gate(x.mean((2, 3), keepdim=True)).sigmoid()
+        gate: Tensor = self.gate(picture_mean(x)).sigmoid()
         return x * gate
 
 
@@ -78,7 +79,7 @@ class Fusion(nn.Module):
 
     def forward(self, spatial: Tensor, context: Tensor) -> Tensor:
         x = self.mix(torch.cat([spatial, context], dim=1))
-        gate: Tensor = self.gate(x.mean((2, 3), keepdim=True)).sigmoid()
+        gate: Tensor = self.gate(picture_mean(x)).sigmoid()
         return x + x * gate
 
 
@@ -115,7 +116,7 @@ class BiSeNet(SemanticNetwork):
 
     def forward(self, images: Tensor) -> SemanticOutput:
         _, c3, c4, c5 = self.backbone(images)  # strides 4, 8, 16, 32
-        picture = self.picture(c5.mean((2, 3), keepdim=True))  # [B, 128, 1, 1]
+        picture = self.picture(picture_mean(c5))  # [B, 128, 1, 1]
         context16 = self.smooth5(self._match(self.refine5(c5) + picture, c4))
         context8 = self.smooth4(self._match(self.refine4(c4) + context16, c3))
         coarse = self.head(self.fusion(self.spatial(images), context8))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from solo_rt.train.models.parts.convolution import conv_prelu, norm_prelu
 from solo_rt.train.models.parts.depthwise import Depthwise
+from solo_rt.train.models.parts.pooling import picture_mean
 from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput
 
 
@@ -57,7 +58,7 @@ class Gate(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        gate: Tensor = self.gate(x.mean((2, 3), keepdim=True)).sigmoid()
+        gate: Tensor = self.gate(picture_mean(x)).sigmoid()
         return x * gate
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from solo_rt.train.models.parts.convolution import conv_norm
+from solo_rt.train.models.parts.pooling import picture_mean
 from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput, resize
 
 NORM_EPS = 1e-3  # of batch normalisation
@@ -78,7 +79,7 @@ class AttentionPyramid(nn.Module):
         quarter = self.down2(half)
         attention = self.side2(quarter) + resize(self.down3(quarter), quarter)
         attention = self.side1(half) + resize(attention, half)  # [B, 1, h/2, w/2]
-        logits: Tensor = self.middle(x) * resize(attention, x) + self.picture(x.mean((2, 3), keepdim=True))
+        logits: Tensor = self.middle(x) * resize(attention, x) + self.picture(picture_mean(x))
         return logits  # [B, C, h, w]
 
 

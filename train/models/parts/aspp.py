@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from solo_rt.train.models.parts.convolution import conv_norm, separable
+from solo_rt.train.models.parts.pooling import picture_mean
 
 WIDTH = 256
 
@@ -27,6 +28,6 @@ class Aspp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h, w = x.shape[-2:]
-        picture = self.picture(x.mean((2, 3), keepdim=True)).expand(-1, -1, h, w)
+        picture = self.picture(picture_mean(x)).expand(-1, -1, h, w)
         mixed: Tensor = self.out(torch.cat([*(branch(x) for branch in self.branches), picture], dim=1))
         return mixed  # [B, WIDTH, H, W]

@@ -1,4 +1,4 @@
-"""Adaptive average pooling as two matrix products, and the pyramid of pooled maps built from it.
+"""Means over pictures, adaptive average pooling as two matrix products, and the pyramid of pooled maps built from it.
 
 The bins of a pyramid do not divide most feature maps. Averaging over bins is linear in rows and in columns, so a pooled
 map is `P_h X P_w^T` with constant matrices; that is exact, and exports as two MatMul nodes where the framework's own
@@ -8,22 +8,48 @@ operator becomes a hundred Gather nodes or none at all.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from solo_rt.train.models.parts.convolution import conv_norm
+from solo_rt.train.models.parts.pixels import takes_pixels
 from solo_rt.train.models.semantic import resize
 
 BINS = (1, 2, 3, 6)  # PSPNet, section 3.2
 
 
+def picture_mean(x: Tensor) -> Tensor:
+    """Return the mean `[B, C, 1, 1]` of `x [B, C, H, W]` over each picture, as `x.mean((2, 3), keepdim=True)` does."""
+    if x.requires_grad and takes_pixels(x):
+        mean: Tensor = _PictureMean.apply(x)
+        return mean
+    return x.mean((2, 3), keepdim=True)
+
+
+class _PictureMean(torch.autograd.Function):
+    """From x to its means. PyTorch writes their gradient plane by plane: to add it to one of pixels takes long."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.shape = x.shape
+        return x.mean((2, 3), keepdim=True)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        height, width = ctx.shape[2:]
+        return (gradient / (height * width)).expand(ctx.shape)
+
+
 def adaptive_average(x: Tensor, bins: int) -> Tensor:
     """Return `x [B, C, H, W]` averaged over `bins` x `bins` regions, as `F.adaptive_avg_pool2d(x, bins)` does."""
     if bins == 1:
-        return x.mean((2, 3), keepdim=True)
+        return picture_mean(x)
     h, w = x.shape[-2:]
     rows, columns = (_matrix(int(n), bins, x) for n in (h, w))
     return rows @ x @ columns.T  # [B, C, bins, bins]

@@ -29,7 +29,7 @@ def max_unpool(x: Tensor, places: Tensor, *, learning: bool) -> Tensor:
     """Return `[B, C, 2h, 2w]`: each value of `x [B, C, h, w]` at its place, zeros elsewhere."""
     if _are_indices(x, learning=learning):
         with torch.autocast("cpu", enabled=False):  # which would make it float32
-            return F.max_unpool2d(x, places, 2)
+            return F.max_unpool2d(x, places, (2, 2))
     taps = torch.arange(4, device=x.device)[:, None, None]
     spread = torch.where(places[:, :, None] == taps, x[:, :, None], 0.0)  # [B, C, 4, h, w]
     return F.pixel_shuffle(spread.flatten(1, 2), 2)
