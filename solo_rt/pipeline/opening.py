@@ -26,7 +26,7 @@ from solo_rt.pipeline.sharing import one_by_one, share
 from solo_rt.pipeline.side_by_side import run_side_by_side, sum_up
 from solo_rt.pipeline.stages import check_options
 from solo_rt.pipeline.trace import Trace
-from solo_rt.pipeline.workers import T, open_interruptibly
+from solo_rt.pipeline.workers import Opening, T, open_interruptibly
 from solo_rt.sink import Sink, VideoOptions, check_video, open_sink, wants_sound
 from solo_rt.sink.address import check_zoned
 from solo_rt.source import Source, SourceInfo, check_decoder, open_source
@@ -178,6 +178,12 @@ class Pipeline:
             trusted=self.trusted,
         )
 
+    def _is_of_a_file(self) -> bool:
+        try:
+            return isinstance(self.source, str) and Path(expand_home(self.source)).is_file()
+        except OSError:  # opening it says why
+            return False
+
     def _check(self, names: Sequence[str], gpu: int) -> None:
         """Refuse what cannot work before anything is opened. Raises: UsageError, SourceError, EngineError."""
         written = [*names, *([] if self.trace is None else [str(self.trace)])]
@@ -199,24 +205,27 @@ class Pipeline:
         gpu = gpu_of(self.device)
         self._check(names, gpu)
 
-        def start(doing: str, open_it: Callable[[], T]) -> T:
+        def begin(open_it: Callable[[], T]) -> Opening[T]:
+            return stack.enter_context(closing(Opening(open_it)))
+
+        def finish(doing: str, opening: Opening[T]) -> T:
             if hooks.on_step is not None:
                 hooks.on_step(doing)
-            return stack.enter_context(closing(open_interruptibly(open_it, stop)))
+            return opening.wait(stop)
 
-        def start_engine(*, live: bool) -> Engine:
-            engine = self._opened_engine()
-            if engine is None:
-                engine = start("loading the model", lambda: self.open_model(live=live))
-            return one_by_one(engine, live=live)
+        def begin_engine(*, live: bool) -> Callable[[], Engine]:
+            opened = self._opened_engine()
+            if opened is not None:
+                return partial(one_by_one, opened, live=live)
+            opening = begin(lambda: self.open_model(live=live))
+            return lambda: one_by_one(finish("loading the model", opening), live=live)
 
         def start_source(*, on_gpu: bool) -> Source:
             uri = self.source
             if not isinstance(uri, str):
                 assert uri is not None
                 return uri
-            return start(
-                "opening the source",
+            opening = begin(
                 lambda: open_source(
                     uri,
                     decoder=self.decoder,
@@ -225,15 +234,19 @@ class Pipeline:
                     sound=wants_sound(self.video, names),
                     retry_for=self.retry_for,
                     stall_after=self.stall_after,
-                ),
+                )
             )
+            return finish("opening the source", opening)
 
-        # The lanes of the engine depend on whether the source is live. NVDEC, which no live source has, needs the
-        # engine first: frames stay on the GPU if it takes them there, and paints all that `render` would.
+        # The lanes of the engine depend on whether the source is live; no file is, so both are opened at once. NVDEC,
+        # which no live source has, needs the engine first: frames stay on the GPU if it takes them there, and paints
+        # all that `render` would.
         if self.decoder == "cpu":
+            ahead = begin_engine(live=False) if self._is_of_a_file() else None
             source = start_source(on_gpu=False)
-            return source, start_engine(live=source.info.live), False
-        engine = start_engine(live=False)
+            finish_engine = ahead or begin_engine(live=source.info.live)
+            return source, finish_engine(), False
+        engine = begin_engine(live=False)()
         is_painting = isinstance(engine, FrameEngine) and is_painted(engine.spec.decoder)
         # A CPU draws trails, and looks at outlines and at how the picture moves.
         needs_planes = self.options.track or self.options.refine or self.options.keyframe_interval is not None

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import closing
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from solo_rt.errors import EngineError
 from solo_rt.pipeline.channel import Channel, Closed
@@ -86,27 +86,46 @@ def run_threaded(
                 del job  # or the picture would live until the next one arrives
 
 
-def open_interruptibly(open_it: Callable[[], T], stop: threading.Event) -> T:
-    """Return `open_it()`, run on a thread of its own so that the calling thread stays able to handle signals.
+class Opening(Generic[T]):
+    """What is being opened, on a thread of its own so that the calling thread stays able to handle signals.
 
     Python runs signal handlers on the main thread only, and not while that sits in a native call such as reading a
-    file from a server that does not answer. Raises: what `open_it` raises; KeyboardInterrupt once `stop` is set, and
-    what opens after that is closed again.
+    file from a server that does not answer.
     """
-    future: Future[T] = Future()
 
-    def work() -> None:
+    def __init__(self, open_it: Callable[[], T]) -> None:
+        self._future: Future[T] = Future()
+        self._thread = threading.Thread(target=self._open, args=(open_it,), name="solo-rt open", daemon=True)
+        self._thread.start()
+
+    def wait(self, stop: threading.Event) -> T:
+        """Return what is open then. Raises: what opening it raises; KeyboardInterrupt once `stop` is set."""
+        while not wait([self._future], POLL_SECONDS).done:
+            if stop.is_set():
+                raise KeyboardInterrupt
+        return self._future.result()
+
+    def close(self) -> None:
+        """Close what was opened, now or as soon as it is."""
+        if not self._future.done():
+            atexit.register(self._thread.join, LEAVE_SECONDS)  # for the reason that is given in `_Workers`
+        self._future.add_done_callback(lambda done: None if done.exception() else done.result().close())
+
+    def _open(self, open_it: Callable[[], T]) -> None:
         try:
-            future.set_result(open_it())
+            self._future.set_result(open_it())
         except BaseException as error:
-            future.set_exception(error)
+            self._future.set_exception(error)
 
-    threading.Thread(target=work, name="solo-rt open", daemon=True).start()
-    while not wait([future], POLL_SECONDS).done:
-        if stop.is_set():
-            future.add_done_callback(lambda late: None if late.exception() else late.result().close())
-            raise KeyboardInterrupt
-    return future.result()
+
+def open_interruptibly(open_it: Callable[[], T], stop: threading.Event) -> T:
+    """Return `open_it()`, unless `stop` is set before: then it is closed again. Raises: see `Opening.wait`."""
+    opening = Opening(open_it)
+    try:
+        return opening.wait(stop)
+    except BaseException:
+        opening.close()
+        raise
 
 
 class _Workers:
