@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -118,3 +120,25 @@ def test_an_interruption_ends_the_wait_for_the_model_which_is_closed_when_it_is_
     may_open.set()
     thread.join(WAIT)
     assert ends.made.closed
+
+
+def test_a_program_whose_file_is_damaged_ends_when_its_model_is_open(clip):
+    """Native code that goes on while the interpreter takes itself down can crash it."""
+    program = f"""
+import sys
+from solo_rt.errors import EngineError
+from solo_rt.pipeline import Pipeline, opening
+
+def open_late(model, **settings):
+    sys.stdin.read()
+    print("open", flush=True)
+    raise EngineError("nobody waits for it")
+
+opening.open_engine = open_late
+Pipeline({clip!r}).run()
+"""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", program], **pipes) as process:
+        assert any(line.startswith("solo_rt.errors.SourceError: ") for line in process.stderr)
+        assert process.communicate(timeout=120) == ("open\n", "")
+        assert process.returncode == 1

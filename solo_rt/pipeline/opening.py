@@ -26,7 +26,7 @@ from solo_rt.pipeline.sharing import one_by_one, share
 from solo_rt.pipeline.side_by_side import run_side_by_side, sum_up
 from solo_rt.pipeline.stages import check_options
 from solo_rt.pipeline.trace import Trace
-from solo_rt.pipeline.workers import Opening, T, open_interruptibly
+from solo_rt.pipeline.workers import Opening, T
 from solo_rt.sink import Sink, VideoOptions, check_video, open_sink, wants_sound
 from solo_rt.sink.address import check_zoned
 from solo_rt.source import Source, SourceInfo, check_decoder, open_source
@@ -158,8 +158,8 @@ class Pipeline:
         if opened is not None:
             yield share(opened)
             return
-        with closing(open_interruptibly(lambda: self.open_model(live=True), stop)) as engine:
-            yield share(engine)
+        with closing(Opening(lambda: self.open_model(live=True), may_hang=False)) as opening:
+            yield share(opening.wait(stop))
 
     def _opened_engine(self) -> Engine | None:
         """Return the model if it is an engine already."""
@@ -205,9 +205,6 @@ class Pipeline:
         gpu = gpu_of(self.device)
         self._check(names, gpu)
 
-        def begin(open_it: Callable[[], T]) -> Opening[T]:
-            return stack.enter_context(closing(Opening(open_it)))
-
         def finish(doing: str, opening: Opening[T]) -> T:
             if hooks.on_step is not None:
                 hooks.on_step(doing)
@@ -217,7 +214,7 @@ class Pipeline:
             opened = self._opened_engine()
             if opened is not None:
                 return partial(one_by_one, opened, live=live)
-            opening = begin(lambda: self.open_model(live=live))
+            opening = stack.enter_context(closing(Opening(lambda: self.open_model(live=live), may_hang=False)))
             return lambda: one_by_one(finish("loading the model", opening), live=live)
 
         def start_source(*, on_gpu: bool) -> Source:
@@ -225,7 +222,7 @@ class Pipeline:
             if not isinstance(uri, str):
                 assert uri is not None
                 return uri
-            opening = begin(
+            opening = Opening(
                 lambda: open_source(
                     uri,
                     decoder=self.decoder,
@@ -236,7 +233,7 @@ class Pipeline:
                     stall_after=self.stall_after,
                 )
             )
-            return finish("opening the source", opening)
+            return finish("opening the source", stack.enter_context(closing(opening)))
 
         # The lanes of the engine depend on whether the source is live; no file is, so both are opened at once. NVDEC,
         # which no live source has, needs the engine first: frames stay on the GPU if it takes them there, and paints

@@ -90,13 +90,13 @@ class Opening(Generic[T]):
     """What is being opened, on a thread of its own so that the calling thread stays able to handle signals.
 
     Python runs signal handlers on the main thread only, and not while that sits in a native call such as reading a
-    file from a server that does not answer.
+    file from a server that does not answer. Unless it `may_hang`, a process that ends waits for it: native code that
+    goes on while the interpreter takes itself down can crash it.
     """
 
-    def __init__(self, open_it: Callable[[], T]) -> None:
+    def __init__(self, open_it: Callable[[], T], *, may_hang: bool = True) -> None:
         self._future: Future[T] = Future()
-        self._thread = threading.Thread(target=self._open, args=(open_it,), name="solo-rt open", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._open, args=(open_it,), name="solo-rt open", daemon=may_hang).start()
 
     def wait(self, stop: threading.Event) -> T:
         """Return what is open then. Raises: what opening it raises; KeyboardInterrupt once `stop` is set."""
@@ -107,8 +107,6 @@ class Opening(Generic[T]):
 
     def close(self) -> None:
         """Close what was opened, now or as soon as it is."""
-        if not self._future.done():
-            atexit.register(self._thread.join, LEAVE_SECONDS)  # for the reason that is given in `_Workers`
         self._future.add_done_callback(lambda done: None if done.exception() else done.result().close())
 
     def _open(self, open_it: Callable[[], T]) -> None:
