@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -316,3 +317,12 @@ def test_version_is_that_of_the_package(solo):
 def test_verbose_logs_the_choice_of_the_engine(tiny):
     _, err = start(tiny, "FakeSource(1)", "-v").communicate(timeout=WAIT)
     assert "solo-rt: info: model tiny on " in err
+
+
+def test_a_run_leaves_the_converter_of_openvino_out(tiny):
+    pytest.importorskip("openvino")
+    run = ["run", "--source", "test://?size=64x48&frames=1", "--model", str(tiny), "--backend", "openvino", "--quiet"]
+    command = [sys.executable, "-X", "importtime", "-m", "solo_rt", *run]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "openvino._pyopenvino" in done.stderr
+    assert "openvino.tools.ovc" not in done.stderr
