@@ -185,6 +185,13 @@ def test_scales_of_a_recipe_give_sizes_and_batches_of_their_own(folder):
         Scales(90, ())
 
 
+def test_a_square_picture_shares_batches_with_tall_ones(folder):
+    data = open_instance_training(f"coco:{folder}", scales=Scales(90, (48,)))
+    sizes = np.array([(40, 40), (40, 41), (41, 40), (1, 1)])
+    tall = InstanceTrainingSet(replace(data.data, sizes=sizes), data.augmentation).tall()
+    assert tall.tolist() == [True, False, True, True]
+
+
 def test_mirrored_sample_is_the_mirror_image(folder):
     data = open_instance_training(f"coco:{folder}", imgsz=(64, 96), augmented=False)
     how = Augmentation(data.augmentation.scales, mirror=1.0)
