@@ -182,8 +182,6 @@ def test_data_sets_open_by_address_with_the_augmentation_that_suits_them() -> No
     assert training.augmentation == default_augmentation("world", (64, 96))
     assert training.collate([training.sample(1, np.random.default_rng(0))]).images.shape == (1, 3, 64, 96)
     assert training.name(1) == "world-2-000001"
-    plain = open_training_set("world:", imgsz=(64, 96), seed=2, augmented=False)
-    assert (plain.augmentation.mirror, plain.augmentation.scales) == (0.0, (1.0, 1.0))
     zoomed = open_training_set("world:", imgsz=(64, 96), zoom=(1.0, 2.0))
     assert (zoomed.augmentation.short_side, zoomed.augmentation.scales) == (None, (1.0, 2.0))
     assert default_augmentation("cityscapes").crop == (512, 1024)
@@ -191,3 +189,12 @@ def test_data_sets_open_by_address_with_the_augmentation_that_suits_them() -> No
     assert default_augmentation("voc") == default_augmentation("ade20k", (480, 480))
     with pytest.raises(UsageError, match=r"data set nothing:: expected world: or one of .*folder:DIR"):
         open_training_set("nothing:")
+
+
+def test_pictures_that_are_not_augmented_are_only_cropped() -> None:
+    plain = open_training_set("world:", imgsz=(64, 96), seed=2, augmented=False)
+    whole = plain.data[1].image
+    for seed in range(5):
+        part = plain.sample(1, np.random.default_rng(seed)).image
+        parts = np.lib.stride_tricks.sliding_window_view(whole, part.shape)
+        assert (parts == part).all(axis=(-3, -2, -1)).any()
