@@ -103,6 +103,13 @@ def test_groups_follow_the_module_tree() -> None:
     assert {g["weight_decay"] for g in parameter_groups(model, replace(recipe, decayed="all"))} == {1e-4}
 
 
+@pytest.mark.parametrize(("channels", "decay"), [(1, 1e-4), (2, 0.0), (4, 0.0)])
+def test_filters_of_one_channel_each_do_not_decay_where_there_are_several(channels: int, decay: float) -> None:
+    conv = nn.Conv2d(channels, channels, 3, groups=channels, bias=False)
+    (group,) = parameter_groups(conv, plan("poly", decayed="weights"))
+    assert group["weight_decay"] == decay
+
+
 def test_heads_learn_faster_by_their_factor() -> None:
     recipe = plan("poly", head_lr=10.0)
     for kind in ("sgd", "adamw"):
