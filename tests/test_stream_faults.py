@@ -229,7 +229,7 @@ def test_clock_of_the_system_that_is_set_moves_labels_only(tmp_path):
     subprocess.run(command, check=True, timeout=60)
     moved_by, lines = tmp_path / "moved_by", tmp_path / "out.jsonl"
     environment = {"LD_PRELOAD": str(tmp_path / "shim.so"), "CLOCK_MOVED_BY": str(moved_by), "PATH": "/usr/bin:/bin"}
-    jumps = (1, -1, 3600, -3600, -86400)
+    jumps = (60, -60, 3600, -3600, -86400)
     with camera() as cam:
         arguments = ["run", "--source", cam.uri, "--model", TINY, "--save-jsonl", lines, "--log-format", "json"]
         process = subprocess.Popen(
@@ -250,6 +250,6 @@ def test_clock_of_the_system_that_is_set_moves_labels_only(tmp_path):
     assert not any(word in said for word in ("stalled", "outage", "live again"))
     found = [record for record in records(lines) if "frame" in record]
     for field in ("time_s", "wall_time"):
-        assert all(a[field] < b[field] < a[field] + 1 for a, b in pairwise(found)), field
+        assert all(a[field] <= b[field] < a[field] + 30 for a, b in pairwise(found)), field
     moments = [json.loads(line)["time"] for line in said.splitlines()]
     assert len({moment[:10] for moment in moments}) > 1  # the clock that labels the log has been set
