@@ -6,9 +6,12 @@ import copy
 import json
 import math
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -90,6 +93,15 @@ def test_steps_are_reported_and_logged(tmp_path: Path) -> None:
     assert [line["step"] for line in lines] == [2, 4, 5]
     assert lines[0]["total"] == pytest.approx(lines[0]["focal"] + lines[0]["dice"], rel=1e-5)
     assert cv2.imread(str(tmp_path / "run" / "curves.png")).ndim == 3
+
+
+def test_the_hours_of_a_resumed_run_are_those_of_both_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = count(7)  # hours; each look at it takes one
+    fake = SimpleNamespace(monotonic=lambda: 3600 * next(clock), perf_counter=time.perf_counter)
+    monkeypatch.setattr(loop, "time", fake)
+    for end in (2, 5):
+        outcome = train(tiny(5), tmp_path / "run", settings(max_steps=end, resume="auto"))
+        assert load_checkpoint(outcome.checkpoint).provenance["training_hours"] == end
 
 
 def test_a_log_that_runs_ahead_of_its_checkpoint_is_cut_back(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from solo_rt.train.models.parts.deform_conv import DeformConv2d
 from solo_rt.train.models.parts.resnet import BACKBONES, ResNet, ResNetConfig
@@ -38,6 +39,16 @@ def test_the_stride_sits_where_the_weights_need_it(place: str, strided: str) -> 
         (1024, 4, 6),
         (2048, 2, 3),
     ]
+
+
+@pytest.mark.parametrize("stem", ["classic", "deep"])
+def test_the_stem_takes_the_largest_of_3x3_at_every_other_pixel(stem: str) -> None:
+    model = ResNet(ResNetConfig("basic", (1, 1, 1, 1), widths=(4, 4, 8, 8), stem=stem)).eval()
+    images = torch.randn(1, 3, 33, 48, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        maps = model.bn1(model.conv1(images)).relu()
+        windows = F.pad(maps, (1, 1, 1, 1)).unfold(2, 3, 2).unfold(3, 3, 2)
+        torch.testing.assert_close(model.stem(images), windows.amax((-2, -1)))
 
 
 def test_resnext_101_64x4d_has_its_published_size() -> None:
