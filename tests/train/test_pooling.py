@@ -48,3 +48,11 @@ def test_the_mean_of_a_picture_and_its_gradient_are_the_framework_s(dtype: torch
     gradients = [torch.autograd.grad((mean * weight + x * x).sum(), x)[0] for mean in (found, expected)]
     assert torch.equal(*gradients)
     assert gradients[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_what_a_device_was_given_while_evaluating_serves_training() -> None:
+    x = torch.zeros(2, 3, 13, 19, device="meta", requires_grad=True)
+    with torch.inference_mode():
+        adaptive_average(x, 3)
+    adaptive_average(x, 3).sum().backward()
+    assert x.grad is not None
