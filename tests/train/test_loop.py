@@ -215,6 +215,15 @@ def begin_state(job: Job) -> tuple[TrainingState, Iterator[Part]]:
     return state, load_parts(task.data, steps=range(2), batch=2, shuffled=False)
 
 
+def test_an_average_follows_the_weights_closely_in_the_beginning() -> None:
+    with loop.join_job(Device("cpu"), timeout=60) as job:
+        state, parts = begin_state(job)
+        began = copy.deepcopy(state.average)
+        state.advance(parts, make_task(tiny(2), "world:", imgsz=(32, 64)).losses)
+        for name, value in state.model.named_parameters():
+            assert (value - state.average[name]).norm() < 0.5 * (value - began[name]).norm(), name
+
+
 def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_change() -> None:
     with loop.join_job(Device("cpu"), timeout=60) as job:
         state, parts = begin_state(job)
