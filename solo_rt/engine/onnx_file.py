@@ -64,7 +64,7 @@ def read_onnx(path: Path) -> OnnxFile:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Return what the maker of the file noted in it; its graph, which takes a start long, is passed over.
+    """Return what the maker of the file noted in it; its graph, which takes long to walk through, is passed over.
 
     Raises: as `read_onnx`.
     """
