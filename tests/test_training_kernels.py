@@ -235,15 +235,15 @@ def loss_case(shape: tuple[int, ...], dtype: type, *, planar: bool) -> dict[str,
 
 
 def cost(case: dict[str, Array], *, planar: bool, **how: Any) -> list[Array]:
-    """Return the losses and the gradient of the logits by the kernels."""
+    """Return the losses, where labels are right, and the gradient of the logits by the kernels."""
     logits, labels, dlosses = (case[name] for name in ("logits", "labels", "dlosses"))
     dlogits = np.empty_like(logits)
     _native.cross_entropy_gradient(logits, labels, dlosses, planar, dlogits, **how)
-    return [_native.cross_entropy(logits, labels, planar, **how), dlogits]
+    return [*_native.cross_entropy(logits, labels, planar, **how), dlogits]
 
 
 def cost_in_numpy(case: dict[str, Array], *, planar: bool) -> list[Array]:
-    """Return the losses and the gradient of the logits by whole arrays."""
+    """Return the losses, where labels are right, and the gradient of the logits by whole arrays."""
     axis = 1 if planar else 3
     logits, labels = widened(case["logits"]), case["labels"]
     counted = labels != 255
@@ -252,7 +252,8 @@ def cost_in_numpy(case: dict[str, Array], *, planar: bool) -> list[Array]:
     shares = np.exp(below) / np.exp(below).sum(axis, keepdims=True)
     losses = np.log(np.exp(below).sum(axis)) - np.where(own, below, 0).sum(axis)
     given = np.expand_dims(np.where(counted, case["dlosses"], 0), axis)
-    return [np.where(counted, losses, 0), (shares - own) * given]
+    right = counted & (np.where(own, below, -1).max(axis) == 0)
+    return [np.where(counted, losses, 0), right, (shares - own) * given]
 
 
 @every_set
@@ -263,10 +264,11 @@ def test_cross_entropy_and_its_gradient_are_those_of_the_twin(
     shape: tuple[int, ...], planar: bool, dtype: type, instruction_set: str
 ) -> None:
     case = loss_case(shape, dtype, planar=planar)
-    losses, dlogits = cost(case, planar=planar, instruction_set=instruction_set)
-    exact_losses, exact_dlogits = cost_in_numpy(case, planar=planar)
+    losses, right, dlogits = cost(case, planar=planar, instruction_set=instruction_set)
+    exact_losses, exact_right, exact_dlogits = cost_in_numpy(case, planar=planar)
     np.testing.assert_allclose(losses, exact_losses, rtol=1e-6, atol=1e-6)
     assert_near(widened(dlogits), exact_dlogits, 1e-6 if dtype is np.float32 else HALF)
+    np.testing.assert_array_equal(right, exact_right)
     assert not losses[case["labels"] == 255].any()
 
 
@@ -297,8 +299,9 @@ def test_logits_without_bounds_cost_what_they_should(instruction_set: str) -> No
     logits = np.array([[3e38, -3e38], [-3e38, 3e38], [0, -inf], [-inf, 0], [nan, 0], [0, nan], [1, 1]], np.float32)
     labels, dlosses = np.zeros((1, 1, 7), np.uint8), np.ones((1, 1, 7), np.float32)
     case = {"logits": logits[None, None], "labels": labels, "dlosses": dlosses}
-    losses, dlogits = cost(case, planar=False, instruction_set=instruction_set)
+    losses, right, dlogits = cost(case, planar=False, instruction_set=instruction_set)
     np.testing.assert_allclose(losses[0, 0], [0, inf, 0, inf, nan, nan, np.log(2)], rtol=1e-6)
+    assert right[0, 0, [0, 1, 2, 3, 6]].tolist() == [True, False, True, False, True]
     np.testing.assert_allclose(
         dlogits[0, 0], [[0, 0], [-1, 1], [0, 0], [-1, 1], [nan, nan], [nan, nan], [-0.5, 0.5]], rtol=1e-6
     )

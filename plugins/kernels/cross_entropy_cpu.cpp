@@ -21,6 +21,7 @@ struct Job {
   const T* logits;
   const float* dlosses;  // backward only
   float* losses;         // forward only
+  bool* right;           // forward only
   T* dlogits;            // backward only
 
   int64_t pieces_each() const { return (loss.pixels + kPiece - 1) / kPiece; }
@@ -64,7 +65,7 @@ SOLO_INLINE void sum_powers(const Block<const T>& x, int64_t classes, float* __r
 
 template <typename T>
 SOLO_INLINE void write_losses(const Block<const T>& x, int64_t classes, const int32_t* __restrict labels,
-                              float* __restrict losses) {
+                              float* __restrict losses, bool* __restrict right) {
   float highest[kLanes], powers[kLanes], sums[kLanes], own[kLanes] = {};
   sum_powers(x, classes, highest, powers, 0, sums);
   for (int32_t c = 0; c < classes; ++c) {
@@ -75,7 +76,9 @@ SOLO_INLINE void write_losses(const Block<const T>& x, int64_t classes, const in
     }
   }
   for (int64_t i = 0; i < kLanes; ++i) {
-    losses[i] = labels[i] == kIgnored ? 0.0f : std::log(sums[i]) + (highest[i] - own[i]);
+    const bool counts = labels[i] != kIgnored;
+    losses[i] = counts ? std::log(sums[i]) + (highest[i] - own[i]) : 0.0f;
+    right[i] = counts && own[i] >= highest[i];
   }
 }
 
@@ -109,7 +112,8 @@ SOLO_INLINE void run(const Job<T>& job, Pass pass, int64_t piece) {
   T numbers[kMostClasses * kLanes];  // where logits do not lie as a block does
   std::fill_n(numbers, classes * kLanes, T{});
   int32_t labels[kLanes] = {};
-  float losses[kLanes] = {};
+  float losses[kLanes] = {};  // or their gradients
+  bool right[kLanes];
   for (int64_t start = first; start < end; start += kLanes) {
     const int64_t count = std::min(kLanes, end - start), place = picture * loss.pixels + start;
     const int64_t offset = picture * loss.pixels * classes + start * pixel_step;
@@ -123,8 +127,9 @@ SOLO_INLINE void run(const Job<T>& job, Pass pass, int64_t piece) {
     const Block<const T> x = in_place ? Block<const T>{from, class_step} : Block<const T>{numbers, kLanes};
     std::copy_n(loss.labels + place, count, labels);
     if (pass == Pass::kForward) {
-      write_losses(x, classes, labels, losses);
+      write_losses(x, classes, labels, losses, right);
       std::copy_n(losses, count, job.losses + place);
+      std::copy_n(right, count, job.right + place);
       continue;
     }
     T* to = job.dlogits + offset;
@@ -160,9 +165,9 @@ Status check_call(const CrossEntropy& loss, int threads, Isa isa) {
 }  // namespace
 
 template <typename T>
-Status cross_entropy(const CrossEntropy& loss, const T* logits, int threads, Isa isa, float* losses) {
+Status cross_entropy(const CrossEntropy& loss, const T* logits, int threads, Isa isa, float* losses, bool* right) {
   if (const Status status = check_call(loss, threads, isa); status != Status::kOk) return status;
-  run_all(Job<T>{loss, logits, nullptr, losses, nullptr}, Pass::kForward, threads, isa);
+  run_all(Job<T>{loss, logits, nullptr, losses, right, nullptr}, Pass::kForward, threads, isa);
   return Status::kOk;
 }
 
@@ -170,12 +175,12 @@ template <typename T>
 Status cross_entropy_gradient(const CrossEntropy& loss, const T* logits, const float* dlosses, int threads, Isa isa,
                               T* dlogits) {
   if (const Status status = check_call(loss, threads, isa); status != Status::kOk) return status;
-  run_all(Job<T>{loss, logits, dlosses, nullptr, dlogits}, Pass::kGradient, threads, isa);
+  run_all(Job<T>{loss, logits, dlosses, nullptr, nullptr, dlogits}, Pass::kGradient, threads, isa);
   return Status::kOk;
 }
 
-template Status cross_entropy(const CrossEntropy&, const float*, int, Isa, float*);
-template Status cross_entropy(const CrossEntropy&, const Bfloat16*, int, Isa, float*);
+template Status cross_entropy(const CrossEntropy&, const float*, int, Isa, float*, bool*);
+template Status cross_entropy(const CrossEntropy&, const Bfloat16*, int, Isa, float*, bool*);
 template Status cross_entropy_gradient(const CrossEntropy&, const float*, const float*, int, Isa, float*);
 template Status cross_entropy_gradient(const CrossEntropy&, const Bfloat16*, const float*, int, Isa, Bfloat16*);
 

@@ -199,18 +199,21 @@ CrossEntropy make_loss(const py::array& logits, const py::array& labels, bool pl
   return loss;
 }
 
-py::array_t<float> entropies(const py::array& logits, const py::array& labels, bool planar, int threads,
-                             const std::string& instruction_set) {
+py::tuple entropies(const py::array& logits, const py::array& labels, bool planar, int threads,
+                    const std::string& instruction_set) {
   const Shape shape = shape_of(logits, "logits");
   const CrossEntropy loss = make_loss(logits, labels, planar);
   const Isa isa = isa_of(instruction_set);
-  py::array_t<float> losses(std::vector<py::ssize_t>(labels.shape(), labels.shape() + 3));
+  const Shape picture(labels.shape(), labels.shape() + 3);
+  py::array_t<float> losses(picture);
+  py::array_t<bool> right(picture);
   float* to = losses.mutable_data();
+  bool* hits = right.mutable_data();
   with_type_of(logits, [&](auto number) {
     const auto* from = read<decltype(number)>(logits, "logits", shape);
-    run("cross_entropy", 0, [&](void*, int64_t) { return cross_entropy(loss, from, threads, isa, to); });
+    run("cross_entropy", 0, [&](void*, int64_t) { return cross_entropy(loss, from, threads, isa, to, hits); });
   });
-  return losses;
+  return py::make_tuple(losses, right);
 }
 
 void entropies_back(const py::array& logits, const py::array& labels, const py::array& dlosses, bool planar,
@@ -250,8 +253,9 @@ void bind_training(py::module_& m) {
         "dx"_a, "threads"_a = 1, "instruction_set"_a = "best",
         "Write the gradient of x to dx; return that of the weights, float32 [channels, 9], see depthwise_conv.h.");
   m.def("cross_entropy", &entropies, "logits"_a, "labels"_a, "planar"_a, "threads"_a = 1, "instruction_set"_a = "best",
-        "Return the cross entropy of every pixel, float32 [batch, height, width]; logits are [batch, height, width, "
-        "classes], or [batch, classes, height, width] if planar, see cross_entropy.h.");
+        "Return the cross entropy of every pixel, float32 [batch, height, width], and where no class beats that of the "
+        "label, bool; logits are [batch, height, width, classes], or [batch, classes, height, width] if planar, see "
+        "cross_entropy.h.");
   m.def("cross_entropy_gradient", &entropies_back, "logits"_a, "labels"_a, "dlosses"_a, "planar"_a, "dlogits"_a,
         "threads"_a = 1, "instruction_set"_a = "best", "Write the gradient of the logits to dlogits.");
 }
