@@ -1,4 +1,4 @@
-"""Weights to start from: another checkpoint, or a backbone trained on ImageNet."""
+"""Weights to start from: another checkpoint, or a backbone trained on ImageNet or by us."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from solo_rt.train.checkpoint import Checkpoint, load_checkpoint
 from solo_rt.train.models import build_model
 from solo_rt.train.torch_file import is_plain, read_torch_file
 
-STEM = "backbone.conv1.weight"  # what reads the picture in all SOLO networks
+BACKBONE = "backbone."
+STEM = f"{BACKBONE}conv1.weight"  # what reads the picture in all SOLO networks
 UNUSED = ("fc.", "classifier.")  # ImageNet classifiers, which no backbone of ours has
 DOTTED = re.compile(r"(?<=\.)(norm|conv)\.(?=[12]\.)")  # norm.1 is norm1, in the files of DenseNets, which are old
 
@@ -57,8 +58,9 @@ def start_from(path: Path, model: nn.Module, *, name: str, classes: tuple[str, .
 
 
 def load_backbone(path: Path, model: nn.Module) -> Fit:
-    """Give `model.backbone` the weights at `path`, a state dict with torchvision's names, and return what did.
+    """Give `model.backbone` the weights at `path`, and return what did.
 
+    They are a state dict with torchvision's names, or those of the backbone in a checkpoint of ours.
     Raises: UsageError when the model has no backbone, the file cannot be read, or a tensor of the backbone is missing
     or of another shape.
     """
@@ -66,8 +68,13 @@ def load_backbone(path: Path, model: nn.Module) -> Fit:
     if not isinstance(backbone, nn.Module):
         raise UsageError("--backbone-weights: this model has no backbone of its own; use --init")
     state = read_torch_file(path)
+    if isinstance(state, dict) and "format" in state:
+        weights = _renormalised(path, load_checkpoint(path))
+        state = {key.removeprefix(BACKBONE): value for key, value in weights.items() if key.startswith(BACKBONE)}
     if not isinstance(state, dict) or not all(map(is_plain, state.values())):
-        raise UsageError(f"--backbone-weights {path}: expected a dictionary of tensors, as torchvision saves them")
+        raise UsageError(
+            f"--backbone-weights {path}: expected a checkpoint or a dictionary of tensors, as torchvision's"
+        )
     state = {DOTTED.sub(r"\1", key): value for key, value in state.items() if not key.startswith(UNUSED)}
     fit = _fit(backbone, state)
     lacking = [key for key in (*fit.missing, *fit.misshaped) if not key.endswith("num_batches_tracked")]
@@ -88,7 +95,7 @@ def _renormalised(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
     reading = [key for key, value in weights.items() if value.ndim == 4 and value.shape[1] == len(MEAN)]
     if checkpoint.mean != MEAN or reading != [STEM]:
         raise UsageError(
-            f"--init {path}: expected pictures normalised by mean {MEAN} and std {STD}, "
+            f"{path}: expected pictures normalised by mean {MEAN} and std {STD}, "
             f"it reads {checkpoint.mean} and {checkpoint.std}; start from another checkpoint"
         )
     factors = torch.tensor(STD) / torch.tensor(checkpoint.std)

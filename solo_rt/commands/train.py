@@ -98,7 +98,11 @@ class Grids(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--qat", is_flag=True, help="Go on from --init with rounding as in INT8, where quantize alone loses too much."
 )
-@click.option("--backbone-weights", type=File, help="ImageNet weights with torchvision's names.")
+@click.option(
+    "--backbone-weights",
+    type=File,
+    help="ImageNet weights with torchvision's names, or a checkpoint whose backbone is taken.",
+)
 @click.option("--keep", type=Positive, default=Settings.keep, help="Checkpoints to keep.")
 @click.option("--save-every", type=Positive, default=Settings.save_every, help="Steps between checkpoints.")
 @click.option(

@@ -97,6 +97,18 @@ def test_a_backbone_takes_weights_with_the_names_of_torchvision(tmp_path: Path) 
     assert all(torch.equal(value, state[key]) for key, value in model.backbone.state_dict().items())  # type: ignore[union-attr, operator]
 
 
+def test_a_backbone_is_taken_out_of_a_checkpoint(trained: tuple[Path, dict[str, torch.Tensor]]) -> None:
+    path, weights = trained
+    model = build_model(NAME, 5)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    fit = load_backbone(path, model)
+    assert len(fit.loaded) == sum(key.startswith("backbone.") for key in weights)
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, (weights if key.startswith("backbone.") else before)[key]), key
+    with pytest.raises(UsageError, match=r"is another backbone's: .* misshaped"):
+        load_backbone(path, build_model("solov2-light-r18", 1))
+
+
 def test_the_dotted_names_of_old_densenet_files_are_understood(tmp_path: Path) -> None:
     state = build_model("denseaspp-d121", 1).backbone.state_dict()  # type: ignore[union-attr, operator]
     dotted = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", key): value for key, value in state.items()}
@@ -116,7 +128,7 @@ def test_another_backbone_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"missing \(layer4.0.conv1.weight"):
         load_backbone(path, build_model("solov2-light-r18", 1))
     torch.save({"model": state}, path)
-    with pytest.raises(UsageError, match="expected a dictionary of tensors"):
+    with pytest.raises(UsageError, match="expected a checkpoint or a dictionary of tensors"):
         load_backbone(path, build_model("solov2-light-r18", 1))
     path.write_bytes(b"nothing")
     with pytest.raises(UsageError, match=r"not a file that torch\.save wrote"):
