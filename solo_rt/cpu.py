@@ -21,6 +21,14 @@ def usable_cores(root: Path = Path("/")) -> int:
     return max(1, math.ceil(min(len(allowed_cores()), _quota(root))))
 
 
+def is_busy() -> bool:
+    """Return whether more programs wanted to run in the last minute than the machine has cores."""
+    try:
+        return os.getloadavg()[0] > (os.cpu_count() or 1)
+    except (AttributeError, OSError):  # not every system says
+        return False
+
+
 def processor(root: Path = Path("/")) -> str:
     """Return what the CPU is called."""
     return cpu_field("model name", root) or platform.processor() or platform.machine()

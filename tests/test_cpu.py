@@ -1,11 +1,11 @@
-"""How many cores a process may use: by affinity, and by the limits of its container."""
+"""How many cores a process may use: by affinity, and by the limits of its container; and whether they are busy."""
 
 from __future__ import annotations
 
 import pytest
 
 from solo_rt import cpu
-from solo_rt.cpu import usable_cores
+from solo_rt.cpu import is_busy, usable_cores
 
 
 @pytest.fixture(autouse=True)
@@ -59,3 +59,12 @@ def test_the_cpu_is_called_as_it_calls_itself(tmp_path, monkeypatch):
     (tmp_path / "proc/cpuinfo").write_text("processor\t: 0\nmodel name\t: Some: CPU\nmodel name\t: another\n")
     assert cpu.processor(tmp_path) == "Some: CPU"
     assert cpu.cpu_field("flags", tmp_path) == ""
+
+
+def test_a_machine_is_busy_when_more_want_to_run_than_it_has_cores(monkeypatch):
+    monkeypatch.setattr(cpu.os, "cpu_count", lambda: 4)
+    for load, expected in ((0.2, False), (4.0, False), (4.3, True)):
+        monkeypatch.setattr(cpu.os, "getloadavg", lambda load=load: (load, 0.0, 9.0))
+        assert is_busy() == expected
+    monkeypatch.delattr(cpu.os, "getloadavg")
+    assert not is_busy()

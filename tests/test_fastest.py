@@ -21,6 +21,7 @@ def _quick(tmp_path, monkeypatch):
     monkeypatch.setenv("SOLO_RT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(fastest, "MEASURING_SECONDS", 0.0)
     monkeypatch.setattr(fastest, "MOST_SECONDS", 0.0)
+    monkeypatch.setattr(fastest, "is_busy", lambda: False)
 
 
 @pytest.fixture
@@ -66,6 +67,16 @@ def test_it_is_measured_once(model):
     assert again.opened == [QUICK]
     assert again.engines[QUICK].calls == 0
     assert list(recall(model, (SLOW, QUICK), threads=2, lanes=1)) == ["slow fp32", "quick fp32"]
+
+
+def test_what_a_busy_machine_measured_counts_until_it_is_quiet(model, monkeypatch):
+    opened = []
+    for busy in (True, True, False, True, False):
+        monkeypatch.setattr(fastest, "is_busy", lambda busy=busy: busy)
+        opener = Opener()
+        choose(model, opener)
+        opened.append(len(opener.opened))
+    assert opened == [2, 1, 2, 1, 1]
 
 
 @pytest.mark.parametrize("change", ["model", "threads", "candidates", "record", "package"])

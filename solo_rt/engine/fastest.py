@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from solo_rt.cpu import allowed_cores, processor
+from solo_rt.cpu import allowed_cores, is_busy, processor
 from solo_rt.engine.base import Engine
 from solo_rt.files import cache_folder, replace_file
 
@@ -47,13 +47,15 @@ def open_fastest(
     """Return the opened engine of the candidate that takes least time for a picture.
 
     Where that is known for this file, machine and number of threads it is opened at once; else all are opened and
-    measured, which takes a second or two. Candidates that cannot be opened are passed over, if one is left.
+    measured, which takes a second or two. What was measured on a busy machine is measured again on a quiet one: of
+    two engines one may suffer more. Candidates that cannot be opened are passed over, if one is left.
     Raises: what `open_it` raises for the last candidate, if there is no other.
     """
     if len(candidates) == 1:
         return open_it(candidates[0])
     memory = _memory(path, candidates, threads=threads, lanes=lanes)
-    chosen = _recall(memory, candidates)
+    busy = is_busy()
+    chosen = _recall(memory, candidates, busy=busy)
     if chosen is not None:
         return open_it(chosen)
     with ExitStack() as stack:
@@ -75,7 +77,7 @@ def open_fastest(
     log.info("%s: ms a picture: %s", path, ", ".join(f"{name} {ms:.2f}" for name, ms in said.items()))
     with suppress(OSError):  # then it is measured again
         memory.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(memory, json.dumps({"chosen": list(chosen), "ms": said}).encode())
+        replace_file(memory, json.dumps({"chosen": list(chosen), "ms": said, "busy": busy}).encode())
     return engines[chosen]
 
 
@@ -111,12 +113,13 @@ def recall(path: Path, candidates: Sequence[Candidate], *, threads: int, lanes: 
         return {}
 
 
-def _recall(memory: Path, candidates: Sequence[Candidate]) -> Candidate | None:
+def _recall(memory: Path, candidates: Sequence[Candidate], *, busy: bool) -> Candidate | None:
     try:
-        chosen = Candidate(*json.loads(memory.read_text())["chosen"])
+        record = json.loads(memory.read_text())
+        chosen, was_busy = Candidate(*record["chosen"]), record["busy"]
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return chosen if chosen in candidates else None
+    return chosen if chosen in candidates and (busy or not was_busy) else None
 
 
 def _memory(path: Path, candidates: Sequence[Candidate], *, threads: int, lanes: int) -> Path:
