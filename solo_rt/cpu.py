@@ -29,6 +29,15 @@ def is_busy() -> bool:
         return False
 
 
+def sleeping_threads() -> dict[str, str]:
+    """Return the variables with which OpenMP's threads sleep soon when they have nothing to do; none if the user says.
+
+    Unasked they spin for milliseconds, and take the cores from our kernels and from the processes that load pictures.
+    OpenMP reads them when PyTorch is loaded.
+    """
+    return {} if {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys() else {"GOMP_SPINCOUNT": "1000"}
+
+
 def processor(root: Path = Path("/")) -> str:
     """Return what the CPU is called."""
     return cpu_field("model name", root) or platform.processor() or platform.machine()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from solo_rt import cpu
-from solo_rt.cpu import is_busy, usable_cores
+from solo_rt.cpu import is_busy, sleeping_threads, usable_cores
 
 
 @pytest.fixture(autouse=True)
@@ -68,3 +68,11 @@ def test_a_machine_is_busy_when_more_want_to_run_than_it_has_cores(monkeypatch):
         assert is_busy() == expected
     monkeypatch.delattr(cpu.os, "getloadavg")
     assert not is_busy()
+
+
+def test_threads_sleep_unless_the_user_says_how_they_wait(monkeypatch):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    assert sleeping_threads() == {"GOMP_SPINCOUNT": "1000"}
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    assert sleeping_threads() == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from solo_rt.commands.config import CountOr
 from solo_rt.commands.lines import tell
 from solo_rt.commands.options import LocalPath, Size, check_writable, command, require_torch
 from solo_rt.commands.progress import show_progress
+from solo_rt.cpu import sleeping_threads
 from solo_rt.defaults import MODEL
 from solo_rt.device import Device
 from solo_rt.errors import UsageError
@@ -159,6 +161,7 @@ def train(
     Ctrl-C and SIGTERM finish the step, write a checkpoint and leave with 130 and 143; --resume auto goes on.
     """
     require_torch("train")
+    os.environ.update(sleeping_threads())
     from solo_rt.engine.precision import has_bf16
     from solo_rt.train.models import check_model
     from solo_rt.train.recipes import RECIPES, Phase, adapt, find_recipe

@@ -4,7 +4,8 @@
     python tests/bench/training.py --model fast-scnn --against 5982cab --amp-then off
 
 `--against` takes steps of both trees in turn, on one batch, so that what else the machine does slows both, and compares
-the least of each: by the clock, and by the CPU time of all threads. Precision is what `solo-rt train` takes unasked.
+the least of each: by the clock, and by the CPU time of all threads. Precision is what `solo-rt train` takes, and
+PyTorch's idle threads sleep as they do there, but not in the older tree.
 Loading is timed in this process with one thread, as each worker does it. On a GPU the device is waited for after each
 stretch, so that the stretches add up; a run does not wait and is faster than their sum.
 """
@@ -55,6 +56,8 @@ def main() -> None:
     parser.add_argument("--amp-then", choices=("off", "bf16", "fp16"), help="precision there, by default the same")
     parser.add_argument("--in-turn", action="store_true", help=argparse.SUPPRESS)  # a step for every line of stdin
     arguments = parser.parse_args()
+    if not (arguments.in_turn or arguments.against) and environment() != os.environ:
+        os.execve(sys.executable, [sys.executable, *sys.argv], environment())
     for model in arguments.model:
         arguments.model = model
         if arguments.in_turn:
@@ -176,13 +179,23 @@ def unpack(commit: str, folder: Path) -> None:
         shutil.copy2(library, folder / "solo_rt")
 
 
+def environment() -> dict[str, str]:
+    """Return what `train` makes of this environment before it loads PyTorch."""
+    from solo_rt.cpu import sleeping_threads  # older trees have none
+
+    return {**os.environ, **sleeping_threads()}
+
+
 def start(path: str, arguments: argparse.Namespace, amp: str) -> subprocess.Popen[str]:
-    """Return a process that trains with the package in `path`, by default this one."""
+    """Return a process that trains with the package in `path`, by default this one, as `train` would run it."""
     options = {name: getattr(arguments, name) for name in ("model", "data", "imgsz", "batch", "steps", "device")}
     return subprocess.Popen(
         [sys.executable, __file__, "--in-turn", "--amp", amp, *(f"--{key}={value}" for key, value in options.items())],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path},
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**(os.environ if path else environment()), "PYTHONPATH": path},
+    )
 
 
 if __name__ == "__main__":

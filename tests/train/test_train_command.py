@@ -55,6 +55,19 @@ def test_a_run_leaves_a_checkpoint_a_log_and_curves(
     assert (recipe["lr"], recipe["ema"], checkpoint.provenance["seed"]) == (0.001, 0.0, 3)
 
 
+def test_threads_are_told_to_sleep_before_pytorch_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text(
+        "import os; print(os.environ['GOMP_SPINCOUNT']); raise SystemExit\n"
+    )
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("GOMP_", "OMP_"))}
+    child = subprocess.run(
+        [sys.executable, "-m", "solo_rt", "train", "--steps", "1"],
+        env={**environment, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert (child.stdout, child.stderr) == ("1000\n", "")
+
+
 def test_all_held_out_pictures_can_be_measured(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     data = write_folder(tmp_path / "mine", held_out_world(size=(32, 64), length=3))
     run = ("--model", "fast-scnn", "--data", f"folder:{data}", "--recipe", "small", *SMALL, "--out", tmp_path / "run")
