@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from solo_rt import cpu
@@ -76,3 +79,20 @@ def test_threads_sleep_unless_the_user_says_how_they_wait(monkeypatch):
     assert sleeping_threads() == {"GOMP_SPINCOUNT": "1000"}
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
     assert sleeping_threads() == {}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of glibc")
+def test_memory_that_is_kept_is_not_asked_for_again():
+    code = """
+import resource, sys
+import numpy as np
+from solo_rt.cpu import keep_memory
+keep_memory()
+for _ in range(5):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(4 << 20)  # 8192 pages of 4 KiB
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    first, *others = map(int, child.stdout.split())
+    assert min(others) < 8 <= first

@@ -14,7 +14,7 @@ from solo_rt.commands.config import CountOr
 from solo_rt.commands.lines import tell
 from solo_rt.commands.options import LocalPath, Size, check_writable, command, require_torch
 from solo_rt.commands.progress import show_progress
-from solo_rt.cpu import sleeping_threads
+from solo_rt.cpu import keep_memory, sleeping_threads
 from solo_rt.defaults import MODEL
 from solo_rt.device import Device
 from solo_rt.errors import UsageError
@@ -162,6 +162,7 @@ def train(
     """
     require_torch("train")
     os.environ.update(sleeping_threads())
+    keep_memory()
     from solo_rt.engine.precision import has_bf16
     from solo_rt.train.models import check_model
     from solo_rt.train.recipes import RECIPES, Phase, adapt, find_recipe
