@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from solo_rt.train.models.parts.batch_norm import batch_norm, is_fusible, is_learning
+from solo_rt.train.models.parts.batch_norm import is_fusible, norm_act
 from solo_rt.train.models.parts.depthwise import Depthwise
 
 
@@ -15,11 +15,8 @@ class Layers(nn.Sequential):
         layers = [*self]
         while layers:
             layer, *layers = layers
-            if isinstance(layer, nn.BatchNorm2d) and is_learning(layer, x):
-                act = layers.pop(0) if layers and is_fusible(layers[0]) else None
-                x = batch_norm(layer, x, act)
-            else:
-                x = layer(x)
+            act = layers.pop(0) if layers and is_fusible(layers[0]) else None
+            x = norm_act(layer, act, x)
         return x
 
 
