@@ -251,5 +251,6 @@ def test_clock_of_the_system_that_is_set_moves_labels_only(tmp_path):
     found = [record for record in records(lines) if "frame" in record]
     for field in ("time_s", "wall_time"):
         assert all(a[field] <= b[field] < a[field] + 30 for a, b in pairwise(found)), field
+    assert all(a["time_s"] < b["time_s"] for a, b in pairwise(found))
     moments = [json.loads(line)["time"] for line in said.splitlines()]
     assert len({moment[:10] for moment in moments}) > 1  # the clock that labels the log has been set
