@@ -15,6 +15,8 @@ def main() -> None:
         if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:  # nohup
             signal.signal(number, _leave)
     _fill_standard_streams()
+    # numpy's idle threads sleep at once: those it starts spin for 60 ms of CPU time, and the start waits for the cores.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     # The converter of other formats, which no command uses, takes longer to load than the rest of OpenVINO.
     sys.modules["openvino.tools.ovc"] = None  # type: ignore[assignment]
     from solo_rt.cli import main as run_command_line

@@ -11,6 +11,7 @@ import os
 import platform
 from pathlib import Path
 
+PIXELS_PER_THREAD = 1 << 20  # of a codec: H.264 of 720p takes 4 ms to decode, 10 ms to encode
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 
 
@@ -22,6 +23,17 @@ def allowed_cores() -> list[int]:
 def usable_cores(root: Path = Path("/")) -> int:
     """Return how many cores there are to use, at least 1; `root` is where /proc and /sys are."""
     return max(1, math.ceil(min(len(allowed_cores()), _quota(root))))
+
+
+def codec_threads(width: int, height: int) -> int:
+    """Return how many threads decode or encode pictures of this size, beside a network.
+
+    Half of the cores are enough: on two of them a run of 720p takes 4 % less time than with FFmpeg's choice for
+    decoding, three, and 5 % less than with its choice for encoding. Large pictures get more, since one thread would
+    hold the run up.
+    """
+    cores = usable_cores()
+    return max(1, min(cores, max(cores // 2, math.ceil(width * height / PIXELS_PER_THREAD))))
 
 
 def is_busy() -> bool:

@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import pytest
-
 from solo_rt import cpu
-from solo_rt.cpu import is_busy, sleeping_threads, usable_cores
+from solo_rt import cpu
+from solo_rt.cpu import codec_threads, is_busy, sleeping_threads, usable_cores
 
 
 @pytest.fixture(autouse=True)
@@ -96,3 +96,15 @@ for _ in range(5):
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     first, *others = map(int, child.stdout.split())
     assert min(others) < 8 <= first
+
+
+@pytest.mark.parametrize(
+    ("cores", "size", "threads"),
+    [
+        (1, (3840, 2160), 1), (2, (1280, 720), 1), (2, (1920, 1080), 2), (2, (64, 48), 1), (8, (1280, 720), 4),
+        (8, (3840, 2160), 8), (16, (3840, 2160), 8), (1, (0, 0), 1),
+    ],
+)  # fmt: skip
+def test_codecs_get_half_of_the_cores_and_more_for_large_pictures(monkeypatch, cores, size, threads):
+    monkeypatch.setattr(cpu, "usable_cores", lambda: cores)
+    assert codec_threads(*size) == threads

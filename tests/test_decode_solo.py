@@ -210,7 +210,19 @@ def test_maps_are_enlarged_before_and_after_the_sigmoid(size, between, grid):
     assert _native.enlarge_maps(maps, rows[:0], between, grid).shape == (0, *grid)
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 3, 5, 7), (2, 4, 4, 48), (3, 1, 17, 2), (1, 2, 8, 33)])
+def test_maps_are_put_plane_by_plane(shape):
+    maps = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    planes = _native.channels_first(maps)
+    assert planes.flags.c_contiguous
+    np.testing.assert_array_equal(planes, maps.transpose(0, 3, 1, 2))
+
+
 def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="channels_first: sizes contradict each other"):
+        _native.channels_first(np.zeros((1, 0, 4, 3), np.float32))
+    with pytest.raises(ValueError, match="maps: expected a contiguous array"):
+        _native.channels_first(np.zeros((1, 4, 4, 3), np.float32)[:, :, ::2])
     maps, rows = np.zeros((2, 3, 4), np.float32), np.zeros(1, np.int32)
     with pytest.raises(ValueError, match=r"rows: expected rows in 0\.\.1"):
         _native.enlarge_maps(maps, rows + 2, (3, 4), (3, 4))

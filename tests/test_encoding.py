@@ -62,18 +62,11 @@ def test_ffmpeg_knows_the_best_and_the_worst_of_every_setting(codec) -> None:
         context.open()
 
 
-@pytest.mark.parametrize(
-    ("cores", "size", "threads"),
-    [
-        (1, (3840, 2160), 1), (2, (1280, 720), 1), (2, (1920, 1080), 2), (2, (64, 48), 1), (8, (1280, 720), 4),
-        (8, (3840, 2160), 8), (16, (3840, 2160), 8),
-    ],
-)  # fmt: skip
-def test_x264_gets_half_of_the_cores_and_more_for_large_pictures(monkeypatch, cores, size, threads) -> None:
-    monkeypatch.setattr(encoding, "usable_cores", lambda: cores)
-    assert VideoOptions().threads_for(*size) == threads
-    assert VideoOptions(threads=3).threads_for(*size) == 3
-    assert VideoOptions("av1").threads_for(*size) == VideoOptions(encoder="nvenc").threads_for(*size) == 0
+def test_only_x264_gets_threads_by_the_size_of_pictures(monkeypatch) -> None:
+    monkeypatch.setattr(encoding, "codec_threads", lambda width, height: width // height)
+    assert VideoOptions().threads_for(700, 100) == 7
+    assert VideoOptions(threads=3).threads_for(700, 100) == 3
+    assert VideoOptions("av1").threads_for(700, 100) == VideoOptions(encoder="nvenc").threads_for(700, 100) == 0
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -61,6 +61,17 @@ def test_outputs_are_those_of_the_model(backend, tiny):
     np.testing.assert_allclose(outputs["scores"], by_hand(tiny, image), atol=1e-6)
 
 
+def test_features_are_the_same_of_every_backend(tiny):
+    pytest.importorskip("openvino")
+    image = picture()
+    ours, theirs = (
+        open_engine(tiny, backend=backend, device="cpu", precision="fp32").infer({"image": image})["features"]
+        for backend in ("openvino", "onnxruntime")
+    )
+    assert ours.flags.c_contiguous
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("output", ["labels", "logits"])
 def test_semantic_models_give_labels_or_logits(backend, output, tmp_path):
@@ -76,6 +87,13 @@ def test_semantic_models_give_labels_or_logits(backend, output, tmp_path):
 def test_output_of_another_type_is_refused(backend, tmp_path):
     path = write_street_model(tmp_path / "m.onnx", to=TensorProto.FLOAT)
     with pytest.raises(SpecError, match=r"m.onnx: expected uint8 in output 'labels', got float32; export again"):
+        open_engine(path, backend=backend)
+    spec = replace(STREET_SPEC, decoder=replace(STREET_SPEC.decoder, output="logits"))
+    model = onnx.load(write_street_model(path, spec=spec))
+    model.graph.node[0].CopyFrom(helper.make_node("Cast", ["image"], ["logits"], to=TensorProto.FLOAT16))
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT16
+    onnx.save(model, path)
+    with pytest.raises(SpecError, match=r"m.onnx: expected float32 in output 'logits', got float16; export again"):
         open_engine(path, backend=backend)
 
 

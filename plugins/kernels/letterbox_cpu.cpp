@@ -21,29 +21,50 @@ struct Channel {
 struct TileTaps {
   int first[kTile], second[kTile];  // in bytes
   float weight[kTile];
+  bool adjacent;  // whether every second sample is the byte behind the first
 };
 
 void prepare_taps(const Channel& channel, int begin, int count, TileTaps* tile) {
+  tile->adjacent = channel.step == 1 && channel.width > 1;
   for (int i = 0; i < count; ++i) {
-    const Taps x = make_taps(begin + i, channel.pitch_x, channel.width);
+    Taps x = make_taps(begin + i, channel.pitch_x, channel.width);
+    if (tile->adjacent && x.first == x.second) {  // at an edge: the same value by the neighbour, for nothing or in full
+      x.weight = x.first == 0 ? 0.0F : 1.0F;
+      x.first = std::min(x.first, channel.width - 2);
+    }
     tile->first[i] = x.first * channel.step;
     tile->second[i] = x.second * channel.step;
     tile->weight[i] = x.weight;
   }
 }
 
+// The two samples of a row for each column, the second in the upper byte.
+void gather(const uint8_t* row, const TileTaps& tile, int count, uint16_t* pairs) {
+  if (tile.adjacent) {  // compilers load both at once
+    for (int i = 0; i < count; ++i) {
+      const uint8_t* at = row + tile.first[i];
+      pairs[i] = static_cast<uint16_t>(at[0] | at[1] << 8);
+    }
+  } else {
+    for (int i = 0; i < count; ++i) pairs[i] = static_cast<uint16_t>(row[tile.first[i]] | row[tile.second[i]] << 8);
+  }
+}
+
+SOLO_CLONES void mix(const uint16_t* top, const uint16_t* bottom, const float* weights, float weight, int count,
+                     float* out) {
+  for (int i = 0; i < count; ++i) {
+    const float upper = interpolate(top[i] & 255, top[i] >> 8, weights[i]);
+    const float lower = interpolate(bottom[i] & 255, bottom[i] >> 8, weights[i]);
+    out[i] = interpolate(upper, lower, weight);
+  }
+}
+
 void resize_row(const Channel& channel, int y, const TileTaps& tile, int count, float* out) {
   const Taps rows = make_taps(y, channel.pitch_y, channel.height);
-  const uint8_t* top = channel.samples + rows.first * channel.stride;
-  const uint8_t* bottom = channel.samples + rows.second * channel.stride;
-  for (int i = 0; i < count; ++i) {
-    const int first = tile.first[i], second = tile.second[i];
-    const auto left = static_cast<float>(top[first]), right = static_cast<float>(top[second]);
-    const auto low_left = static_cast<float>(bottom[first]), low_right = static_cast<float>(bottom[second]);
-    const float upper = interpolate(left, right, tile.weight[i]);
-    const float lower = interpolate(low_left, low_right, tile.weight[i]);
-    out[i] = interpolate(upper, lower, rows.weight);
-  }
+  uint16_t top[kTile], bottom[kTile];
+  gather(channel.samples + rows.first * channel.stride, tile, count, top);
+  gather(channel.samples + rows.second * channel.stride, tile, count, bottom);
+  mix(top, bottom, tile.weight, rows.weight, count, out);
 }
 
 SOLO_CLONES void convert_row(const Affine& map, const float* a, const float* b, const float* c, int count, float* out) {

@@ -1,4 +1,4 @@
-// Maps of SOLO and Decoupled SOLO to masks, as Python functions on numpy arrays.
+// Maps of networks as Python functions on numpy arrays: their layout, and those of SOLO and Decoupled SOLO to masks.
 #include <algorithm>
 #include <memory>
 #include <optional>
@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "arrays.h"
+#include "channels_first.h"
 #include "dynamic_conv.h"
 #include "mask_regions.h"
 #include "soft_maps.h"
@@ -19,6 +20,22 @@ void require_rows(const int32_t* rows, int64_t count, int64_t limit, const char*
   if (count > 0 && (*std::min_element(rows, rows + count) < 0 || *std::max_element(rows, rows + count) >= limit)) {
     throw py::value_error(std::string(name) + ": expected rows in 0.." + std::to_string(limit - 1));
   }
+}
+
+py::array_t<float> to_planes(const py::array& maps) {
+  const auto* values = checked<float>(maps, "maps", {kAny, kAny, kAny, kAny});
+  const int64_t count = maps.shape(0), pixels = int64_t{maps.shape(1)} * maps.shape(2), channels = maps.shape(3);
+  py::array_t<float> planes({maps.shape(0), maps.shape(3), maps.shape(1), maps.shape(2)});
+  float* out = planes.mutable_data();
+  Status status = Status::kOk;
+  {
+    const py::gil_scoped_release unlocked;
+    for (int64_t i = 0; i < count && status == Status::kOk; ++i) {
+      status = channels_first(values + i * pixels * channels, pixels, channels, out + i * pixels * channels);
+    }
+  }
+  check(status, "channels_first");
+  return planes;
 }
 
 py::array_t<float> enlarge(const py::array& maps, const py::array& rows, Size between, Size grid, int threads) {
@@ -105,6 +122,7 @@ py::array_t<int32_t> regions_of(const py::array& bits, const py::array& rows, Si
 }  // namespace
 
 void bind_maps(py::module_& m) {
+  m.def("channels_first", &to_planes, py::arg("maps"), "Maps, float32 [n, h, w, c], as [n, c, h, w].");
   m.def("enlarge_maps", &enlarge, py::arg("maps"), py::arg("rows"), py::arg("between"), py::arg("grid"),
         py::arg("threads") = 1, "Probabilities, float32 [n, *grid], of logit maps [any, h, w], see soft_maps.h.");
   m.def("binarise_products", &binarise, py::arg("soft"), py::arg("first"), py::arg("second"), py::arg("threshold"),

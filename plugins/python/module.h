@@ -25,7 +25,7 @@ void bind_decode(py::module_& m);    // candidates, dynamic convolution, matrix 
 void bind_masks(py::module_& m);     // soft masks to boxes, run-length codes, dense masks
 void bind_pixels(py::module_& m);    // letterbox, colour conversion, overlay
 void bind_labels(py::module_& m);    // logits to labels, label maps to pixels, counts and overlay
-void bind_maps(py::module_& m);      // maps of SOLO and Decoupled SOLO to masks
+void bind_maps(py::module_& m);      // layout of maps, those of SOLO and Decoupled SOLO to masks
 void bind_tracks(py::module_& m);    // overlap of masks of two frames, assignment
 void bind_training(py::module_& m);  // parts of training: batch normalisation, depthwise convolution
 

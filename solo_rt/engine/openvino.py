@@ -5,6 +5,11 @@ Note [Frames are computed on OpenVINO's threads]
     takes down when that thread ends. If the model is closed meanwhile, it locks mutexes in memory that is freed, or
     somebody else's by then. Nobody can wait for that end: Python's `Thread.join` returns before it. `start_async` gives
     the frame to a thread of the model's own, which it joins when it is closed.
+
+Note [Maps are put plane by plane here]
+    Convolutions compute maps pixel by pixel. OpenVINO puts them plane by plane, value by value with the whole plane
+    between two writes: 1.4 ms for the 344,064 features of solov2-nano, where its network takes 4.7 ms. So maps are asked
+    for as they are, and are put in order by a kernel of ours that writes whole lines of the cache, in 0.15 ms.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from solo_rt import _native
 from solo_rt.cpu import cpu_field, processor
 from solo_rt.device import Device
 from solo_rt.engine import compiled_cache
@@ -64,7 +70,9 @@ class OpenVinoEngine:
             requests = [model.create_infer_request() for _ in range(self.lanes)]
         except (RuntimeError, SpecError) as error:
             raise EngineError(f"{path}: OpenVINO cannot load the model: {_reason(error)}") from error
-        check_ports(path, spec, _shapes(model.inputs), _shapes(model.outputs))
+        shapes = _shapes(model.outputs)
+        outputs = {name: (s[0], s[3], s[1], s[2]) if _is_map(name, s) else s for name, s in shapes.items()}
+        check_ports(path, spec, _shapes(model.inputs), outputs)
         self._requests = requests
         self._idle: queue.SimpleQueue[ov.InferRequest] | None = queue.SimpleQueue()
         for request in requests:
@@ -80,7 +88,7 @@ class OpenVinoEngine:
             # Not `request.infer`: see Note [Frames are computed on OpenVINO's threads].
             request.start_async(dict(inputs), share_inputs=True)
             request.wait()
-            return {name: request.get_tensor(name).data.copy() for name in self.spec.output_shapes}
+            return {name: _kept(name, request.get_tensor(name).data) for name in self.spec.output_shapes}
         except RuntimeError as error:
             raise EngineError(f"OpenVINO failed on a frame: {_reason(error)}") from error
         finally:
@@ -96,15 +104,22 @@ class OpenVinoEngine:
         self._idle, self._requests = None, []
 
 
+def _is_map(name: str, shape: tuple[int, ...]) -> bool:
+    """Return whether an output is [B, C, h, w]; coarse logits are [B, h, w, C] in the file."""
+    return len(shape) == 4 and name != "coarse"
+
+
 def _compiled(content: bytes, outputs: list[str], settings: Mapping[str, int | str]) -> ov.CompiledModel:
     """Return the part of a model that ends at `outputs`, compiled with settings, now or at an earlier start.
 
+    Maps are [B, h, w, C] there.
     Raises: RuntimeError; SpecError if the model is damaged.
     """
     core = ov.Core()
     facts = [
         sha256(content).hexdigest(),
         outputs,
+        "maps pixel by pixel",
         settings,
         ov.__version__,
         processor(),
@@ -116,9 +131,24 @@ def _compiled(content: bytes, outputs: list[str], settings: Mapping[str, int | s
     if kept is not None:
         with suppress(RuntimeError):  # then it is compiled again
             return core.import_model(io.BytesIO(kept), "CPU", settings)
-    model = core.compile_model(core.read_model(heads_alone(content, outputs)), "CPU", settings)
+    model = core.read_model(heads_alone(content, outputs))
+    layouts = ov.preprocess.PrePostProcessor(model)
+    for name, shape in _shapes(model.outputs).items():
+        if _is_map(name, shape):
+            layouts.output(name).model().set_layout(ov.Layout("NCHW"))
+            layouts.output(name).tensor().set_layout(ov.Layout("NHWC"))
+    model = core.compile_model(layouts.build(), "CPU", settings)
     compiled_cache.remember(key, model.export_model().getvalue())
     return model
+
+
+def _kept(name: str, values: Output) -> Output:
+    """Return a copy of an output, maps as [B, C, h, w]."""
+    if not _is_map(name, values.shape):
+        return values.copy()
+    if values.dtype != np.float32:  # which the contract of engines refuses
+        return np.ascontiguousarray(np.moveaxis(values, 3, 1))
+    return _native.channels_first(values)
 
 
 def _shapes(ports: Sequence[ov.ConstOutput]) -> dict[str, tuple[int, ...]]:

@@ -215,7 +215,7 @@ def _lay_out_labels(frame: Frame, instances: Instances, classes: Sequence[str]) 
     if frame.height < 3 * height:
         return []
     labels: list[Label] = []
-    taken = np.empty((0, 4), np.int64)  # xyxy
+    taken = np.empty((len(instances), 4), np.int64)  # xyxy of the labels before
     for i in range(len(instances)):
         if instances.boxes[i, 3] <= instances.boxes[i, 1]:
             continue
@@ -223,8 +223,8 @@ def _lay_out_labels(frame: Frame, instances: Instances, classes: Sequence[str]) 
         track = "" if instances.track_ids is None else f" #{instances.track_ids[i]}"
         coverage, halves = text_coverage(f"{classes[class_id]}{track} {instances.scores[i]:.2f}", height)
         width = coverage.shape[1]
-        x, y = _place((height, width), _extent(instances, i), (frame.height, frame.width), taken)
-        taken = np.vstack([taken, [x, y, x + width, y + height]])
+        x, y = _place((height, width), _extent(instances, i), (frame.height, frame.width), taken[: len(labels)])
+        taken[len(labels)] = x, y, x + width, y + height
         labels.append(Label(x, y, coverage, halves, PALETTE[class_id % len(PALETTE)]))
     return labels
 
@@ -233,11 +233,12 @@ def _extent(instances: Instances, i: int) -> tuple[int, int, int]:
     """Return where a label of mask i belongs: the middle x of its upper quarter, and its y range."""
     top, bottom = (int(y) for y in instances.boxes[i, 1::2])
     inside = instances.masks.crop(i) > 127
-    rows = np.nonzero(inside.any(1))[0]
+    rows = inside.any(1).nonzero()[0]
     if len(rows) == 0:  # nothing but pixels between two samples, or none
         return int(instances.boxes[i, 0]), top, bottom
     upper = inside[rows[0] : rows[0] + (len(rows) + 3) // 4]
-    x = (instances.masks.regions[i, 0] + np.nonzero(upper)[1].mean() + 0.5) / instances.masks.step[1]
+    columns = upper.nonzero()[1]
+    x = (instances.masks.regions[i, 0] + columns.sum() / len(columns) + 0.5) / instances.masks.step[1]
     return int(x), top, bottom
 
 
@@ -249,8 +250,8 @@ def _place(
     x, top, bottom = extent
     x = max(0, min(x - width // 2, frame_size[1] - width)) // 2 * 2
     places = [max(0, min(y, frame_size[0] - height)) // 2 * 2 for y in (top - height, top, bottom - height, bottom)]
+    beside = taken[(taken[:, 0] < x + width) & (taken[:, 2] > x)]  # few of them, if any
     for y in places:
-        apart = (taken[:, 0] >= x + width) | (taken[:, 2] <= x) | (taken[:, 1] >= y + height) | (taken[:, 3] <= y)
-        if apart.all():
+        if not ((beside[:, 1] < y + height) & (beside[:, 3] > y)).any():
             return x, y
     return x, places[0]

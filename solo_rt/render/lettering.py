@@ -9,20 +9,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from solo_rt.types import Frame, UInt8
+from solo_rt.decoders import Rgb
+from solo_rt.types import ColourMatrix, Frame, PixelFormat, UInt8
 
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 
 
 def plane_colours(frame: Frame, rgb: UInt8) -> UInt8:
     """Return RGB colours `uint8 [N, 3]` in the channels of the frame: as they are, or YUV in its matrix and range."""
-    if frame.pixel_format == "rgb24":
+    return _in_channels(rgb, frame.pixel_format, frame.matrix, frame.full_range)
+
+
+def _in_channels(rgb: UInt8, pixel_format: PixelFormat, matrix: ColourMatrix, full_range: bool) -> UInt8:
+    if pixel_format == "rgb24":
         return rgb
-    kr, kb = (0.2126, 0.0722) if frame.matrix == "bt709" else (0.299, 0.114)  # ITU-R BT.709-6 and BT.601-7
+    kr, kb = (0.2126, 0.0722) if matrix == "bt709" else (0.299, 0.114)  # ITU-R BT.709-6 and BT.601-7
     r, g, b = rgb.astype(np.float64).T
     y = kr * r + (1 - kr - kb) * g + kb * b
     u, v = (b - y) / (2 - 2 * kb), (r - y) / (2 - 2 * kr)
-    black, luma, chroma = (0.0, 1.0, 1.0) if frame.full_range else (16.0, 219 / 255, 224 / 255)
+    black, luma, chroma = (0.0, 1.0, 1.0) if full_range else (16.0, 219 / 255, 224 / 255)
     yuv: NDArray[np.float64] = np.stack([black + luma * y, 128 + chroma * u, 128 + chroma * v], -1)
     return np.rint(yuv).clip(0, 255).astype(np.uint8)
 
@@ -35,7 +40,7 @@ class Label:
     y: int
     coverage: UInt8  # of the text, [height, width], even as well
     half_coverage: UInt8  # [height / 2, width / 2]
-    colour: tuple[int, int, int]  # of the background, RGB
+    colour: Rgb  # of the background
 
 
 def label_height(frame: Frame) -> int:
@@ -48,21 +53,19 @@ def label_colours(frame: Frame, label: Label) -> UInt8:
 
     The text is black or white, whichever is easier to read on the label's colour.
     """
-    red, green, blue = label.colour
-    bright = 0.299 * red + 0.587 * green + 0.114 * blue > 140
-    return plane_colours(frame, np.array([[0] * 3 if bright else [255] * 3, label.colour], np.uint8))
+    return _ink_and_paper(label.colour, frame.pixel_format, frame.matrix, frame.full_range)
 
 
 def draw_label(frame: Frame, planes: tuple[UInt8, ...], label: Label) -> None:
     """Write a label into `planes`, which are those of a picture like `frame`, as far as they reach."""
-    ink, paper = label_colours(frame, label)
+    mixtures = _mixtures(label.colour, frame.pixel_format, frame.matrix, frame.full_range)
     x, y = label.x, label.y
     if frame.pixel_format == "rgb24":
-        _paste(planes[0][y:, x:], label.coverage[..., None], ink, paper)
+        _paste(planes[0][y:, x:], label.coverage, mixtures)
         return
-    _paste(planes[0][y:, x:], label.coverage, ink[0], paper[0])
+    _paste(planes[0][y:, x:], label.coverage, mixtures[:, 0])
     for c in (1, 2):
-        _paste(planes[c][y // 2 :, x // 2 :], label.half_coverage, ink[c], paper[c])
+        _paste(planes[c][y // 2 :, x // 2 :], label.half_coverage, mixtures[:, c])
 
 
 @lru_cache(maxsize=1024)
@@ -82,8 +85,23 @@ def text_coverage(text: str, height: int, width: int | None = None) -> tuple[UIn
     return coverage, np.rint(halves).astype(np.uint8)
 
 
-def _paste(plane: UInt8, coverage: UInt8, ink: NDArray[np.uint8], paper: NDArray[np.uint8]) -> None:
+@lru_cache(maxsize=1024)
+def _ink_and_paper(colour: Rgb, pixel_format: PixelFormat, matrix: ColourMatrix, full_range: bool) -> UInt8:
+    red, green, blue = colour
+    bright = 0.299 * red + 0.587 * green + 0.114 * blue > 140
+    return _in_channels(np.array([[0] * 3 if bright else [255] * 3, colour], np.uint8), pixel_format, matrix, full_range)
+
+
+@lru_cache(maxsize=1024)
+def _mixtures(colour: Rgb, pixel_format: PixelFormat, matrix: ColourMatrix, full_range: bool) -> UInt8:
+    """Return what each coverage makes of a label's text and paper, `uint8 [256, 3]`."""
+    ink, paper = _ink_and_paper(colour, pixel_format, matrix, full_range)
+    cover = np.arange(256, dtype=np.uint16)[:, None]
+    return ((cover * ink + (255 - cover) * paper + 127) // 255).astype(np.uint8)
+
+
+def _paste(plane: UInt8, coverage: UInt8, mixtures: UInt8) -> None:
     """Write a label into the top-left corner of `plane`, as far as it reaches."""
-    target = plane[: coverage.shape[0], : coverage.shape[1]]
-    cover = coverage[: target.shape[0], : target.shape[1]].astype(np.uint16)
-    target[...] = (cover * ink + (255 - cover) * paper + 127) // 255
+    height, width = plane.shape[:2]
+    seen = coverage[:height, :width]
+    plane[: coverage.shape[0], : coverage.shape[1]] = mixtures.take(seen, axis=0)

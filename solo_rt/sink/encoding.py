@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from typing import Literal
 import av
 
 from solo_rt import defaults
-from solo_rt.cpu import usable_cores
+from solo_rt.cpu import codec_threads
 from solo_rt.errors import EngineError, UsageError
 from solo_rt.gpu.nvcodec import ENCODERS, VideoEncoder, require_gpu, try_nvenc
 from solo_rt.sink.canvas import even
@@ -30,7 +29,6 @@ PUSHED = {"rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "flv", "rtmps": "flv"}  # FFm
 ENCODED = (".mp4", ".mov", ".mkv")  # AVI holds Motion JPEG
 HOLDERS: dict[VideoCodec, tuple[str, ...]] = {"h264": ENCODED, "h265": ENCODED, "av1": (".mp4", ".mkv")}
 X26_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
-PIXELS_PER_THREAD = 1 << 20  # of x264, which takes 10 ms for 720p
 JPEG_LONGEST_SIDE = 65500  # pixels; tried
 
 os.environ.setdefault("SVT_LOG", "0")  # SVT-AV1 writes to stderr itself; what is fatal FFmpeg says as well
@@ -107,16 +105,10 @@ class VideoOptions:
         return self.preset or self.by.preset
 
     def threads_for(self, width: int, height: int) -> int:
-        """Return how many threads encode pictures of this size; 0 is the encoder's choice.
-
-        x264 cuts a picture into a slice for each. Beside a network half of the cores are enough: on two of them a run
-        of 720p takes 5 % less time than with FFmpeg's choice, three. Large pictures get more, since one thread would
-        hold the run up.
-        """
+        """Return how many threads encode pictures of this size, 0 for the encoder's choice. x264 cuts a slice for each."""
         if self.threads or self.by is not BY_CPU["h264"]:
             return self.threads
-        cores = usable_cores()
-        return min(cores, max(cores // 2, math.ceil(width * height / PIXELS_PER_THREAD)))
+        return codec_threads(width, height)
 
     def private(self, gpu: int) -> dict[str, str]:
         """Return the encoder's own options: no look-ahead, no B-frames, so that a frame leaves it as it comes in."""

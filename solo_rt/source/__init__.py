@@ -48,10 +48,10 @@ def open_source(
       order;
     - `test://?seed=0&size=1280x720&frames=300&fps=30&objects=8`: the procedural world; `live=1` paces it.
 
-    `max_pixels` bounds the size of one picture, `threads` the decoder's threads (0: FFmpeg's choice). `decoder` is cpu
-    or, for video files, nvdec, on GPU number `gpu`; `on_gpu` leaves its pictures there, for a `FrameEngine`. `sound`
-    keeps the sound of a video for outputs that copy it; see `SourceInfo.sound`. For `retry_for` and `stall_after`, in
-    seconds, see StreamSource.
+    `max_pixels` bounds the size of one picture, `threads` the decoder's threads (0: `codec_threads` for files, FFmpeg's
+    choice for streams). `decoder` is cpu or, for video files, nvdec, on GPU number `gpu`; `on_gpu` leaves its pictures
+    there, for a `FrameEngine`. `sound` keeps the sound of a video for outputs that copy it; see `SourceInfo.sound`. For
+    `retry_for` and `stall_after`, in seconds, see StreamSource.
     Raises: UsageError for an address of another kind, SourceError when no frame can be read or NVDEC does not know the
     video, EngineError for nvdec without a GPU.
     """
