@@ -89,7 +89,9 @@ def text_coverage(text: str, height: int, width: int | None = None) -> tuple[UIn
 def _ink_and_paper(colour: Rgb, pixel_format: PixelFormat, matrix: ColourMatrix, full_range: bool) -> UInt8:
     red, green, blue = colour
     bright = 0.299 * red + 0.587 * green + 0.114 * blue > 140
-    return _in_channels(np.array([[0] * 3 if bright else [255] * 3, colour], np.uint8), pixel_format, matrix, full_range)
+    return _in_channels(
+        np.array([[0] * 3 if bright else [255] * 3, colour], np.uint8), pixel_format, matrix, full_range
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -97,7 +99,8 @@ def _mixtures(colour: Rgb, pixel_format: PixelFormat, matrix: ColourMatrix, full
     """Return what each coverage makes of a label's text and paper, `uint8 [256, 3]`."""
     ink, paper = _ink_and_paper(colour, pixel_format, matrix, full_range)
     cover = np.arange(256, dtype=np.uint16)[:, None]
-    return ((cover * ink + (255 - cover) * paper + 127) // 255).astype(np.uint8)
+    mixtures: NDArray[np.uint16] = (cover * ink + (255 - cover) * paper + 127) // 255
+    return mixtures.astype(np.uint8)
 
 
 def _paste(plane: UInt8, coverage: UInt8, mixtures: UInt8) -> None:
