@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from solo_rt import cpu
+
 from solo_rt import cpu
 from solo_rt.cpu import codec_threads, is_busy, sleeping_threads, usable_cores
 

@@ -105,7 +105,7 @@ class VideoOptions:
         return self.preset or self.by.preset
 
     def threads_for(self, width: int, height: int) -> int:
-        """Return how many threads encode pictures of this size, 0 for the encoder's choice. x264 cuts a slice for each."""
+        """Return how many threads encode pictures of this size; 0 is the encoder's choice. Of x264 each has a slice."""
         if self.threads or self.by is not BY_CPU["h264"]:
             return self.threads
         return codec_threads(width, height)
