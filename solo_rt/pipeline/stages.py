@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +34,6 @@ from solo_rt.track import LEAST_SCORE, Tracker
 from solo_rt.track.counter import ZoneCounter
 from solo_rt.track.zones import Zone, check_classes
 from solo_rt.types import Found, Frame, Instances
-
-if TYPE_CHECKING:
-    pass
 
 Float32 = NDArray[np.float32]
 
