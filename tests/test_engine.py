@@ -72,6 +72,37 @@ def test_features_are_the_same_of_every_backend(tiny):
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("nodes", "is_by_pixel"),
+    [
+        ([("Conv", ["image", "weights"])], True),
+        ([("Conv", ["image", "weights"]), ("Relu", ["t0"])], True),
+        ([("Conv", ["image", "weights"]), ("InstanceNormalization", ["t0", "ones", "ones"])], False),
+        ([("Conv", ["image", "weights"]), ("GlobalAveragePool", ["t0"]), ("Relu", ["t1"])], False),
+        ([("Relu", ["image"])], False),
+    ],
+    ids=lambda value: str(value),
+)
+def test_only_maps_of_convolutions_are_asked_for_by_pixel(nodes, is_by_pixel):
+    """Others would be turned twice for nothing."""
+    ov = pytest.importorskip("openvino")
+    openvino = importlib.import_module("solo_rt.engine.openvino")
+    graph = helper.make_graph(
+        [helper.make_node(kind, inputs, [f"t{i}"]) for i, (kind, inputs) in enumerate(nodes)],
+        "maps",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 8, 16])],
+        [helper.make_tensor_value_info(f"t{len(nodes) - 1}", TensorProto.FLOAT, None)],
+        [
+            numpy_helper.from_array(np.ones(shape, np.float32), name)
+            for name, shape in (("weights", (3, 3, 1, 1)), ("ones", (3,)))
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (output,) = openvino.as_computed(ov.Core().read_model(model.SerializeToString())).outputs
+    assert output.get_any_name().endswith(openvino.BY_PIXEL) == is_by_pixel
+    assert (list(output.get_shape()) == [1, 8, 16, 3]) == is_by_pixel
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("output", ["labels", "logits"])
 def test_semantic_models_give_labels_or_logits(backend, output, tmp_path):

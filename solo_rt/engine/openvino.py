@@ -139,12 +139,12 @@ def _compiled(content: bytes, outputs: list[str], settings: Mapping[str, int | s
     if kept is not None:
         with suppress(RuntimeError):  # then it is compiled again
             return core.import_model(io.BytesIO(kept), "CPU", settings)
-    model = core.compile_model(_as_computed(core.read_model(heads_alone(content, outputs))), "CPU", settings)
+    model = core.compile_model(as_computed(core.read_model(heads_alone(content, outputs))), "CPU", settings)
     compiled_cache.remember(key, model.export_model().getvalue())
     return model
 
 
-def _as_computed(model: ov.Model) -> ov.Model:
+def as_computed(model: ov.Model) -> ov.Model:
     """Return the model with its float32 maps of convolutions by pixel, and with that in their names."""
     maps = [port.get_any_name() for port in model.outputs if _is_of_convolution(port)]
     layouts = ov.preprocess.PrePostProcessor(model)
