@@ -72,8 +72,9 @@ class VideoSource(Source):
                 self._move_to_gpu(max_pixels, sound=sound)
             self._sound = None if self._heard is None else self._open_sound(self._heard)
             self._codec.thread_type = "AUTO"
-            on_cpu = threads or codec_threads(self._codec.width, self._codec.height)
-            self._codec.thread_count = 1 if self._by_nvdec else on_cpu  # more would only hold more of the GPU's memory
+            if self._by_nvdec:
+                threads = 1  # more would only hold more of the GPU's memory
+            self._codec.thread_count = threads or codec_threads(self._codec.width, self._codec.height)
             self._codec.options = {"max_pixels": str(max_pixels)}
             self._frame_rate = self._stream.average_rate or self._stream.guessed_rate or None
             self._step = max(1, round(1 / ((self._frame_rate or DEFAULT_FRAME_RATE) * self._stream.time_base)))
