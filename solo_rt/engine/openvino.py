@@ -11,7 +11,7 @@ Note [Maps are put plane by plane here]
     between two writes: 1.4 ms for the 344,064 features of solov2-nano, whose network takes 4.7 ms. So maps of
     convolutions are asked for as they are, and a kernel of ours, which writes whole lines of the cache, puts them in
     order in 0.15 ms. Other maps are plane by plane already, such as those behind a group normalisation. Which is which
-    stands in their names, that a compiled model keeps.
+    stands in their names, which a compiled model keeps.
 """
 
 from __future__ import annotations

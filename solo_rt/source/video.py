@@ -8,7 +8,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 import av
@@ -144,7 +144,10 @@ class VideoSource(Source):
 
     def _decode(self) -> Iterator[tuple[av.VideoFrame, float]]:
         """Yield the pictures, each with the time when it was decoded."""
-        for packet in self._packets():
+        packets = self._packets()
+        if self._sound is not None:  # one is read ahead: a run that ends early has what is heard during its last frame
+            packets = (packet for packet, _ in pairwise(chain(packets, (None,))))
+        for packet in packets:
             is_before = packet is not None and packet.pts is not None and self._is_before(packet.pts)
             if packet is not None and not is_before:
                 self._losses.count_packet(packet)
