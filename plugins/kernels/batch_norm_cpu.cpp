@@ -15,8 +15,6 @@ enum class Pass { kSum, kNormalise, kSumGradients, kDescend };
 template <typename T>
 struct Job {
   BatchNorm norm;
-  int64_t width;
-  int64_t piece;
   const T* x;
   const T* dy;           // backward only
   T* out;                // y or dx
@@ -124,19 +122,20 @@ SOLO_INLINE void descend(const T* __restrict x, const T* __restrict dy, int64_t 
 
 template <Activation kAct, typename T>
 SOLO_INLINE void run(const Job<T>& job, Pass pass, int64_t piece) {
-  const int64_t start = piece * job.piece;
-  const int64_t count = std::min(job.piece, job.norm.rows.numbers() - start);
-  float* partials = job.partials + piece * kPartials * job.width;
+  const ChannelRows& rows = job.norm.rows;
+  const int64_t width = rows.width(), start = piece * rows.piece();
+  const int64_t count = std::min(rows.piece(), rows.numbers() - start);
+  float* partials = job.partials + piece * kPartials * width;
   const T* x = job.x + start;
   switch (pass) {
     case Pass::kSum:
-      return sum(x, count, job.width, partials);
+      return sum(x, count, width, partials);
     case Pass::kNormalise:
-      return normalise<kAct>(x, count, job.width, job.factors, job.out + start);
+      return normalise<kAct>(x, count, width, job.factors, job.out + start);
     case Pass::kSumGradients:
-      return sum_gradients<kAct>(x, job.dy + start, count, job.width, job.factors, partials);
+      return sum_gradients<kAct>(x, job.dy + start, count, width, job.factors, partials);
     case Pass::kDescend:
-      return descend<kAct>(x, job.dy + start, count, job.width, job.factors, job.out + start);
+      return descend<kAct>(x, job.dy + start, count, width, job.factors, job.out + start);
   }
 }
 
@@ -192,7 +191,7 @@ Status batch_norm(const BatchNorm& norm, const T* x, int threads, Isa isa, void*
   const int64_t width = norm.rows.width(), channels = norm.rows.channels;
   auto* totals = static_cast<double*>(workspace);  // [2][channels]: mean so far, squared distances from it
   auto* factors = reinterpret_cast<float*>(totals + 3 * channels);
-  const Job<T> job{norm, width, norm.rows.piece(), x, nullptr, y, factors, factors + kFactors * width};
+  const Job<T> job{norm, x, nullptr, y, factors, factors + kFactors * width};
   run_all(job, Pass::kSum, threads, isa);
   std::fill_n(totals, 2 * channels, 0.0);
   int64_t done = 0, counted = 0;
@@ -228,7 +227,7 @@ Status batch_norm_gradient(const BatchNorm& norm, const T* x, const T* dy, const
   auto* products = sums + channels;              // [channels] of gradients times x - mean
   auto* below = products + channels;             // [channels] of dy times normalised numbers that are not above 0
   auto* factors = reinterpret_cast<float*>(below + channels);
-  const Job<T> job{norm, width, norm.rows.piece(), x, dy, dx, factors, factors + kFactors * width};
+  const Job<T> job{norm, x, dy, dx, factors, factors + kFactors * width};
   write_scale(norm, mean, variance, factors);
   norm.rows.repeat(mean, factors + 3 * width);
   run_all(job, Pass::kSumGradients, threads, isa);

@@ -12,8 +12,6 @@ enum class Pass { kForward, kBackward };
 template <typename T>
 struct Job {
   ChannelRows rows;
-  int64_t width;
-  int64_t piece;
   const T* x;
   const T* dy;          // backward only
   T* out;               // y or dx
@@ -49,11 +47,10 @@ SOLO_INLINE void backward(const T* __restrict x, const T* __restrict dy, int64_t
 
 template <typename T>
 SOLO_INLINE void run(const Job<T>& job, Pass pass, int64_t piece) {
-  const int64_t start = piece * job.piece;
-  const int64_t count = std::min(job.piece, job.rows.numbers() - start);
-  if (pass == Pass::kForward) return forward(job.x + start, count, job.width, job.slopes, job.out + start);
-  backward(job.x + start, job.dy + start, count, job.width, job.slopes, job.out + start,
-           job.partials + piece * job.width);
+  const int64_t width = job.rows.width(), start = piece * job.rows.piece();
+  const int64_t count = std::min(job.rows.piece(), job.rows.numbers() - start);
+  if (pass == Pass::kForward) return forward(job.x + start, count, width, job.slopes, job.out + start);
+  backward(job.x + start, job.dy + start, count, width, job.slopes, job.out + start, job.partials + piece * width);
 }
 
 // Behind the totals of the slopes' gradient, double [channels].
@@ -70,8 +67,7 @@ Status run_all(const Prelu& prelu, const T* x, const T* dy, Pass pass, int threa
   if (workspace_bytes < needed) return Status::kTooSmall;
   float* slopes = slopes_in(prelu, workspace);
   prelu.rows.repeat(prelu.slopes, slopes);
-  const int64_t width = prelu.rows.width();
-  const Job<T> job{prelu.rows, width, prelu.rows.piece(), x, dy, out, slopes, slopes + width};
+  const Job<T> job{prelu.rows, x, dy, out, slopes, slopes + prelu.rows.width()};
   run_pieces(job, pass, prelu.rows.pieces(), prelu.rows.useful_threads(), threads, isa);
   return Status::kOk;
 }

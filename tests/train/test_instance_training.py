@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from solo_rt.errors import DatasetError, UsageError
+from solo_rt.errors import UsageError
 from solo_rt.spec import MEAN, STD
 from solo_rt.train.data.batches import load_parts
 from solo_rt.train.data.instances import Annotation
@@ -139,29 +139,9 @@ def test_unaugmented_sample_is_the_picture_as_the_run_time_sees_it(folder):
     torch.testing.assert_close(batch.images[1, :, 5, 5], colour)
 
 
-def test_pictures_without_objects_stay_unless_told_otherwise(folder):
+def test_pictures_without_objects_stay(folder):
     data = open_instance_training(f"coco:{folder}", imgsz=(64, 96))
     assert [len(data.sample(i, np.random.default_rng(0)).labels) for i in range(4)] == [2, 0, 0, 1]
-    data = open_instance_training(f"coco:{folder}", imgsz=(64, 96), keep_empty=False)
-    assert [data.name(i) for i in range(len(data))] == ["1.png", "4.png"]
-    record = json.loads((folder / "instances.json").read_text())
-    (folder / "instances.json").write_text(json.dumps(record | {"annotations": []}))
-    with pytest.raises(DatasetError, match="expected pictures with objects, all 4 have none"):
-        open_instance_training(f"coco:{folder}", imgsz=(64, 96), keep_empty=False)
-
-
-def test_slivers_are_no_pictures_where_pictures_are_chosen(folder):
-    data = open_instance_training(f"coco:{folder}", imgsz=(64, 96)).data
-    how = Augmentation(usual_scales((64, 96)))
-
-    def kept(side: int) -> list[str]:
-        narrow = replace(data, read=lambda i: ((side, 60), data.read(i)[1]))
-        chosen = InstanceTrainingSet(narrow, how, imgsz=(64, 96), keep_empty=False)
-        return [chosen.name(i) for i in range(len(chosen))]
-
-    assert kept(32) == ["1.png", "4.png"]
-    with pytest.raises(DatasetError, match="all 4 have none"):
-        kept(31)
 
 
 def test_scales_of_a_recipe_give_sizes_and_batches_of_their_own(folder):
@@ -178,8 +158,6 @@ def test_scales_of_a_recipe_give_sizes_and_batches_of_their_own(folder):
     assert {fixed.sample(0, rng).image.shape[:2] for _ in range(20)} == {(32, 48)}
     assert data.tall().tolist() == [False, False, False, True]  # such pictures share no batch with the others
     assert fixed.tall() is None
-    chosen = open_instance_training(f"coco:{folder}", scales=scales, keep_empty=False)
-    assert chosen.tall().tolist() == [False, True]
     assert usual_scales((448, 768)) == Scales(768, (448, 392, 336))
     with pytest.raises(UsageError, match="expected a long side and short sides"):
         Scales(90, ())

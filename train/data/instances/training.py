@@ -8,13 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from solo_rt.errors import DatasetError
 from solo_rt.train.data.instances import Annotation, InstanceSet, open_instances
 from solo_rt.train.data.instances.augment import Augmentation, Jitter, Scales, jitter_colours, usual_scales
 from solo_rt.train.data.instances.placement import Axis, centre_of_mass, place_mask
 from solo_rt.train.data.samples import MASK_STRIDES, Batch, Sample, collate
-
-LEAST_SIDE = 32  # pixels of a picture worth training on when pictures are chosen at all
 
 
 class InstanceTrainingSet:
@@ -22,29 +19,18 @@ class InstanceTrainingSet:
 
     Batches are `imgsz` large and no picture is larger; without it, pictures are as large as the augmentation says and
     batches as their largest picture, in multiples of 32. Crowds and annotations without an area teach nothing and are
-    left out; `keep_empty` says whether pictures in which nothing is left stay as examples of background.
+    left out; pictures in which nothing is left stay as examples of background.
     """
 
-    def __init__(
-        self,
-        data: InstanceSet,
-        augmentation: Augmentation,
-        *,
-        imgsz: tuple[int, int] | None = None,
-        keep_empty: bool = True,
-    ) -> None:
+    def __init__(self, data: InstanceSet, augmentation: Augmentation, *, imgsz: tuple[int, int] | None = None) -> None:
         self.data, self.augmentation, self.imgsz, self.classes = data, augmentation, imgsz, data.classes
-        kept = [i for i in range(len(data)) if keep_empty or _has_objects(data, i)]
-        if not kept:
-            raise DatasetError(f"{data.folder}: expected pictures with objects, all {len(data)} have none")
-        self._kept = np.array(kept, np.int64)
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self.data)
 
     def name(self, index: int) -> str:
         """Return what a user knows picture `index` by."""
-        return self.data.names[self._kept[index]]
+        return self.data.names[index]
 
     def tall(self) -> NDArray[np.bool_] | None:
         """Return which pictures are not wider than high; None where it is not known or does not matter.
@@ -53,12 +39,12 @@ class InstanceTrainingSet:
         """
         if self.imgsz is not None or self.data.sizes is None:
             return None
-        height, width = self.data.sizes[self._kept].T
+        height, width = self.data.sizes.T
         return np.asarray(height >= width, np.bool_)
 
     def sample(self, index: int, rng: np.random.Generator) -> Sample:
         """Return picture `index`, augmented; all chance comes from `rng`. Raises: DatasetError."""
-        picture = self.data[int(self._kept[index])]
+        picture = self.data[index]
         how = self.augmentation
         factor = how.scales.draw(picture.size, rng)
         mirrored = bool(rng.random() < how.mirror)
@@ -87,7 +73,6 @@ def open_instance_training(
     scales: Scales | None = None,
     jitter: Jitter | None = None,
     augmented: bool = True,
-    keep_empty: bool = True,
     classes: Sequence[str] | None = None,
     images: int | None = None,
 ) -> InstanceTrainingSet:
@@ -104,12 +89,7 @@ def open_instance_training(
     if not augmented:
         how = Augmentation(Scales(scales.long, (max(scales.shorts),)), mirror=0.0)
     data = open_instances(uri, split="train", classes=classes, images=images)
-    return InstanceTrainingSet(data, how, imgsz=imgsz, keep_empty=keep_empty)
-
-
-def _has_objects(data: InstanceSet, index: int) -> bool:
-    picture = data[index]
-    return min(picture.size) >= LEAST_SIDE and any(map(data.trained, picture.annotations))
+    return InstanceTrainingSet(data, how, imgsz=imgsz)
 
 
 def make_sample(
