@@ -92,7 +92,7 @@ def test_batch_norm_and_its_gradient_are_those_of_the_twin(
 
 @each_type
 def test_batch_norm_does_not_depend_on_threads(dtype: type) -> None:
-    case = norm_case((3, 70, 90, 64), dtype)
+    case = norm_case((3, 140, 90, 64), dtype)
     single, several = (normalise(case, activation="prelu", threads=threads) for threads in (1, 5))
     for one, many in zip(single, several, strict=True):
         np.testing.assert_array_equal(one, many)
@@ -142,7 +142,7 @@ def test_prelu_and_its_gradient_are_those_of_the_twin(
 
 @each_type
 def test_prelu_does_not_depend_on_threads_and_passes_what_is_no_number(dtype: type) -> None:
-    case = norm_case((3, 70, 90, 64), dtype)
+    case = norm_case((3, 140, 90, 64), dtype)
     case["x"][1, 2, 3, 17] = np.nan if dtype is np.float32 else 0x7FC0
     single, several = (bend(case, threads=threads) for threads in (1, 5))
     for one, many in zip(single, several, strict=True):
