@@ -22,7 +22,7 @@ from solo_rt.builder.compiler import BuildOptions
 from solo_rt.builder.int8 import Calibration, Loss, lost_agreement, write_cost, write_int8
 from solo_rt.builder.network import typed_model
 from solo_rt.device import Device
-from solo_rt.engine import Engine, cpu_candidates, find_model, model_file, open_engine, shipped_models
+from solo_rt.engine import Engine, cpu_candidates, find_model, model_file, open_engine, precision, shipped_models
 from solo_rt.engine.model_file import read_spec
 from solo_rt.engine.onnx_file import read_metadata
 from solo_rt.errors import UsageError
@@ -147,14 +147,44 @@ def candidates(path: Path, backend: str = "auto", precision: engine.Precision = 
 
 
 def test_what_ships_beside_a_model_is_one_of_its_candidates_if_it_costs_as_little_as_bf16_may(
-    shipped: Path, quantised: Path
+    shipped: Path, quantised: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("openvino")
+    monkeypatch.setattr(engine, "has_int8", lambda: True)
     assert candidates(shipped) == ["openvino fp32", "onnxruntime fp32"]
     write_cost(quantised, shipped, 0.001)
     assert candidates(shipped) == ["openvino fp32", "openvino int8", "onnxruntime fp32"]
     assert candidates(shipped, "onnxruntime") == ["onnxruntime fp32"]
     assert candidates(shipped, precision="fp32") == ["openvino fp32", "onnxruntime fp32"]
+
+
+def test_it_is_not_taken_unasked_where_the_cpu_has_no_instructions_for_it(
+    shipped: Path, quantised: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    write_cost(quantised, shipped, 0.0)
+    monkeypatch.setattr(engine, "has_int8", lambda: False)
+    assert candidates(shipped) == ["openvino fp32", "onnxruntime fp32"]
+    assert candidates(shipped, "openvino", "int8") == ["openvino int8"]
+    assert candidates(quantised, "openvino") == ["openvino int8"]
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "expected"),
+    [
+        ("x86_64", "fma avx2 avx512f avx512_bf16", False),
+        ("x86_64", "fma avx2 avx_vnni", True),
+        ("x86_64", "avx512f avx512_vnni", True),
+        ("AMD64", "", False),  # Windows tells no flags
+        ("aarch64", "", True),
+    ],
+)
+def test_which_cpus_have_instructions_for_it(
+    machine: str, flags: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision.platform, "machine", lambda: machine)
+    monkeypatch.setattr(precision, "cpu_field", lambda name: flags)
+    assert precision.has_int8.__wrapped__() is expected
 
 
 def test_int8_that_is_asked_for_is_that_file_whatever_it_costs(shipped: Path) -> None:
