@@ -77,7 +77,7 @@ class ModelSpec:
     decoder: Decoder
     classes: tuple[str, ...]
     provenance: Provenance = Provenance()
-    costs: Mapping[str, float] = field(default_factory=dict)  # AP, mIoU or agreement lost, of 1, by lower precision
+    costs: Mapping[str, float] = field(default_factory=dict)  # AP, mIoU or agreement lost, of 1, see precision.py
 
     def __post_init__(self) -> None:
         if not self.name or not self.classes:

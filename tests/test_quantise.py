@@ -68,6 +68,8 @@ def test_only_the_others_are_quantised_and_the_result_stays_close(model: onnx.Mo
     convolutions = [node for node in quantised.graph.node if node.op_type == "Conv" and node.input[1] in makers]
     kinds = {node.name: makers[node.input[1]].op_type for node in convolutions}
     assert kinds == {"second": "DequantizeLinear"}
+    (weights,) = (tensor for tensor in quantised.graph.initializer if tensor.name.startswith("w2_quantized"))
+    assert np.abs(numpy_helper.to_array(weights).astype(int)).max((1, 2, 3)).tolist() == [64] * 4  # 7 bits
     image = pictures(1)[0]
     for exact, found in zip(run(model, image), run(quantised, image), strict=True):
         assert 0 < np.abs(exact - found).mean() < 0.05 * np.abs(exact).mean()

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from solo_rt.builder.quantise import LEAST_SIGNAL
+from solo_rt.builder.quantise import LEAST_SIGNAL, WEIGHT_STEPS
 from solo_rt.errors import UsageError
 from solo_rt.train.export.fold import folded_pairs
 from solo_rt.train.models.network import Network
@@ -26,7 +26,7 @@ _TINY = torch.finfo(torch.float32).tiny  # of a range that holds zeros only
 
 
 class RoundingConv2d(nn.Conv2d):
-    """A convolution that, in training mode, sees its input and its weights in 255 steps.
+    """A convolution that, in training mode, sees its input in 255 steps and its weights in 129.
 
     Not where the steps are too few for the input, see Note [What stays in float32]. Gradients pass as if nothing had
     been rounded, but for values outside the range.
@@ -142,7 +142,7 @@ def round_values(x: Tensor, limit: Tensor) -> Tensor:
 
 
 def round_weights(weight: Tensor) -> Tensor:
-    """Return `weight [O, I, h, w]` in 255 steps for each output channel, from minus its largest value to that."""
-    scale = (weight.detach().abs().amax((1, 2, 3)) / STEPS).clamp(min=_TINY)
+    """Return `weight [O, I, h, w]` in 129 steps for each output channel, from minus its largest value to that."""
+    scale = (weight.detach().abs().amax((1, 2, 3)) / WEIGHT_STEPS).clamp(min=_TINY)
     zeros = torch.zeros_like(scale, dtype=torch.int32)
-    return torch.fake_quantize_per_channel_affine(weight, scale, zeros, 0, -STEPS, STEPS)
+    return torch.fake_quantize_per_channel_affine(weight, scale, zeros, 0, -WEIGHT_STEPS, WEIGHT_STEPS)

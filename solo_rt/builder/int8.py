@@ -16,6 +16,7 @@ from solo_rt.builder.quantise import quantise
 from solo_rt.device import Device
 from solo_rt.engine import Engine, cpu_candidates, open_engine
 from solo_rt.engine.model_file import read_spec
+from solo_rt.engine.precision import INT8_OTHERWISE, has_int8
 from solo_rt.errors import UsageError
 from solo_rt.spec import METADATA_KEY
 from solo_rt.types import Frame
@@ -102,10 +103,14 @@ def write_int8(source: Path, target: Path, calibration: Calibration) -> None:
 
 
 def write_cost(target: Path, source: Path, cost: float) -> None:
-    """Note in the file at `target` that it is the model at `source` in INT8, and what that costs."""
+    """Note in the file at `target` that it is the model at `source` in INT8, and what that costs on this CPU.
+
+    Measured without instructions for INT8 it is noted for CPUs that have them as well: there it is less.
+    """
     spec, model = read_spec(source), onnx.load(target)
+    costs = dict.fromkeys(("int8",) if has_int8() else ("int8", INT8_OTHERWISE), round(cost, 4))
     kept = {entry.key: entry.value for entry in model.metadata_props}
-    said = replace(spec, costs={**spec.costs, "int8": round(cost, 4)}).to_json()
+    said = replace(spec, costs={**spec.costs, **costs}).to_json()
     onnx.helper.set_model_props(model, kept | {METADATA_KEY: said})
     onnx.save(model, target)
 

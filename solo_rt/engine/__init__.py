@@ -11,7 +11,7 @@ from solo_rt.engine.base import Engine, FrameEngine
 from solo_rt.engine.contract import try_out
 from solo_rt.engine.fastest import Candidate, open_fastest
 from solo_rt.engine.model_file import OnnxModel, find_model, int8_of, read_model, shipped_models
-from solo_rt.engine.precision import MOST_LOST, PRECISIONS, Precision, allowed, has_int8
+from solo_rt.engine.precision import PRECISIONS, Precision, allowed, int8_costs_nothing
 from solo_rt.engine.threads import CPU_LANES, default_threads
 from solo_rt.errors import UsageError
 
@@ -44,7 +44,7 @@ def open_engine(
     ONNX Runtime and OpenVINO, as measured when it is opened for the first time; tensorrt takes the engine that was
     built of an ONNX file. `precision` auto is bf16 where the CPU has it and the model's record says that it costs next
     to nothing, else fp32; only OpenVINO computes in bf16. int8 is a file of its own, of `solo-rt quantize`: auto takes
-    one that ships beside the model where the CPU has instructions for it, that is faster, and costs as little.
+    one that ships beside the model where that is faster, and costs as little on this CPU.
     `device` is auto, cpu, cuda or cuda:N. `threads` defaults to `default_threads()`; the `lanes` share them, None is
     what suits files: 2 with tensorrt, else 1. `trusted`: open a TensorRT engine that was not built here.
     The engine has computed one empty picture, so the first frame is not slower than the others.
@@ -93,7 +93,7 @@ def cpu_candidates(path: Path, backend: str, precision: Precision, device: Devic
         if not only_int8:
             # Of two precisions the lower one is taken: it is there because the CPU has instructions for it.
             found[Candidate("openvino", precisions[0])] = model
-        if int8 is not None and (only_int8 or (has_int8() and int8.spec.costs["int8"] <= MOST_LOST)):
+        if int8 is not None and (only_int8 or int8_costs_nothing(int8.spec)):
             found[Candidate("openvino", "int8")] = int8
     if backend in ("auto", "onnxruntime") and "fp32" in precisions:
         if int8 is not None and only_int8:

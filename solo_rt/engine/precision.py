@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ MOST_LOST = 0.001  # of AP, mIoU or agreement, a share of 1, that a lower precis
 _BF16_FLAGS = ("avx512_bf16", "amx_bf16")
 _INT8_FLAGS = ("avx512_vnni", "avx_vnni", "amx_int8")
 _X86 = ("x86_64", "AMD64")
+INT8_OTHERWISE = "int8_avx2"  # in a model's record: what INT8 costs where `has_int8` is false
 
 
 @cache
@@ -28,12 +30,13 @@ def has_bf16() -> bool:
 
 @cache
 def has_int8() -> bool:
-    """Return whether INT8 costs on this CPU what a model's record says.
-
-    An x86 without instructions for it adds products two by two in 16 bits: with OpenVINO on AVX2 solov2-nano loses 0.28
-    points of AP instead of 0.04, fast-scnn 0.54 of mIoU instead of 0.01.
-    """
+    """Return whether this CPU adds products of 8 bits in 32; an x86 without VNNI adds them two by two in 16."""
     return platform.machine() not in _X86 or not set(_INT8_FLAGS).isdisjoint(cpu_field("flags").split())
+
+
+def int8_costs_nothing(spec: ModelSpec) -> bool:
+    """Return whether INT8 may be taken unasked on this CPU, by the record of the file in it."""
+    return spec.costs.get("int8" if has_int8() else INT8_OTHERWISE, math.inf) <= MOST_LOST
 
 
 def allowed(spec: ModelSpec, asked: Precision, *, path: Path) -> tuple[Literal["fp32", "bf16"], ...]:

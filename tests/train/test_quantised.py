@@ -129,7 +129,7 @@ def test_weights_have_steps_of_their_own_per_channel_and_a_folded_norm_changes_n
     weight = torch.randn(4, 3, 2, 2, requires_grad=True)
     rounded = round_weights(weight)
     for own, given in zip(rounded.detach().numpy(), weight.detach().numpy(), strict=True):
-        step = np.abs(given).max() / 127
+        step = np.abs(given).max() / 64
         np.testing.assert_allclose(own, np.round(given / step) * step, atol=1e-6)
     rounded.sum().backward()
     assert torch.equal(weight.grad, torch.ones_like(weight))
