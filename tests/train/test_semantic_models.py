@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -226,14 +225,21 @@ def test_sizes_that_cannot_be_are_refused() -> None:
 
 
 def quadrants(side: int = 64) -> tuple[Tensor, Tensor]:
-    """Return a picture of four colours with noise, and its mirror image, with the class of each pixel."""
+    """Return a picture of four colours with noise, mirrored in all four ways, with the class of each pixel.
+
+    With two of them alone, what a network pools into one value a picture would be normalised to plus or minus one,
+    whichever is larger by a rounding: then a processor or a kernel decides whether it learns.
+    """
     half = torch.arange(side) * 2 // side
     labels = 2 * half[:, None] + half
     colours = torch.tensor([[1.5, -1, -1], [-1, 1.5, -1], [-1, -1, 1.5], [1, 1, 1]])
     image = colours[labels].permute(2, 0, 1) + 0.3 * torch.randn(
         3, side, side, generator=torch.Generator().manual_seed(0)
     )
-    return torch.stack([image, image.flip(2)]), torch.stack([labels, labels.flip(1)]).to(torch.uint8)
+    ways: list[list[int]] = [[], [2], [1], [1, 2]]
+    return torch.stack([image.flip(way) for way in ways]), torch.stack(
+        [labels.flip([axis - 1 for axis in way]) for way in ways]
+    ).to(torch.uint8)
 
 
 def fit_statistics(model: nn.Module, images: Tensor) -> nn.Module:
@@ -247,9 +253,7 @@ def fit_statistics(model: nn.Module, images: Tensor) -> nn.Module:
     return model.eval()
 
 
-MOST_STEPS = 250  # most need 30 to 80
-# 1e-3 for all others; with it fast-scnn-tramac and psanet learn it or not, by how a processor or a kernel rounds.
-LEARNING_RATES = {"bisenet": 4e-3, "enet": 1e-2, "fast-scnn-tramac": 2e-3, "psanet": 5e-4}
+MOST_STEPS = 250  # most need 10 to 50, enet 110
 
 
 @pytest.mark.slow
@@ -258,9 +262,7 @@ def test_one_picture_can_be_learnt_by_heart(name: str) -> None:
     torch.manual_seed(0)
     model = build_model(name, 4).train()
     images, labels = quadrants()
-    optimiser = torch.optim.Adam(
-        model.parameters(), lr=LEARNING_RATES.get(name, LEARNING_RATES.get(name.partition("-")[0], 1e-3))
-    )
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
     for step in range(MOST_STEPS):
         found = model(images)
         optimiser.zero_grad()
@@ -300,15 +302,9 @@ def test_every_network_exports_and_runs_the_same(name: str, tmp_path: Path) -> N
     assert not FORBIDDEN & set(operators)
     assert all(len(node.output) == 1 for node in file.graph.node if node.op_type == "MaxPool"), "no indices"
     assert parity(graph, tmp_path / "m.onnx")["logits"] < 1e-3
-    session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {graph.spec.input.name: image.numpy()})
     with torch.no_grad():
-        expected = model(image).out.numpy()
-    first, second = np.sort(expected, 1)[:, -1], np.sort(expected, 1)[:, -2]
-    clear = first - second > 1e-4 * np.abs(expected).max()
-    assert clear.mean() > 0.9
-    assert len(np.unique(expected.argmax(1))) > 1
-    np.testing.assert_array_equal(found.argmax(1)[clear], expected.argmax(1)[clear])
+        labels = model(image).out.argmax(1)
+    assert len(labels.unique()) > 1, "there is something to compare"
 
 
 @pytest.mark.slow
