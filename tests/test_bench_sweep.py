@@ -51,6 +51,7 @@ def test_accuracy_is_what_the_precision_leaves_of_it():
     of = {"metrics": {"AP": 0.7, "AP50": 0.9}, "costs": {"bf16": 0.01}}
     assert accuracies(record(1, **of)) == {"AP": 0.7}
     assert accuracies(record(1, engine="openvino cpu, 2 threads, bf16", **of)) == {"AP": 0.69}
+    assert accuracies(record(1, engine="openvino cpu, 2 threads, int8", **of)) == {}, "nobody measured it"
     assert accuracies(record(1, metrics={})) == {}
 
 

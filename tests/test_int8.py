@@ -172,6 +172,7 @@ def test_what_it_costs_is_noted_for_the_cpu_it_was_measured_on_and_for_better_on
     assert "openvino int8" in candidates(shipped)
     monkeypatch.setattr(precision, "has_int8", lambda: False)
     assert ("openvino int8" in candidates(shipped)) == (not native)
+    assert ("int8" in precision.costs_here(read_spec(quantised))) == (not native)
     assert candidates(shipped, "openvino", "int8") == candidates(quantised, "openvino") == ["openvino int8"]
 
 

@@ -27,6 +27,7 @@ from solo_rt.bench.rivals import Task, find_rivals
 from solo_rt.bench.rivals.contest import contest
 from solo_rt.device import Device
 from solo_rt.engine import Engine, Precision, find_model, open_engine
+from solo_rt.engine.precision import costs_here
 from solo_rt.errors import SoloRTError
 from solo_rt.files import file_sha256
 from solo_rt.pipeline import Options
@@ -252,7 +253,7 @@ def _model(path: Path, engine: Engine) -> Record:
         "width": spec.input.width,
         "decoder": spec.decoder.kind,
         "metrics": dict(spec.provenance.metrics),
-        "costs": dict(spec.costs),
+        "costs": costs_here(spec),
     }
 
 

@@ -11,7 +11,7 @@ from solo_rt.engine.base import Engine, FrameEngine
 from solo_rt.engine.contract import try_out
 from solo_rt.engine.fastest import Candidate, open_fastest
 from solo_rt.engine.model_file import OnnxModel, find_model, int8_of, read_model, shipped_models
-from solo_rt.engine.precision import PRECISIONS, Precision, allowed, int8_costs_nothing
+from solo_rt.engine.precision import PRECISIONS, Precision, allowed, costs_nothing
 from solo_rt.engine.threads import CPU_LANES, default_threads
 from solo_rt.errors import UsageError
 
@@ -93,7 +93,7 @@ def cpu_candidates(path: Path, backend: str, precision: Precision, device: Devic
         if not only_int8:
             # Of two precisions the lower one is taken: it is there because the CPU has instructions for it.
             found[Candidate("openvino", precisions[0])] = model
-        if int8 is not None and (only_int8 or int8_costs_nothing(int8.spec)):
+        if int8 is not None and (only_int8 or costs_nothing(int8.spec, "int8")):
             found[Candidate("openvino", "int8")] = int8
     if backend in ("auto", "onnxruntime") and "fp32" in precisions:
         if int8 is not None and only_int8:

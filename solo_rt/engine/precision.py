@@ -34,9 +34,15 @@ def has_int8() -> bool:
     return platform.machine() not in _X86 or not set(_INT8_FLAGS).isdisjoint(cpu_field("flags").split())
 
 
-def int8_costs_nothing(spec: ModelSpec) -> bool:
-    """Return whether INT8 may be taken unasked on this CPU, by the record of the file in it."""
-    return spec.costs.get("int8" if has_int8() else INT8_OTHERWISE, math.inf) <= MOST_LOST
+def costs_here(spec: ModelSpec) -> dict[str, float]:
+    """Return what lower precisions cost on this CPU, by their names, as far as the model's record knows it."""
+    known = {"bf16": spec.costs.get("bf16"), "int8": spec.costs.get("int8" if has_int8() else INT8_OTHERWISE)}
+    return {precision: cost for precision, cost in known.items() if cost is not None}
+
+
+def costs_nothing(spec: ModelSpec, precision: Precision) -> bool:
+    """Return whether a lower precision may be taken unasked on this CPU."""
+    return costs_here(spec).get(precision, math.inf) <= MOST_LOST
 
 
 def allowed(spec: ModelSpec, asked: Precision, *, path: Path) -> tuple[Literal["fp32", "bf16"], ...]:
@@ -50,5 +56,4 @@ def allowed(spec: ModelSpec, asked: Precision, *, path: Path) -> tuple[Literal["
         raise EngineError(f"{path}: precision bf16: this CPU has no instructions for it; leave it out, or say fp32")
     if asked in ("fp32", "bf16"):
         return (asked,)
-    lost = spec.costs.get("bf16")
-    return ("bf16", "fp32") if has_bf16() and lost is not None and lost <= MOST_LOST else ("fp32",)
+    return ("bf16", "fp32") if has_bf16() and costs_nothing(spec, "bf16") else ("fp32",)
