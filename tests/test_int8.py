@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from fakes import STREET_SPEC, write_deep_street_model, write_street_model, write_tiny_model
 from numpy.typing import NDArray
@@ -44,6 +45,45 @@ def quantised(street: Path, tmp_path: Path) -> Path:
     write_int8(street, path, Calibration(WORLD, 64))
     write_cost(path, street, 0.004)
     return path
+
+
+@pytest.mark.parametrize("between", ["", "x = Relu(all)", "x = Mul(all, half)", "x = Add(all, offsets)"])
+def test_openvino_computes_a_convolution_of_a_concatenation_as_it_should(between: str) -> None:
+    ours = pytest.importorskip("solo_rt.engine.openvino")
+    rng = np.random.default_rng(0)
+    tensors = {
+        "half": np.float32(0.5),
+        "offsets": rng.normal(size=(1, 64, 1, 1)).astype(np.float32),
+        "step": np.float32(0.05),
+        "zero": np.int8(0),
+        "w": rng.integers(-64, 65, (16, 64, 1, 1), np.int8),
+        "w_step": np.full(16, 0.002, np.float32),
+        "w_zero": np.zeros(16, np.int8),
+    }
+    model = onnx.parser.parse_model(f"""
+        <ir_version: 8, opset_import: ["" : 18]>
+        g (float[1, 32, 9, 7] image) => (float[1, 16, 9, 7] y) {{
+            some = Relu(image)
+            {"all" if between else "x"} = Concat<axis = 1>(some, image)
+            {between}
+            q = QuantizeLinear(x, step, zero)
+            d = DequantizeLinear(q, step, zero)
+            weight = DequantizeLinear<axis = 0>(w, w_step, w_zero)
+            y = Conv<kernel_shape = [1, 1]>(d, weight)
+        }}""")
+    used = {name for node in model.graph.node for name in node.input}
+    model.graph.initializer.extend(
+        onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in tensors.items() if name in used
+    )
+    image = 3 * rng.normal(size=(1, 32, 9, 7)).astype(np.float32)
+    network = ours.ov.Core().read_model(model.SerializeToString())
+    ours.quantise_whole(network)
+    found = ours.ov.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(image)[0]
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    (expected,) = session.run(None, {"image": image})
+    assert np.abs(found - expected).mean() < 0.001 * np.abs(expected).mean()
 
 
 @pytest.mark.parametrize("backend", engine.CPU_BACKENDS)

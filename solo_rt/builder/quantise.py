@@ -41,7 +41,7 @@ LEAST_SIGNAL = 10**2.5  # power of a convolution's input for one of rounding, 25
 # Note [Weights have 7 bits]
 # An x86 without VNNI adds products of 8 bits two by two in 16, where 127 times 127 twice is too much for some engines.
 # Points of AP lost by solov2-nano on 300 held-out frames with weights of 8 and of 7 bits: OpenVINO on AVX2 0.28 and
-# 0.02; computed exactly, on 100, 0.09 and 0.03. That fast-scnn loses 0.54 of mIoU there and 0.56 has another reason.
+# 0.02; computed exactly, on 100, 0.09 and 0.03.
 
 
 def quantise(model: ModelProto, pictures: Iterable[Float32]) -> ModelProto:
