@@ -7,7 +7,6 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,12 +71,11 @@ class Result:
     def to_coco(self, image_id: int | None = None) -> list[dict[str, object]]:
         """Return the instances as COCO has results, masks as RLE: what pycocotools' `loadRes` takes.
 
-        `image_id` is the number that the picture is called by, as COCO's are, or else the index of the frame, unless
-        given; `category_id` is the class id + 1; `bbox` is left, top, width, height in pixels. Tracked objects have a
-        `track_id` as well, which readers of COCO leave alone.
+        `image_id` is, unless given, that of the frame, which has one where all pictures of its source are called by
+        numbers, as COCO's are, or else its index; `category_id` is the class id + 1; `bbox` is left, top, width, height
+        in pixels. Tracked objects have a `track_id` as well, which readers of COCO leave alone.
         """
-        stem = Path(self.frame.name).stem
-        named = int(stem) if stem.isascii() and stem.isdigit() else self.frame.index
+        named = self.frame.index if self.frame.image_id is None else self.frame.image_id
         found = self.instances
         tracks = [{}] * len(found) if found.track_ids is None else [{"track_id": i} for i in found.track_ids.tolist()]
         return [

@@ -72,6 +72,7 @@ class Frame:
     matrix: ColourMatrix = "bt601"  # meaning of U and V; ignored for rgb24
     full_range: bool = False  # Y in 0..255 instead of 16..235; ignored for rgb24
     name: str = ""  # file name of a picture; empty for video
+    image_id: int | None = None  # the number of that name, where every picture of the source has one of its own
     device: DevicePicture | None = None
 
     def __post_init__(self) -> None:

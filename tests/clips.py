@@ -117,8 +117,8 @@ def yuv_frame(index: int, *, size: tuple[int, int] = (64, 48), pts: int | None =
     return Frame(planes(index, size[1], size[0]), "yuv420p", index, stamp, time_base, 0.0, matrix, full_range)  # type: ignore[arg-type]
 
 
-def rgb_frame(array: UInt8, *, index: int = 0, name: str = "") -> Frame:
-    return Frame((array,), "rgb24", index, index, Fraction(1, 25), name=name)
+def rgb_frame(array: UInt8, *, index: int = 0, name: str = "", image_id: int | None = None) -> Frame:
+    return Frame((array,), "rgb24", index, index, Fraction(1, 25), name=name, image_id=image_id)
 
 
 def info(

@@ -12,7 +12,7 @@ LIVE = Figures("live", read=10, processed=10, seconds=0.01, offered=10.0)
 class FakeOwner:
     def __init__(self, name, *, opens, looks, said):
         self.name, self.place, self.cameras = name, "", ()
-        self.is_lost = self.is_silent = self.is_ended = False
+        self.is_lost = self.is_silent = self.is_finishing = self.is_ended = False
         self._opens, self._looks, self._said = opens, looks, list(said)  # after so many looks at it, it is ready
 
     def own(self, cameras, outputs):
@@ -37,8 +37,12 @@ class FakeOwner:
     def newest(self, camera):
         return f"{self.name}'s of {camera}"
 
-    def finish(self, seconds):
+    def finish(self):
+        self.is_finishing = True
+
+    def ends(self, seconds):
         self.finished_within = seconds
+        assert self.is_finishing
         return {camera.name: replace(self._figures(camera), state="ended") for camera in self.cameras}
 
     def end(self):

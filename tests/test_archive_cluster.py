@@ -188,9 +188,10 @@ class Scripted:
 
     def __init__(self, *scripts, size=2):
         self.size, self.threads, self._scripts = size, 1, [list(script) for script in scripts]
-        self.hired = []
+        self.hired, self.starts = [], []
 
     def hire(self, start):
+        self.starts.append(start.pipeline)
         script = self._scripts.pop(0)
         self.hired.append(
             SimpleNamespace(
@@ -208,10 +209,42 @@ def test_a_worker_with_another_engine_than_the_first_ends_the_run():
     crew.fill(5)
     list(crew.listen(0))
     crew.fill(5)
-    with pytest.raises(
-        EngineError, match=r"w1 computes on onnxruntime cpu, others on openvino cpu bf16.*--backend and"
-    ):
+    with pytest.raises(EngineError, match="w1 computes on onnxruntime cpu, others on openvino cpu bf16, so that"):
         list(crew.listen(0))
+
+
+@pytest.mark.parametrize(
+    ("engine", "told"),
+    [
+        ("openvino cpu, 2 threads, int8, bf16", ("openvino", "int8")),
+        ("openvino cpu, 1 thread, bf16", ("openvino", "bf16")),
+        ("onnxruntime cuda:0", ("onnxruntime", "fp32")),
+        ("tensorrt 10.16 fp16, H200", ("auto", "auto")),
+    ],
+)
+def test_all_take_the_engine_of_the_first_whatever_their_machines_would_choose(engine, told):
+    employer = Scripted([Ready(engine)], [Ready(engine.replace("2 threads", "4 threads"))])
+    crew = Crew(Pipeline(), employer)
+    for _ in range(2):
+        crew.fill(5)
+        list(crew.listen(0))
+    assert [(start.backend, start.precision) for start in employer.starts] == [("auto", "auto"), told]
+    assert len(crew.idle()) == 2
+
+
+def test_the_engine_of_what_is_done_is_taken_or_the_run_ends_and_says_why():
+    done = "openvino cpu, 2 threads, int8"
+    employer = Scripted([Ready("openvino cpu, 1 thread, int8")])
+    crew = Crew(Pipeline(), employer, engine=done)
+    crew.fill(1)
+    list(crew.listen(0))
+    assert (employer.starts[0].backend, employer.starts[0].precision) == ("openvino", "int8")
+    assert len(crew.idle()) == 1
+    for said in (UsageError("no openvino"), Ready("openvino cpu, 1 thread, int8, bf16")):
+        crew = Crew(Pipeline(), Scripted([said]), engine=done)
+        crew.fill(1)
+        with pytest.raises(SoloRTError, match="; what is done was computed on openvino cpu, int8, and the rest has to"):
+            list(crew.listen(0))
 
 
 def test_a_crew_grows_once_the_first_has_opened_the_model_and_no_larger_than_it_may():

@@ -48,6 +48,19 @@ def test_a_torn_line_is_cut_off_and_the_next_one_is_whole(tmp_path):
     assert list(begin(tmp_path).entries) == ["a.mp4", "c.mp4"]
 
 
+@pytest.mark.parametrize("begun", ["", "{", '{"archive": 2, "mod', '{"archive": 2}\n', '{"archive": 2}\n{"video": "a'])
+def test_what_a_kill_left_of_the_beginning_is_begun_again(tmp_path, begun):
+    (tmp_path / FILE).write_text(begun)
+    begin(tmp_path, entry())
+    assert begin(tmp_path).has(video())
+
+
+def test_the_engine_is_that_of_the_last_result(tmp_path):
+    assert begin(tmp_path).engine == ""
+    begin(tmp_path, entry(engine="one"), entry("b.mp4", engine="two"), entry("c.mp4", error="broken", engine="three"))
+    assert begin(tmp_path).engine == "two"
+
+
 @pytest.mark.parametrize("changed", [video(size=8), video(changed=2), video("b.mp4")])
 def test_a_video_that_is_new_or_has_changed_is_not_done(tmp_path, changed):
     manifest = begin(tmp_path, entry())
@@ -83,7 +96,12 @@ def test_two_at_once_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["1\n2\n", '{"archive":2}\n{}\n', "x\ny\n", '{"archive":1}\n{"video":1}\n', "[]\n[]\n"]
+    "content",
+    [
+        *("1\n2\n", "x\ny\n", "[]\n[]\n", '{"archive":2}\n{}\n', '{"archive": 1}\n{"video":1}\n'),
+        *('{"audio": 1}', '{"audio": 1}\n', '{"audio": 1}\n{"audio": 2}', '{"audio": 1}\n{"audio": 2}\n{"audio": 3}'),
+        *('{"archive": 2}\n{}\n{"video', '{"archive": 2, "model":\n\n'),
+    ],
 )
 def test_another_file_in_its_place_is_left_alone(tmp_path, content):
     path = tmp_path / FILE

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from archive_workers import busy, kill_one
@@ -21,7 +22,9 @@ from fakes import write_tiny_model
 from solo_rt import Options, Pipeline
 from solo_rt.cluster import Archive, work_off
 from solo_rt.cluster.manifest import FILE, Manifest
+from solo_rt.engine import without_threads
 from solo_rt.errors import EngineError, UsageError
+from solo_rt.track.zones import Zone
 
 COUNTS = {"day/one.mkv": 5, "day/two.mkv": 7, "long.mkv": 600}
 
@@ -175,6 +178,61 @@ def test_what_keeps_the_model_from_opening_ends_the_run_and_can_be_mended(made, 
     with pytest.raises(UsageError, match="violet"):
         work_off(archive(made, tmp_path, "day", classes=("violet",)))
     assert work_off(archive(made, tmp_path, "day", classes=("red",))).done == 2
+
+
+def test_what_is_done_later_is_computed_as_what_is_done(made, tmp_path):
+    def run(*names, **changed):
+        pipeline = Pipeline(model=made / "tiny.onnx", threads=1, **changed)
+        work_off(Archive([str(made / "archive" / "day" / name) for name in names], tmp_path, pipeline, workers=1))
+
+    run("one.mkv")
+    with closing(Manifest(tmp_path, settings_of(tmp_path))) as manifest:
+        entry = manifest.entries["one.mkv"]
+        others = {"onnxruntime cpu, 1 thread": "openvino cpu, 1 thread", "openvino cpu, 1 thread": "onnxruntime cpu"}
+        manifest.add(replace(entry, engine=others[entry.engine]))
+    run("one.mkv", "two.mkv")
+    with closing(Manifest(tmp_path, settings_of(tmp_path))) as manifest:
+        assert without_threads(manifest.entries["two.mkv"].engine) == without_threads(others[entry.engine])
+
+
+def settings_of(results):
+    """Return what a manifest was begun with."""
+    begun = json.loads((results / FILE).read_text().splitlines()[0])
+    del begun["archive"]
+    return begun
+
+
+@pytest.mark.parametrize("way", ["folder", "file"])
+def test_a_video_whose_result_cannot_have_its_name_is_named_and_the_rest_is_done(made, tmp_path, way):
+    if way == "folder":
+        (tmp_path / "results" / "day" / "one.mkv.jsonl" / "kept").mkdir(parents=True)
+    else:
+        (tmp_path / "results").mkdir()
+        (tmp_path / "results" / "day").write_text("kept")
+    report = work_off(archive(made, tmp_path / "results"))
+    in_the_way = ["day/one.mkv"] if way == "folder" else ["day/one.mkv", "day/two.mkv"]
+    assert sorted(report.failed) == in_the_way
+    assert all("its result cannot be called so" in error for error in report.failed.values())
+    assert report.done == 3 - len(in_the_way)
+
+
+def test_a_name_that_leaves_no_room_for_its_result_stops_no_other(made, tmp_path):
+    source = tmp_path / "archive"
+    source.mkdir()
+    for name in ("x" * 248 + ".mkv", "short.mkv"):
+        (source / name).write_bytes((made / "archive" / "day" / "one.mkv").read_bytes())
+    report = work_off(archive(made, tmp_path / "results", source))
+    assert [error.endswith("too long; its result cannot be called so") for error in report.failed.values()] == [True]
+    assert list(contents(tmp_path / "results")) == ["short.mkv.jsonl"]
+
+
+def test_zones_are_the_same_wherever_they_are_written(made, tmp_path):
+    def run(origin):
+        zone = Zone("yard", ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0)), origin=origin)
+        return work_off(archive(made, tmp_path, "day", zones=(zone,)))
+
+    assert run("zones.toml").done == 2
+    assert run("/home/me/zones.toml").before == 2
 
 
 def test_workers_that_die_before_they_are_ready_end_the_run(made, tmp_path, monkeypatch):

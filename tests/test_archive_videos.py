@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from solo_rt.cluster.videos import find_videos
@@ -29,6 +31,47 @@ def test_a_pattern_gives_what_matches_but_pictures_named_behind_what_has_no_wild
     assert names(archive / "**" / "*.mp4") == ["cam0.mp4"]
     assert names(archive / "day" / "*") == ["notes.txt", "cam1.MKV"]
     assert names(archive / "d*" / "*.MKV") == ["day/cam1.MKV"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("**", ["day/night/cam2.avi", "day/notes.txt", "day/cam1.MKV", "cam0.mp4"]),
+        ("**/night/*", ["day/night/cam2.avi"]),
+        ("day/**/c*", ["night/cam2.avi", "cam1.MKV"]),
+        ("*/night/*.avi", ["day/night/cam2.avi"]),
+        ("d?y/[mn]otes.*", ["day/notes.txt"]),
+        ("**/**/cam0.*", ["cam0.mp4"]),
+    ],
+)
+def test_patterns_mean_what_they_mean_to_a_shell(archive, pattern, expected):
+    assert sorted(names(archive / pattern)) == sorted(expected)
+
+
+def test_folders_that_are_links_are_followed_but_not_in_circles(archive, tmp_path):
+    (tmp_path / "disk2").mkdir()
+    (tmp_path / "disk2" / "far.mp4").write_bytes(b"")
+    (archive / "far").symlink_to(tmp_path / "disk2")
+    (archive / "day" / "back").symlink_to(archive)
+    expected = ["day/night/cam2.avi", "day/cam1.MKV", "cam0.mp4", "far/far.mp4"]
+    assert names(archive) == expected
+    assert names(archive / "**" / "*.mp4") == ["cam0.mp4", "far/far.mp4"]
+    (tmp_path / "disk2" / "results").mkdir()
+    (tmp_path / "disk2" / "results" / "far.mp4.mp4").write_bytes(b"")
+    assert names(archive, results="disk2/results") == expected
+
+
+def test_a_folder_that_cannot_be_read_is_named(archive, monkeypatch, caplog):
+    scandir = os.scandir
+
+    def refuse(path):  # who runs tests may be allowed everything
+        if path == archive / "day":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert names(archive) == ["cam0.mp4"]
+    assert caplog.messages == [f"{archive / 'day'}: Permission denied; what lies in it is left out"]
 
 
 def test_a_file_is_an_archive_of_one(archive):

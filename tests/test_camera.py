@@ -112,6 +112,30 @@ def test_a_camera_that_gives_no_pictures_has_no_rate_and_says_why(play) -> None:
     play(script)
 
 
+def test_what_a_camera_had_before_it_failed_is_not_written_over(monkeypatch) -> None:
+    monkeypatch.setattr(cameras, "AGAIN_SECONDS", 0.0)
+    written, ends = [], ["refused", "full", "refused", "refused", "full"]
+
+    @dataclass(frozen=True)
+    class Failing(Scripted):
+        def run(self, *, stop):
+            written.append(self.sinks)
+            how = ends.pop(0) if ends else "end"
+            if how != "refused":
+                self.hooks.on_frame(result(infer=0.01))
+            if how != "end":
+                raise OSError(how)
+            return RUN
+
+    run = CameraRun(
+        Camera("door", "camera:0", turn=1), Failing(lambda hooks: None), ["{source}.jsonl", "redis://a/{source}"]
+    )
+    run.join(30.0)
+    assert run.figures.state == "ended"
+    expected = ["door+2", "door+2", "door+2.2", "door+2.2", "door+2.2", "door+2.3"]
+    assert written == [[f"{name}.jsonl", "redis://a/door"] for name in expected]
+
+
 def test_the_newest_result_is_kept_unless_its_picture_is_on_a_gpu(play) -> None:
     seen = []
 

@@ -65,11 +65,17 @@ def test_pycocotools_loads_what_was_found(tmp_path: Path) -> None:
             assert entry["bbox"] == list(coco_mask.toBbox(given.instances.rles()[i]))
 
 
-@pytest.mark.parametrize(("name", "expected"), [("000000139.jpg", 139), ("photo7.jpg", 5), ("٣.jpg", 5), ("", 5)])
-def test_a_picture_is_called_by_its_number(tmp_path: Path, name: str, expected: int) -> None:
-    frame = rgb_frame(np.zeros((48, 64, 3), np.uint8), index=5, name=name)
-    write(f"coco:{tmp_path}/a.json", result(5, BOXES[0], frame=frame))
+@pytest.mark.parametrize(
+    ("name", "image_id", "expected", "said"),
+    [("000000139.jpg", 139, 139, 0), ("photo7.jpg", None, 5, 0), ("7.jpg", None, 5, 1), ("", None, 5, 0)],
+)
+def test_a_picture_is_called_by_its_number(tmp_path: Path, caplog, name, image_id, expected, said) -> None:
+    frame = rgb_frame(np.zeros((48, 64, 3), np.uint8), index=5, name=name, image_id=image_id)
+    write(f"coco:{tmp_path}/a.json", *[result(5, BOXES[0], frame=frame)] * 2)
     assert json.loads((tmp_path / "a.json").read_text())[0]["image_id"] == expected
+    assert [message.partition(": ")[2] for message in caplog.messages] == said * [
+        "image_id counts the pictures, of which not each is called by a number of its own"
+    ]
 
 
 def test_the_list_is_whole_behind_every_result(tmp_path: Path) -> None:

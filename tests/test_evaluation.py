@@ -17,7 +17,12 @@ TOTAL = 3
 
 
 def find(told: Evaluation, shard, file: Path, cores, connection) -> None:
-    """Say and write what a process does for a part; the second part's dies as often as its folder says."""
+    """Say and write what a process does for a part; the second part's dies as often as its folder says.
+
+    It dies as well where it may choose another engine than the first.
+    """
+    assert (told.backend, told.precision) == (("auto", "auto") if shard.part == 1 else ("openvino", "int8"))
+    connection.send("openvino cpu, 2 threads, int8, bf16")
     connection.send((0, TOTAL))
     deaths = Path(told.subject.data)
     if shard.part == 2 and len(list(deaths.iterdir())) < int(deaths.name):

@@ -52,6 +52,19 @@ def test_cameras_are_shared_out_once_owners_are_ready_and_stay(monkeypatch) -> N
     assert {owner.finished_within for owner in owners.hired} == {fleets.FINISH_SECONDS}
 
 
+def test_all_owners_are_told_to_finish_before_one_is_waited_for(monkeypatch) -> None:
+    owners = FakeOwners(3)
+    told = []
+
+    def ends(owner, seconds):
+        told.append([other.is_finishing for other in owners.hired])
+        return {}
+
+    monkeypatch.setattr(FakeOwner, "ends", ends)
+    Play(monkeypatch, owners, [nothing] * 3)
+    assert told == [[True] * 3] * 3
+
+
 def test_cameras_move_once_it_is_known_what_they_cost(monkeypatch) -> None:
     dear = {"cam0": replace(LIVE, seconds=0.03)}
     owners = FakeOwners(2, said=[[dear]])
@@ -177,4 +190,4 @@ def test_what_keeps_an_owner_from_beginning_ends_the_fleet_and_all_owners(monkey
 
 def test_a_broker_s_stream_is_that_of_the_camera_whoever_owns_it() -> None:
     camera = Camera("door", "rtsp://x", turn=2)
-    assert camera.outputs(["{source}.jsonl", "redis://host/{source}"]) == ["door-3.jsonl", "redis://host/door"]
+    assert camera.outputs(["{source}.jsonl", "redis://host/{source}"]) == ["door+3.jsonl", "redis://host/door"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from fake_owners import LIVE, FakeOwners
@@ -12,6 +13,7 @@ from fakes import write_tiny_model
 from solo_rt.cluster import fleet as fleets
 from solo_rt.cluster import owners
 from solo_rt.commands import progress
+from solo_rt.errors import UsageError
 
 RUN = ["run", "--source", "door=test://?live=1", "--source", "yard=test://?live=1", "--cluster", "auto"]
 FAST, ENDED = replace(LIVE, fps=9.95), replace(LIVE, state="ended", dropped=3)
@@ -52,6 +54,41 @@ def test_lost_owners_are_in_the_line_and_in_the_summary(run):
     assert code == 0
     assert "1 of 2 cameras run, 1 connecting, 1 owners on 1 machines, 0.0 fps, 1 owners lost" in err
     assert "solo-rt: warning: 1 owners of cameras were lost; 2 times a camera went to another one" in err
+
+
+def test_what_cameras_lack_is_said_and_is_no_success(run):
+    cut, failed = replace(ENDED, reason="the file is cut off"), replace(ENDED, reason="the disk is full")
+    code, _, err = run(FakeOwners(2, said=[[{"door": cut, "yard": ENDED}], [{"door": ENDED, "yard": failed}]]))
+    assert code == 4
+    said = [line for line in err.splitlines() if "warning" in line]
+    assert len(said) == 2
+    assert all(line.endswith(("door: the file is cut off", "yard: the disk is full")) for line in said)
+
+
+@pytest.mark.parametrize(
+    ("output", "folder"),
+    [
+        ("{source}.jsonl", "."),
+        ("results/{source}.jsonl", "results"),
+        ("coco:results/{source}.json", "results"),
+        ("labels:results/{source}", "results"),
+        ("results/{source}/all.jsonl", "results"),
+        ("~/results/a-{source}.mp4", "/home/me/results"),
+    ],
+)
+def test_machines_must_see_the_folders_of_outputs(tmp_path, solo, monkeypatch, output, folder):
+    monkeypatch.setenv("HOME", "/home/me")
+    seen = {}
+
+    def hire(*_, paths, **__):
+        seen["paths"] = paths
+        raise UsageError("enough")
+
+    monkeypatch.setattr(owners, "RayOwners", hire)
+    model = write_tiny_model(tmp_path / "tiny.onnx")
+    code, _, err = solo(*RUN, "--model", str(model), "--output", output)
+    assert (code, err.strip()) == (2, "solo-rt: error: enough")
+    assert seen["paths"] == [Path(folder)]
 
 
 def test_quiet_says_nothing_and_json_all(run):

@@ -88,7 +88,8 @@ def test_an_owner_gets_cameras_and_gives_the_newest_result_of_one(ray) -> None:
     owner.own((Camera("door", "camera:0"),), ("{source}.jsonl",))
     assert whole.owned == ([Camera("door", "camera:0")], ["{source}.jsonl"])
     assert owner.newest("door") == "of door"
-    assert owner.finish(1.5) == LIVE
+    owner.finish()
+    assert owner.ends(1.5) == LIVE
     assert ray.given_to_get == [NEWEST_SECONDS, 1.5]
 
 
@@ -103,7 +104,7 @@ def test_an_owner_that_is_lost_says_so_and_nothing_else() -> None:
     owner = RayOwner(ray, LostActor("The actor died unexpectedly"))
     with pytest.raises(EOFError):
         owner.hear()
-    assert (owner.newest("door"), owner.finish(1.0)) == ("", {})
+    assert (owner.newest("door"), owner.ends(1.0)) == ("", {})
     ray.kill = lambda actor: 1 / 0
     owner.end()
 

@@ -43,6 +43,24 @@ def test_a_folder_is_read_in_natural_order(tmp_path: Path) -> None:
     assert not frames[0].planes[0].flags.writeable
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["000000139.png", "7.png"], [7, 139]),
+        (["7.png"], [7]),
+        (["1.png", "2.png", "front.png"], [None] * 3),
+        (["1.png", "01.png"], [None] * 2),
+        (["1.png", "1.bmp"], [None] * 2),
+        (["٣.png"], [None]),
+    ],
+)
+def test_numbers_are_those_of_pictures_if_each_has_one_of_its_own(tmp_path: Path, names, expected) -> None:
+    for name in names:
+        save(tmp_path / name)
+    with open_source(str(tmp_path)) as source:
+        assert [frame.image_id for frame in source] == expected
+
+
 def test_a_pattern_may_descend(tmp_path: Path) -> None:
     for folder in ("day10", "day9"):
         (tmp_path / folder).mkdir()

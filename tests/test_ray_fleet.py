@@ -121,7 +121,7 @@ def test_cameras_of_a_killed_owner_run_elsewhere(run, cluster, tmp_path: Path) -
     wait_until(lambda: not before <= run.owners(), within=LONG)
     wait_until(run.is_live, within=LONG)
     check_gap(run.finish())
-    moved = sorted(path.name for path in tmp_path.glob("*-2.jsonl"))
+    moved = sorted(path.name for path in tmp_path.glob("*+2.jsonl"))
     assert len(moved) >= 2
     assert all('"frame"' in (tmp_path / name).read_text() for name in moved)
     wait_until(lambda: not cluster.processes("CameraOwner"), within=LONG)

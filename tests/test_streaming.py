@@ -9,10 +9,12 @@ import threading
 import weakref
 
 import pytest
+from clips import write_clip
 from fakes import FakeEngine, FakeSink, FakeSource, Planted, pipeline_threads
 
 from solo_rt.engine import open_engine
-from solo_rt.pipeline import opening, run, stream
+from solo_rt.errors import UsageError
+from solo_rt.pipeline import Options, Pipeline, opening, run, stream
 
 pytestmark = pytest.mark.usefixtures("never_hang")
 
@@ -40,6 +42,34 @@ def test_stream_gives_what_run_gives(tiny):
     assert [result.to_record() for result in results] == sink.records
     assert all(result.rendered is None for result in results)
     assert list(results[0].stage_seconds) == ["read", "prepare", "infer", "decode"]
+
+
+def test_paths_are_addresses(tiny, tmp_path):
+    film, lines = tmp_path / "film.mkv", tmp_path / "{source}.jsonl"
+    write_clip(film, count=3)
+    assert len(list(stream(film, model=tiny))) == len(list(stream([film], model=tiny))) == 3
+    assert {result.source for result in stream({"door": film}, model=tiny)} == {"door"}
+    Pipeline(film, tiny, [lines], name="one").run()
+    Pipeline(sources=[film], model=tiny, sinks=[lines]).run()
+    assert (tmp_path / "one.jsonl").read_text() == (tmp_path / "film.jsonl").read_text() != ""
+
+
+@pytest.mark.parametrize("nothing", [[], {}, ()])
+def test_no_source_at_all_is_said(tiny, nothing):
+    with pytest.raises(UsageError, match="stream: expected a source or sources, got none"):
+        list(stream(nothing, model=tiny))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        *(({"keyframe_interval": value}, "keyframe_interval must be") for value in (2.5, 0, -1, "Auto")),
+        ({"classes": "ball"}, r"classes must be a tuple of names, got 'ball'; one alone is \('ball',\)"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(changed, message):
+    with pytest.raises(UsageError, match=message):
+        Options(**changed)
 
 
 @pytest.mark.parametrize("lanes", [1, 3])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from solo_rt import __version__
@@ -96,7 +96,8 @@ class Archive:
         """Return all that the results depend on but the videos, by names for people. Raises: UsageError."""
         one = self.pipeline
         assert one.model is None or isinstance(one.model, (str, Path))
-        options = {name.replace("_", "-"): value for name, value in asdict(one.options).items() if name != "sync"}
+        of_all = replace(one.options, zones=tuple(replace(zone, origin="") for zone in one.options.zones))
+        options = {name.replace("_", "-"): value for name, value in asdict(of_all).items() if name != "sync"}
         settings = {
             "solo-rt": __version__,
             "model": file_sha256(find_model(one.model)),

@@ -34,9 +34,13 @@ class Camera:
     uri: str
     turn: int = 0
 
-    def outputs(self, wanted: Sequence[str]) -> list[str]:
-        """Return the outputs' addresses: a file of each owner, for it may not be the last's to write; one stream."""
-        name = self.name if self.turn == 0 else f"{self.name}-{self.turn + 1}"
+    def outputs(self, wanted: Sequence[str], *, again: int = 0) -> list[str]:
+        """Return the outputs' addresses: a file of each owner, for it may not be the last's to write; one stream.
+
+        One more is what an owner has begun `again`, so often, after failures. No source has a + in its name.
+        """
+        turn = f"+{self.turn + 1}" if self.turn or again else ""
+        name = f"{self.name}{turn}{f'.{again + 1}' if again else ''}"
         return [uri.replace(PLACE, self.name if scheme(uri) in BROKERS else name) for uri in wanted]
 
 
@@ -76,17 +80,18 @@ class CameraRun:
 
     def __init__(self, camera: Camera, pipeline: Pipeline, outputs: Sequence[str]) -> None:
         """Begin; the model of the pipeline is an opened engine that several may use."""
+        self._camera, self._outputs = camera, outputs
         self._stop = threading.Event()
         self._lock = threading.Lock()  # guards all that follows
         self._figures = Figures("connecting")
         self._newest: Result | None = None
+        self._has_results = False  # since it began, or began again
         self._seconds = math.inf
         self._counted = time.monotonic(), 0, 0  # when, frames read, results
         self._pipeline = replace(
             pipeline,
             source=camera.uri,
             name=camera.name,
-            sinks=camera.outputs(outputs),
             options=replace(pipeline.options, zones=zones_of(pipeline.options.zones, camera.name)),
             hooks=Hooks(
                 on_start=self._start,
@@ -119,10 +124,14 @@ class CameraRun:
         self._thread.join(seconds)
 
     def _run(self) -> None:
+        again = 0
         while not self._stop.is_set():
+            self._has_results = False
             try:
-                report = self._pipeline.run(stop=self._stop)
+                sinks = self._camera.outputs(self._outputs, again=again)
+                report = replace(self._pipeline, sinks=sinks).run(stop=self._stop)
             except BaseException as error:  # whatever it is, the others go on
+                again += self._has_results
                 self._become("failed", str(error) or type(error).__name__)
                 self._stop.wait(AGAIN_SECONDS)
             else:
@@ -136,6 +145,7 @@ class CameraRun:
         work = sum(seconds for stage, seconds in result.stage_seconds.items() if stage not in WAITING)
         with self._lock:
             self._seconds = min(self._seconds, work)
+            self._has_results = True
             self._newest = result if result.frame.device is None else None
 
     def _change(self, change: StateChange) -> None:

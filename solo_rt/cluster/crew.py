@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from solo_rt.cluster.worker import Job, Message, Outcome, Ready, Said, Start
+from solo_rt.engine import chosen, without_threads
 from solo_rt.errors import EngineError, SoloRTError
 from solo_rt.pipeline import Pipeline
 
@@ -51,21 +52,24 @@ class Employer(Protocol):
 class Crew:
     """Workers of an employer, and new ones in the place of those that ended.
 
-    The first opens the model alone: what it measures to choose an engine by is kept, and all others take the same.
+    The first opens the model alone and chooses an engine, unless one is named; all others are told to take the same.
     """
 
-    def __init__(self, pipeline: Pipeline, employer: Employer) -> None:
-        self._start = Start(replace(pipeline, threads=employer.threads), log.level)
+    def __init__(self, pipeline: Pipeline, employer: Employer, *, engine: str = "") -> None:
+        """`engine`, as `Engine.backend` says it, is what computed the results that there are."""
+        self._pipeline = replace(pipeline, threads=employer.threads)
         self._employer = employer
         self._workers: list[Worker] = []
         self._deaths = 0  # of workers that opened the model, since one was ready
         self.died = 0  # of them all
-        self._engine = ""  # of all, once the first has opened the model
+        self._is_open = False  # the model, by one of them
+        self._is_found = bool(engine)  # not chosen by a worker of this run
+        self._take(engine)
 
     def fill(self, wanted: int) -> None:
         """Hire workers until there are as many as are wanted and allowed."""
-        while len(self._workers) < min(wanted, self._employer.size if self._engine else 1):
-            self._workers.append(self._employer.hire(self._start))
+        while len(self._workers) < min(wanted, self._employer.size if self._is_open else 1):
+            self._workers.append(self._employer.hire(Start(self._pipeline, log.level)))
 
     def idle(self) -> list[Worker]:
         """Return those that wait for a job."""
@@ -83,7 +87,7 @@ class Crew:
                 yield worker, self._bury(worker)
                 continue
             if isinstance(message, SoloRTError):
-                raise message
+                raise self._explained(message)
             if isinstance(message, Ready):
                 self._welcome(worker, message.engine)
             elif isinstance(message, Said):
@@ -100,14 +104,26 @@ class Crew:
             worker.end()
         self._workers.clear()
 
+    def _take(self, engine: str) -> None:
+        """Let all workers from now on take this engine."""
+        self._engine = without_threads(engine)
+        choice = chosen(engine)
+        if choice is not None:
+            self._pipeline = replace(self._pipeline, backend=choice.backend, precision=choice.precision)
+
     def _welcome(self, worker: Worker, engine: str) -> None:
-        self._engine = self._engine or engine
-        if engine != self._engine:
-            raise EngineError(
-                f"worker {worker.name} computes on {engine}, others on {self._engine}, so that results would differ; "
-                f"say which with --backend and --precision"
-            )
-        worker.engine, self._deaths = engine, 0
+        if not self._engine:
+            self._take(engine)
+        if without_threads(engine) != self._engine:
+            error = f"worker {worker.name} computes on {engine}, others on {self._engine}, so that results would differ"
+            raise self._explained(EngineError(error))
+        worker.engine, self._deaths, self._is_open = engine, 0, True
+
+    def _explained(self, error: SoloRTError) -> SoloRTError:
+        """Return an error with what it has to do with results that there are."""
+        if self._is_found and not self._is_open:
+            return type(error)(f"{error}; what is done was computed on {self._engine}, and the rest has to be as well")
+        return error
 
     def _bury(self, worker: Worker) -> str:
         """Return how a worker ended. Raises: EngineError where one after the other does before it is ready."""

@@ -120,10 +120,11 @@ class _Watch:
 
     def finish(self) -> FleetReport:
         """Let all cameras end, and say what happened."""
-        until = self._clock() + FINISH_SECONDS
-        for owner in self._owners.values():
-            if owner.place:
-                self._figures |= owner.finish(max(0.1, until - self._clock()))
+        until, ready = self._clock() + FINISH_SECONDS, [owner for owner in self._owners.values() if owner.place]
+        for owner in ready:
+            owner.finish()
+        for owner in ready:
+            self._figures |= owner.ends(max(0.1, until - self._clock()))
         status = self._status()
         self._fleet.on_status(status)
         return FleetReport(status.cameras, self._lost, self._moved, self._longest, self._clock() - self._began)

@@ -18,6 +18,7 @@ from solo_rt.source.ranges import WHOLE, Range
 
 FILE = "manifest.jsonl"
 FORMAT = 2
+HEAD = b'{"archive": %d' % FORMAT  # that every manifest begins with
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class Entry:
 class Manifest:
     """`manifest.jsonl`: a line of settings, then one for each video or range that is done; of two, the last one counts.
 
-    A line is on the disk before `add` returns; a torn one, of a kill, is cut off. While it is open it is locked.
+    A line is on the disk before `add` returns; a torn one, of a kill, is cut off. While it is open it is locked. A file
+    of somebody else's in its place is left as it is.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, object]) -> None:
@@ -60,6 +62,7 @@ class Manifest:
         try:
             self._lock()
             read = self._read(json.loads(json.dumps(settings)))  # as they come back from a file
+            self.engine = next((entry.engine for entry in reversed(read) if entry.error is None), "")  # of what is done
             self.entries = {entry.video: entry for entry in read if entry.range == WHOLE}
             self._ranges = {(entry.video, entry.range): entry for entry in read if entry.range != WHOLE}
         except BaseException:
@@ -100,20 +103,21 @@ class Manifest:
 
     def _read(self, settings: dict[str, object]) -> list[Entry]:
         content = self.path.read_bytes()
+        if not (content.startswith(HEAD) or HEAD.startswith(content)):
+            raise UsageError(f"{self.path}: expected the manifest of an archive, got another file; move it away")
         whole = content[: content.rfind(b"\n") + 1]
         if whole.count(b"\n") < 2:  # nothing is done, so that there is nothing to contradict
             os.ftruncate(self._descriptor, 0)
             self._append({"archive": FORMAT, **settings})
             sync(self._folder)
             return []
-        os.ftruncate(self._descriptor, len(whole))
         try:
             begun, *records = map(json.loads, whole.splitlines())
-            if begun.pop("archive") != FORMAT:
-                raise ValueError("another format")
+            del begun["archive"]
             entries = [Entry.from_record(record) for record in records]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"{self.path}: expected the manifest of an archive, got {error}; move it away") from error
+        os.ftruncate(self._descriptor, len(whole))
         others = [name for name in {**begun, **settings} if begun.get(name) != settings.get(name)]
         if others:
             changed = " and another ".join(others)

@@ -21,7 +21,7 @@ NEWEST_SECONDS = 2.0  # that an owner may take to tell its newest result
 
 
 class Owner(Protocol):
-    """Somebody who runs cameras. Nothing here waits but `newest`, which any thread may call, and `finish`."""
+    """Somebody who runs cameras. Nothing here waits but `newest`, which any thread may call, and `ends`."""
 
     name: str
     place: str  # the machine; empty until the model is open
@@ -35,8 +35,11 @@ class Owner(Protocol):
     def newest(self, camera: str) -> str:
         """Return the newest result of one of its cameras as JSON, empty where there is none to be had."""
 
-    def finish(self, seconds: float) -> Mapping[str, Figures]:
-        """Let all cameras end within so many seconds, and return how they did."""
+    def finish(self) -> None:
+        """Let all cameras end."""
+
+    def ends(self, seconds: float) -> Mapping[str, Figures]:
+        """Return how all cameras ended since `finish`, if they do so within so many seconds, else nothing."""
 
     def end(self) -> None:
         """End it, whatever it does."""
@@ -58,6 +61,7 @@ class RayOwner:
         self.name, self.place = f"owner-{token_hex(2)}", ""
         self._ray, self._actor = ray, actor
         self._said = actor.begin.remote()
+        self._ends: Any = None
 
     def own(self, cameras: Sequence[Camera], outputs: Sequence[str]) -> None:
         self._actor.own.remote(list(cameras), list(outputs))
@@ -88,9 +92,13 @@ class RayOwner:
             return ""
         return newest
 
-    def finish(self, seconds: float) -> Mapping[str, Figures]:
+    def finish(self) -> None:
+        with suppress(Exception):  # the cluster may be gone
+            self._ends = self._actor.finish.remote()
+
+    def ends(self, seconds: float) -> Mapping[str, Figures]:
         try:
-            figures: Mapping[str, Figures] = self._ray.get(self._actor.finish.remote(), timeout=seconds)
+            figures: Mapping[str, Figures] = self._ray.get(self._ends, timeout=seconds)
         except Exception:  # it is lost, or hangs; it is ended all the same
             return {}
         return figures

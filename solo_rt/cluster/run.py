@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import shutil
 import threading
@@ -29,6 +30,11 @@ from solo_rt.source.ranges import WHOLE
 PARTS = ".parts"  # folder of what is being written, inside that of the results
 MOST_TRIES = 2  # of a video whose worker dies
 POLL_SECONDS = 0.1
+# What is wrong with a name, or is in its way, and with no other.
+OF_ONE_NAME = {
+    *(errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL),
+    *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY),
+}
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +79,13 @@ def _employer(archive: Archive, model_sha256: str, paths: list[Path]) -> Employe
     )
 
 
+def _unnamed(error: OSError) -> Outcome:
+    """Return what becomes of a video whose result cannot have its name. Raises: the error, if it is another one."""
+    if error.errno not in OF_ONE_NAME:
+        raise error
+    return Outcome(error=f"{error.filename2 or error.filename}: {error.strerror}; its result cannot be called so")
+
+
 class _Run:
     """A run that has the manifest."""
 
@@ -94,7 +107,7 @@ class _Run:
         started = time.perf_counter()
         shutil.rmtree(self._parts.parent, ignore_errors=True)  # of a run that was killed
         self._parts.mkdir(parents=True)
-        with closing(Crew(self._archive.pipeline, employer)) as crew:
+        with closing(Crew(self._archive.pipeline, employer, engine=self._manifest.engine)) as crew:
             while (self._queue or self._under_way) and not stop.is_set():
                 self._queue.prepare(employer.size)
                 crew.fill(len(self._queue) + len(self._under_way))
@@ -138,11 +151,14 @@ class _Run:
         self._frames_done += outcome.frames
         if not self._queue.is_wanted(unit):
             return
+        try:
+            publish(job, outcome, self._archive.folder)
+        except OSError as error:
+            outcome = _unnamed(error)
         if unit.range != WHOLE and outcome.error is not None:
             log.info("%s: a range of it failed, so that it is done whole: %s", unit.video.name, outcome.error)
             self._do_whole(unit.video)
             return
-        publish(job, outcome, self._archive.folder)
         entry = entry_of(unit.video, unit.range, outcome, worker.engine)
         self._manifest.add(entry)
         if unit.range == WHOLE:
@@ -163,6 +179,8 @@ class _Run:
             log.info("%s: its ranges do not go together, so that it is done whole: %s", video.name, error)
             self._do_whole(video)
             return
+        except OSError as error:
+            entry = entry_of(video, WHOLE, _unnamed(error), entries[0].engine)
         self._manifest.add(entry)
         self._noted.append(entry)
         forget_ranges(video, one.outputs, one.folder)

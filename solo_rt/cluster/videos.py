@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from solo_rt.errors import SourceError, UsageError
@@ -16,6 +19,8 @@ SUFFIXES = (
     ".vob", ".webm", ".wmv",
 )  # fmt: skip
 WILD = "*?["
+ANY = "**"  # part of a pattern: folders at any depth
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +36,9 @@ class Video:
 def find_videos(sources: Sequence[str], *, output_dir: Path) -> list[Video]:
     """Return the videos of folders, patterns and files, largest first, so that no worker is left with a long one.
 
-    Their names begin behind the folder, or behind what of a pattern holds no wildcard. Hidden files, those in hidden
-    folders and what lies in `output_dir` are passed over, and with a pattern so are pictures.
+    Their names begin behind the folder, or behind what of a pattern holds no wildcard. Folders that are links are
+    followed. Hidden files, those in hidden folders and what lies in `output_dir` are passed over, and with a pattern so
+    are pictures; folders that cannot be read are, too, with a warning.
     Raises: SourceError where there is none; UsageError for an address, for two of one name, and where `output_dir`
     holds the archive.
     """
@@ -59,21 +65,49 @@ def _videos_of(source: str, output_dir: Path) -> Iterator[Video]:
     path = Path(expand_home(source))
     paths: Iterable[Path]
     if path.is_dir():
-        root, paths = path, (entry for entry in path.rglob("*") if entry.suffix.lower() in SUFFIXES)
+        root, paths = path, (entry for entry in _matching(path, (ANY, "*")) if entry.suffix.lower() in SUFFIXES)
     elif path.exists():
         root, paths = path.parent, [path]
     elif set(source) & set(WILD):
         depth = next(number for number, part in enumerate(path.parts) if set(part) & set(WILD))
-        root, pattern = Path(*path.parts[:depth]), str(Path(*path.parts[depth:]))
-        paths = (entry for entry in root.glob(pattern) if not is_picture(entry))
+        root, pattern = Path(*path.parts[:depth]), path.parts[depth:]
+        paths = (entry for entry in _matching(root, pattern) if not is_picture(entry))
     else:
         raise SourceError(f"source {source}: no such file or folder; check the path")
     base = root.resolve()
     if output_dir == base or output_dir in base.parents:
         raise UsageError(f"{output_dir}: it holds the archive itself; choose another folder for the results")
     for entry in paths:
-        inside = entry.relative_to(root)
-        is_hidden = any(part.startswith(".") for part in inside.parts)
-        if not is_hidden and output_dir not in (base / inside).parents and entry.is_file():
+        if output_dir not in entry.resolve().parents and entry.is_file():
             status = entry.stat()
-            yield Video(inside.as_posix(), entry, status.st_size, status.st_mtime_ns)
+            yield Video(entry.relative_to(root).as_posix(), entry, status.st_size, status.st_mtime_ns)
+
+
+def _matching(folder: Path, pattern: Sequence[str], around: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Yield what in a folder has a path like the pattern and is not hidden.
+
+    Not `Path.glob`, which follows no links and says nothing of folders that it cannot read. `around` are the folders
+    that this one lies in, as links lead there: one that leads back is not followed.
+    """
+    part, *rest = pattern
+    place = folder.resolve()
+    if place in around:
+        return
+    try:
+        with os.scandir(folder) as found:
+            entries = [folder / entry.name for entry in found if not entry.name.startswith(".")]
+    except PermissionError as error:
+        log.warning("%s: %s; what lies in it is left out", folder, error.strerror)
+        return
+    if part == ANY:
+        yield from _matching(folder, rest or ("*",), around)
+        for entry in entries:
+            if entry.is_dir():
+                yield from _matching(entry, pattern, around | {place})
+        return
+    for entry in entries:
+        if fnmatchcase(entry.name, part):
+            if not rest:
+                yield entry
+            elif entry.is_dir():
+                yield from _matching(entry, rest, around | {place})

@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from solo_rt.commands.lines import tell
 from solo_rt.commands.measured import open_measured
 from solo_rt.cpu import allowed_cores
-from solo_rt.engine import Precision
+from solo_rt.engine import Precision, chosen
 from solo_rt.errors import EngineError, SoloRTError
 from solo_rt.train.evaluate.detections import OnImage, ResizableEngine, Scale
 from solo_rt.train.evaluate.instances import evaluate_instances
@@ -25,7 +25,8 @@ from solo_rt.train.evaluate.tallies import merge_tallies, write_tally
 from solo_rt.train.evaluate.views import Views
 
 MOST_DEATHS = 2  # of processes that work on one part
-Told = tuple[int, int] | SoloRTError | None  # pictures done and in all; what went wrong; the part is written
+# The engine that the model is open on; pictures done and in all; what went wrong; the part is written.
+Told = str | tuple[int, int] | SoloRTError | None
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,13 @@ class Evaluation:
         shard: Shard = WHOLE,
         *,
         pictures: Path | None = None,
-        on_open: Callable[[], None] = lambda: None,
+        on_open: Callable[[str], None] = lambda engine: None,
         on_image: OnImage = lambda done, total: None,
     ) -> Counted | Findings:
         """Return what the model finds in a part of the pictures, and draw some of a semantic one.
 
-        `on_open` is called once the model is open. Raises: as `open_measured`; DatasetError.
+        `on_open` is called with the engine that the model is open on, as `Engine.backend` says it.
+        Raises: as `open_measured`; DatasetError.
         """
         path = Path(self.subject.model)
         engine = open_measured(
@@ -67,7 +69,7 @@ class Evaluation:
             logits=self.semantic,
         )
         with closing(engine):
-            on_open()
+            on_open(engine.backend)
             if self.semantic:
                 views = self.views or Views()
                 return evaluate_pixels(
@@ -96,7 +98,7 @@ class Evaluation:
     def find_in_parts(self, workers: int, on_image: OnImage) -> Counted | Findings:
         """Return what so many processes find together, each with a part of the pictures and its own cores.
 
-        The first opens the model alone: what it measures to choose an engine by is kept for all. One that dies is
+        The first opens the model alone and chooses an engine; all others are told to take the same. One that dies is
         begun again, once. Raises: as `find`; EngineError for a part of which two died.
         """
         with TemporaryDirectory() as folder, ExitStack() as stack:
@@ -112,9 +114,9 @@ class Evaluation:
                     assert isinstance(connection, Connection)
                     listening[connection].hear()
                     on_image(sum(part.done for part in parts), sum(part.total for part in parts))
-                if parts[0].is_open:
+                if parts[0].engine:
                     for part in parts:
-                        part.start()
+                        part.start(parts[0].engine)
             return merge_tallies(files) if self.semantic else merge_parts(files)
 
 
@@ -124,12 +126,16 @@ class _Part:
     def __init__(self, evaluation: Evaluation, shard: Shard, file: Path) -> None:
         self._evaluation, self._shard, self._file = evaluation, shard, file
         self.done = self.total = self._deaths = 0  # the first two are pictures
-        self.is_open = self.is_running = self.is_done = False
+        self.engine = ""  # that the model is open on
+        self.is_running = self.is_done = False
 
-    def start(self) -> None:
-        """Start the process, unless it runs or has done all."""
+    def start(self, engine: str = "") -> None:
+        """Start the process, unless it runs or has done all, with an engine as the one that calls itself so."""
         if self.is_running or self.is_done:
             return
+        choice = chosen(engine)
+        if choice is not None:
+            self._evaluation = replace(self._evaluation, backend=choice.backend, precision=choice.precision)
         context = get_context("spawn")
         self.connection, theirs = context.Pipe(duplex=False)
         cores = allowed_cores()[self._shard.part - 1 :: self._shard.parts] or allowed_cores()
@@ -150,15 +156,17 @@ class _Part:
                 raise EngineError(
                     f"part {self._shard.part} of {self._shard.parts}: two processes that worked on it died"
                 ) from None
-            self.start()
+            self.start(self.engine)
             return
         if isinstance(told, SoloRTError):
             raise told
         if told is None:
             self.is_done = True
             self.close()
+        elif isinstance(told, str):
+            self.engine, self.done, self.total = told, 0, 0
         else:
-            self.is_open, (self.done, self.total) = True, told
+            self.done, self.total = told
 
     def close(self) -> None:
         """End the process, if it runs."""
@@ -179,7 +187,7 @@ def _work(evaluation: Evaluation, shard: Shard, file: Path, cores: Sequence[int]
         try:
             found = evaluation.find(
                 shard,
-                on_open=lambda: connection.send((0, 0)),
+                on_open=connection.send,
                 on_image=lambda done, total: connection.send((done, total)),
             )
             if isinstance(found, Counted):

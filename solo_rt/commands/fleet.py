@@ -20,12 +20,14 @@ from solo_rt.errors import UsageError
 from solo_rt.files import file_sha256
 from solo_rt.pipeline import Pipeline
 from solo_rt.pipeline.opening import PLACE
+from solo_rt.sink.address import split
 from solo_rt.track.zones import check_sources
-from solo_rt.uri import redact, scheme
+from solo_rt.uri import expand_home, redact, scheme
 
 STOP_SECONDS = 10.0  # from a signal to the end of the process: the cluster has to be told
 
 if TYPE_CHECKING:
+    from solo_rt.cluster.camera import Figures
     from solo_rt.cluster.fleet import FleetReport, FleetStatus
     from solo_rt.serve import Site
 
@@ -54,7 +56,7 @@ def run_fleet(
             raise UsageError(f"output {redact(output)}: with --cluster its name needs {PLACE}, as in {PLACE}.jsonl")
     check_sources(pipeline.options.zones, sources)
     assert pipeline.model is None or isinstance(pipeline.model, (str, Path))
-    folders = {Path(output).parent for output in outputs if not scheme(output)}
+    folders = {_folder(output) for output in outputs if not scheme(output)}
     paths = [*sorted(folders), *(Path(uri) for uri in sources.values() if Path(uri).exists())]
     show_page = _page_of(site, sources)
     with (
@@ -80,6 +82,12 @@ def run_fleet(
     drain_stderr()
     code = _sum_up(report, quiet=quiet, as_json=as_json)
     return code if interrupts.number is None else interrupts.exit_code
+
+
+def _folder(output: str) -> Path:
+    """Return the folder that an output is written in, or that of several, one for each source."""
+    path = Path(split(expand_home(output))[1].partition(PLACE)[0] + PLACE)
+    return path.parent
 
 
 def _page_of(site: Site | None, names: Iterable[str]) -> Callable[[FleetStatus], None]:
@@ -147,7 +155,12 @@ def _sum_up(report: FleetReport, *, quiet: bool, as_json: bool) -> int:
             f"{report.longest_gap:.1f} s without results at most",
             level="warning",
         )
-    failed = {name: one.figures for name, one in report.cameras.items() if one.figures.state == "failed"}
-    for name, figures in failed.items():
-        tell(f"{name}: {figures.reason}", level="error")
-    return 4 if failed else 0
+    lacking = {name: one.figures for name, one in report.cameras.items() if _lacks(one.figures)}
+    for name, figures in lacking.items():
+        tell(f"{name}: {figures.reason}", level="error" if figures.state == "failed" else "warning")
+    return 4 if lacking else 0
+
+
+def _lacks(figures: Figures) -> bool:
+    """Return whether results of a camera are missing: it failed, or ended with damage or without an output."""
+    return figures.state == "failed" or (figures.is_over and figures.reason != "")

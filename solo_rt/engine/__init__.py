@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import re
 from pathlib import Path
 
 from solo_rt.device import Device
@@ -12,12 +13,12 @@ from solo_rt.engine.contract import try_out
 from solo_rt.engine.fastest import Candidate, open_fastest
 from solo_rt.engine.model_file import OnnxModel, find_model, int8_of, read_model, shipped_models
 from solo_rt.engine.precision import PRECISIONS, Precision, allowed, costs_nothing
-from solo_rt.engine.threads import CPU_LANES, default_threads
+from solo_rt.engine.threads import CPU_LANES, default_threads, without_threads
 from solo_rt.errors import UsageError
 
 __all__ = [
-    "BACKENDS", "PRECISIONS", "Engine", "FrameEngine", "Precision", "choose_backend", "cpu_candidates", "find_model",
-    "open_engine", "shipped_models",
+    "BACKENDS", "PRECISIONS", "Engine", "FrameEngine", "Precision", "choose_backend", "chosen", "cpu_candidates",
+    "find_model", "open_engine", "shipped_models", "without_threads",
 ]  # fmt: skip
 
 MOST_THREADS = 1024  # more than any machine has cores; engines try to start as many as they are told
@@ -59,12 +60,12 @@ def open_engine(
         raise UsageError(f"expected at least one thread per lane, got {threads} for {lanes} lanes")
     wanted = Device.parse(device)
     path = find_model(model)
-    chosen = choose_backend(path, backend, wanted)
+    kind = choose_backend(path, backend, wanted)
     threads = threads or max(default_threads(), lanes or 1)
-    if chosen not in CPU_BACKENDS:
+    if kind not in CPU_BACKENDS:
         if precision not in ("auto", "fp32"):
             raise UsageError(f"precision {precision}: expected auto with {path.suffix}, whose precision is its own")
-        engine = _open_own(path, chosen, device=wanted, lanes=lanes, trusted=trusted)
+        engine = _open_own(path, kind, device=wanted, lanes=lanes, trusted=trusted)
     else:
         files = cpu_candidates(path, backend, precision, wanted)
 
@@ -74,6 +75,17 @@ def open_engine(
         engine = open_fastest(path, list(files), open_it, threads=threads, lanes=lanes or CPU_LANES)
     log.info("model %s on %s", engine.spec.name, engine.backend)
     return engine
+
+
+def chosen(engine: str) -> Candidate | None:
+    """Return what `open_engine` is to be asked for, to get once more what calls itself so, as `Engine.backend` does.
+
+    None for what a file says by itself: whoever opens it gets the same.
+    """
+    backend, *words = re.split("[ ,]+", engine)
+    if backend not in CPU_BACKENDS:
+        return None
+    return Candidate(backend, "int8" if "int8" in words else "bf16" if "bf16" in words else "fp32")
 
 
 def cpu_candidates(path: Path, backend: str, precision: Precision, device: Device) -> dict[Candidate, OnnxModel]:

@@ -20,6 +20,7 @@ import numpy as np
 
 from solo_rt.cpu import allowed_cores, is_busy, processor
 from solo_rt.engine.base import Engine
+from solo_rt.engine.precision import Precision
 from solo_rt.files import cache_folder, replace_file
 
 MEASURING_SECONDS = 0.5  # for all candidates together, once each has computed a picture
@@ -35,7 +36,7 @@ class Candidate(NamedTuple):
     """An engine that could compute a model."""
 
     backend: str
-    precision: str
+    precision: Precision
 
     def __str__(self) -> str:
         return f"{self.backend} {self.precision}"

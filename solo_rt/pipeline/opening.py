@@ -19,7 +19,7 @@ from solo_rt.gpu.labels import open_gpu_labels
 from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU, VideoDecoder, gpu_of
 from solo_rt.pipeline.options import Options, choose_lanes
 from solo_rt.pipeline.outputs import Outputs
-from solo_rt.pipeline.paths import name_sources, refuse_overwriting
+from solo_rt.pipeline.paths import address, name_sources, refuse_overwriting
 from solo_rt.pipeline.report import RunReport
 from solo_rt.pipeline.running import Hooks, Run, telling_failure
 from solo_rt.pipeline.sharing import one_by_one, share
@@ -50,9 +50,9 @@ class Pipeline:
     is `Result.source` as well. A source that cannot be opened, or ends with an error, ends alone.
     """
 
-    source: str | Source | None = None
+    source: str | Path | Source | None = None
     model: str | Path | Engine | None = None  # None is the default model
-    sinks: Sequence[str | Sink] = ()
+    sinks: Sequence[str | Path | Sink] = ()
     options: Options = field(default_factory=Options)
     hooks: Hooks | Callable[[str], Hooks] = field(default_factory=Hooks)  # or those of the source called so
     backend: str = "auto"
@@ -68,7 +68,16 @@ class Pipeline:
     overwrite: bool = False  # let pictures go into a folder that holds such files already
     trace: Path | None = None  # a file for what every thread did when: see Trace
     name: str = ""  # of the source, for its results and the zones that are on it
-    sources: Sequence[str] | Mapping[str, str | Source] = ()  # instead of `source`; names are those of `name_sources`
+    # Instead of `source`; names are those of `name_sources`.
+    sources: Sequence[str | Path] | Mapping[str, str | Path | Source] = ()
+
+    def __post_init__(self) -> None:
+        """Take paths as the addresses that they are."""
+        several = self.sources
+        named = {n: address(one) for n, one in several.items()} if isinstance(several, Mapping) else None
+        object.__setattr__(self, "source", address(self.source))
+        object.__setattr__(self, "sinks", [address(sink) for sink in self.sinks])
+        object.__setattr__(self, "sources", [address(one) for one in several] if named is None else named)
 
     def run(self, *, stop: threading.Event | None = None, on_wait: Callable[[], None] = lambda: None) -> RunReport:
         """Open everything, run, close everything and return what happened; `stop` is as in `run`.
@@ -110,7 +119,7 @@ class Pipeline:
             for sink in sinks:
                 if isinstance(sink, str):
                     outputs.add(self._open_sink(sink, source.info, engine.spec, gpu, stop))
-                else:
+                elif not isinstance(sink, Path):
                     outputs.add(sink, stays_open=True)
             trace = None if self.trace is None else stack.enter_context(closing(Trace(self.trace)))
             labels = open_gpu_labels(gpu) if on_gpu and outputs.take_gpu_pictures else None
@@ -121,7 +130,7 @@ class Pipeline:
 
     def of_each(self) -> dict[str, Pipeline]:
         """Return a pipeline per source, by name. Raises: UsageError if outputs of several would be the same."""
-        sources = self.sources if isinstance(self.sources, Mapping) else name_sources(self.sources)
+        sources = self.sources if isinstance(self.sources, Mapping) else name_sources([*map(str, self.sources)])
         check_sources(self.options.zones, sources)
         several = len(sources) > 1
         for sink in self.sinks if several else ():
@@ -221,6 +230,7 @@ class Pipeline:
             uri = self.source
             if not isinstance(uri, str):
                 assert uri is not None
+                assert not isinstance(uri, Path)
                 return uri
             opening = Opening(
                 lambda: open_source(

@@ -45,8 +45,12 @@ class Options:
             raise UsageError(f"conf must be in 0..1, got {self.conf}")
         if self.max_det is not None and not 1 <= self.max_det <= MOST_INSTANCES:
             raise UsageError(f"max_det must be at least 1, and at most {MOST_INSTANCES}, got {self.max_det}")
-        if isinstance(self.keyframe_interval, int) and self.keyframe_interval < 1:
-            raise UsageError(f"keyframe_interval must be at least 1, or auto, got {self.keyframe_interval}")
+        interval = self.keyframe_interval
+        if interval not in (None, "auto") and not (isinstance(interval, int) and interval >= 1):
+            raise UsageError(f"keyframe_interval must be at least 1, or auto, got {interval!r}")
+        classes: object = self.classes
+        if isinstance(classes, str):  # whose letters would be names
+            raise UsageError(f"classes must be a tuple of names, got {classes!r}; one alone is ({classes!r},)")
         if self.max_frames is not None and self.max_frames < 1:
             raise UsageError(f"max_frames must be at least 1, got {self.max_frames}")
         if self.max_fps is not None and not 0 < self.max_fps < math.inf:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from solo_rt.errors import UsageError
 from solo_rt.sink import refuse_overwrite
 from solo_rt.sink.address import pattern
 from solo_rt.uri import redact, scheme, split_name
+
+T = TypeVar("T")
+
+
+def address(of: T | Path) -> T | str:
+    """Return the address of a file, or what is none of `Path`'s as it is."""
+    return str(of) if isinstance(of, Path) else of
 
 
 def name_sources(uris: Sequence[str]) -> dict[str, str]:

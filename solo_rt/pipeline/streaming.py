@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from solo_rt.engine import Engine, Precision
+from solo_rt.errors import UsageError
 from solo_rt.gpu.nvcodec import VideoDecoder
 from solo_rt.pipeline.channel import Channel, Closed
 from solo_rt.pipeline.opening import Pipeline
@@ -24,7 +25,7 @@ from solo_rt.track.zones import Zone, check_sources
 
 
 def stream(
-    source: str | Source | Sequence[str] | Mapping[str, str | Source],
+    source: str | Path | Source | Sequence[str | Path] | Mapping[str, str | Path | Source],
     *,
     model: str | Path | Engine | None = None,
     backend: str = "auto",
@@ -83,6 +84,8 @@ def stream(
         decoder=decoder,
     )
     if isinstance(source, (Sequence, Mapping)) and not isinstance(source, str):
+        if not source:
+            raise UsageError("stream: expected a source or sources, got none")
         yield from _stream_all(replace(pipeline, sources=source), render=render)
     else:
         check_sources(zones, [])

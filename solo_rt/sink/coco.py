@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
+from pathlib import Path
 
 from solo_rt.errors import SinkError, UsageError
 from solo_rt.result import Result
 from solo_rt.sink.base import Gap, OutputFile, Sink
 
 END = b"\n]\n"
+log = logging.getLogger(__name__)
 
 
 class CocoSink(Sink):
@@ -29,9 +32,15 @@ class CocoSink(Sink):
             self._file.close()
             raise UsageError(f"output {uri}: expected a file, got a pipe or a device; a list needs to seek")
         self._filled = 0  # bytes in front of the end
+        self._has_told = False  # that a number in a name is not the picture's
 
     def write(self, result: Result) -> None:
         """Add the objects of one result. Raises: SinkError when the output failed."""
+        if not self._has_told and result.frame.image_id is None and Path(result.frame.name).stem.isdigit():
+            self._has_told = True
+            log.warning(
+                "%s: image_id counts the pictures, of which not each is called by a number of its own", self.uri
+            )
         self._add([json.dumps(entry, separators=(",", ":")).encode() for entry in result.to_coco()])
         self._file.written += 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -72,7 +72,7 @@ class PictureSource(Source):
         self._reading.close()
 
     def _read(self, paths: list[Path]) -> Generator[Frame, None, None]:
-        index = 0
+        index, ids = 0, _image_ids(paths)
         for path in paths:
             try:
                 rgb, is_first_of_several = read_picture(path, max_pixels=self._max_pixels)
@@ -83,7 +83,8 @@ class PictureSource(Source):
             if is_first_of_several and not self._has_told:
                 self._has_told = True
                 log.warning("%s: the file holds several pictures; only the first of such a file is read", path)
-            yield Frame((rgb,), "rgb24", index, index, 1 / FRAME_RATE, time.monotonic(), name=path.name)
+            now = time.monotonic()
+            yield Frame((rgb,), "rgb24", index, index, 1 / FRAME_RATE, now, name=path.name, image_id=ids.get(path))
             index += 1
 
     def _name_skipped(self) -> str:
@@ -141,6 +142,12 @@ def read_picture(path: Path, *, max_pixels: int) -> tuple[UInt8, bool]:
     if bgr.shape[0] * bgr.shape[1] > max_pixels:
         raise SourceError(f"{path}: expected at most {max_pixels} pixels, got {bgr.shape[1]}x{bgr.shape[0]}")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), np.uint8), holds_several(data)
+
+
+def _image_ids(paths: Sequence[Path]) -> dict[Path, int]:
+    """Return the numbers that the pictures are called by, none unless each has one of its own."""
+    ids = {path: int(path.stem) for path in paths if path.stem.isascii() and path.stem.isdigit()}
+    return ids if len(set(ids.values())) == len(paths) else {}
 
 
 def _decode(data: UInt8) -> UInt8 | None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from solo_rt.cli import main
 from solo_rt.engine import precision
 from solo_rt.errors import DatasetError
 from solo_rt.train.evaluate.cityscapes import InstanceTally
+from solo_rt.train.evaluate.protocol import computed_by
 from solo_rt.train.evaluate.semantic import Tally
 from solo_rt.train.evaluate.shards import Shard
 from solo_rt.train.evaluate.tallies import Counted, merge_tallies, write_tally
@@ -102,6 +104,20 @@ def test_parts_put_together_score_as_one_run(solo: Run, street: Path, models: di
     assert "expected another part of" in solo("--merge", *files)[2]
     files[0].write_text('{"solo-rt tally": 1}')
     assert "expected what solo-rt eval --shard writes" in solo("--merge", *files)[2]
+
+
+@pytest.mark.parametrize(
+    ("engine", "named"),
+    [
+        ("openvino cpu, 2 threads, 2 lanes, int8, bf16", "by openvino cpu, int8, bf16"),
+        ("openvino cpu, 1 thread", "by openvino cpu"),
+        ("onnxruntime cuda:1, int8", "by onnxruntime cuda, int8"),
+        ("tensorrt 10.16.1.11 fp16, NVIDIA H200", "by tensorrt 10.16.1.11 fp16"),
+        ("torch cpu", "by torch cpu"),
+    ],
+)
+def test_numbers_name_what_they_depend_on(engine: str, named: str) -> None:
+    assert computed_by(SimpleNamespace(backend=engine)) == named
 
 
 def test_weights_of_instances_survive_the_file(tmp_path: Path) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from solo_rt.decoders import DetectionsDecoder, SemanticDecoder, SoloDecoder, SoloV2Decoder
-from solo_rt.engine import Engine
+from solo_rt.engine import PRECISIONS, Engine, without_threads
 from solo_rt.errors import UsageError
 from solo_rt.spec import ModelSpec
 from solo_rt.train.evaluate.views import Views, semantic_decoder
@@ -51,11 +49,12 @@ def instance_decoder(spec: ModelSpec) -> SoloV2Decoder | SoloDecoder | Detection
 
 
 def computed_by(engine: Engine) -> str:
-    """Return what computed, without what changes no number: "by onnxruntime cpu", "by tensorrt 10.16.1.11 fp16".
+    """Return what computed, without what changes no number: "by openvino cpu, bf16", "by tensorrt 10.16.1.11 fp16".
 
     Parts may be computed on several cards and with any number of threads.
     """
-    return f"by {re.split('[:,]', engine.backend)[0]}"
+    where, *precisions = without_threads(engine.backend).split(", ")
+    return ", ".join([f"by {where.partition(':')[0]}", *(one for one in precisions if one in PRECISIONS)])
 
 
 def _input(engine: Engine) -> str:
