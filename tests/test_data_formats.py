@@ -20,7 +20,7 @@ from pycocotools.coco import COCO
 from solo_rt.errors import SinkError, UsageError
 from solo_rt.pipeline.paths import refuse_overwriting
 from solo_rt.result import Result
-from solo_rt.sink import Gap, open_sink
+from solo_rt.sink import Gap, open_sink, ytvis
 from solo_rt.types import DevicePicture, Frame, SemanticMap
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
@@ -175,6 +175,15 @@ def test_ytvis_has_an_entry_per_track(tmp_path: Path) -> None:
     np.testing.assert_array_equal(masks[0][0], first.instances.dense(1))
     np.testing.assert_array_equal(masks[0][2], second.instances.dense(0))
     np.testing.assert_array_equal(masks[1][0], first.instances.dense(0))
+
+
+def test_ytvis_leaves_what_is_there_until_its_own_is_made(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("of yesterday")
+    monkeypatch.setattr(ytvis.YtvisSink, "_entries", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write(f"ytvis:{path}", result(0, BOXES[0], tracks=[1]))
+    assert path.read_text() == "of yesterday"
 
 
 @pytest.mark.parametrize("uri", ["mots:a.txt", "ytvis:a.json"])

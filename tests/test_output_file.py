@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -87,6 +88,25 @@ def test_a_new_file_without_a_byte_goes_away_unless_it_is_somebody_elses_by_now(
 
 def test_it_looks_for_the_file_now_and_then() -> None:
     assert 0 < base.LOOK_SECONDS <= 1
+
+
+@pytest.mark.parametrize("output", ["a.jsonl", "coco:a.json", "a.csv"])
+def test_a_file_in_whose_place_somebody_writes_another_is_waited_for(tmp_path: Path, monkeypatch, output: str) -> None:
+    monkeypatch.setattr(base, "LOOK_SECONDS", 0.0)
+    monkeypatch.chdir(tmp_path)
+    path = Path(output.partition(":")[2] or output)
+    with open_sink(output, info=info(), classes=("a",)) as sink:
+        sink.write(result_of(yuv_frame(0)))
+        path.unlink()
+        with pytest.raises(SinkError, match="removed or replaced"):
+            sink.write(result_of(yuv_frame(1)))
+        with path.open("w") as theirs:
+            fcntl.flock(theirs, fcntl.LOCK_EX)
+            with pytest.raises(SinkError, match="another process is writing it"):
+                sink.resume(Gap(1, 1))
+        sink.resume(Gap(1, 2))
+        sink.write(result_of(yuv_frame(3)))
+    assert path.stat().st_size > 0
 
 
 def test_a_file_that_went_away_is_begun_anew_with_a_header(tmp_path: Path, monkeypatch) -> None:

@@ -84,6 +84,16 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> N
             open_sink(uri, info=info())
 
 
+@pytest.mark.parametrize("source", ["in", "in/a.png", "in/*.png"])
+def test_a_contact_sheet_is_no_picture_of_the_source(tmp_path: Path, source: str) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("in/a.png", "sheet.png"):
+        (tmp_path / name).write_bytes(cv2.imencode(".png", noise())[1].tobytes())
+    with pytest.raises(UsageError, match="would overwrite the source; choose another file"):
+        refuse_overwrite(str(tmp_path / source), f"{tmp_path}/in/a.png")
+    refuse_overwrite(str(tmp_path / source), f"{tmp_path}/sheet.png")
+
+
 def test_pictures_never_go_where_they_come_from(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(cv2.imencode(".png", noise())[1].tobytes())

@@ -178,6 +178,7 @@ def test_all_are_named_that_there_is_room_for(tmp_path: Path, count: int, end: s
     [
         ("", ["no picture in the folder", "1 other"]),
         ("*.jpg", ["no picture matches the pattern", "0 other"]),
+        ("**.png", ["'**' can only be an entire path component"]),
         ("*.txt", ["no picture matches the pattern", "1 other"]),
         ("none.png", ["no such file", "check the path"]),
         ("none", ["No such file"]),

@@ -142,6 +142,31 @@ def test_stop_event_in_the_plain_loop_ends_after_the_frame():
     assert (report.read, report.processed, report.interrupted) == (5, 5, True)
 
 
+def test_stop_event_ends_a_plain_loop_whose_source_is_silent():
+    stop, left = threading.Event(), threading.Event()
+    steps = []
+
+    class Silent(FakeSource):
+        def stop(self):
+            left.set()
+
+    def wait(index):
+        if index == 2:
+            stop.set()
+            assert left.wait(10), "the source was never told"
+
+    report = run(
+        Silent(10, live=True, gate=wait),
+        FakeEngine(),
+        [FakeSink()],
+        stop=stop,
+        options=Options(sync=True),
+        hooks=Hooks(on_step=steps.append),
+    )
+    assert (report.processed, report.interrupted) == (3, True)
+    assert steps[0] == "waiting for a frame"
+
+
 def test_stop_event_set_before_the_first_frame_ends_at_once():
     for sync in (False, True):
         stop = threading.Event()

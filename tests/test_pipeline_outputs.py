@@ -49,6 +49,39 @@ class Shaky:
             raise SinkError("output shaky: no room for the end")
 
 
+class Tied:
+    """A sink that can be finished only while another one is."""
+
+    needs_picture = takes_gpu_pictures = can_resume = False
+    uri = "tied"
+
+    def __init__(self, mine: threading.Event, others: threading.Event) -> None:
+        self._mine, self._others = mine, others
+        self.is_whole = False
+
+    def write(self, result: Result) -> None:
+        pass
+
+    def note(self, event: Mapping[str, object]) -> None:
+        pass
+
+    def close(self) -> None:
+        self._mine.set()
+        self.is_whole = self._others.wait(WAIT)
+
+
+def test_all_outputs_are_finished_at_once() -> None:
+    one, two = threading.Event(), threading.Event()
+    sinks = [Tied(one, two), Tied(two, one)]
+    stop = threading.Event()
+    outputs = Outputs(sinks, stop=stop)
+    outputs.write(result_of(yuv_frame(0)))
+    stop.set()
+    outputs.close()
+    assert [sink.is_whole for sink in sinks] == [True, True]
+    assert outputs.failures == ()
+
+
 def write_all(outputs: Outputs, count: int = 6) -> None:
     for i in range(count):
         outputs.write(result_of(yuv_frame(i)))

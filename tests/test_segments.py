@@ -61,6 +61,22 @@ def test_a_late_start_and_odd_times_are_cut_alike(tmp_path: Path) -> None:
     assert [[round(1000 * time) for time in part] for part in got] == [[0, 33, 999], [0, 1], [0, 900], [0]]
 
 
+def test_no_packet_of_sound_is_lost_where_files_begin_between_two_of_its_ticks(tmp_path: Path, caplog) -> None:
+    """MP3 in AVI counts packets, of 24 ms: a file that begins at 1.5 s begins in the middle of one."""
+    source = write_with_sound(tmp_path / "in.avi", codec="libmp3lame", count=180, seconds=6.0)
+    with open_source(str(source), sound=True) as opened:
+        video = VideoOptions(segment=Fraction(3, 2))
+        with open_sink(str(tmp_path / "out.mp4"), info=opened.info, video=video) as sink:
+            for frame in opened:
+                sink.write(result_of(frame))
+    parts = [sound_of(path) for path in existing(str(tmp_path / "out.mp4"))]
+    packets = [data for part in parts for data, _ in part]
+    given = [data for data, _ in sound_of(source)]
+    assert packets == given[: len(packets)]
+    assert len(given) - len(packets) <= 2, "those behind the last frame"
+    assert caplog.messages == []
+
+
 @pytest.mark.parametrize("jump", [11_000, 3_600_000, -11_000])
 def test_a_jump_of_the_clock_begins_a_new_file(tmp_path: Path, jump: int) -> None:
     stamps = [20_000 + 40 * i + (jump if i >= 5 else 0) for i in range(10)]

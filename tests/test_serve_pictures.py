@@ -24,6 +24,7 @@ from solo_rt.render import Style, render
 from solo_rt.result import Result
 from solo_rt.serve import streams, watcher
 from solo_rt.serve.look import Look
+from solo_rt.serve.metrics import write_metrics
 from solo_rt.serve.picture import encode, make_picture, scaled_frame
 from solo_rt.types import DevicePicture, Frame, SemanticMap
 
@@ -183,6 +184,18 @@ class Page:
             self.say(seen=head["source"])
         return head["source"], head["number"], data[2 + length :]
 
+    def take_all(self):
+        """Return the sources of the pictures that come until none does for a moment."""
+        names = set()
+        while True:
+            try:
+                data = self.socket.recv(timeout=0.5)
+            except TimeoutError:
+                return names
+            name = json.loads(data[2 : 2 + int.from_bytes(data[:2], "big")])["source"]
+            names.add(name)
+            self.say(seen=name)
+
 
 def test_a_page_gets_the_newest_pictures_of_all_its_sources_over_one_connection():
     with site("cam0", "cam1", "cam2") as (served, hooks), watching(served, "cam0", "cam2") as page:
@@ -215,6 +228,30 @@ def test_a_new_look_shows_at_once_also_where_no_frames_come():
         assert np.abs(first.astype(int) - pixels(page.take()[2])).max() > 20
 
 
+def test_a_new_look_brings_back_no_source_that_was_left():
+    with site("cam0", "cam1") as (served, _), watching(served, "cam0", "cam1") as page:
+        page.say(leave="cam0")
+        assert "cam1" in page.take_all()
+        page.say(look="masks=0")
+        assert page.take_all() == {"cam1"}
+
+
+def test_names_of_a_run_before_are_passed_over():
+    with site("cam0") as (served, _), watching(served, "gone") as page:
+        page.say(seen="gone")
+        page.say(leave="gone")
+        page.say(watch="cam0", width=64)
+        assert page.take()[0] == "cam0"
+
+
+def test_counters_keep_all_their_digits():
+    record = {"name": "cam0", "state": "live", "fps": 29.97, "stages": {}, "frames": {"processed": 1234567}}
+    lines = write_metrics([record], viewers=0, pictures=12345678).splitlines()
+    assert 'solo_rt_frames_total{source="cam0",outcome="processed"} 1234567' in lines
+    assert "solo_rt_pictures_total 12345678" in lines
+    assert {'solo_rt_fps{source="cam0"} 29.97', 'solo_rt_source_up{source="cam0"} 1'} <= {*lines}
+
+
 def test_sources_that_were_left_send_nothing_until_they_are_watched_again():
     with site("cam0") as (served, (hooks,)), watching(served, "cam0") as page:
         page.take()
@@ -242,7 +279,7 @@ def test_viewers_with_the_same_look_share_every_picture():
 
 @pytest.mark.parametrize(
     "message",
-    ["", "{", "[]", "1", '"x"', "null", "{}", '{"look": 1}', '{"look": "masks=7"}', '{"watch": "nothing", "width": 64}',
+    ["", "{", "[]", "1", '"x"', "null", "{}", '{"look": 1}', '{"look": "masks=7"}', '{"watch": "cam0", "width": "64"}',
      '{"watch": "cam0"}', '{"watch": "cam0", "width": 0}', '{"watch": "cam0", "width": true}', '{"seen": "cam0"}',
      '{"watch": "cam0", "width": 99999999999999999999}', '{"leave": "cam0"}', '{"watch": ["cam0"], "width": 1}',
      '{"look": "", "x": {"y": 1}}', "[" * 4000, '{"a":' * 800, "x" * 5000, b"{}", b"\xff\xfe"],

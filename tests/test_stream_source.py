@@ -8,11 +8,13 @@ import threading
 import time
 from fractions import Fraction
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice, pairwise
 from types import SimpleNamespace
 
 import av
+import cv2
+import numpy as np
 import pytest
 from cameras import RATE, camera, player
 from clips import H264, write_clip
@@ -188,14 +190,45 @@ def test_picture_that_cannot_be_read_is_left_out_and_counted(film, monkeypatch):
         assert f"{len(failed)} undecodable packets" in source.damage
 
 
-def test_stream_without_times_goes_at_its_frame_rate(film, tmp_path):
+def test_stream_without_times_has_those_at_which_its_pictures_came(film):
     """As a camera's bare H.264 does."""
     with av.open(io.BytesIO(film)) as container:
-        bare = b"".join(bytes(packet) for packet in container.demux(video=0))
-    with player([bare]) as cam, open_source(cam.uri, retry_for=0.1) as source:
+        packets = [bytes(packet) for packet in container.demux(video=0)]
+    items = [item for packet in packets for item in (packet, 0.01)]
+    with player(items) as cam, open_source(cam.uri, retry_for=0.1) as source:
         frames = list(source)
-        rate = source.info.frame_rate
-    assert [round(frame.time_s * rate, 2) for frame in frames] == list(range(30))
+        assert source.info.frame_rate is None
+    assert len(frames) == 30
+    came = [frame.captured_at - frames[0].captured_at for frame in frames]
+    assert [frame.time_s for frame in frames] == pytest.approx(came, abs=1e-3)
+
+
+def test_motion_jpeg_has_the_times_at_which_its_pictures_came():
+    jpeg = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+
+    class Camera(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("content-type", "multipart/x-mixed-replace; boundary=next")
+            self.end_headers()
+            for _ in range(20):
+                self.wfile.write(b"--next\r\ncontent-type: image/jpeg\r\ncontent-length: %d\r\n\r\n" % len(jpeg))
+                self.wfile.write(jpeg + b"\r\n")
+                time.sleep(0.1)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Camera) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with open_source(f"http://127.0.0.1:{server.server_port}/x.mjpg", retry_for=0.1) as source:
+            frames = list(islice(source, 12))
+            assert (source.info.live, source.info.frame_rate) == (True, None)
+        server.shutdown()
+    came = [frame.captured_at - frames[0].captured_at for frame in frames]
+    assert [frame.time_s for frame in frames] == pytest.approx(came, abs=1e-3)
+    assert came[-1] > 0.5, "not 11 / 25 s, as FFmpeg counts"
 
 
 class Torn:

@@ -86,11 +86,14 @@ class Output:
         self._offered += 1
         return True
 
-    def has_ended(self) -> bool:
-        """Take no more results and return whether the thread has dealt with all, within a moment."""
-        if self._thread is not None:
-            assert self._channel is not None
+    def end(self) -> None:
+        """Take no more results, and finish the sink."""
+        if self._channel is not None:
             self._channel.close()
+
+    def has_ended(self) -> bool:
+        """Return whether the thread has dealt with all since `end`, within a moment."""
+        if self._thread is not None:
             self._thread.join(POLL_SECONDS)
             if self._thread.is_alive():
                 return False

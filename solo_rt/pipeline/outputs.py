@@ -103,6 +103,8 @@ class Outputs:
         May be called again. Raises: what a sink has raised that is no SinkError.
         """
         for output in self._outputs:
+            output.end()
+        for output in self._outputs:
             self._wait(output, output.has_ended, doing="finishing")
         for output in self._outputs:
             output.raise_error()

@@ -21,7 +21,7 @@ from solo_rt.pipeline.stage import Counts, Job, Stage
 from solo_rt.pipeline.stages import build_stages, read_jobs
 from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.trace import Trace
-from solo_rt.pipeline.workers import run_in_turn, run_threaded
+from solo_rt.pipeline.workers import run_in_turn, run_threaded, stoppable
 from solo_rt.result import Result
 from solo_rt.sink import Sink
 from solo_rt.source import Source, SourceInfo, StateChange
@@ -134,6 +134,8 @@ class Run:
         counts, hooks = self._counts, self._hooks
         if hooks.on_start is not None:
             hooks.on_start(self._source.info, self._engine)
+        if hooks.on_step is not None:
+            hooks.on_step("waiting for a frame")
         self._source.on_state = self._changes.append
         self._started = time.perf_counter()
         jobs = through(self._feed, self._stages, self._source, self._options, counts, self._stop, on_wait=self._tick)
@@ -235,7 +237,7 @@ def through(
 ) -> Generator[Job, None, None]:
     """Return the jobs after all stages, on threads or not."""
     if options.sync:
-        return run_in_turn(feed, stages)
+        return stoppable(run_in_turn(feed, stages), stop, source.stop)
     live = source.info.live
     return run_threaded(
         feed,

@@ -42,6 +42,28 @@ def run_in_turn(jobs: Iterator[Job], stages: Sequence[Stage]) -> Generator[Job, 
         yield job
 
 
+def stoppable(
+    jobs: Generator[Job, None, None], stop: threading.Event, on_stop: Callable[[], None]
+) -> Generator[Job, None, None]:
+    """Yield the jobs; once `stop` is set, `on_stop` is called by another thread, for this one may wait for a job."""
+    has_ended = threading.Event()
+
+    def watch() -> None:
+        while not has_ended.wait(POLL_SECONDS):
+            if stop.is_set():
+                on_stop()
+                return
+
+    thread = threading.Thread(target=watch, name="solo-rt stop", daemon=True)
+    thread.start()
+    try:
+        with closing(jobs):
+            yield from jobs
+    finally:
+        has_ended.set()
+        thread.join()
+
+
 def run_threaded(
     jobs: Iterator[Job],
     stages: Sequence[Stage],

@@ -146,7 +146,10 @@ def _check_origin(headers: Headers, host: str) -> None:
     """Raise Refused for what another site than ours makes a browser ask."""
     origin = headers.get("origin")
     if origin is not None:
-        parts = urlsplit(origin) if "[" not in origin or "]" in origin else urlsplit("")
+        try:
+            parts = urlsplit(origin)
+        except ValueError:  # of brackets that hold no IPv6 address
+            parts = urlsplit("")
         if parts.scheme not in ("http", "https") or parts.netloc.lower() != host:
             raise Refused(403, "expected a request of the page itself, got one of another origin")
     is_link = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"

@@ -23,7 +23,7 @@ class Look:
     style: Style = DEFAULT_STYLE
     conf: float = 0.0  # least score of an instance
     classes: frozenset[int] | None = None  # ids; None is all
-    width: int | None = None  # pixels at most; None is the frame's own
+    width: int | None = None  # pixels at most, one of WIDTHS or more than they are; None is the frame's own
 
     @classmethod
     def parse(cls, query: str, classes: Sequence[str] = ()) -> Look:

@@ -37,7 +37,7 @@ def write_metrics(sources: Sequence[Mapping[str, Any]], *, viewers: int, picture
         values = [(labels, value) for family, labels, value in samples if family == name]
         if values:
             lines += [f"# HELP solo_rt_{name} {text}", f"# TYPE solo_rt_{name} {kind}"]
-            lines += [f"solo_rt_{name}{_labels(labels)} {value:g}" for labels, value in values]
+            lines += [f"solo_rt_{name}{_labels(labels)} {_number(value)}" for labels, value in values]
     return "\n".join(lines) + "\n"
 
 
@@ -69,6 +69,10 @@ def _quantiles(family: str, labels: Mapping[str, str], times: Sequence[float]) -
 
 def _labels(labels: Mapping[str, str]) -> str:
     return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}" if labels else ""
+
+
+def _number(value: float) -> str:
+    return repr(float(value)).removesuffix(".0")  # all digits: a counter that is rounded stands still, and then jumps
 
 
 def _escaped(value: str) -> str:

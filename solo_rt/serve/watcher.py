@@ -108,8 +108,9 @@ class Watcher:
         match message:
             case {"look": str(query)}:
                 self._look = Look.parse(query)
-                for name in self._watched:
-                    self._show(name)
+                for name, watched in self._watched.items():
+                    if watched.task is not None:
+                        self._show(name)
             case {"watch": str(name), "width": int(width)} if name in self._views:
                 width = Look.parse(f"width={width}").width or width
                 watched = self._watched.setdefault(name, _Watched(width))
@@ -123,6 +124,8 @@ class Watcher:
             case {"seen": str(name)} if name in self._watched and self._watched[name].under_way:
                 self._watched[name].under_way -= 1
                 self._watched[name].room.release()
+            case {"watch": str(name)} | {"leave": str(name)} | {"seen": str(name)} if name not in self._views:
+                pass  # of a source that is not there: the page is older than this run
             case _:
                 raise UsageError("expected look, watch, leave or seen")
 

@@ -154,11 +154,12 @@ def refuse_overwrite(source_uri: str, sink_uri: str) -> None:
         return
     written = pattern(sink_uri)
     source, sink = Path(source_uri), Path(written)
+    holds_pictures = source.is_dir() or is_picture(source) or is_pattern(source_uri)
     if sink.is_file():
-        if source.is_file() and source.samefile(sink):
+        read = picture_paths(source_uri) if holds_pictures else [source] if source.is_file() else []
+        if any(path.samefile(sink) for path in read):
             raise UsageError(f"output {sink_uri} would overwrite the source; choose another file")
         return
     folder = pictures.split(written)[0]
-    holds_pictures = source.is_dir() or is_picture(source) or is_pattern(source_uri)
     if folder.is_dir() and holds_pictures and any(p.parent.samefile(folder) for p in picture_paths(source_uri)):
         raise UsageError(f"output {sink_uri} would overwrite pictures of the source; choose another folder")

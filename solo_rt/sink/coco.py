@@ -51,6 +51,8 @@ class CocoSink(Sink):
                 self._filled = 0
         except OSError as error:
             raise SinkError(f"output {self.uri}: {error.strerror}") from error
+        except UsageError as error:
+            raise SinkError(str(error)) from error
         self._add([])
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable
 
-from solo_rt.errors import SinkError
+from solo_rt.errors import SinkError, UsageError
 from solo_rt.sink.base import OutputFile
 
 
@@ -44,6 +44,8 @@ class LineFile:
                 self._whole = self.results = 0
         except OSError as error:
             raise SinkError(f"output {self._uri}: {error.strerror}") from error
+        except UsageError as error:
+            raise SinkError(str(error)) from error
 
     def close(self) -> None:
         """Let go of the file. May be called again."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 from fractions import Fraction
 
 import av
@@ -140,7 +141,8 @@ class SoundStream:
             if time + piece.duration / 2 <= self._earliest:
                 return
             time = self._earliest  # most of it is heard
-        tick = round(time / self._sound.time_base)
+        # Not `round`, which makes one of two ticks where packets begin at halves of them.
+        tick = math.floor(time / self._sound.time_base + Fraction(1, 2))
         if self._last_tick is not None and tick <= self._last_tick:
             self._soundtrack.left_out += 1
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from solo_rt.result import Result
@@ -14,7 +15,8 @@ from solo_rt.sink.mots import require_tracks
 class _Track:
     scores: list[float] = field(default_factory=list)
     classes: dict[int, float] = field(default_factory=dict)  # class id to the sum of its scores
-    masks: dict[int, dict[str, object]] = field(default_factory=dict)  # by number of the result
+    masks: list[str] = field(default_factory=list)  # JSON, with null for every result without it
+    results: int = 0  # that `masks` are of
 
 
 class YtvisSink(Sink):
@@ -22,7 +24,7 @@ class YtvisSink(Sink):
 
     `segmentations` has an entry per result, null where the track is not seen; `score` is the mean over those where it
     is, `category_id` the class id + 1 of the class with the largest sum of scores, `video_id` 1. Nothing is known of a
-    track before it ends, so that all is kept and written by `close`: it is for clips.
+    track before it ends, so that all is kept, as text, and written by `close`: it is for clips.
     """
 
     needs_picture = False
@@ -40,25 +42,24 @@ class YtvisSink(Sink):
             entry = self._tracks.setdefault(track, _Track())
             entry.scores.append(float(score))
             entry.classes[int(class_id)] = entry.classes.get(int(class_id), 0.0) + float(score)
-            entry.masks[self._file.written] = rle
+            missed = self._file.written - entry.results
+            entry.masks += [*["null"] * missed, json.dumps(rle, separators=(",", ":"))]
+            entry.results += missed + 1
         self._file.written += 1
 
     def close(self) -> None:
         """Write the list. Raises: SinkError."""
         try:
             if self._file.written and not self._file.is_closed:
+                entries = f"[{','.join(self._entries())}]".encode()  # before what the file holds goes
                 with self._file.writing():
-                    self._file.append(json.dumps(self._entries(), separators=(",", ":")).encode())
+                    self._file.append(entries)
         finally:
             self._file.close()
 
-    def _entries(self) -> list[dict[str, object]]:
-        return [
-            {
-                "video_id": 1,
-                "category_id": max(track.classes, key=track.classes.__getitem__) + 1,
-                "score": round(sum(track.scores) / len(track.scores), 5),
-                "segmentations": [track.masks.get(number) for number in range(self._file.written)],
-            }
-            for _, track in sorted(self._tracks.items())
-        ]
+    def _entries(self) -> Iterator[str]:
+        for _, track in sorted(self._tracks.items()):
+            category_id = max(track.classes, key=track.classes.__getitem__) + 1
+            score = round(sum(track.scores) / len(track.scores), 5)
+            masks = ",".join([*track.masks, *["null"] * (self._file.written - track.results)])
+            yield f'{{"video_id":1,"category_id":{category_id},"score":{score},"segmentations":[{masks}]}}'

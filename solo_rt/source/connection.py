@@ -17,6 +17,7 @@ import av
 
 from solo_rt.errors import SourceError
 from solo_rt.source.address import Address
+from solo_rt.source.avi import with_times
 from solo_rt.source.demuxer import choose_streams
 from solo_rt.source.ffmpeg_clock import come_out_when
 from solo_rt.source.interlace import deinterlaced
@@ -32,6 +33,7 @@ MAX_ERRORS = 20  # in a row, of reading: the connection is dead
 MOST_SOUND = 1000  # packets of sound before a picture; more belong to none
 MAX_LATE_SECONDS = 5.0  # behind the clock, from which on decoding is left out until the next key frame
 POLL_SECONDS = 0.1
+CLOCK = Fraction(1, 90000)  # seconds of a tick where a stream has no times
 LEAVE_SECONDS = 1.0  # for a thread that was abandoned, which takes a tenth of one unless it looks up a name
 
 log = logging.getLogger(__name__)
@@ -149,16 +151,24 @@ class Connection:
             if is_live:
                 codec.flags |= av.codec.context.Flags.low_delay
             pts, index, step = None, 0, max(1, round(1 / ((rate or Fraction(25)) * stream.time_base)))
-            pictures = self._pictures(container, stream, heard, is_live=is_live)
-            for picture, captured_at in deinterlaced(pictures, codec=codec.codec.canonical_name):
+            time_base, first_at = stream.time_base, None
+            is_timeless = is_live and _has_no_times(container)
+            if is_timeless:
+                rate, time_base = None, CLOCK
+            pictures = self._pictures(container, stream, heard, may_be_late=is_live and not is_timeless)
+            timed = with_times(pictures, container, stream, step)
+            for picture, captured_at in deinterlaced(timed, codec=codec.codec.canonical_name):
+                if is_timeless:
+                    first_at = captured_at if first_at is None else first_at
+                    picture.pts = round((captured_at - first_at) / time_base)
                 pts = picture.pts if picture.pts is not None else 0 if pts is None else pts + step
                 if self.facts is None:
                     aspect = stream.sample_aspect_ratio or Fraction(1)
                     aspect = 1 / aspect if is_turned(picture) else aspect
                     end, sound = estimated_end(container, stream), _open_sound(address, heard)
-                    self.facts = Facts(is_live, rate, stream.time_base, aspect, end, sound)
+                    self.facts = Facts(is_live, rate, time_base, aspect, end, sound)
                 try:
-                    frame = to_frame(picture, index=index, pts=pts, time_base=stream.time_base, captured_at=captured_at)
+                    frame = to_frame(picture, index=index, pts=pts, time_base=time_base, captured_at=captured_at)
                 except Exception:  # a damaged header may claim a layout that swscale does not know
                     self._lost.undecodable += 1
                     continue
@@ -176,14 +186,14 @@ class Connection:
         stream: av.VideoStream,
         heard: av.AudioStream | None,
         *,
-        is_live: bool,
+        may_be_late: bool,
     ) -> Iterator[tuple[av.VideoFrame, float]]:
         """Yield the pictures, each with the time when it could have been here: one that had to wait is older."""
         lateness, late, is_behind = Lateness(), 0.0, False
         asked = time.monotonic()
         for packet in self._packets(container, stream, heard):
             is_left_out = False
-            if is_live and packet is not None and packet.dts is not None:
+            if may_be_late and packet is not None and packet.dts is not None:
                 late = lateness.of(float(packet.dts * stream.time_base), idle=time.monotonic() - asked)
                 is_late = late > MAX_LATE_SECONDS
                 is_behind = is_late if packet.is_keyframe else is_behind or is_late
@@ -261,6 +271,12 @@ def _open_sound(address: Address, heard: av.AudioStream | None) -> Sound | None:
     except ValueError as error:  # no container of ours knows its codec
         log.warning("source %s: its sound is left out: %s", address.uri, error)
         return None
+
+
+def _has_no_times(container: av.container.InputContainer) -> bool:
+    """Return whether a stream is bare pictures, which FFmpeg counts at 25 per second, however many there are."""
+    kind = container.format
+    return bool(kind.flags & av.format.Flags.no_timestamps.value) or kind.name.endswith("pipe")
 
 
 def _reason(error: Exception) -> str:

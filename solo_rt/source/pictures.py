@@ -116,6 +116,8 @@ def picture_paths(uri: str) -> list[Path]:
         pictures = sorted(visible, key=_natural_order)
     except OSError as error:
         raise SourceError(f"source {uri}: {error.strerror}; check the path and its permissions") from error
+    except ValueError as error:
+        raise SourceError(f"source {uri}: {error}") from error
     if not pictures and not is_pattern(uri) and not path.exists():
         raise SourceError(f"source {uri}: no such file or folder; check the path")
     if not pictures:

@@ -17,6 +17,7 @@ from solo_rt.cpu import codec_threads
 from solo_rt.errors import EngineError, SourceError
 from solo_rt.gpu.nvcodec import VideoDecoder, collected_errors, knows_nvdec, nvdec, reason
 from solo_rt.gpu.primary_context import PrimaryContext
+from solo_rt.source.avi import with_times
 from solo_rt.source.base import Source, SourceInfo
 from solo_rt.source.demuxer import choose_streams, demux, open_file
 from solo_rt.source.interlace import deinterlaced
@@ -120,7 +121,8 @@ class VideoSource(Source):
         time_base, step, losses = self._stream.time_base, self._step, self._losses
         pts = -step
         codec = self._stream.codec_context.codec.canonical_name
-        for picture, captured_at in deinterlaced(self._decode(), codec=codec):
+        pictures = with_times(self._decode(), self._container, self._stream, step)
+        for picture, captured_at in deinterlaced(pictures, codec=codec):
             pts = pts + step if picture.pts is None else picture.pts
             if self._is_before(pts):
                 continue
