@@ -176,9 +176,9 @@ def _default_engine() -> str:
     from solo_rt.engine.fastest import recall
     from solo_rt.engine.threads import CPU_LANES, default_threads
 
-    path = find_model()
-    candidates = list(cpu_candidates(path, "auto", "auto", Device("auto")))
-    times = recall(path, candidates, threads=default_threads(), lanes=CPU_LANES)
+    path, device = find_model(), Device("auto")
+    candidates = list(cpu_candidates(path, "auto", "auto", device))
+    times = recall(path, candidates, device=device, threads=default_threads(), lanes=CPU_LANES)
     if not times:
         return f"{' or '.join(map(str, candidates))}, to be measured by the first run"
     return ", ".join(f"{name} {ms:.1f} ms" for name, ms in sorted(times.items(), key=lambda item: item[1]))

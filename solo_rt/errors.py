@@ -4,6 +4,7 @@
     ├── UsageError      ValueError  2  an argument, or a combination of them, cannot work
     ├── SpecError       ValueError  2  a model file does not describe itself, or contradicts its description
     ├── DatasetError    ValueError  2  a data set or an annotation file cannot be read
+    ├── CacheError      FileNotFoundError 2  there is no folder to keep anything in between runs
     ├── SourceError     OSError     3  no frame could be read
     ├── SinkError       OSError     4  an output failed while it was being written
     ├── EngineError     RuntimeError 1 an engine could not run
@@ -35,6 +36,12 @@ class SpecError(SoloRTError, ValueError):
 
 class DatasetError(SoloRTError, ValueError):
     """A data set cannot be used."""
+
+    exit_code = 2
+
+
+class CacheError(SoloRTError, FileNotFoundError):
+    """The user has no home folder to keep anything in; who can do without takes it like a folder that is not there."""
 
     exit_code = 2
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 
+from solo_rt.errors import CacheError
+
 CACHE = "SOLO_RT_CACHE"  # environment variable: another place for the folder
 
 
@@ -56,9 +58,15 @@ def file_sha256(path: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """Return the folder of what can be made again: SOLO_RT_CACHE, or solo-rt in the user's cache folder."""
+    """Return the folder of what can be made again: SOLO_RT_CACHE, or solo-rt in the user's cache folder.
+
+    Raises: CacheError for a user without a home folder, as in a container that is run under a number of its own.
+    """
     chosen = os.environ.get(CACHE)
-    return Path(chosen or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "solo-rt")
+    try:
+        return Path(chosen or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "solo-rt")
+    except RuntimeError as error:
+        raise CacheError(f"this user has no home folder to keep anything in; set {CACHE} to a folder") from error
 
 
 def sync(path: Path) -> None:

@@ -38,6 +38,18 @@ def solo(capsys):
 
 
 @pytest.fixture
+def homeless(monkeypatch):
+    """Let the user have no home folder, like a number that a container is run under and that no file of it names."""
+
+    def unknown(number):
+        raise KeyError(f"uid not found: {number}")
+
+    for name in ("HOME", "SOLO_RT_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+
+
+@pytest.fixture
 def never_hang():
     """End the whole run if a test hangs, and fail one that leaves a thread behind: see `ends_all_threads`."""
     from fakes import ends_all_threads

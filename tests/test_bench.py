@@ -9,6 +9,7 @@ import threading
 from types import SimpleNamespace
 
 import cv2
+import numpy as np
 import pytest
 from fakes import STREET_SPEC, TINY_SPEC, FakeEngine, write_street_model, write_tiny_model
 
@@ -21,6 +22,7 @@ from solo_rt.bench.markdown import table, to_markdown
 from solo_rt.bench.measurement import Order, measure
 from solo_rt.bench.schema import mistakes, read_record, schema
 from solo_rt.errors import EngineError, UsageError
+from solo_rt.files import file_sha256
 from solo_rt.pipeline import Options
 
 CLIP = "test://?size=80x48&frames=20&fps=200"
@@ -131,6 +133,37 @@ def test_the_sample_is_made_once_and_is_the_same_bytes(tmp_path, monkeypatch):
     assert find_sample().stat().st_mtime_ns == before
     clip = open_clip(None)
     assert (clip.size, len(clip.sha256), clip.name) == ((48, 64), 64, clips.SAMPLE)
+
+
+def test_a_clip_in_the_home_folder_is_that_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOLO_RT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(clips, "SAMPLE", "test://?seed=7&size=64x48&frames=20")
+    find_sample().rename(tmp_path / "a.mp4")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    clip = open_clip("~/a.mp4")
+    assert (clip.name, clip.sha256) == ("a.mp4", file_sha256(tmp_path / "a.mp4"))
+    assert Order(source="~/a.mp4").task("x", 30.0).clip == str(tmp_path / "a.mp4"), "others do not know the sign"
+
+
+def test_pictures_are_a_clip_by_their_names_and_bytes(tmp_path):
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        folder.mkdir()
+        for number in range(16):
+            rgb = np.full((8, 8, 3), number, np.uint8)
+            (folder / f"{number}.png").write_bytes(cv2.imencode(".png", rgb)[1].tobytes())
+    first, second = (open_clip(str(folder)) for folder in folders)
+    assert len(first.sha256) == 64
+    assert first.sha256 == second.sha256 == open_clip(f"{folders[0]}/*.png").sha256
+    (folders[1] / "3.png").rename(folders[1] / "30.png")
+    renamed = open_clip(str(folders[1])).sha256
+    (folders[1] / "30.png").write_bytes((folders[0] / "4.png").read_bytes())
+    assert len({first.sha256, renamed, open_clip(str(folders[1])).sha256}) == 3
+
+
+def test_without_a_home_folder_the_sample_needs_another_place(solo, tiny, homeless):
+    code, _, err = solo("bench", "--quick", "--model", tiny)
+    assert (code, err.count("\n"), "no home folder to keep anything in; set SOLO_RT_CACHE" in err) == (2, 1, True), err
 
 
 def test_a_looped_clip_goes_on_until_its_time_is_over(monkeypatch):

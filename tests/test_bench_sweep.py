@@ -12,13 +12,14 @@ import pytest
 from fakes import TINY_SPEC, write_street_model, write_tiny_model
 from test_bench_compare import LAYER, RECORD
 
-from solo_rt.bench import measurement
+from solo_rt.bench import measurement, sweep
 from solo_rt.bench.chart import Bar, Point, draw_bars, draw_points, ticks, width_of, wrap
 from solo_rt.bench.laps import Pace
 from solo_rt.bench.markdown import table
 from solo_rt.bench.measurement import Order
 from solo_rt.bench.schema import mistakes
 from solo_rt.bench.sweep import accuracies, best, list_orders, to_markdown
+from solo_rt.engine import PRECISIONS
 
 CLIP = "test://?size=80x48&frames=20&fps=200"
 
@@ -52,7 +53,24 @@ def test_accuracy_is_what_the_precision_leaves_of_it():
     assert accuracies(record(1, **of)) == {"AP": 0.7}
     assert accuracies(record(1, engine="openvino cpu, 2 threads, bf16", **of)) == {"AP": 0.69}
     assert accuracies(record(1, engine="openvino cpu, 2 threads, int8", **of)) == {}, "nobody measured it"
+    assert accuracies(record(1, engine="openvino cpu, 2 threads, int8, bf16", **of)) == {}, "nor of both together"
+    of["costs"]["int8"] = 0.02
+    assert accuracies(record(1, engine="openvino cpu, 2 threads, int8, bf16", **of)) == {"AP": 0.67}
+    assert accuracies(record(1, engine="tensorrt 10.3 int8, NVIDIA H200", **of)) == {"AP": 0.68}
     assert accuracies(record(1, metrics={})) == {}
+
+
+def test_the_dots_of_a_chart_say_their_precision(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(sweep, "draw_points", lambda title, kinds, points, notes: drawn.extend(points))
+    of = {"metrics": {"AP": 0.7}, "costs": {"int8": 0.02, "bf16": 0.01}}
+    sweep.draw_sweep([record(1, engine=f"openvino cpu{end}", **of) for end in ("", ", bf16", ", int8", ", int8, bf16")])
+    assert [point.name for point in drawn] == ["m", "m bf16", "m int8", "m int8 bf16"]
+
+
+def test_the_help_names_all_precisions(solo):
+    shown = " ".join(solo("bench", "sweep", "--help")[1].split())
+    assert f"Of {', '.join(PRECISIONS[:-1])} and {PRECISIONS[-1]}." in shown
 
 
 def test_the_best_are_those_that_no_other_beats_in_both():

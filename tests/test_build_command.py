@@ -21,7 +21,7 @@ from solo_rt.engine import find_model, open_engine
 from solo_rt.engine.model_file import int8_of, read_model, read_spec
 from solo_rt.engine.operators import OPERATORS
 from solo_rt.engine.plan import Plan, Precision, read_plan, sidecar
-from solo_rt.errors import EngineError, UsageError
+from solo_rt.errors import CacheError, EngineError, UsageError
 
 
 def test_int8_needs_pictures(capsys: pytest.CaptureFixture[str]) -> None:
@@ -283,3 +283,15 @@ def test_what_cannot_be_taken_is_replaced(
     assert build_checked(find_model(), BuildOptions(), output=output, is_checked=False).is_new
     assert not build_checked(find_model(), BuildOptions(), output=output, is_checked=False).is_new
     assert (builder.built, output.read_bytes()) == (1, b"plan 1")
+
+
+@pytest.mark.parametrize("output", [None, "a.engine"])
+def test_a_user_without_a_home_folder_hears_of_it_before_the_work(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest, output: str | None
+) -> None:
+    builder = Builder(monkeypatch, tmp_path)
+    request.getfixturevalue("homeless")
+    given = None if output is None else tmp_path / output
+    with pytest.raises(CacheError, match="set SOLO_RT_CACHE"):
+        build_checked(find_model(), BuildOptions(), output=given, is_checked=False)
+    assert builder.built == 0

@@ -51,6 +51,21 @@ def test_a_folder_that_cannot_be_written_is_no_trouble(tmp_path):
     assert recall("a") is None
 
 
+def test_a_user_without_a_home_folder_does_without(homeless):
+    remember("a", b"compiled")
+    assert recall("a") is None
+
+
+def test_what_is_in_a_folder_that_can_only_be_read_is_recalled(monkeypatch):
+    remember("a", b"compiled")
+
+    def refuse(path):
+        raise PermissionError(f"read-only file system: {path}")
+
+    monkeypatch.setattr(compiled_cache.os, "utime", refuse)
+    assert recall("a") == b"compiled"
+
+
 class Compiled:
     """Counts what OpenVINO compiles."""
 

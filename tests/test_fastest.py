@@ -9,10 +9,13 @@ from types import SimpleNamespace
 import pytest
 from fakes import FakeEngine
 
-from solo_rt.engine import fastest
+from solo_rt import cpu, doctor, engine
+from solo_rt.device import Device
+from solo_rt.engine import fastest, open_engine
 from solo_rt.engine.fastest import Candidate, measure, open_fastest, recall
 from solo_rt.errors import EngineError
 
+AUTO = Device("auto")
 QUICK, SLOW = Candidate("quick", "fp32"), Candidate("slow", "fp32")
 
 
@@ -48,8 +51,8 @@ class Opener:
         return self.engines[candidate]
 
 
-def choose(model, opener, *candidates, threads=2):
-    engine = open_fastest(model, candidates or (SLOW, QUICK), opener, threads=threads, lanes=1)
+def choose(model, opener, *candidates, device=AUTO, threads=2):
+    engine = open_fastest(model, candidates or (SLOW, QUICK), opener, device=device, threads=threads, lanes=1)
     return next(candidate for candidate, each in opener.engines.items() if each is engine)
 
 
@@ -66,7 +69,7 @@ def test_it_is_measured_once(model):
     assert choose(model, again) == QUICK
     assert again.opened == [QUICK]
     assert again.engines[QUICK].calls == 0
-    assert list(recall(model, (SLOW, QUICK), threads=2, lanes=1)) == ["slow fp32", "quick fp32"]
+    assert list(recall(model, (SLOW, QUICK), device=AUTO, threads=2, lanes=1)) == ["slow fp32", "quick fp32"]
 
 
 def test_what_a_busy_machine_measured_counts_until_it_is_quiet(model, monkeypatch):
@@ -79,7 +82,9 @@ def test_what_a_busy_machine_measured_counts_until_it_is_quiet(model, monkeypatc
     assert opened == [2, 1, 2, 1, 1]
 
 
-@pytest.mark.parametrize("change", ["model", "threads", "candidates", "record", "package"])
+@pytest.mark.parametrize(
+    "change", ["model", "threads", "candidates", "record", "package", "device", "forbidden", "instructions"]
+)
 def test_it_is_measured_again_when_something_has_changed(model, tmp_path, monkeypatch, change):
     package = tmp_path / "openvino.py"
     package.touch()
@@ -90,11 +95,17 @@ def test_it_is_measured_again_when_something_has_changed(model, tmp_path, monkey
         os.utime(package, (0, 0))
     if change == "model":
         model.write_bytes(b"another model")
+    if change == "forbidden":
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    if change == "instructions":
+        genuine = cpu.cpu_field
+        monkeypatch.setattr(cpu, "cpu_field", lambda name, *root: "none" if name == "flags" else genuine(name, *root))
     if change == "record":
         for record in (tmp_path / "cache").rglob("*.json"):
             record.write_text("{}")
     candidates = (QUICK, SLOW) if change == "candidates" else (SLOW, QUICK)
-    assert choose(model, again, *candidates, threads=1 if change == "threads" else 2) is QUICK
+    device, threads = Device("cpu") if change == "device" else AUTO, 1 if change == "threads" else 2
+    assert choose(model, again, *candidates, device=device, threads=threads) is QUICK
     assert len(again.opened) == 2
 
 
@@ -108,7 +119,7 @@ def test_one_candidate_is_not_measured(model):
     opener = Opener()
     assert choose(model, opener, SLOW) is SLOW
     assert opener.engines[SLOW].calls == 0
-    assert recall(model, (SLOW,), threads=2, lanes=1) == {}
+    assert recall(model, (SLOW,), device=AUTO, threads=2, lanes=1) == {}
 
 
 def test_a_failure_while_measuring_closes_all(model, monkeypatch):
@@ -156,3 +167,21 @@ def test_a_cache_that_cannot_be_written_is_no_trouble(model, tmp_path, monkeypat
     (tmp_path / "cache").write_text("a file where a folder should be")
     assert choose(model, Opener()) is QUICK
     assert choose(model, Opener()) is QUICK
+
+
+def test_a_user_without_a_home_folder_measures_every_time(model, homeless):
+    for _ in range(2):
+        opener = Opener()
+        assert choose(model, opener) is QUICK
+        assert len(opener.opened) == 2
+    assert recall(model, (SLOW, QUICK), device=AUTO, threads=2, lanes=1) == {}
+
+
+def test_doctor_shows_what_a_run_has_measured(monkeypatch):
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(engine, "open_fastest", open_fastest)
+    assert "to be measured by the first run" in doctor._default_engine()
+    open_engine(device="cpu").close()
+    assert "to be measured by the first run" in doctor._default_engine(), "auto may be a GPU"
+    open_engine().close()
+    assert doctor._default_engine().count(" ms") >= 2

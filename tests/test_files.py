@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from solo_rt.errors import CacheError
 from solo_rt.files import cache_folder, file_hash, file_sha256, replace_file, replaced_file
 
 
@@ -95,3 +96,10 @@ def test_the_cache_folder_follows_the_environment(tmp_path, monkeypatch):
     assert cache_folder() == Path("/caches/solo-rt")
     monkeypatch.setenv("SOLO_RT_CACHE", "/ours")
     assert cache_folder() == Path("/ours")
+
+
+def test_without_a_home_folder_the_cache_is_where_it_is_said_to_be_or_nowhere(homeless, monkeypatch):
+    with pytest.raises(CacheError, match="no home folder to keep anything in; set SOLO_RT_CACHE to a folder"):
+        cache_folder()
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    assert cache_folder() == Path("/caches/solo-rt")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -17,18 +18,23 @@ from fakes import STREET_SPEC, write_deep_street_model, write_street_model, writ
 from numpy.typing import NDArray
 
 from solo_rt import engine
+from solo_rt.bench import measurement
+from solo_rt.bench.comparison import differences
+from solo_rt.bench.laps import Pace
+from solo_rt.bench.measurement import Order, measure
 from solo_rt.builder import build_checked, int8
 from solo_rt.builder.comparison import compare, frames, lost
 from solo_rt.builder.compiler import BuildOptions
-from solo_rt.builder.int8 import Calibration, Loss, lost_agreement, write_cost, write_int8
+from solo_rt.builder.int8 import Calibration, Loss, lost_agreement, open_exact, write_cost, write_int8
 from solo_rt.builder.network import typed_model
 from solo_rt.device import Device
 from solo_rt.engine import Engine, cpu_candidates, find_model, model_file, open_engine, precision, shipped_models
 from solo_rt.engine.model_file import read_spec
 from solo_rt.engine.onnx_file import read_metadata
 from solo_rt.errors import UsageError
+from solo_rt.spec import ModelSpec
 from solo_rt.train.data.semantic.pictures import write_picture
-from solo_rt.types import Output
+from solo_rt.types import IGNORED, Output
 
 Solo = Callable[..., tuple[int, str, str]]
 WORLD = "test://?size=80x48&frames=60"  # 12 pictures: 9 for the ranges, 3 to compare
@@ -161,6 +167,54 @@ def test_what_is_compared_was_not_calibrated_with() -> None:
     assert (used, kept) == ([0, 5, 10, 20, 25, 30], [15, 35])
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder of four pictures."""
+    (tmp_path / "pictures").mkdir()
+    for number, picture in enumerate(frames(WORLD, 4)):
+        write_picture(tmp_path / "pictures" / f"{number}.png", picture.planes[0])
+    return tmp_path / "pictures"
+
+
+def test_of_a_folder_every_picture_is_taken(folder: Path) -> None:
+    assert [frame.name for frame in frames(str(folder), 64)] == ["0.png", "1.png", "2.png", "3.png"]
+    assert len(list(frames(str(folder), 3))) == 3
+    calibration = Calibration(str(folder), 64)
+    used, kept = ([frame.name for frame in share()] for share in (calibration.used, calibration.kept_back))
+    assert (used, kept) == (["0.png", "1.png", "2.png"], ["3.png"])
+
+
+def test_four_pictures_are_enough_for_the_command(street: Path, folder: Path, tmp_path: Path, solo: Solo) -> None:
+    output = tmp_path / "small.onnx"
+    code, _, err = solo("quantize", str(street), "--calib", str(folder), "-o", str(output), "--force")
+    assert (code, output.is_file()) == (0, True), err
+
+
+class Labels:
+    """An engine that gives every picture the same labels, row by row."""
+
+    def __init__(self, *rows: int) -> None:
+        self.spec: ModelSpec = STREET_SPEC
+        self._labels = np.repeat(np.array([rows], np.uint8)[:, :, None], STREET_SPEC.input.width, axis=2)
+
+    def infer(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, Output]:
+        return {"labels": self._labels}
+
+
+def test_pixels_without_a_class_count_where_only_one_gives_them_none() -> None:
+    # Of 24 rows both give 6 the class 0, 6 the class 1, and 3 none; 6 have a class of the one only, 3 of the other.
+    one = Labels(*[0] * 12, *[1] * 6, *[IGNORED] * 6)
+    other = Labels(*[0] * 6, *[IGNORED] * 6, *[1] * 6, *[2] * 3, *[IGNORED] * 3)
+    pictures = list(frames(WORLD, 2))
+    found = compare(one, other, pictures)
+    assert found == {"labels": pytest.approx(12 / 21), "label_iou": pytest.approx((6 / 12 + 6 / 6 + 0 / 3) / 3)}
+    assert compare(other, one, pictures) == found
+    assert lost(one, one, pictures) == ("labels", 0.0)
+    nothing = Labels(*[IGNORED] * 24)
+    assert compare(nothing, nothing, pictures) == {"labels": 1.0, "label_iou": 1.0}
+    assert compare(one, nothing, pictures) == {"labels": 0.0, "label_iou": 0.0}
+
+
 def test_nothing_to_compare_is_full_agreement(street: Path) -> None:
     with closing(open_engine(street, backend="onnxruntime")) as opened:
         assert compare(opened, opened, []) == {"labels": 1.0, "label_iou": 1.0}
@@ -246,6 +300,32 @@ def test_a_file_of_ones_own_is_int8_if_it_is_named(street: Path, quantised: Path
         open_engine(street, precision="int8")
 
 
+def test_a_file_in_int8_is_not_computed_as_fp32_but_to_measure_it(street: Path, quantised: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"street\.int8\.onnx: precision fp32: the file is INT8; leave it out, or give"
+    ):
+        open_engine(quantised, precision="fp32")
+    open_engine(street, precision="fp32").close()
+    with closing(open_exact(quantised)) as opened:
+        assert opened.backend.endswith(", int8"), "and nothing in bf16"
+
+
+def test_a_benchmark_names_the_file_that_was_computed(
+    shipped: Path, quantised: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measurement, "QUICK", Pace(seconds=0.02, least=2, most=2))
+    of = [
+        measure(
+            Order(str(path), "test://?size=80x48&frames=20&fps=200", "onnxruntime", "cpu", asked, quick=True),
+            stop=threading.Event(),
+        )
+        for path, asked in ((shipped, "fp32"), (shipped, "int8"), (quantised, "auto"))
+    ]
+    assert [one["model"]["file"] for one in of] == ["street.onnx", "street.int8.onnx", "street.int8.onnx"]
+    assert of[0]["model"]["sha256"] != of[1]["model"]["sha256"] == of[2]["model"]["sha256"]
+    assert differences(of[0], of[1]) == ["the files of street are not the same"]
+
+
 def test_what_a_file_says_of_itself_is_read_once(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Path] = []
     monkeypatch.setattr(model_file, "read_metadata", lambda path: (read.append(path), read_metadata(path))[1])
@@ -275,6 +355,12 @@ def test_the_command_writes_a_file_that_runs(street: Path, tmp_path: Path, solo:
 
 def test_its_cost_is_not_recorded_in_the_file_it_was_made_of(shipped: Path, solo: Solo) -> None:
     code, _, err = solo("eval", "--model", str(shipped), "--data", "folder:none", "--precision", "int8", "--record")
+    assert (code, "what INT8 costs stands in the INT8 file" in err) == (2, True)
+
+
+@pytest.mark.parametrize("asked", ["auto", "fp32", "bf16"])
+def test_a_file_in_int8_keeps_the_numbers_of_what_it_was_made_of(quantised: Path, asked: str, solo: Solo) -> None:
+    code, _, err = solo("eval", "--model", str(quantised), "--data", "folder:none", "--precision", asked, "--record")
     assert (code, "what INT8 costs stands in the INT8 file" in err) == (2, True)
 
 

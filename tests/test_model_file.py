@@ -37,6 +37,13 @@ def test_unknown_name_lists_the_known_ones(tiny, monkeypatch):
         find_model("nano")
 
 
+def test_a_folder_of_the_name_of_a_shipped_model_hides_nothing(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(model_file, "shipped_models", lambda: {"solov2-nano": tiny})
+    (tmp_path / "solov2-nano").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert find_model("solov2-nano") == tiny
+
+
 def test_missing_file_foreign_extension_and_folder_are_refused(tmp_path):
     for given, message in [
         (tmp_path / "no.onnx", "no such model file"),

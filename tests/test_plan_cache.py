@@ -10,7 +10,7 @@ from fakes import TINY_SPEC
 
 from solo_rt.engine.plan import Plan, PlanKey, Precision, make_plan, plan_path, write_plan
 from solo_rt.engine.plan_cache import check_trust, find_plan, note_built
-from solo_rt.errors import EngineError
+from solo_rt.errors import CacheError, EngineError
 from solo_rt.files import cache_folder, file_sha256
 
 MACHINE = {
@@ -78,3 +78,15 @@ def test_only_what_was_built_here_is_opened_without_being_asked(model: Path) -> 
         check_trust(plan)
     note_built(plan)
     check_trust(plan)
+
+
+def test_a_user_without_a_home_folder_is_told_where_to_have_a_cache(
+    model: Path, request: pytest.FixtureRequest
+) -> None:
+    plan = write(model)
+    request.getfixturevalue("homeless")
+    for use in (lambda: find_plan(model, MACHINE), lambda: note_built(plan)):
+        with pytest.raises(CacheError, match="set SOLO_RT_CACHE"):
+            use()
+    with pytest.raises(EngineError, match="use --trust"):
+        check_trust(plan)

@@ -14,9 +14,10 @@ from fakes import TINY_SPEC
 from trt_fakes import VERSION, install, write_fitting
 
 from solo_rt.device import Device
+from solo_rt.engine import open_engine
 from solo_rt.engine.plan import Plan
 from solo_rt.engine.tensorrt import TensorRtEngine, open_tensorrt
-from solo_rt.errors import EngineError, SpecError
+from solo_rt.errors import EngineError, SpecError, UsageError
 from solo_rt.gpu import cuda
 
 __all__ = ["card"]
@@ -72,6 +73,15 @@ def test_a_device_beyond_the_first_is_used(card: Card, gpu: SpiedGpu, tmp_path: 
         for thread in threads:
             thread.join()
     np.testing.assert_array_equal(engine.infer({"image": picture(9)})["double"], 2 * picture(9))
+    engine.close()
+
+
+def test_an_engine_is_not_taken_for_one_in_fp32_unless_it_is_one(gpu: SpiedGpu, plan: Plan, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="precision fp32: this engine is in fp16; leave it out, or give an engine of"):
+        open_engine(plan.path, precision="fp32", trusted=True)
+    single = write_fitting(tmp_path, TINY_SPEC, precision="fp32")
+    engine = open_tensorrt(single.path, device=Device("auto"), lanes=None, is_fp32=True, trusted=True)
+    assert " fp32, " in engine.backend
     engine.close()
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,8 +15,10 @@ from solo_rt.files import cache_folder, file_sha256
 from solo_rt.result import Result
 from solo_rt.sink import VideoOptions, open_sink
 from solo_rt.source import Source, open_source
+from solo_rt.source.base import Kind
+from solo_rt.source.pictures import picture_paths
 from solo_rt.types import Frame, Instances
-from solo_rt.uri import scheme
+from solo_rt.uri import expand_home, scheme
 from solo_rt.world import CLASSES
 
 SAMPLE = "test://?seed=7&size=1280x720&frames=120"  # is what it shows
@@ -30,7 +33,7 @@ class Clip:
 
     uri: str
     name: str  # for people
-    sha256: str  # of the file; empty for what is none
+    sha256: str  # of the file, or of the names and bytes of pictures; empty for what is neither
     frame_rate: Fraction
     frames: tuple[Frame, ...]
 
@@ -59,7 +62,7 @@ def open_clip(uri: str | None) -> Clip:
 
     Raises: UsageError for a live source and for one of less than `LEAST_FRAMES`; SourceError.
     """
-    address = str(find_sample()) if uri is None else uri
+    address = str(find_sample()) if uri is None else expand_home(uri)
     with open_source(address, retry_for=0) as source:  # a live one is refused, which needs no patience
         info = source.info
         if info.live:
@@ -67,18 +70,31 @@ def open_clip(uri: str | None) -> Clip:
         frames = list(zip(range(KEPT * EVERY), source, strict=False))
     if len(frames) < LEAST_FRAMES:
         raise UsageError(f"source {info.uri}: expected a clip of at least {LEAST_FRAMES} frames, got {len(frames)}")
-    path = Path(address)
     return Clip(
         address,
         SAMPLE if uri is None else info.uri if scheme(info.uri) else Path(info.uri).name,
-        file_sha256(path) if path.is_file() else "",
+        _sha256(address, info.kind),
         info.frame_rate or DEFAULT_RATE,
         tuple(frame for _, frame in frames[::EVERY]),
     )
 
 
+def _sha256(address: str, kind: Kind) -> str:
+    """Return the SHA-256 of a file, or of the names and bytes of pictures; empty for what is neither."""
+    path = Path(address)
+    if kind != "pictures":
+        return file_sha256(path) if path.is_file() else ""
+    digest = sha256()
+    for picture in picture_paths(address):
+        digest.update(f"{picture.name} {file_sha256(picture)}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
 def find_sample() -> Path:
-    """Return the sample clip in the cache folder, H.264 of the procedural world: the same bytes every time."""
+    """Return the sample clip in the cache folder, H.264 of the procedural world: the same bytes every time.
+
+    Raises: UsageError, CacheError where there is no place for it.
+    """
     path = cache_folder() / "bench" / "world-7-1280x720-120.mp4"
     if path.is_file():
         return path

@@ -27,11 +27,13 @@ from solo_rt.bench.rivals import Task, find_rivals
 from solo_rt.bench.rivals.contest import contest
 from solo_rt.device import Device
 from solo_rt.engine import Engine, Precision, find_model, open_engine
+from solo_rt.engine.model_file import int8_of, read_model
 from solo_rt.engine.precision import costs_here
 from solo_rt.errors import SoloRTError
 from solo_rt.files import file_sha256
 from solo_rt.pipeline import Options
 from solo_rt.pipeline.workers import open_interruptibly
+from solo_rt.uri import expand_home
 
 VERSION = 1  # of the record
 
@@ -77,7 +79,7 @@ class Order:
     def task(self, folder: str, frame_rate: float) -> Task:
         """Return what solo-rt and others are to do; outputs go into a folder."""
         return Task(
-            clip=str(find_sample()) if self.source is None else self.source,
+            clip=str(find_sample()) if self.source is None else expand_home(self.source),
             frame_rate=frame_rate,
             folder=folder,
             model=self.model,
@@ -245,6 +247,9 @@ def _highest(rates: Sequence[float]) -> Record:
 
 def _model(path: Path, engine: Engine) -> Record:
     spec = engine.spec
+    # What ships in INT8 beside a model may have been taken instead of it.
+    int8 = int8_of(read_model(path)) if path.suffix == ".onnx" and spec.is_int8 else None
+    path = path if int8 is None else int8.path
     return {
         "name": spec.name,
         "file": path.name,

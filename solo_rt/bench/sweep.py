@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
@@ -36,7 +37,7 @@ def accuracies(record: Mapping[str, Any]) -> dict[str, float]:
     It is empty where nobody measured what bf16 or INT8 cost on such a CPU.
     """
     model = record["model"]
-    lower = [precision for precision in ("bf16", "int8") if precision in record["engine"].split()]
+    lower = _lower(record)
     if any(precision not in model["costs"] for precision in lower):
         return {}
     lost = sum(model["costs"][precision] for precision in lower)
@@ -89,7 +90,7 @@ def draw_sweep(records: Sequence[Mapping[str, Any]]) -> NDArray[np.uint8]:
     chosen, points = best(records), []
     for number, record in enumerate(records):
         lanes = record["asked"].get("lanes")
-        words = [record["model"]["name"], *(["bf16"] if "bf16" in record["engine"].split() else [])]
+        words = [record["model"]["name"], *_lower(record)]
         name = " ".join([*words, *([f"{lanes} lanes"] if lanes not in (None, 1) else [])])
         points += [
             Point(name, _speed(record), value, METRICS.index(metric), number in chosen)
@@ -105,6 +106,12 @@ def draw_sweep(records: Sequence[Mapping[str, Any]]) -> NDArray[np.uint8]:
             *(f"unreliable: {reason}" for reason in first["unreliable"]),
         ]
     return draw_points("Frames per second of the pipeline to JSON lines", METRICS, points, notes)
+
+
+def _lower(record: Mapping[str, Any]) -> list[str]:
+    """Return the precisions below 32 bits that a model was computed in, and that its accuracy is without."""
+    words = re.split("[ ,]+", record["engine"])
+    return [precision for precision in ("int8", "bf16") if precision in words]
 
 
 def _speed(record: Mapping[str, Any]) -> float:

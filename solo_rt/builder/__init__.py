@@ -54,8 +54,9 @@ def build_checked(
 
     A fitting plan in the cache is returned as it is unless `rebuild`. Unless `is_checked` nothing is run, and where
     there is no card the plan is for none in particular: TensorRT for RTX makes such plans.
-    Raises: UsageError; EngineError, also when the plan sees too little.
+    Raises: UsageError; EngineError, also when the plan sees too little; CacheError.
     """
+    kept = cache_folder()  # which has to know what was built here, wherever that is: now, and not after the work
     if output is not None and output.suffix != SUFFIX:
         raise UsageError(f"--output {output}: expected a file that ends in {SUFFIX}")
     with ExitStack() as stack:
@@ -75,7 +76,7 @@ def build_checked(
             cuda="" if gpu is None else gpu.cuda,
             calibration=inputs(spec, _frames(calibration)),
         )
-        target = output or plan_path(cache_folder(), path, key)
+        target = output or plan_path(kept, path, key)
         found = None if rebuild else _built_before(target, key)
         if found is not None and (found.agreement or not is_checked):
             return Built(found, False)

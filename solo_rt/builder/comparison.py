@@ -27,7 +27,7 @@ FRAME_STEP = 5  # of a video, every fifth frame: neighbours say nothing new
 def frames(uri: str, count: int) -> Iterator[Frame]:
     """Yield the first pictures of a source, at most `count`; of a video every fifth. Raises: as `open_source`."""
     with open_source(uri) as source:
-        step = FRAME_STEP if source.info.frame_rate is not None else 1
+        step = 1 if source.info.kind == "pictures" else FRAME_STEP
         yield from islice(source, 0, count * step, step)
 
 
@@ -60,7 +60,8 @@ def compare(reference: Engine, candidate: Engine, pictures: Iterable[Frame]) -> 
     """Return how far `candidate` sees what `reference` sees.
 
     Of instances this is `agreement`. Of semantic models, `labels` is the share of pixels that both give the same class,
-    and `label_iou` the mean over the classes of what both give it of what either does.
+    and `label_iou` the mean over the classes of what both give it of what either does. Pixels without a class differ
+    from those with one; those that neither gives a class count nowhere.
     """
     if isinstance(reference.spec.decoder, SemanticDecoder):
         return _compare_labels(reference, candidate, pictures)
@@ -68,12 +69,14 @@ def compare(reference: Engine, candidate: Engine, pictures: Iterable[Frame]) -> 
 
 
 def _compare_labels(reference: Engine, candidate: Engine, pictures: Iterable[Frame]) -> dict[str, float]:
-    classes = len(reference.spec.classes)
-    counts = np.zeros((classes, classes), np.int64)  # pixels by class of the reference, and of the candidate
+    none = len(reference.spec.classes)
+    kinds = none + 1
+    counts = np.zeros((kinds, kinds), np.int64)  # pixels by class of the reference, and of the candidate
     for picture in pictures:
-        one, other = (_labels(engine, picture) for engine in (reference, candidate))
-        counts += np.bincount(one * classes + other, minlength=classes**2).reshape(classes, classes)
-    both, either = counts.diagonal(), counts.sum(0) + counts.sum(1) - counts.diagonal()
+        one, other = (np.minimum(_labels(engine, picture), none) for engine in (reference, candidate))
+        counts += np.bincount(one * kinds + other, minlength=kinds**2).reshape(kinds, kinds)
+    counts[none, none] = 0
+    both, either = (of[:none] for of in (counts.diagonal(), counts.sum(0) + counts.sum(1) - counts.diagonal()))
     if not counts.any():
         return {"labels": 1.0, "label_iou": 1.0}
     return {
@@ -83,7 +86,7 @@ def _compare_labels(reference: Engine, candidate: Engine, pictures: Iterable[Fra
 
 
 def _labels(engine: Engine, picture: Frame) -> NDArray[np.int64]:
-    """Return the classes of all pixels of the picture's part of the input, in one row."""
+    """Return the classes of all pixels of the picture's part of the input, in one row; `IGNORED` is none."""
     return decode_semantic(*_outputs(engine, picture)).labels.astype(np.int64).ravel()
 
 

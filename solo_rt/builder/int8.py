@@ -14,9 +14,10 @@ from solo_rt.builder.comparison import FRAME_STEP, frames, inputs, lost
 from solo_rt.builder.network import take_decoding
 from solo_rt.builder.quantise import quantise
 from solo_rt.device import Device
-from solo_rt.engine import Engine, cpu_candidates, open_engine
+from solo_rt.engine import Engine, cpu_candidates, open_candidate
 from solo_rt.engine.model_file import read_spec
 from solo_rt.engine.precision import INT8_OTHERWISE, has_int8
+from solo_rt.engine.threads import default_threads
 from solo_rt.errors import UsageError
 from solo_rt.spec import METADATA_KEY
 from solo_rt.types import Frame
@@ -126,5 +127,6 @@ def lost_agreement(source: Path, target: Path, calibration: Calibration) -> Loss
 
 def open_exact(path: Path) -> Engine:
     """Return an engine on the CPU that computes in float32 what is not INT8. Raises: as `open_engine`."""
-    backend = next(iter(cpu_candidates(path, "auto", "fp32", Device.parse("cpu")))).backend
-    return open_engine(path, backend=backend, device="cpu", precision="fp32")
+    cpu = Device("cpu")
+    candidate, model = next(iter(cpu_candidates(path, "auto", "fp32", cpu).items()))
+    return open_candidate(model, candidate, device=cpu, threads=default_threads(), lanes=1)

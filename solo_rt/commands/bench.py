@@ -110,7 +110,7 @@ def bench_compare(first: Path, second: Path, anyway: bool) -> int:
 
 @command("bench-sweep")
 @click.option("--models", metavar="A,B", help=f"Names or files, as --model of bench.  [default: {defaults.MODEL}]")
-@click.option("--precisions", metavar="A,B", default="auto", show_default=True, help="Of auto, fp32 and bf16.")
+@click.option("--precisions", metavar="A,B", default="auto", show_default=True, help="Of auto, fp32, bf16 and int8.")
 @click.option("--lanes", metavar="1,2", help="Numbers of frames computed at once.  [default: as in run]")
 @source_option
 @device_option

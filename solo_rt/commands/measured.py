@@ -86,7 +86,7 @@ def check_recordable(path: Path, precision: Precision) -> None:
     }
     if path.suffix in instead:
         raise UsageError(f"--record {path}: the numbers are kept in .onnx files; {instead[path.suffix]}")
-    if precision == "int8":
+    if precision == "int8" or measured_spec(path).is_int8:
         raise UsageError(
             f"--record {path}: what INT8 costs stands in the INT8 file; solo-rt quantize --data measures it"
         )

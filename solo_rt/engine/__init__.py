@@ -18,7 +18,7 @@ from solo_rt.errors import UsageError
 
 __all__ = [
     "BACKENDS", "PRECISIONS", "Engine", "FrameEngine", "Precision", "choose_backend", "chosen", "cpu_candidates",
-    "find_model", "open_engine", "shipped_models", "without_threads",
+    "find_model", "open_candidate", "open_engine", "shipped_models", "without_threads",
 ]  # fmt: skip
 
 MOST_THREADS = 1024  # more than any machine has cores; engines try to start as many as they are told
@@ -45,9 +45,11 @@ def open_engine(
     ONNX Runtime and OpenVINO, as measured when it is opened for the first time; tensorrt takes the engine that was
     built of an ONNX file. `precision` auto is bf16 where the CPU has it and the model's record says that it costs next
     to nothing, else fp32; only OpenVINO computes in bf16. int8 is a file of its own, of `solo-rt quantize`: auto takes
-    one that ships beside the model where that is faster, and costs as little on this CPU.
-    `device` is auto, cpu, cuda or cuda:N. `threads` defaults to `default_threads()`; the `lanes` share them, None is
-    what suits files: 2 with tensorrt, else 1. `trusted`: open a TensorRT engine that was not built here.
+    one that ships beside the model where that is faster, and costs as little on this CPU. fp32 is refused for a file
+    that has a precision of its own, and another one.
+    `device` is auto, cpu, cuda or cuda:N. `threads`, of the CPU, default to `default_threads()`, with a checkpoint to
+    PyTorch's choice; the `lanes` share them, None is what suits files: 2 with tensorrt, else 1. `trusted`: open a
+    TensorRT engine that was not built here.
     The engine has computed one empty picture, so the first frame is not slower than the others.
     Raises: UsageError, SpecError if the file and its spec do not fit together, EngineError.
     """
@@ -61,18 +63,21 @@ def open_engine(
     wanted = Device.parse(device)
     path = find_model(model)
     kind = choose_backend(path, backend, wanted)
-    threads = threads or max(default_threads(), lanes or 1)
+    given, threads = threads, threads or max(default_threads(), lanes or 1)
     if kind not in CPU_BACKENDS:
         if precision not in ("auto", "fp32"):
             raise UsageError(f"precision {precision}: expected auto with {path.suffix}, whose precision is its own")
-        engine = _open_own(path, kind, device=wanted, lanes=lanes, trusted=trusted)
+        is_fp32 = precision == "fp32"
+        engine = _open_own(path, kind, device=wanted, threads=given, lanes=lanes, is_fp32=is_fp32, trusted=trusted)
     else:
         files = cpu_candidates(path, backend, precision, wanted)
+        if precision == "fp32" and any(model.spec.is_int8 for model in files.values()):
+            raise UsageError(f"{path}: precision fp32: the file is INT8; leave it out, or give the one it was made of")
 
         def open_it(candidate: Candidate) -> Engine:
-            return _open_onnx(files[candidate], candidate, device=wanted, threads=threads, lanes=lanes)
+            return open_candidate(files[candidate], candidate, device=wanted, threads=threads, lanes=lanes)
 
-        engine = open_fastest(path, list(files), open_it, threads=threads, lanes=lanes or CPU_LANES)
+        engine = open_fastest(path, list(files), open_it, device=wanted, threads=threads, lanes=lanes or CPU_LANES)
     log.info("model %s on %s", engine.spec.name, engine.backend)
     return engine
 
@@ -117,8 +122,10 @@ def cpu_candidates(path: Path, backend: str, precision: Precision, device: Devic
     return found
 
 
-def _open_onnx(model: OnnxModel, candidate: Candidate, *, device: Device, threads: int, lanes: int | None) -> Engine:
-    """Return an engine on the CPU that has computed an empty picture."""
+def open_candidate(
+    model: OnnxModel, candidate: Candidate, *, device: Device, threads: int, lanes: int | None
+) -> Engine:
+    """Return an engine of those that `cpu_candidates` names, which has computed an empty picture."""
     path, spec = model
     engine: Engine
     if candidate.backend == "openvino":
@@ -134,19 +141,31 @@ def _open_onnx(model: OnnxModel, candidate: Candidate, *, device: Device, thread
     return _tried(engine, path)
 
 
-def _open_own(path: Path, backend: str, *, device: Device, lanes: int | None, trusted: bool) -> Engine:
-    """Return the engine of a checkpoint, or of TensorRT, that has computed an empty picture."""
+def _open_own(
+    path: Path,
+    backend: str,
+    *,
+    device: Device,
+    threads: int | None,
+    lanes: int | None,
+    is_fp32: bool,
+    trusted: bool,
+) -> Engine:
+    """Return the engine of a checkpoint, or of TensorRT, that has computed an empty picture.
+
+    With `is_fp32` that is only one in float32.
+    """
     engine: Engine
     if backend == "torch":
         if lanes not in (None, 1):
             raise UsageError(f"expected 1 lane with the torch backend, got {lanes}; export the checkpoint for more")
         from solo_rt.train.engine.fast import open_torch
 
-        engine = open_torch(path, device=device)
+        engine = open_torch(path, device=device, threads=threads, is_fp32=is_fp32)
     else:
         from solo_rt.engine.tensorrt import open_tensorrt
 
-        engine = open_tensorrt(path, device=device, lanes=lanes, trusted=trusted)
+        engine = open_tensorrt(path, device=device, lanes=lanes, is_fp32=is_fp32, trusted=trusted)
     return _tried(engine, path)
 
 

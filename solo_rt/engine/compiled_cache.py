@@ -19,20 +19,21 @@ _DIGEST = sha256().digest_size
 
 def recall(key: str) -> bytes | None:
     """Return what is kept under a key, a name of a file; None where there is nothing, or nothing whole."""
-    path = _path(key)
     try:
+        path = _path(key)
         content = path.read_bytes()
-        os.utime(path)
     except OSError:
         return None
+    with suppress(OSError):  # a folder that can only be read is of use as well
+        os.utime(path)
     digest, kept = content[:_DIGEST], content[_DIGEST:]
     return kept if sha256(kept).digest() == digest else None
 
 
 def remember(key: str, content: bytes) -> None:
-    """Keep something under a key. Where the folder cannot be written nothing is kept."""
-    path = _path(key)
+    """Keep something under a key. Where the folder cannot be written, or there is none, nothing is kept."""
     with suppress(OSError):
+        path = _path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, sha256(content).digest() + content)
         for old in sorted(path.parent.iterdir(), key=_used, reverse=True)[KEPT:]:

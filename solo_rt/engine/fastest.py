@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from solo_rt.cpu import allowed_cores, is_busy, processor
+from solo_rt.cpu import allowed_cores, instructions, is_busy, processor
+from solo_rt.device import Device
 from solo_rt.engine.base import Engine
 from solo_rt.engine.precision import Precision
 from solo_rt.files import cache_folder, replace_file
@@ -43,20 +44,26 @@ class Candidate(NamedTuple):
 
 
 def open_fastest(
-    path: Path, candidates: Sequence[Candidate], open_it: Callable[[Candidate], Engine], *, threads: int, lanes: int
+    path: Path,
+    candidates: Sequence[Candidate],
+    open_it: Callable[[Candidate], Engine],
+    *,
+    device: Device,
+    threads: int,
+    lanes: int,
 ) -> Engine:
     """Return the opened engine of the candidate that takes least time for a picture.
 
-    Where that is known for this file, machine and number of threads it is opened at once; else all are opened and
-    measured, which takes a second or two. What was measured on a busy machine is measured again on a quiet one: of
+    Where that is known for this file, machine, device and number of threads it is opened at once; else all are opened
+    and measured, which takes a second or two. What was measured on a busy machine is measured again on a quiet one: of
     two engines one may suffer more. Candidates that cannot be opened are passed over, if one is left.
     Raises: what `open_it` raises for the last candidate, if there is no other.
     """
     if len(candidates) == 1:
         return open_it(candidates[0])
-    memory = _memory(path, candidates, threads=threads, lanes=lanes)
+    key = _key(path, candidates, device=device, threads=threads, lanes=lanes)
     busy = is_busy()
-    chosen = _recall(memory, candidates, busy=busy)
+    chosen = _recall(key, candidates, busy=busy)
     if chosen is not None:
         return open_it(chosen)
     with ExitStack() as stack:
@@ -77,6 +84,7 @@ def open_fastest(
     said = {str(candidate): round(1e3 * seconds, 3) for candidate, seconds in times.items()}
     log.info("%s: ms a picture: %s", path, ", ".join(f"{name} {ms:.2f}" for name, ms in said.items()))
     with suppress(OSError):  # then it is measured again
+        memory = _path(key)
         memory.parent.mkdir(parents=True, exist_ok=True)
         replace_file(memory, json.dumps({"chosen": list(chosen), "ms": said, "busy": busy}).encode())
     return engines[chosen]
@@ -105,33 +113,40 @@ def _are_alike(times: Iterable[Sequence[float]]) -> bool:
     return all(sorted(seconds)[:2][-1] <= ALIKE * min(seconds) for seconds in times)
 
 
-def recall(path: Path, candidates: Sequence[Candidate], *, threads: int, lanes: int) -> dict[str, float]:
+def recall(
+    path: Path, candidates: Sequence[Candidate], *, device: Device, threads: int, lanes: int
+) -> dict[str, float]:
     """Return the milliseconds that were measured for a picture, by candidate; nothing where none were."""
     try:
-        record = json.loads(_memory(path, candidates, threads=threads, lanes=lanes).read_text())
+        record = json.loads(_path(_key(path, candidates, device=device, threads=threads, lanes=lanes)).read_text())
         return {str(name): float(ms) for name, ms in record["ms"].items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
 
 
-def _recall(memory: Path, candidates: Sequence[Candidate], *, busy: bool) -> Candidate | None:
+def _recall(key: str, candidates: Sequence[Candidate], *, busy: bool) -> Candidate | None:
     try:
-        record = json.loads(memory.read_text())
+        record = json.loads(_path(key).read_text())
         chosen, was_busy = Candidate(*record["chosen"]), record["busy"]
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return chosen if chosen in candidates and (busy or not was_busy) else None
 
 
-def _memory(path: Path, candidates: Sequence[Candidate], *, threads: int, lanes: int) -> Path:
-    """Return the file that keeps what was measured: another one for whatever may change the outcome."""
+def _key(path: Path, candidates: Sequence[Candidate], *, device: Device, threads: int, lanes: int) -> str:
+    """Return the name under which what was measured is kept: another one for whatever may change the outcome."""
     status = path.stat()
     facts = [
         *(str(path.resolve()), status.st_size, status.st_mtime_ns, threads, lanes, processor(), allowed_cores()),
+        *(str(device), *instructions()),
         *map(str, candidates),
         *(_installed(name) for name in ("onnxruntime", "openvino")),
     ]
-    return cache_folder() / FOLDER / f"{sha256(json.dumps(facts).encode()).hexdigest()[:32]}.json"
+    return sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+
+def _path(key: str) -> Path:
+    return cache_folder() / FOLDER / f"{key}.json"
 
 
 def _installed(package: str) -> str:

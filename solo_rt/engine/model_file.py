@@ -28,7 +28,7 @@ def find_model(model: str | Path | None = None) -> Path:
     shipped = shipped_models()
     if model == "":
         raise UsageError(f"expected a model file or the name of a model ({', '.join(sorted(shipped))}), got nothing")
-    if model is None or (isinstance(model, str) and not {"/", "\\", "."} & set(model) and not Path(model).exists()):
+    if model is None or (isinstance(model, str) and not {"/", "\\", "."} & set(model) and not Path(model).is_file()):
         name = model or defaults.MODEL
         if name not in shipped:
             known = ", ".join(sorted(shipped)) or "none"

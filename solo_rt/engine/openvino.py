@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import queue
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -35,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt import _native
-from solo_rt.cpu import cpu_field, processor
+from solo_rt.cpu import instructions, processor
 from solo_rt.device import Device
 from solo_rt.engine import compiled_cache
 from solo_rt.engine.contract import check_ports
@@ -56,7 +55,6 @@ BY_PIXEL = " by pixel"  # behind the name of an output that is [B, h, w, C] inst
 # Behind a convolution these leave the order of its values as it is.
 ELEMENTWISE = ("Add", "Multiply", "Relu", "Sigmoid", "FakeQuantize", "Interpolate")
 MOVED_THROUGH = ("Relu", "Add", "Multiply")  # OpenVINO moves a quantisation to before these
-ISA = "ONEDNN_MAX_CPU_ISA"  # environment variable: instructions that OpenVINO must do without
 
 Float32 = NDArray[np.float32]
 
@@ -141,8 +139,7 @@ def _compiled(content: bytes, outputs: list[str], settings: Mapping[str, int | s
         settings,
         ov.__version__,
         processor(),
-        cpu_field("flags"),
-        os.environ.get(ISA),
+        *instructions(),
     ]
     key = sha256(json.dumps(facts).encode()).hexdigest()[:32]
     kept = compiled_cache.recall(key)

@@ -24,7 +24,7 @@ def find_plan(model: Path, machine: Mapping[str, str]) -> Plan:
     """Return the cached plan of an ONNX file for this machine, FP16 before INT8 before FP32.
 
     `machine` is as in `check_plan`. Plans that do not fit are passed over; the log says why.
-    Raises: EngineError where none fits.
+    Raises: EngineError where none fits; CacheError.
     """
     model_sha256 = file_sha256(model)
     found: list[Plan] = []
@@ -42,7 +42,7 @@ def find_plan(model: Path, machine: Mapping[str, str]) -> Plan:
 
 
 def note_built(plan: Plan) -> None:
-    """Remember that a plan was built by this user. Raises: EngineError."""
+    """Remember that a plan was built by this user. Raises: EngineError, CacheError."""
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -179,14 +179,21 @@ def find_engine(path: Path, *, device: Device) -> Path:
     return _find_plan(path, _open_device(device)).path
 
 
-def open_tensorrt(path: Path, *, device: Device, lanes: int | None, trusted: bool) -> TensorRtEngine:
+def open_tensorrt(
+    path: Path, *, device: Device, lanes: int | None, is_fp32: bool = False, trusted: bool
+) -> TensorRtEngine:
     """Return the engine of a plan, or of the plan in the cache that was built of the ONNX file `path` for this machine.
 
-    `lanes`: None is `LANES`. `trusted`: also if the plan was not built here.
+    `lanes`: None is `LANES`. `is_fp32`: only one in float32. `trusted`: also if the plan was not built here.
     Raises: UsageError, EngineError.
     """
     gpu = _open_device(device)
     plan = _find_plan(path, gpu)
+    if is_fp32 and plan.key.precision != "fp32":
+        raise UsageError(
+            f"{plan.path}: precision fp32: this engine is in {plan.key.precision}; leave it out, or give an engine of "
+            f"solo-rt build-engine --fp32"
+        )
     content = read_content(plan)
     if not trusted:
         check_trust(plan)

@@ -219,6 +219,13 @@ def test_changed_or_damaged_annotations_are_read_again(tmp_path, kept, caplog):
     assert "the next run reads it again" in caplog.text
 
 
+def test_without_a_home_folder_annotations_are_read_every_time(tmp_path, kept, homeless, caplog):
+    source = write_set(tmp_path / "set")
+    for _ in range(2):
+        assert len(open_instances(f"coco:{source}")) == 3
+    assert caplog.text.count("its annotations are not kept, the next run reads it again: this user has no home") == 2
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_chosen_objects_are_those_of_a_file_that_has_only_them(data):

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from trees import write_cityscapes, write_png, write_sbd, write_sbd_mat, write_voc
 
-from solo_rt.errors import DatasetError, UsageError
-from solo_rt.train.data.semantic import READERS, ade20k, cityscapes, coco_voc, lip, open_semantic, voc
+from solo_rt.errors import CacheError, DatasetError, UsageError
+from solo_rt.train.data.semantic import READERS, ade20k, cityscapes, coco_voc, data_root, lip, open_semantic, voc
 from solo_rt.train.data.semantic.mat_file import read_struct_field
 from solo_rt.train.data.semantic.palettes import voc_palette
 
@@ -285,3 +285,13 @@ def test_reading_needs_no_torch() -> None:
     program = "import sys, solo_rt.train.data.semantic; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "False"
+
+
+def test_a_user_without_a_home_folder_has_to_say_where_data_sets_are(
+    homeless: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SOLO_RT_DATA", raising=False)
+    with pytest.raises(CacheError, match="set SOLO_RT_CACHE"):
+        open_semantic("voc:")
+    monkeypatch.setenv("SOLO_RT_DATA", str(tmp_path))
+    assert data_root() == tmp_path.resolve()

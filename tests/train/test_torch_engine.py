@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -22,11 +24,12 @@ from solo_rt.device import Device
 from solo_rt.engine import open_engine
 from solo_rt.engine.base import FrameEngine
 from solo_rt.engine.contract import try_out
-from solo_rt.errors import EngineError
+from solo_rt.errors import EngineError, UsageError
 from solo_rt.preprocess import Letterbox, prepare
 from solo_rt.render import Painting, Style, render, render_semantic
 from solo_rt.spec import Provenance
 from solo_rt.train.checkpoint import Checkpoint, save_checkpoint
+from solo_rt.train.engine import fast
 from solo_rt.train.engine.decoder import DeviceDecoder
 from solo_rt.train.engine.exact import CheckpointEngine
 from solo_rt.train.engine.fast import TorchEngine, open_torch
@@ -245,12 +248,37 @@ def test_the_run_time_opens_checkpoints_by_their_device(tmp_path: Path) -> None:
     model = build_model("fast-scnn", 3)
     path = tmp_path / "x.pt"
     save_checkpoint(Checkpoint("fast-scnn", CLASSES, model.state_dict(), 0, {}, {}, imgsz=(64, 96)), path)
-    engine = open_engine(path, device="cpu")
+    engine = open_engine(path, device="cpu", precision="fp32")
     assert isinstance(engine, CheckpointEngine)
-    assert engine.backend == "torch cpu"
+    assert engine.backend.startswith("torch cpu, ")
     if not torch.cuda.is_available():
         with pytest.raises(EngineError, match=r"^device cuda: PyTorch cannot use it .*; use cpu$"):
             open_torch(path, device=Device("cuda"))
+
+
+def test_on_the_cpu_a_checkpoint_has_the_threads_that_are_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    weights = build_model("fast-scnn", 3).state_dict()
+    save_checkpoint(Checkpoint("fast-scnn", CLASSES, weights, 0, {}, {}, imgsz=(64, 96)), path)
+    before = torch.get_num_threads()
+    try:
+        for asked in (1, 3):
+            with closing(open_engine(path, device="cpu", threads=asked)) as engine, ThreadPoolExecutor(1) as others:
+                assert engine.backend == f"torch cpu, {asked} thread{'s' if asked > 1 else ''}"
+                assert others.submit(torch.get_num_threads).result() == asked, "a pipeline computes on its own thread"
+        open_engine(path, device="cpu").close()
+        assert torch.get_num_threads() == 3, "nobody asked for another number"
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_on_a_gpu_a_checkpoint_is_not_in_fp32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast, "find_device", lambda device: torch.device("cuda", 0))
+    (tmp_path / "x.pt").touch()
+    with pytest.raises(
+        UsageError, match=r"precision fp32: on a GPU a checkpoint is computed in fp16; leave it out, or us"
+    ):
+        open_engine(tmp_path / "x.pt", precision="fp32")
 
 
 @pytest.mark.cuda

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from solo_rt.device import Device
+from solo_rt.engine.threads import describe
 from solo_rt.errors import EngineError
 from solo_rt.train.checkpoint import Checkpoint, load_checkpoint
 from solo_rt.train.export import static_graph
@@ -50,7 +51,7 @@ class CheckpointEngine:
     ) -> None:
         graph = static_graph(checkpoint, imgsz=imgsz, output_kind=output_kind)
         self.spec = graph.spec
-        self.backend = f"torch {device}"
+        self.backend = f"torch {describe(torch.get_num_threads(), 1) if device.type == 'cpu' else device}"
         self.lanes = 1
         self._checkpoint, self._device, self._outputs = checkpoint, device, graph.outputs
         self._output_kind = output_kind

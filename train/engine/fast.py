@@ -18,7 +18,7 @@ from torch import Tensor
 
 from solo_rt.device import Device
 from solo_rt.engine.base import Engine
-from solo_rt.errors import EngineError
+from solo_rt.errors import EngineError, UsageError
 from solo_rt.gpu.cuda import Gpu, Stream
 from solo_rt.gpu.downloads import DeviceTensor, Downloads
 from solo_rt.gpu.frame_path import FramePath
@@ -122,14 +122,21 @@ def on_stream(stream: Stream, device: torch.device) -> AbstractContextManager[ob
     return torch.cuda.stream(torch.cuda.ExternalStream(stream.handle, device))
 
 
-def open_torch(path: Path, *, device: Device) -> Engine:
+def open_torch(path: Path, *, device: Device, threads: int | None = None, is_fp32: bool = False) -> Engine:
     """Return the engine that runs the checkpoint at `path`: `TorchEngine` on a GPU, `CheckpointEngine` on the CPU.
 
+    `threads` are those of PyTorch in the whole process from now on, None is its choice. `is_fp32`: only in float32.
     Raises: UsageError, EngineError when the device cannot be used.
     """
     found = find_device(device)
+    if is_fp32 and found.type != "cpu":
+        raise UsageError(
+            f"{path}: precision fp32: on a GPU a checkpoint is computed in fp16; leave it out, or use --device cpu"
+        )
     checkpoint = load_checkpoint(path)
     if found.type == "cpu":
+        if threads is not None:
+            torch.set_num_threads(threads)
         return CheckpointEngine(checkpoint, imgsz=None, device=found)
     index = found.index or 0
     try:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from solo_rt.errors import DatasetError
+from solo_rt.errors import CacheError, DatasetError
 from solo_rt.files import cache_folder
 from solo_rt.train.data.instances.packed import PackedObjects, load_packed, pack, save_packed
 from solo_rt.train.data.instances.records import (
@@ -53,7 +53,11 @@ def open_index(path: Path) -> Index:
     if state.st_size < KEPT_FROM:
         return read_index(path)
     key = json.dumps([FORMAT, str(path.resolve()), state.st_size, state.st_mtime_ns])
-    folder = cache_folder() / "annotations" / hashlib.sha256(key.encode()).hexdigest()[:24]
+    try:
+        folder = cache_folder() / "annotations" / hashlib.sha256(key.encode()).hexdigest()[:24]
+    except CacheError as error:
+        log.warning("%s: its annotations are not kept, the next run reads it again: %s", path, error)
+        return read_index(path)
     try:
         return _load(folder)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -64,7 +64,7 @@ def open_semantic(uri: str, *, split: str = "val") -> SemanticSet:
 
 
 def data_root() -> Path:
-    """Return the folder that holds all data sets: $SOLO_RT_DATA, or data in `cache_folder()`."""
+    """Return the folder that holds all data sets: $SOLO_RT_DATA, or data in `cache_folder()`. Raises: CacheError."""
     chosen = os.environ.get("SOLO_RT_DATA")
     return Path(chosen).expanduser().resolve() if chosen else cache_folder() / "data"
 
