@@ -274,6 +274,12 @@ def test_result_does_not_depend_on_threads(instruction_set):
         assert [a.tobytes() for a in many] == [a.tobytes() for a in one]
 
 
+def test_more_threads_than_there_is_work_for_cost_no_memory():
+    outputs = random_outputs(2)
+    for one, many in zip(select(outputs), select(outputs, threads=2**31 - 1), strict=True):
+        np.testing.assert_array_equal(one, many)
+
+
 def test_instruction_sets_with_fused_multiply_add_agree_to_the_bit():
     rng = np.random.default_rng(0)
     outputs = random_outputs(2, channels=64, size=(31, 33), share=0.8)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from contextlib import closing
 from dataclasses import replace
 
@@ -210,6 +212,42 @@ def test_maps_are_enlarged_before_and_after_the_sigmoid(size, between, grid):
     assert _native.enlarge_maps(maps, rows[:0], between, grid).shape == (0, *grid)
 
 
+def test_more_threads_than_maps_cost_no_memory():
+    maps = np.random.default_rng(1).normal(0, 3, (20, 3, 5)).astype(np.float32)
+    rows = np.arange(20, dtype=np.int32)
+    one, many = (_native.enlarge_maps(maps, rows, (6, 10), (7, 9), threads) for threads in (1, 2**31 - 1))
+    np.testing.assert_array_equal(one, many)
+
+
+@pytest.mark.parametrize("threads", [1, 2**22, 2**31 - 1])
+@pytest.mark.parametrize("count", [1, 16])
+def test_maps_that_no_memory_holds_are_refused(count, threads):
+    maps, rows = np.zeros((1, 2, 2), np.float32), np.zeros(count, np.int32)
+    with pytest.raises(ValueError, match="enlarge_maps: sizes contradict each other"):
+        _native.enlarge_maps(maps, rows, (2**20 - 1, 2**20), (2, 2), threads)
+
+
+def test_other_threads_run_while_masks_are_searched():
+    """With no turns for threads that wait, one runs only where the kernel lets it."""
+    gate, ran = threading.Lock(), threading.Event()
+    bits, rows, grid = np.zeros((1, 2040), np.uint64), np.zeros(20000, np.int32), (272, 480)
+    other = threading.Thread(target=lambda: (gate.acquire(), ran.set()))
+    gate.acquire()
+    other.start()
+    turn = sys.getswitchinterval()
+    try:
+        sys.setswitchinterval(1000)
+        gate.release()
+        for _ in range(50):
+            _native.mask_regions(bits, rows, grid)
+            if ran.is_set():
+                break
+        assert ran.is_set()
+    finally:
+        sys.setswitchinterval(turn)
+        other.join()
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 3, 5, 7), (2, 4, 4, 48), (3, 1, 17, 2), (1, 2, 8, 33)])
 def test_maps_are_put_plane_by_plane(shape):
     maps = np.random.default_rng(0).normal(size=shape).astype(np.float32)
@@ -228,6 +266,9 @@ def test_what_does_not_fit_is_refused():
         _native.enlarge_maps(maps, rows + 2, (3, 4), (3, 4))
     with pytest.raises(ValueError, match="enlarge_maps: sizes contradict each other"):
         _native.enlarge_maps(maps, rows, (0, 4), (3, 4))
+    for threads in (0, -(2**31)):
+        with pytest.raises(ValueError, match="enlarge_maps: an argument is out of range"):
+            _native.enlarge_maps(maps, rows, (3, 4), (3, 4), threads)
     with pytest.raises(ValueError, match="binarise_products: an argument is out of range"):
         _native.binarise_products(maps, rows, None, 1.5)
     with pytest.raises(ValueError, match="crop_products: sizes contradict each other"):

@@ -99,6 +99,31 @@ def test_argmax_takes_infinities_and_never_nan():
     assert _native.argmax(logits[:3], (1, 1)) == 0
 
 
+NAN, INF = np.nan, np.inf
+
+
+@pytest.mark.parametrize(
+    ("values", "label"),
+    [
+        ([NAN, 5], 1),
+        ([5, NAN], 0),
+        ([NAN, NAN, -1], 2),
+        ([NAN, -INF, -9, NAN, 3, 3], 4),
+        ([-INF, NAN, -1e38], 2),
+        ([NAN, INF, INF], 1),
+        ([NAN, NAN], 0),
+        ([NAN, -INF], 0),
+        ([-INF, NAN], 0),
+    ],
+)
+def test_the_first_channel_has_no_start_over_the_others(values, label):
+    logits = np.broadcast_to(np.array(values, np.float32), (3, 5, len(values)))
+    whole = np.full((3, 5), label)
+    np.testing.assert_array_equal(_native.argmax(np.ascontiguousarray(logits.transpose(2, 0, 1)), (3, 5)), whole)
+    np.testing.assert_array_equal(_native.enlarged_argmax(logits.copy(), (3, 5), False, (3, 5)), whole)
+    assert (_native.enlarged_argmax(logits.copy(), (30, 50), True, (30, 50)) == label).all()
+
+
 @pytest.mark.parametrize("corners", [True, False])
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize(
@@ -133,6 +158,64 @@ def test_enlarged_argmax_takes_the_first_of_equals():
     assert not _native.enlarged_argmax(logits, (20, 30), True, (20, 30)).any()
     logits[1, 2, 3:] = 1  # equal in one corner
     assert set(np.unique(_native.enlarged_argmax(logits, (20, 30), True, (20, 30)))) == {0, 3}
+
+
+@pytest.mark.parametrize("corners", [True, False])
+def test_a_class_that_is_impossible_does_not_win_the_borders_of_others(corners):
+    logits = np.zeros((2, 2, 3), np.float32)
+    logits[..., 0] = -INF
+    logits[:, 0, 1] = logits[:, 1, 2] = 5
+    labels = _native.enlarged_argmax(logits, (8, 8), corners, (8, 8))
+    assert labels.tolist() == [[1] * 4 + [2] * 4] * 8
+
+
+@pytest.mark.parametrize("corners", [True, False])
+def test_one_nan_spoils_its_own_class_alone(corners):
+    logits = np.zeros((4, 4, 2), np.float32)
+    logits[..., 1] = 5
+    logits[1, 1, 0] = NAN
+    assert (_native.enlarged_argmax(logits, (16, 16), corners, (16, 16)) == 1).all()
+
+
+@pytest.mark.parametrize("corners", [True, False])
+@pytest.mark.parametrize("channels", [2, 7, 19, 40])
+def test_enlarged_argmax_takes_infinities_for_large_numbers(channels, corners):
+    rng = np.random.default_rng(channels)
+    logits = rng.normal(0, 1, (9, 12, channels)).astype(np.float32)
+    for value in (NAN, -INF, INF):
+        logits[rng.random(logits.shape) < 0.1 / channels] = value
+    large = np.finfo(np.float32).max / 2
+    finite = np.nan_to_num(logits.astype(np.float64), nan=-large, posinf=large, neginf=-large)
+    expected = enlarge(finite, (50, 61), corners=corners)
+    second, first = np.sort(expected, -1)[..., -2:].transpose(2, 0, 1)
+    clear = first - second > 1e-5 * np.maximum(np.abs(first), 1)
+    assert clear.mean() > 0.9
+    labels = _native.enlarged_argmax(logits, (50, 61), corners, (50, 61))
+    np.testing.assert_array_equal(labels[clear], expected.argmax(-1)[clear])
+
+
+@pytest.mark.parametrize("pixel_format", ["rgb24", "yuv420p"])
+def test_the_picture_itself_is_no_place_for_the_overlay(pixel_format):
+    planes, labels = make_planes((8, 6), pixel_format), np.zeros((4, 3), np.uint8)
+    others = tuple(np.empty_like(plane) for plane in planes)
+    message = "out: expected memory of its own, got that of planes"
+    for out in (planes, tuple(plane[:] for plane in planes), (*others[:-1], planes[-1]), (planes[0], *others[1:])):
+        with pytest.raises(ValueError, match=message):
+            _native.overlay_labels(planes, labels, COLOURS, ALPHAS, out)
+    with pytest.raises(ValueError, match=message):
+        _native.overlay_labels(planes, labels, COLOURS, ALPHAS, tuple(plane[::-1] for plane in planes))
+
+
+def test_overlay_may_write_beside_the_picture_but_not_into_a_part_of_it():
+    (rgb,) = make_planes((8, 12), "rgb24")
+    labels = blobs(RNG, (8, 6), [0, 1, 2, 3])
+    left, right = rgb[:, :6], rgb[:, 6:]
+    (expected,) = overlay((left.copy(),), labels)
+    for out in (rgb[:, 5:11], rgb[:, 1:7], rgb[1:8, 5:11]):
+        with pytest.raises(ValueError, match="out: expected memory of its own"):
+            _native.overlay_labels((left[: len(out)],), labels, COLOURS, ALPHAS, (out,))
+    _native.overlay_labels((left,), labels, COLOURS, ALPHAS, (right,))
+    np.testing.assert_array_equal(right, expected)
 
 
 def test_arguments_that_do_not_fit_are_named():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -65,6 +68,60 @@ def test_every_form_equals_the_twin_on_any_geometry(data):
     step = data.draw(st.tuples(st.floats(0.01, 9), st.floats(0.01, 9)))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     assert_equals_twin(random_masks(rng, 5, grid_size, step), frame_size)
+
+
+WITH_LITTLE_MEMORY = """
+import resource, sys
+import numpy as np
+from solo_rt import _native
+
+MB = 2**20
+COUNT, SIDE, FRAME = 64, 256, (1024, 4096)  # texts of almost 1 MB each
+STEP = (SIDE / FRAME[0], SIDE / FRAME[1])
+ROOM = 7 * (2 * FRAME[1] * (SIDE // 2 + 1) + 1)  # bytes of a thread, for the worst text
+data = np.random.default_rng(0).integers(0, 256, COUNT * SIDE**2).astype(np.uint8)
+offsets = np.arange(COUNT + 1) * SIDE**2
+regions = np.tile(np.array([0, 0, SIDE, SIDE], np.int32), (COUNT, 1))
+
+
+def encode(count, threads):
+    part = data[: count * SIDE**2], offsets[: count + 1], regions[:count]
+    return _native.encode_masks(*part, (SIDE, SIDE), STEP, FRAME, threads)
+
+
+def boxes(threads):
+    return _native.mask_boxes(data, offsets, regions, (SIDE, SIDE), STEP, FRAME, threads)
+
+
+def allow(more):
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + more, most))
+
+
+most = resource.getrlimit(resource.RLIMIT_AS)[1]
+whole, expected = encode(8, 1), boxes(1)
+stack = max(resource.getrlimit(resource.RLIMIT_STACK)[0], 2 * MB)
+if sys.argv[1] == "threads":  # none can start: there is no room for its stack
+    allow(stack // 2)
+    assert np.array_equal(boxes(4), expected)
+else:  # one starts, and soon there is no memory for texts
+    assert COUNT * len(whole[0]) > 2 * 16 * MB
+    allow(2 * ROOM + stack + 16 * MB)
+    try:
+        encode(COUNT, 2)
+    except MemoryError:
+        print("MemoryError", flush=True)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    assert encode(8, 2) == whole
+"""
+
+
+@pytest.mark.parametrize(("lacking", "said"), [("threads", ""), ("texts", "MemoryError\n")])
+def test_a_process_outlives_that_memory_runs_out_in_a_thread(lacking, said):
+    done = subprocess.run(
+        [sys.executable, "-c", WITH_LITTLE_MEMORY, lacking], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, said), done.stderr
 
 
 def test_full_mask_covers_the_frame_and_touches_every_edge():

@@ -81,6 +81,22 @@ def test_the_native_code_does_what_its_twin_does(pixel_format, size, grid, step)
             assert ((got > 127) == (plain > 127))[is_sure].all()
 
 
+def test_cells_of_many_bright_pixels_are_summed_up():
+    """Of 183 x 183 pixels of 2 x 2: were all of them white, their squares would sum up to more than 2^31."""
+    rgb = np.full((1098, 1464, 3), 255, np.uint8)
+    rgb[:, :732] = 250
+    soft = np.array([[0, 60, 240, 0], [0, 60, 240, 0], [0, 0, 0, 0]], np.uint8)
+    frame, masks = Frame((rgb,), "rgb24"), make_masks([soft], [(0, 0)], (3, 4), (1 / 366, 1 / 366))
+    data, _, regions = _native.refine_masks(
+        frame.planes, masks.data, masks.offsets, masks.regions, masks.grid_size, masks.step
+    )
+    want, plain = refined(frame, masks, 0)
+    x0, y0, x1, y1 = regions[0]
+    got, want, plain = data.reshape(y1 - y0, x1 - x0), want[y0:y1, x0:x1], plain[y0:y1, x0:x1]
+    is_sure = (plain == 0) | (plain == 255)
+    np.testing.assert_allclose(got[~is_sure], want[~is_sure], atol=0.51)
+
+
 def test_an_outline_moves_to_the_edge_of_the_object():
     truth, frame = disc()
     before = coarse(truth)

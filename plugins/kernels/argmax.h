@@ -13,7 +13,7 @@ struct Logits {
 };
 
 // Writes labels uint8 [rows, columns] of the top-left corner, on at most `threads` threads: the first channel of those
-// that are largest. NaN is never larger than anything.
+// that are largest. NaN counts as -inf.
 // kBadSize where the corner is empty or larger than the logits; kBadArgument for other numbers of channels or threads.
 Status argmax(const Logits& logits, int rows, int columns, int threads, uint8_t* labels);
 

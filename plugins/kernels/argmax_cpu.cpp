@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <limits>
 
 #include "argmax.h"
 #include "parallel.h"
@@ -9,6 +10,7 @@ namespace {
 
 constexpr int kTile =
     1024;  // columns that go through all channels together; 8 KiB, which stay in the first-level cache
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 SOLO_CLONES void take_larger(const float* values, int count, int32_t channel, float* best, int32_t* labels) {
   for (int i = 0; i < count; ++i) {
@@ -30,7 +32,8 @@ Status argmax(const Logits& logits, int rows, int columns, int threads, uint8_t*
     for (int x = 0; x < columns; x += kTile) {
       const int count = std::min(kTile, columns - x);
       const float* values = logits.values + row * logits.width + x;
-      std::copy(values, values + count, best);
+      // NaN would stay the best: nothing is larger.
+      std::transform(values, values + count, best, [](float value) { return value > -kInfinity ? value : -kInfinity; });
       std::fill(found, found + count, 0);
       for (int c = 1; c < logits.channels; ++c) take_larger(values + c * plane, count, c, best, found);
       std::copy(found, found + count, labels + row * columns + x);

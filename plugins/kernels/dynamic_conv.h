@@ -31,7 +31,7 @@ constexpr int64_t mask_words(int64_t height, int64_t width) {
   return (height + kTileSide - 1) / kTileSide * ((width + kTileSide - 1) / kTileSide);
 }
 
-// Bytes of scratch memory that either function needs, at any alignment.
+// Bytes of scratch memory that either function needs, at any alignment; -1 if they refuse the sizes or the threads.
 int64_t dynamic_conv_workspace(const DynamicConv& conv, int threads);
 
 // Writes, for each row: the bit mask `logit > logit_threshold`, its area (set bits), and the sum of sigmoid(logit) over
@@ -39,7 +39,8 @@ int64_t dynamic_conv_workspace(const DynamicConv& conv, int threads);
 //
 // bits uint64 [rows, mask_words(height, width)], areas int32 [rows], soft_sums float32 [rows].
 // The result does not depend on `threads`. Returns kBadSize or kBadArgument on sizes or threads below 1 (rows may be
-// 0), kTooSmall if the workspace is smaller than dynamic_conv_workspace says.
+// 0), kBadSize for those beyond 2^31 or that need more than kMostWorkspace, kTooSmall if the workspace is smaller than
+// dynamic_conv_workspace says.
 Status binarise_masks(const DynamicConv& conv, float logit_threshold, int threads, Isa isa, void* workspace,
                       int64_t workspace_bytes, uint64_t* bits, int32_t* areas, float* soft_sums);
 

@@ -259,24 +259,38 @@ char* aligned(void* memory) {
   return reinterpret_cast<char*>((address + kAlignment - 1) / kAlignment * kAlignment);
 }
 
-// What both functions ask of their arguments.
-Status check_call(const DynamicConv& conv, int threads, Isa isa, int64_t workspace_bytes) {
-  if (conv.rows < 0 || conv.channels < 1 || conv.height < 1 || conv.width < 1) return Status::kBadSize;
-  if (conv.height > std::numeric_limits<int32_t>::max() / conv.width) return Status::kBadSize;
-  if (threads < 1 || !has_isa(isa)) return Status::kBadArgument;
-  return workspace_bytes < dynamic_conv_workspace(conv, threads) ? Status::kTooSmall : Status::kOk;
+bool fits(const DynamicConv& conv) {
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+  if (conv.rows < 0 || conv.channels < 1 || conv.height < 1 || conv.width < 1) return false;
+  return conv.rows <= kMost && conv.channels <= kMost && conv.height <= kMost / conv.width;
 }
 
+// What both functions ask of their arguments.
+Status check_call(const DynamicConv& conv, int threads, Isa isa, int64_t workspace_bytes) {
+  if (!fits(conv)) return Status::kBadSize;
+  if (threads < 1 || !has_isa(isa)) return Status::kBadArgument;
+  const int64_t needed = dynamic_conv_workspace(conv, threads);
+  if (needed < 0) return Status::kBadSize;
+  return workspace_bytes < needed ? Status::kTooSmall : Status::kOk;
+}
+
+// For masks of so many pixels; most of them for whole ones.
 int useful_threads(const DynamicConv& conv, int64_t pixels, int threads) {
-  const int64_t work = conv.rows * conv.channels * pixels;
-  return static_cast<int>(std::clamp<int64_t>(work / kWorkPerThread, 1, threads));
+  const double work = static_cast<double>(conv.rows) * static_cast<double>(conv.channels * pixels);
+  const auto most = static_cast<double>(std::min<int64_t>(threads, block_count(conv)));
+  return static_cast<int>(std::clamp(work / kWorkPerThread, 1.0, most));
+}
+
+int most_threads(const DynamicConv& conv, int threads) {
+  return useful_threads(conv, conv.height * conv.width, threads);
 }
 
 }  // namespace
 
 int64_t dynamic_conv_workspace(const DynamicConv& conv, int threads) {
+  if (!fits(conv) || threads < 1) return -1;
   const int64_t partials = block_count(conv) * conv.rows * 2;  // float32 and int32 [blocks][rows]
-  return kAlignment + threads * scratch_bytes(conv) + partials * 4;
+  return workspace_of(kAlignment + partials * 4, scratch_bytes(conv), most_threads(conv, threads));
 }
 
 Status binarise_masks(const DynamicConv& conv, float logit_threshold, int threads, Isa isa, void* workspace,
@@ -284,11 +298,12 @@ Status binarise_masks(const DynamicConv& conv, float logit_threshold, int thread
   const Status status = check_call(conv, threads, isa, workspace_bytes);
   if (status != Status::kOk || conv.rows == 0) return status;
   const int64_t blocks = block_count(conv);
+  const int used = most_threads(conv, threads);
   char* memory = aligned(workspace);
-  auto* sums = reinterpret_cast<float*>(memory + threads * scratch_bytes(conv));
+  auto* sums = reinterpret_cast<float*>(memory + used * scratch_bytes(conv));
   auto* counts = reinterpret_cast<int32_t*>(sums + blocks * conv.rows);
   BinariseBlock* binarise = binarise_for(isa);
-  parallel_for(useful_threads(conv, conv.height * conv.width, threads), blocks, [&](int thread, int64_t block) {
+  parallel_for(used, blocks, [&](int thread, int64_t block) {
     binarise(block_at(conv, logit_threshold, block), scratch_of(conv, memory, thread),
              {bits, counts + block * conv.rows, sums + block * conv.rows});
   });

@@ -24,7 +24,8 @@ int64_t enlarged_argmax_workspace(const CoarseLogits& logits, int columns);
 // Writes labels uint8 [rows, columns] of the top-left corner of the logits enlarged to `full`, on at most `threads`
 // threads: the first channel of those that are largest. Enlarging is bilinear with the corner samples on the corner
 // pixels where `corners`, else with half-pixel centres and edges continued, as PyTorch's interpolate with and without
-// align_corners.
+// align_corners; but an infinite logit counts as half of the largest float32, and NaN as minus that, so that enlarging
+// makes no NaN.
 // kBadSize where something is empty or the corner larger than `full`; kBadArgument for other numbers of channels or
 // threads; kTooSmall for the workspace.
 Status enlarged_argmax(const CoarseLogits& logits, FrameSize full, bool corners, int rows, int columns, int threads,

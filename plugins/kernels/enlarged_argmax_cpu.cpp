@@ -1,7 +1,7 @@
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <initializer_list>
+#include <limits>
 
 #include "enlarged_argmax.h"
 #include "parallel.h"
@@ -13,6 +13,8 @@ namespace {
 constexpr int kMostChannels = 256;
 constexpr int kTile = 8;      // pixels of a cell computed at a time: its usual width
 constexpr int kBandRows = 8;  // rows computed by one thread at a time
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kMost = std::numeric_limits<float>::max() / 2;  // logits whose differences are finite
 
 // Where one pixel finds its two samples along an axis.
 struct Tap {
@@ -20,34 +22,52 @@ struct Tap {
   float weight;  // of the second
 };
 
+// In whole numbers, so that a pixel on a sample has a weight of 0: any other would count, times an infinite logit.
 Tap tap_of(int pixel, int samples, int pixels, bool corners) {
-  double position = 0;
-  if (corners) {
-    if (pixels > 1) position = pixel * (static_cast<double>(samples - 1) / (pixels - 1));
-  } else {
-    position = std::max(0.0, (pixel + 0.5) * (static_cast<double>(samples) / pixels) - 0.5);
-  }
-  const int first = std::min(static_cast<int>(position), samples - 1);
-  return {first, std::min(first + 1, samples - 1), static_cast<float>(position - first)};
+  const int64_t unit = corners ? std::max(pixels - 1, 1) : int64_t{2} * pixels;
+  const int64_t position = corners ? int64_t{pixel} * (samples - 1)  // in 1 / unit of a sample
+                                   : std::max<int64_t>((2 * int64_t{pixel} + 1) * samples - pixels, 0);
+  const int first = static_cast<int>(std::min<int64_t>(position / unit, samples - 1));
+  const double weight = static_cast<double>(position - first * unit) / static_cast<double>(unit);
+  return {first, std::min(first + 1, samples - 1), static_cast<float>(weight)};
 }
 
 uint8_t largest(const float* values, int channels) {
-  return static_cast<uint8_t>(std::max_element(values, values + channels) - values);
+  float best = values[0] > -kInfinity ? values[0] : -kInfinity;  // NaN would stay the best: nothing is larger
+  int found = 0;
+  for (int c = 1; c < channels; ++c) {
+    const bool larger = values[c] > best;
+    best = larger ? values[c] : best;
+    found = larger ? c : found;
+  }
+  return static_cast<uint8_t>(found);
 }
 
-// Labels of `count` pixels between the logits `left` and `right`.
-SOLO_CLONES void label_pixels(const float* left, const float* right, int channels, const float* weights, int count,
+// The order of the operands makes NaN the least one.
+float finite(float logit) { return std::min(kMost, std::max(-kMost, logit)); }
+
+// The logits of a row at the left edge of a cell with the corners a, b above c, d, and what is between both edges.
+SOLO_CLONES void blend_corners(const float* a, const float* b, const float* c, const float* d, float weight,
+                               int channels, float* __restrict left, float* __restrict slope) {
+  for (int k = 0; k < channels; ++k) {
+    const float upper_left = finite(a[k]), upper_right = finite(b[k]);
+    left[k] = upper_left + weight * (finite(c[k]) - upper_left);
+    slope[k] = upper_right + weight * (finite(d[k]) - upper_right) - left[k];
+  }
+}
+
+// Labels of `count` pixels of a row of a cell.
+SOLO_CLONES void label_pixels(const float* left, const float* slope, int channels, const float* weights, int count,
                               uint8_t* labels) {
   float best[kTile];
   int32_t found[kTile];
   for (int i = 0; i < kTile; ++i) {
-    best[i] = left[0] + weights[i] * (right[0] - left[0]);
+    best[i] = left[0] + weights[i] * slope[0];
     found[i] = 0;
   }
   for (int c = 1; c < channels; ++c) {
-    const float base = left[c], slope = right[c] - left[c];
     for (int i = 0; i < kTile; ++i) {
-      const float value = base + weights[i] * slope;
+      const float value = left[c] + weights[i] * slope[c];
       const bool larger = value > best[i];
       best[i] = larger ? value : best[i];
       found[i] = larger ? c : found[i];
@@ -69,16 +89,13 @@ struct Plan {
     const auto at = [&](int y, int x) { return logits.values + (int64_t{y} * width + x) * channels; };
     const float *a = at(row.first, column.first), *b = at(row.first, column.second);
     const float *c = at(row.second, column.first), *d = at(row.second, column.second);
-    float left[kMostChannels], right[kMostChannels];
-    for (int k = 0; k < channels; ++k) {
-      left[k] = a[k] + row.weight * (c[k] - a[k]);
-      right[k] = b[k] + row.weight * (d[k] - b[k]);
-    }
+    float left[kMostChannels], slope[kMostChannels];
+    blend_corners(a, b, c, d, row.weight, channels, left, slope);
     for (int x = begin; x < end; x += kTile) {
       const int pixels = std::min(kTile, end - x);
       float weights[kTile] = {};
       for (int i = 0; i < pixels; ++i) weights[i] = columns[x + i].weight;
-      label_pixels(left, right, channels, weights, pixels, out + x);
+      label_pixels(left, slope, channels, weights, pixels, out + x);
     }
   }
 

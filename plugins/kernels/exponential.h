@@ -8,7 +8,8 @@
 
 namespace solo {
 
-// Returns exp(x) with a relative error below 3e-7 for x in [-87, 87], 0 for x in [-89, -88], NaN for NaN.
+// Returns exp(x) with a relative error below 3e-7 for x in [-87, 87], 0 for x in [-88.37, -87.7], NaN for NaN. Below
+// -88.376 comes -inf, which is why callers clamp x first.
 //
 // exp(x) = 2^n * exp(r) with n integer and |r| <= ln(2) / 2; exp(r) is its Taylor series to the sixth power, whose
 // remainder is below 2e-7.

@@ -9,7 +9,7 @@ namespace solo {
 Status mask_boxes(const SoftMasks& masks, FrameSize frame, int threads, float* boxes) {
   if (const Status status = check_masks(masks, frame); status != Status::kOk) return status;
   if (threads < 1) return Status::kBadArgument;
-  parallel_for(masks.count < kFewMasks ? 1 : threads, masks.count, [&](int, int64_t i) {
+  parallel_for(threads_for_masks(masks.count, threads), masks.count, [&](int, int64_t i) {
     Run runs[kMaxRuns];
     const MaskLines rows(masks, i, frame, MaskLines::Direction::kRows);
     int left = frame.width, top = -1, right = 0, bottom = 0;

@@ -26,7 +26,7 @@ Status refined_regions(const SoftMasks& masks, FrameSize frame, int32_t* regions
 
 // Writes the samples of the refined masks, data uint8 [offsets[count]], for regions and offsets as refined_regions
 // gives them. So that no mask loses its last pixel, its highest sample becomes 255 if it is below 227. kBadSize as
-// refined_regions.
+// check_masks does; a frame that is too large only refined_regions refuses, so that one is called first.
 Status refine_masks(const ConstPicture& picture, const SoftMasks& masks, const int32_t* regions, const int64_t* offsets,
                     uint8_t* data);
 

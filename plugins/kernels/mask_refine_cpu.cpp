@@ -66,8 +66,9 @@ Guide make_guide(const ConstPicture& picture, const Rectangle& part) {
 
 // Pixels of 2 x 2 in one cell, and sums over them.
 struct Colours {
-  int32_t count = -1;  // until they are summed up
-  int32_t sum[kChannels], squares[kChannels];
+  int32_t count = -1;       // until they are summed up
+  uint32_t sum[kChannels];  // of kMaxCells^2 pixels at most, less than 2^32
+  int64_t squares[kChannels];
 };
 
 struct Coefficients {
@@ -212,10 +213,13 @@ class Refinement {
     for (int c = 0; c < kChannels; ++c) {
       for (int v = y0; v < y1; ++v) {
         const uint8_t* pixels = guide.planes[c] + v * guide.strides[c];
+        int32_t sum = 0, squares = 0;  // of a row, whose kMaxCells pixels at most they can hold
         for (int u = x0; u < x1; ++u) {
-          found.sum[c] += pixels[u];
-          found.squares[c] += pixels[u] * pixels[u];
+          sum += pixels[u];
+          squares += pixels[u] * pixels[u];
         }
+        found.sum[c] += sum;
+        found.squares[c] += squares;
       }
     }
     return found;

@@ -26,7 +26,7 @@ void add_weight(uint16_t* weights, int begin, int end, int weight) {
 // Paints the runs of one mask, row by row from the top.
 class Painter {
  public:
-  // chroma_weights: one zero per chroma column; zero again after the last finish_row.
+  // chroma_weights: one zero per chroma column; zero again after the last finish_chroma.
   Painter(const Picture& picture, const uint8_t* colour, int alpha, uint16_t* chroma_weights)
       : picture_(picture), colour_(colour), alpha_(alpha), weights_(chroma_weights) {
     fill_rgb_adds(colour, alpha, inside_);

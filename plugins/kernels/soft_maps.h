@@ -22,13 +22,14 @@ struct LogitMaps {
   PlaneSize size;
 };
 
-// Bytes of scratch memory that enlarge_maps needs, aligned to 4 bytes.
+// Bytes of scratch memory that enlarge_maps needs, aligned to 4 bytes; -1 if it refuses the sizes or the threads.
 int64_t enlarge_maps_workspace(const LogitMaps& maps, PlaneSize between, PlaneSize grid, int threads);
 
 // Writes the maps as probabilities on the grid, soft [count, grid]: resized to `between`, then the logistic function,
 // then resized to `grid`. Resizing is bilinear with half-pixel centres, rows first; to the same size it is the
 // identity. The result does not depend on `threads`. Returns kBadSize for a size below 1 (count may be 0) or above
-// 2^20, kBadArgument for threads below 1, kTooSmall if the workspace is.
+// 2^20 and for sizes that need more than kMostWorkspace, kBadArgument for threads below 1, kTooSmall if the workspace
+// is.
 Status enlarge_maps(const LogitMaps& maps, PlaneSize between, PlaneSize grid, int threads, void* workspace,
                     int64_t workspace_bytes, float* soft);
 

@@ -156,24 +156,30 @@ Status check_products(const SoftProducts& masks, float threshold, int threads) {
   return threads < 1 || !(threshold >= 0.0f && threshold < 1.0f) ? Status::kBadArgument : Status::kOk;
 }
 
-int useful_threads(int64_t masks, int threads) { return masks < kFewMasks ? 1 : threads; }
+bool fits(const LogitMaps& maps, PlaneSize between, PlaneSize grid) {
+  return maps.count >= 0 && fits(maps.size) && fits(between) && fits(grid);
+}
 
 }  // namespace
 
 int64_t enlarge_maps_workspace(const LogitMaps& maps, PlaneSize between, PlaneSize grid, int threads) {
+  if (!fits(maps, between, grid) || threads < 1) return -1;
   const int64_t axes = Resize::numbers(between) + Resize::numbers(grid);
-  return (axes + threads * scratch_numbers(maps.size, between)) * static_cast<int64_t>(sizeof(float));
+  return workspace_of(axes * int64_t{sizeof(float)}, scratch_numbers(maps.size, between) * int64_t{sizeof(float)},
+                      threads_for_masks(maps.count, threads));
 }
 
 Status enlarge_maps(const LogitMaps& maps, PlaneSize between, PlaneSize grid, int threads, void* workspace,
                     int64_t workspace_bytes, float* soft) {
-  if (maps.count < 0 || !fits(maps.size) || !fits(between) || !fits(grid)) return Status::kBadSize;
+  if (!fits(maps, between, grid)) return Status::kBadSize;
   if (threads < 1) return Status::kBadArgument;
-  if (workspace_bytes < enlarge_maps_workspace(maps, between, grid, threads)) return Status::kTooSmall;
+  const int64_t needed = enlarge_maps_workspace(maps, between, grid, threads);
+  if (needed < 0) return Status::kBadSize;
+  if (workspace_bytes < needed) return Status::kTooSmall;
   auto* memory = static_cast<float*>(workspace);
   const Resize first(maps.size, between, memory);
   const Resize second(between, grid, memory);
-  parallel_for(useful_threads(maps.count, threads), maps.count, [&](int thread, int64_t r) {
+  parallel_for(threads_for_masks(maps.count, threads), maps.count, [&](int thread, int64_t r) {
     float* out = soft + r * area(grid);
     float* scratch = memory + thread * scratch_numbers(maps.size, between);
     float* line = scratch + area(between);
@@ -194,7 +200,7 @@ Status binarise_products(const SoftProducts& masks, float threshold, int threads
   const Status status = check_products(masks, threshold, threads);
   if (status != Status::kOk) return status;
   const int64_t words = mask_words(masks.size.height, masks.size.width);
-  parallel_for(useful_threads(masks.count, threads), masks.count,
+  parallel_for(threads_for_masks(masks.count, threads), masks.count,
                [&](int, int64_t r) { binarise(masks, r, threshold, bits + r * words, areas + r, soft_sums + r); });
   return Status::kOk;
 }
@@ -209,7 +215,7 @@ Status crop_products(const SoftProducts& masks, float threshold, int threads, co
     if (box[0] > box[2] || box[1] > box[3]) return Status::kBadSize;
     if (offsets[r + 1] - offsets[r] != int64_t{box[2] - box[0]} * (box[3] - box[1])) return Status::kBadSize;
   }
-  parallel_for(useful_threads(masks.count, threads), masks.count, [&](int, int64_t r) {
+  parallel_for(threads_for_masks(masks.count, threads), masks.count, [&](int, int64_t r) {
     const Factors factors = factors_of(masks, r);
     const int32_t* box = regions + 4 * r;
     uint8_t* out = data + offsets[r];

@@ -19,10 +19,10 @@ struct Candidate {
   int32_t row;    // of the bit masks: one per cell that has a candidate
 };
 
-// Memory that is written before it is read.
+// Memory that is written before it is read. None for a negative count: whoever asks for it then refuses the sizes.
 template <typename T>
 std::unique_ptr<T[]> uninitialised(int64_t count) {
-  return std::unique_ptr<T[]>(new T[static_cast<size_t>(count)]);
+  return std::unique_ptr<T[]>(new T[static_cast<size_t>(std::max<int64_t>(count, 0))]);
 }
 
 bool ranks_before(const Candidate& a, const Candidate& b) {

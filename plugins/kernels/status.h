@@ -1,4 +1,5 @@
-// What every kernel returns. Kernels never throw and never exit; one Python function turns a status into an exception.
+// What every kernel returns; one Python function turns a status into an exception. Kernels never exit, and throw
+// nothing but std::bad_alloc, those that allocate.
 #pragma once
 
 namespace solo {

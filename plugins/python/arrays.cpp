@@ -1,5 +1,8 @@
 #include "arrays.h"
 
+#include <algorithm>
+#include <cstdlib>
+
 namespace solo::python {
 namespace {
 
@@ -9,6 +12,19 @@ std::string describe(const py::dtype& dtype, const std::vector<py::ssize_t>& sha
     text += (i ? ", " : "") + (shape[i] == kAny ? std::string("any") : std::to_string(shape[i]));
   }
   return text + "]";
+}
+
+// The addresses from the first byte to behind the last one.
+struct Span {
+  int64_t begin, end;
+};
+
+int64_t row_bytes(const py::array& array) { return array.nbytes() / array.shape(0); }
+
+Span span_of(const py::array& array) {
+  const auto first = reinterpret_cast<intptr_t>(array.data());
+  const int64_t last = first + (array.shape(0) - 1) * array.strides(0);
+  return {std::min<int64_t>(first, last), std::max<int64_t>(first, last) + row_bytes(array)};
 }
 
 }  // namespace
@@ -36,6 +52,16 @@ void require(const py::array& array, const char* name, const py::dtype& dtype, c
     }
     expected *= array.shape(axis);
   }
+}
+
+bool share_memory(const py::array& a, const py::array& b) {
+  if (a.size() == 0 || b.size() == 0) return false;
+  const Span one = span_of(a), other = span_of(b);
+  if (one.end <= other.begin || other.end <= one.begin) return false;
+  const int64_t stride = std::abs(a.strides(0));
+  if (stride == 0 || stride != std::abs(b.strides(0))) return true;  // such rows do not stay beside each other
+  const int64_t apart = ((other.begin - one.begin) % stride + stride) % stride;
+  return apart < row_bytes(a) || apart + row_bytes(b) > stride;
 }
 
 }  // namespace solo::python

@@ -33,4 +33,8 @@ T* writable(py::array& array, const char* name, const std::vector<py::ssize_t>& 
   return static_cast<T*>(array.mutable_data());
 }
 
+// Whether two arrays that passed with kPaddedRows have bytes in common. Rows side by side in the same wider ones do
+// not.
+bool share_memory(const py::array& a, const py::array& b);
+
 }  // namespace solo::python

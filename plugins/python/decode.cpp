@@ -42,12 +42,7 @@ py::tuple decode(const py::array& scores, const py::array& kernels, const py::ar
                               linear,          sigma,          update_threshold,
                               max_instances,   threads,        isa_of(instruction_set)};
   Solov2Instances found;
-  Status status;
-  {
-    const py::gil_scoped_release release;
-    status = solov2_decode(tensors, options, &found);
-  }
-  check(status, "solov2_decode");
+  run("solov2_decode", [&] { return solov2_decode(tensors, options, &found); });
   const auto n = static_cast<py::ssize_t>(found.scores.size());
   return py::make_tuple(to_array(found.scores, {n}), to_array(found.class_ids, {n}), to_array(found.cells, {n}),
                         to_array(found.regions, {n, 4}), to_array(found.offsets, {n + 1}),
@@ -74,16 +69,10 @@ py::array_t<float> decay_scores(const py::array& bits, const py::array& areas, c
   std::iota(rows.begin(), rows.end(), 0);
   masks.rows = rows.data();
   const Isa isa = isa_of(instruction_set);
-  std::vector<int32_t> workspace(static_cast<size_t>(matrix_nms_workspace(masks.count)) / sizeof(int32_t));
-  const int64_t bytes = matrix_nms_workspace(masks.count);
   py::array_t<float> decayed(masks.count);
   float* out = decayed.mutable_data();
-  Status status;
-  {
-    const py::gil_scoped_release release;
-    status = matrix_nms(masks, linear, sigma, isa, workspace.data(), bytes, out);
-  }
-  check(status, "matrix_nms");
+  run("matrix_nms", matrix_nms_workspace(masks.count),
+      [&](void* workspace, int64_t bytes) { return matrix_nms(masks, linear, sigma, isa, workspace, bytes, out); });
   return decayed;
 }
 

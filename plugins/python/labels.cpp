@@ -1,7 +1,5 @@
 // Logits to labels, and label maps to pixels, counts and overlay.
 #include <algorithm>
-#include <memory>
-#include <utility>
 
 #include "argmax.h"
 #include "enlarged_argmax.h"
@@ -12,8 +10,6 @@
 
 namespace solo::python {
 namespace {
-
-using Size = std::pair<int, int>;  // height, width
 
 // Borrows the array, which the caller keeps alive.
 LabelMap make_labels(const py::array& labels) {
@@ -33,12 +29,7 @@ py::array_t<uint8_t> largest(const py::array& logits, Size size, int threads) {
   source.width = static_cast<int>(logits.shape(2));
   py::array_t<uint8_t> labels({std::max(size.first, 0), std::max(size.second, 0)});
   uint8_t* out = labels.mutable_data();
-  Status status;
-  {
-    const py::gil_scoped_release unlocked;
-    status = argmax(source, size.first, size.second, threads, out);
-  }
-  check(status, "argmax");
+  run("argmax", [&] { return argmax(source, size.first, size.second, threads, out); });
   return labels;
 }
 
@@ -50,15 +41,11 @@ py::array_t<uint8_t> largest_enlarged(const py::array& logits, Size full_size, b
   source.channels = static_cast<int>(logits.shape(2));
   py::array_t<uint8_t> labels({std::max(size.first, 0), std::max(size.second, 0)});
   uint8_t* out = labels.mutable_data();
-  Status status;
-  {
-    const py::gil_scoped_release unlocked;
-    const int64_t bytes = enlarged_argmax_workspace(source, std::max(size.second, 0));
-    const std::unique_ptr<char[]> workspace(new char[bytes]);
-    status = enlarged_argmax(source, {full_size.first, full_size.second}, corners, size.first, size.second, threads,
-                             workspace.get(), bytes, out);
-  }
-  check(status, "enlarged_argmax");
+  run("enlarged_argmax", enlarged_argmax_workspace(source, std::max(size.second, 0)),
+      [&](void* workspace, int64_t bytes) {
+        return enlarged_argmax(source, {full_size.first, full_size.second}, corners, size.first, size.second, threads,
+                               workspace, bytes, out);
+      });
   return labels;
 }
 
@@ -68,12 +55,7 @@ py::array_t<uint8_t> fill(const py::array& labels, Size frame_size) {
   check(check_labels(map, frame), "fill_labels");
   py::array_t<uint8_t> pixels({frame.height, frame.width});
   uint8_t* out = pixels.mutable_data();
-  Status status;
-  {
-    const py::gil_scoped_release unlocked;
-    status = fill_labels(map, frame, out, frame.width);
-  }
-  check(status, "fill_labels");
+  run("fill_labels", [&] { return fill_labels(map, frame, out, frame.width); });
   return pixels;
 }
 
@@ -81,12 +63,7 @@ py::array_t<int64_t> count(const py::array& labels, Size frame_size) {
   const LabelMap map = make_labels(labels);
   py::array_t<int64_t> counts(kLabels);
   int64_t* out = counts.mutable_data();
-  Status status;
-  {
-    const py::gil_scoped_release unlocked;
-    status = count_labels(map, {frame_size.first, frame_size.second}, out);
-  }
-  check(status, "count_labels");
+  run("count_labels", [&] { return count_labels(map, {frame_size.first, frame_size.second}, out); });
   return counts;
 }
 
@@ -94,15 +71,17 @@ void paint(std::vector<py::array> planes, const py::array& labels, const py::arr
            std::vector<py::array> out, int threads) {
   const ConstPicture from = make_picture<const uint8_t>(planes);
   const Picture to = make_picture<uint8_t>(out);
+  for (const py::array& plane : planes) {
+    for (const py::array& target : out) {
+      if (share_memory(plane, target)) {
+        throw py::value_error("out: expected memory of its own, got that of planes; allocate other planes");
+      }
+    }
+  }
   const LabelMap map = make_labels(labels);
   const LabelStyle style{checked<uint8_t>(colours, "colours", {kLabels, 3}),
                          checked<uint16_t>(alphas, "alphas", {kLabels})};
-  Status status;
-  {
-    const py::gil_scoped_release unlocked;
-    status = overlay_labels(from, map, style, threads, to);
-  }
-  check(status, "overlay_labels");
+  run("overlay_labels", [&] { return overlay_labels(from, map, style, threads, to); });
 }
 
 }  // namespace

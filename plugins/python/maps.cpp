@@ -1,9 +1,7 @@
 // Maps of networks as Python functions on numpy arrays: their layout, and those of SOLO and Decoupled SOLO to masks.
 #include <algorithm>
-#include <memory>
 #include <optional>
 #include <string>
-#include <utility>
 
 #include "arrays.h"
 #include "channels_first.h"
@@ -13,8 +11,6 @@
 
 namespace solo::python {
 namespace {
-
-using Size = std::pair<int, int>;  // height, width
 
 void require_rows(const int32_t* rows, int64_t count, int64_t limit, const char* name) {
   if (count > 0 && (*std::min_element(rows, rows + count) < 0 || *std::max_element(rows, rows + count) >= limit)) {
@@ -27,14 +23,13 @@ py::array_t<float> to_planes(const py::array& maps) {
   const int64_t count = maps.shape(0), pixels = int64_t{maps.shape(1)} * maps.shape(2), channels = maps.shape(3);
   py::array_t<float> planes({maps.shape(0), maps.shape(3), maps.shape(1), maps.shape(2)});
   float* out = planes.mutable_data();
-  Status status = Status::kOk;
-  {
-    const py::gil_scoped_release unlocked;
+  run("channels_first", [&] {
+    Status status = Status::kOk;
     for (int64_t i = 0; i < count && status == Status::kOk; ++i) {
       status = channels_first(values + i * pixels * channels, pixels, channels, out + i * pixels * channels);
     }
-  }
-  check(status, "channels_first");
+    return status;
+  });
   return planes;
 }
 
@@ -49,14 +44,9 @@ py::array_t<float> enlarge(const py::array& maps, const py::array& rows, Size be
   const PlaneSize target{grid.first, grid.second};
   py::array_t<float> soft({source.count, std::max<int64_t>(target.height, 0), std::max<int64_t>(target.width, 0)});
   float* out = soft.mutable_data();
-  Status status;
-  {
-    const py::gil_scoped_release unlocked;
-    const int64_t bytes = std::max<int64_t>(enlarge_maps_workspace(source, middle, target, std::max(threads, 1)), 0);
-    const std::unique_ptr<char[]> workspace(new char[static_cast<size_t>(bytes)]);
-    status = enlarge_maps(source, middle, target, threads, workspace.get(), bytes, out);
-  }
-  check(status, "enlarge_maps");
+  run("enlarge_maps", enlarge_maps_workspace(source, middle, target, threads), [&](void* workspace, int64_t bytes) {
+    return enlarge_maps(source, middle, target, threads, workspace, bytes, out);
+  });
   return soft;
 }
 
@@ -84,12 +74,7 @@ py::tuple binarise(const py::array& soft, const py::array& first, const std::opt
   uint64_t* words = bits.mutable_data();
   int32_t* counts = areas.mutable_data();
   float* sums = soft_sums.mutable_data();
-  Status status;
-  {
-    const py::gil_scoped_release unlocked;
-    status = binarise_products(masks, threshold, threads, words, counts, sums);
-  }
-  check(status, "binarise_products");
+  run("binarise_products", [&] { return binarise_products(masks, threshold, threads, words, counts, sums); });
   return py::make_tuple(bits, areas, soft_sums);
 }
 
@@ -101,12 +86,7 @@ py::array_t<uint8_t> crop(const py::array& soft, const py::array& first, const s
   if (starts[0] != 0 || starts[masks.count] < 0) throw py::value_error("offsets: expected them to start at 0");
   py::array_t<uint8_t> data(starts[masks.count]);
   uint8_t* out = data.mutable_data();
-  Status status;
-  {
-    const py::gil_scoped_release unlocked;
-    status = crop_products(masks, threshold, threads, boxes, starts, out);
-  }
-  check(status, "crop_products");
+  run("crop_products", [&] { return crop_products(masks, threshold, threads, boxes, starts, out); });
   return data;
 }
 
@@ -115,7 +95,9 @@ py::array_t<int32_t> regions_of(const py::array& bits, const py::array& rows, Si
   const auto* which = checked<int32_t>(rows, "rows", {kAny});
   require_rows(which, rows.shape(0), bits.shape(0), "rows");
   py::array_t<int32_t> regions({rows.shape(0), py::ssize_t{4}});
-  check(mask_regions(words, which, rows.shape(0), grid.first, grid.second, regions.mutable_data()), "mask_regions");
+  const int64_t count = rows.shape(0);
+  int32_t* out = regions.mutable_data();
+  run("mask_regions", [&] { return mask_regions(words, which, count, grid.first, grid.second, out); });
   return regions;
 }
 

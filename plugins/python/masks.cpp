@@ -21,12 +21,7 @@ py::array_t<float> boxes_of(const py::array& data, const py::array& offsets, con
   const SoftMasks masks = make_masks(data, offsets, regions, grid_size, step);
   py::array_t<float> boxes({masks.count, int64_t{4}});
   float* out = boxes.mutable_data();
-  Status status;
-  {
-    const py::gil_scoped_release unlocked;
-    status = mask_boxes(masks, make_frame(frame_size), threads, out);
-  }
-  check(status, "mask_boxes");
+  run("mask_boxes", [&] { return mask_boxes(masks, make_frame(frame_size), threads, out); });
   return boxes;
 }
 
@@ -35,30 +30,27 @@ std::vector<std::string> encode(const py::array& data, const py::array& offsets,
   const SoftMasks masks = make_masks(data, offsets, regions, grid_size, step);
   const FrameSize frame = make_frame(frame_size);
   std::vector<std::string> texts(masks.count);
-  Status status;
-  {
-    const py::gil_scoped_release unlocked;
-    status = check_masks(masks, frame);
+  run("encode_masks", [&] {
+    Status status = check_masks(masks, frame);
     int64_t capacity = 0;
     for (int64_t i = 0; status == Status::kOk && i < masks.count; ++i) {
       capacity = std::max(capacity, encoded_capacity(masks, i, frame));
     }
     if (threads < 1) status = Status::kBadArgument;
-    if (status == Status::kOk) {
-      // Room for the worst text, of which only what is written becomes memory; new char[] does not touch it.
-      const int used = masks.count < kFewMasks ? 1 : threads;
-      const std::unique_ptr<char[]> room(new char[used * capacity]);
-      std::vector<Status> statuses(masks.count, Status::kOk);
-      parallel_for(used, masks.count, [&](int thread, int64_t i) {
-        char* text = room.get() + thread * capacity;
-        int64_t length = 0;
-        statuses[i] = encode_mask(masks, i, frame, text, capacity, &length);
-        if (statuses[i] == Status::kOk) texts[i].assign(text, length);
-      });
-      for (const Status one : statuses) status = one == Status::kOk ? status : one;
-    }
-  }
-  check(status, "encode_masks");
+    if (status != Status::kOk) return status;
+    // Room for the worst text, of which only what is written becomes memory; new char[] does not touch it.
+    const int used = threads_for_masks(masks.count, threads);
+    const std::unique_ptr<char[]> room(new char[used * capacity]);
+    std::vector<Status> statuses(masks.count, Status::kOk);
+    parallel_for(used, masks.count, [&](int thread, int64_t i) {
+      char* text = room.get() + thread * capacity;
+      int64_t length = 0;
+      statuses[i] = encode_mask(masks, i, frame, text, capacity, &length);
+      if (statuses[i] == Status::kOk) texts[i].assign(text, length);
+    });
+    for (const Status one : statuses) status = one == Status::kOk ? status : one;
+    return status;
+  });
   return texts;
 }
 
@@ -72,12 +64,7 @@ void fill(const py::array& data, const py::array& offsets, const py::array& regi
                       origin.first,
                       static_cast<int>(std::min<py::ssize_t>(out.shape(0), kMaxSide + 1)),
                       static_cast<int>(std::min<py::ssize_t>(out.shape(1), kMaxSide + 1))};
-  Status status;
-  {
-    const py::gil_scoped_release unlocked;
-    status = fill_mask(masks, index, window);
-  }
-  check(status, "fill_mask");
+  run("fill_mask", [&] { return fill_mask(masks, index, window); });
 }
 
 py::tuple refined(std::vector<py::array> planes, const py::array& data, const py::array& offsets,
@@ -91,12 +78,7 @@ py::tuple refined(std::vector<py::array> planes, const py::array& data, const py
   check(refined_regions(masks, {picture.height, picture.width}, places, ends), "refine_masks");
   py::array_t<uint8_t> new_data(ends[masks.count]);
   uint8_t* out = new_data.mutable_data();
-  Status status;
-  {
-    const py::gil_scoped_release unlocked;
-    status = refine_masks(picture, masks, places, ends, out);
-  }
-  check(status, "refine_masks");
+  run("refine_masks", [&] { return refine_masks(picture, masks, places, ends, out); });
   return py::make_tuple(new_data, new_offsets, new_regions);
 }
 

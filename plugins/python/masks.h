@@ -8,9 +8,6 @@
 
 namespace solo::python {
 
-// Height, width.
-using Size = std::pair<int, int>;
-
 // Borrows the arrays, which the caller keeps alive. Raises TypeError or ValueError naming the array that does not fit.
 inline SoftMasks make_masks(const py::array& data, const py::array& offsets, const py::array& regions, Size grid_size,
                             std::pair<double, double> step) {

@@ -27,12 +27,7 @@ void fill_tensor(std::vector<py::array> planes, bool bt709, bool full_range, Siz
   target.resized_width = resized.second;
   std::copy(mean.begin(), mean.end(), target.mean);
   std::copy(std.begin(), std.end(), target.std);
-  Status status;
-  {
-    const py::gil_scoped_release unlocked;
-    status = letterbox(picture, {bt709, full_range}, target);
-  }
-  check(status, "letterbox");
+  run("letterbox", [&] { return letterbox(picture, {bt709, full_range}, target); });
 }
 
 py::array_t<uint8_t> to_rgb(py::array y, py::array u, py::array v, bool bt709, bool full_range) {
@@ -40,12 +35,7 @@ py::array_t<uint8_t> to_rgb(py::array y, py::array u, py::array v, bool bt709, b
   const ConstPicture picture = make_picture<const uint8_t>(planes);
   py::array_t<uint8_t> rgb({picture.height, picture.width, 3});
   uint8_t* out = rgb.mutable_data();
-  Status status;
-  {
-    const py::gil_scoped_release unlocked;
-    status = yuv420_to_rgb(picture, {bt709, full_range}, out, int64_t{3} * picture.width);
-  }
-  check(status, "yuv420_to_rgb");
+  run("yuv420_to_rgb", [&] { return yuv420_to_rgb(picture, {bt709, full_range}, out, int64_t{3} * picture.width); });
   return rgb;
 }
 
@@ -61,17 +51,12 @@ void paint(std::vector<py::array> planes, const py::array& data, const py::array
   }
   const OverlayStyle style{checked<uint8_t>(colours, "colours", {masks.count, 3}),
                            static_cast<int>(std::lround(alpha * 256)), outline};
-  Status status;
-  {
-    const py::gil_scoped_release unlocked;
-    status = check_masks(masks, frame);
-    if (status == Status::kOk) {
-      const int64_t bytes = overlay_workspace(masks, frame, outline);
-      const std::unique_ptr<char[]> workspace(new char[bytes]);  // untouched parts never become memory
-      status = overlay(picture, masks, style, workspace.get(), bytes);
-    }
-  }
-  check(status, "overlay");
+  run("overlay", [&] {
+    if (const Status status = check_masks(masks, frame); status != Status::kOk) return status;
+    const int64_t bytes = overlay_workspace(masks, frame, outline);
+    const std::unique_ptr<char[]> workspace(new char[bytes]);  // untouched parts never become memory
+    return overlay(picture, masks, style, workspace.get(), bytes);
+  });
 }
 
 }  // namespace

@@ -14,12 +14,7 @@ py::array_t<float> overlap_of(const py::array& data, const py::array& offsets, c
   const auto* moved = checked<int32_t>(shifts, "shifts", {first.count, 2});
   py::array_t<float> ious({first.count, second.count});
   float* out = ious.mutable_data();
-  Status status;
-  {
-    const py::gil_scoped_release unlocked;
-    status = mask_overlap(first, moved, second, out);
-  }
-  check(status, "mask_overlap");
+  run("mask_overlap", [&] { return mask_overlap(first, moved, second, out); });
   return ious;
 }
 
@@ -28,12 +23,7 @@ py::array_t<int32_t> assign_best(const py::array& profits) {
   const int64_t rows = profits.shape(0), columns = profits.shape(1);
   py::array_t<int32_t> column_of(rows);
   int32_t* out = column_of.mutable_data();
-  Status status;
-  {
-    const py::gil_scoped_release unlocked;
-    status = assign(values, rows, columns, out);
-  }
-  check(status, "assign");
+  run("assign", [&] { return assign(values, rows, columns, out); });
   return column_of;
 }
 

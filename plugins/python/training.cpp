@@ -1,6 +1,4 @@
 // Parts of a training step. Maps are float32, or bfloat16 as int16, for which numpy has no type of its own.
-#include <algorithm>
-#include <memory>
 #include <optional>
 #include <type_traits>
 
@@ -38,18 +36,6 @@ Shape shape_of(const py::array& map, const char* name = "x") {
   if (map.ndim() != 4)
     throw py::value_error(std::string(name) + ": expected 4 axes, got " + std::to_string(map.ndim()));
   return {map.shape(), map.shape() + 4};
-}
-
-// Calls kernel(workspace, bytes) without the GIL; raises unless it succeeds. A negative size the kernel refuses itself.
-template <typename Kernel>
-void run(const char* name, int64_t bytes, const Kernel& kernel) {
-  Status status;
-  {
-    const py::gil_scoped_release unlocked;
-    const std::unique_ptr<char[]> workspace(new char[static_cast<size_t>(std::max<int64_t>(bytes, 0))]);
-    status = kernel(workspace.get(), bytes);
-  }
-  check(status, name);
 }
 
 Activation activation_of(const std::string& name) {
@@ -211,7 +197,7 @@ py::tuple entropies(const py::array& logits, const py::array& labels, bool plana
   bool* hits = right.mutable_data();
   with_type_of(logits, [&](auto number) {
     const auto* from = read<decltype(number)>(logits, "logits", shape);
-    run("cross_entropy", 0, [&](void*, int64_t) { return cross_entropy(loss, from, threads, isa, to, hits); });
+    run("cross_entropy", [&] { return cross_entropy(loss, from, threads, isa, to, hits); });
   });
   return py::make_tuple(losses, right);
 }
@@ -226,8 +212,7 @@ void entropies_back(const py::array& logits, const py::array& labels, const py::
     using T = decltype(number);
     const T* from = read<T>(logits, "logits", shape);
     T* to = write<T>(dlogits, "dlogits", shape);
-    run("cross_entropy_gradient", 0,
-        [&](void*, int64_t) { return cross_entropy_gradient(loss, from, given, threads, isa, to); });
+    run("cross_entropy_gradient", [&] { return cross_entropy_gradient(loss, from, given, threads, isa, to); });
   });
 }
 
