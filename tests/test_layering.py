@@ -34,6 +34,7 @@ FLOORS = [
     {"train.validation", "train.quantised"},
     {"train.task"},
     {"train.state"},
+    {"train.beginning"},
     {"train.loop", "train.__main__"},
     {"doctor", "serve", "bench", "cluster"},
     {"commands"},

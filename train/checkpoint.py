@@ -75,13 +75,14 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         raise SinkError(f"cannot write checkpoint {path}: {error}; free some space or choose another --out") from error
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path, *, record: object = None) -> Checkpoint:
     """Return the checkpoint at `path`. Only tensors and plain values are read, never code.
 
+    `record` is what the file holds, for who has read it already.
     Raises: UsageError when there is no file, it is not what was written, it is not one of ours, or its weights are not
     finite.
     """
-    checkpoint, proven = _load(path)
+    checkpoint, proven = _load(path, record)
     if not proven:
         log.warning("%s is of an older format and has no SHA-256 beside it: damage would go unnoticed", path)
     return checkpoint
@@ -121,14 +122,14 @@ def not_finite(weights: Mapping[str, Tensor]) -> str:
     return f"expected finite weights, got others in {len(broken)} tensors, such as {broken[0]}" if broken else ""
 
 
-def _load(path: Path) -> tuple[Checkpoint, bool]:
+def _load(path: Path, record: object = None) -> tuple[Checkpoint, bool]:
     """Return the checkpoint, and whether a SHA-256 says that it is what was written. Raises: UsageError."""
     if not path.is_file():
         raise UsageError(f"no checkpoint at {path}; train one with solo-rt train")
     path = path.resolve()  # of `last.pt`, the file it is a link to
     proven = _check_digests(path)
     try:
-        record = read_torch_file(path)
+        record = read_torch_file(path) if record is None else record
     except UsageError as error:
         raise UsageError(
             f"not a readable checkpoint: {error}; for weights of others there is import-weights"
@@ -174,15 +175,16 @@ def _check_weights(checkpoint: Checkpoint) -> None:
 def save_step(checkpoint: Checkpoint, folder: Path, *, keep: int, best: bool = False) -> Path:
     """Write the checkpoint of a run to its `folder` and return the path; `best` is whether it is the best so far.
 
-    The newest `keep` are kept, and the best. Raises: SinkError.
+    The newest `keep` of the run up to here are kept, and the best, and what is later: a run whose last checkpoints
+    were damaged began again before them. Raises: SinkError.
     """
-    path = folder / f"step-{checkpoint.step:08d}.pt"
+    path = folder / _step_name(checkpoint.step)
     save_checkpoint(checkpoint, path)
     try:
         for name in ("last.pt", "best.pt") if best else ("last.pt",):
             with replaced_file(folder / name, durable=True) as link:
                 link.symlink_to(path.name)
-        for old in _steps(folder)[keep:]:
+        for old in [other for other in _steps(folder) if other.name <= path.name][keep:]:
             if old.name != (folder / "best.pt").resolve().name:
                 old.unlink()
                 _digest_path(old).unlink(missing_ok=True)
@@ -213,6 +215,20 @@ def newest_checkpoint(folder: Path, on_damaged: Callable[[str], None]) -> Path |
 def holds_run(folder: Path) -> bool:
     """Return whether a run has left anything in `folder` that a new one would mix with."""
     return bool(_steps(folder)) or (folder / "last.pt").exists()
+
+
+def require_newest(checkpoint: Checkpoint, folder: Path) -> None:
+    """Raise UsageError where the run in `folder` has got further than `checkpoint`, from which it is to go on."""
+    newest = next(iter(_steps(folder)), None)
+    if newest is not None and newest.name > _step_name(checkpoint.step):
+        raise UsageError(
+            f"{folder} already holds {newest.name}, later than the checkpoint of step {checkpoint.step} to go on from; "
+            "choose another --out, or --resume auto to go on from the newest"
+        )
+
+
+def _step_name(step: int) -> str:
+    return f"step-{step:08d}.pt"
 
 
 def _steps(folder: Path) -> list[Path]:

@@ -48,6 +48,10 @@ class Job:
         dist.all_reduce(values)
         return values / self.size
 
+    def any(self, own: bool) -> bool:
+        """Return whether it is so in any process. Every process must call it."""
+        return float(self.mean(torch.tensor(float(own), device=self.device))) > 0
+
     def total(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the sum of `counts` over all processes. Every process must call it."""
         if self.size == 1:

@@ -69,7 +69,7 @@ def load_backbone(path: Path, model: nn.Module) -> Fit:
         raise UsageError("--backbone-weights: this model has no backbone of its own; use --init")
     state = read_torch_file(path)
     if isinstance(state, dict) and "format" in state:
-        weights = _renormalised(path, load_checkpoint(path))
+        weights = _renormalised(path, load_checkpoint(path, record=state))
         state = {key.removeprefix(BACKBONE): value for key, value in weights.items() if key.startswith(BACKBONE)}
     if not isinstance(state, dict) or not all(map(is_plain, state.values())):
         raise UsageError(

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import json
+import logging
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 
-from solo_rt.errors import UsageError
+from solo_rt.errors import SinkError, UsageError
 from solo_rt.files import replace_file
+
+log = logging.getLogger(__name__)
 
 
 class RunLog:
-    """Appends to `log.jsonl` of a folder; what it holds past `step`, of a run that was cut off, is dropped."""
+    """Appends to `log.jsonl` of a folder; what it holds past `step`, of a run that was cut off, is dropped.
+
+    A failure to write once the run has begun is a warning, not its end. Raises: SinkError when it cannot begin.
+    """
 
     def __init__(self, folder: Path, *, step: int, tensorboard: bool) -> None:
-        path = folder / "log.jsonl"
-        kept = [line for line in read_log(path) if line["step"] <= step]
-        replace_file(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
-        self._file = path.open("a")
+        self._path = path = folder / "log.jsonl"
+        try:
+            kept = [line for line in read_log(path) if line["step"] <= step]
+            replace_file(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+            self._file = path.open("a")
+        except OSError as error:
+            raise SinkError(
+                f"cannot write {path}: {error.strerror}; free some space or choose another --out"
+            ) from error
+        self._failed = False
         self._board = None
         if tensorboard:
             require_tensorboard()
@@ -28,17 +40,28 @@ class RunLog:
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Add what a step found."""
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
-        if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+        try:
+            self._file.write(json.dumps({"step": step, **values}) + "\n")
+            self._file.flush()  # tries again what could not be written before
+            if self._board is not None:
+                for name, value in values.items():
+                    self._board.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+        except OSError as error:
+            self._warn(error)
 
     def close(self) -> None:
         """Finish the files."""
-        self._file.close()
-        if self._board is not None:
-            self._board.close()  # type: ignore[no-untyped-call]
+        try:
+            self._file.close()
+            if self._board is not None:
+                self._board.close()  # type: ignore[no-untyped-call]
+        except OSError as error:
+            self._warn(error)
+
+    def _warn(self, error: OSError) -> None:
+        if not self._failed:
+            log.warning("cannot write %s: %s; the run goes on, what is missing is in no curve", self._path, error)
+        self._failed = True
 
     def __enter__(self) -> RunLog:
         return self

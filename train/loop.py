@@ -8,22 +8,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from solo_rt.errors import DatasetError, SinkError, UsageError
-from solo_rt.train.checkpoint import Checkpoint, holds_run, load_checkpoint, newest_checkpoint, save_step
+from solo_rt.train.beginning import begin, make_folder, task_of
+from solo_rt.train.checkpoint import save_step
 from solo_rt.train.curves import draw_curves
-from solo_rt.train.data.batches import Part, fetch, load_parts, share_of
-from solo_rt.train.distributed import Job, join_job
-from solo_rt.train.forecast import forecast, suggest_recipe
-from solo_rt.train.initial import load_backbone, start_from
+from solo_rt.train.data.batches import Part, fetch, load_parts
+from solo_rt.train.distributed import join_job
+from solo_rt.train.forecast import forecast
 from solo_rt.train.log import RunLog, read_log, require_tensorboard
-from solo_rt.train.models.semantic import SemanticNetwork
-from solo_rt.train.recipes import Recipe, count_steps
+from solo_rt.train.recipes import Recipe
 from solo_rt.train.settings import Settings
 from solo_rt.train.state import TrainingState
-from solo_rt.train.task import Task, make_task
+from solo_rt.train.task import Task
 
 WINDOW = 20  # steps over which speed is averaged
 TRIED = 5  # steps after which it is said how long the others will take; the first ones are slower
@@ -73,7 +72,7 @@ def train(
     stop = stop or threading.Event()
     with join_job(settings.device, timeout=settings.timeout) as job:
         say = on_start if job.leads else lambda line: None
-        state, task = _begin(recipe, out, settings, job, say)
+        state, task = begin(recipe, out, settings, job, say)
         recipe = state.recipe
         if task.class_weights:
             say("class weights: " + ", ".join(f"{name} {value:.3g}" for name, value in task.class_weights.items()))
@@ -82,7 +81,7 @@ def train(
         stopped = False
         with ExitStack() as stack:
             if job.leads:
-                _make_folder(out)
+                make_folder(out)
                 run_log = stack.enter_context(RunLog(out, step=state.step, tensorboard=settings.tensorboard))
             began, hours, tried = time.monotonic(), state.hours, state.step + TRIED
             end = min(recipe.steps, settings.max_steps or recipe.steps)
@@ -90,99 +89,31 @@ def train(
                 state.hours = hours + (time.monotonic() - began) / 3600
                 final = stopped or state.step == end
                 due = state.step % settings.save_every == 0
-                measured, best = _measure(state, task) if due or state.step == recipe.steps else ({}, False)
-                if not job.leads:
-                    continue
-                on_step(progress)
-                if state.step == tried:
-                    say(forecast(recipe, state.step, pictures_per_second=progress.pictures_per_second))
-                if measured or state.step % settings.log_every == 0 or state.step == recipe.steps:
-                    run_log.write(state.step, {**progress.values, **measured})
-                if due or final:
-                    _save(state, out, best=best, final=final)
-                    _draw(state, task)
+                measures = settings.val > 0 and not stopped and (due or state.step == recipe.steps)
+                if job.leads:
+                    on_step(progress)
+                    if state.step == tried:
+                        say(forecast(recipe, state.step, pictures_per_second=progress.pictures_per_second))
+                    if not measures and (state.step % settings.log_every == 0 or state.step == recipe.steps):
+                        run_log.write(state.step, progress.values)  # first: what a resumed run repeats is dropped
+                    if due or final:
+                        _save(state, out, best=False, final=final)
+                measured, best = _measure(state, task, stop) if measures else ({}, False)
+                if job.leads:
+                    if measures:
+                        run_log.write(state.step, {**progress.values, **measured})
+                    if best:
+                        _save(state, out, best=True, final=False)  # again: it says how good the best is
+                    if due or final:
+                        _draw(state, task)
+                if measures and not measured:
+                    stopped = True
+                    break
         if job.leads:
-            draw_curves(read_log(out / "log.jsonl"), out / "curves.png")
+            if not (out / "last.pt").exists():  # resumed at its end, from another folder
+                _save(state, out, best=False, final=True)
+            _draw_curves(out)
     return Outcome(out / "last.pt", state.step, stopped or state.step < recipe.steps, job.leads)
-
-
-def _begin(
-    recipe: Recipe, out: Path, settings: Settings, job: Job, say: Callable[[str], None]
-) -> tuple[TrainingState, Task]:
-    """Return the state to go on from, a resumed one or a new one with its initial weights, and the first task."""
-    checkpoint = _find_checkpoint(out, settings, job)
-    if settings.qat and checkpoint is None and settings.init is None:
-        raise UsageError("--qat goes on from a network that was trained without it; give its checkpoint as --init")
-    task = _make_task(recipe, settings, 0)
-    recipe = count_steps(recipe, len(task.data))
-    was_frozen = checkpoint is not None and '"frozen": true' in checkpoint.training.get("recipe", "")
-    if recipe.frozen and not (settings.init or settings.backbone_weights or was_frozen):
-        recipe = replace(recipe, frozen=False)
-        say("the backbone starts from nothing, so none of it is frozen; give it --backbone-weights")
-    batch = recipe.phases[0].batch
-    if recipe.lr_batch is not None and recipe.lr_batch != batch:
-        rate = recipe.lr * batch / recipe.lr_batch
-        say(f"lr {recipe.lr:g} is for {recipe.lr_batch} pictures a step; scaled to {rate:.3g} for {batch}")
-    state = TrainingState(recipe, task, settings, job)
-    semantic = isinstance(state.model, SemanticNetwork)
-    hint = suggest_recipe(recipe, len(task.data), semantic=semantic)
-    if hint and not (settings.init or settings.backbone_weights):
-        say(hint)
-    divisor = state.model.size_divisor
-    for phase in recipe.phases:
-        share_of(phase.batch, parts=settings.accumulate, size=job.size)
-        if any(side % divisor for side in phase.imgsz):
-            height, width = phase.imgsz
-            raise UsageError(f"expected an input size divisible by {divisor}, got {height}x{width}; change --imgsz")
-    if settings.val or settings.preview:
-        task.held_out()  # if it is missing, now is the time to say so
-    if checkpoint is None and settings.init:
-        fit = start_from(settings.init, state.model, name=recipe.model, classes=task.data.classes)
-        say(f"{settings.init}: {fit.describe()}")
-    if checkpoint is None and settings.backbone_weights:
-        say(f"{settings.backbone_weights}: {load_backbone(settings.backbone_weights, state.model).describe()}")
-    state.begin()
-    if checkpoint is not None:
-        state.restore(checkpoint)
-        say(f"resumed at step {state.step}")
-        before = checkpoint.training["processes"]
-        if before != job.size:
-            say(f"the run had {before} processes and has {job.size} now: the same batches, but rounded differently")
-    return state, task
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot make {out}: {error.strerror}; choose another --out") from error
-
-
-def _find_checkpoint(out: Path, settings: Settings, job: Job) -> Checkpoint | None:
-    """Return the checkpoint to resume, the same in every process, or None to start anew."""
-    if settings.resume == "off":
-        if holds_run(out):
-            raise UsageError(f"{out} already holds a run; choose another folder or --resume auto")
-        return None
-    if settings.resume != "auto":
-        return load_checkpoint(Path(settings.resume))
-    found = newest_checkpoint(out, lambda why: log.warning("passed over: %s", why)) if job.leads else None
-    path = job.agree(str(found or ""))
-    if not path and job.leads and holds_run(out):
-        log.warning("%s holds no whole checkpoint; starting anew", out)
-    return load_checkpoint(Path(path)) if path else None
-
-
-def _make_task(recipe: Recipe, settings: Settings, number: int) -> Task:
-    """Return the task of phase `number`."""
-    return make_task(
-        recipe,
-        settings.data,
-        imgsz=recipe.phases[number].imgsz,
-        augment=settings.augment,
-        seed=settings.seed * 10 + number,
-        strict=settings.strict,
-    )
 
 
 def _steps(state: TrainingState, task: Task, end: int, stop: threading.Event) -> Iterator[tuple[Progress, bool]]:
@@ -195,7 +126,7 @@ def _steps(state: TrainingState, task: Task, end: int, stop: threading.Event) ->
         if state.step >= until:
             continue
         if number:
-            task = _make_task(recipe, settings, number)
+            task = task_of(recipe, settings, number)
         parts = load_parts(
             task.data,
             steps=range(state.step - first, until - first),
@@ -239,11 +170,11 @@ class _Timed:
             self.seconds += time.perf_counter() - began
 
 
-def _measure(state: TrainingState, task: Task) -> tuple[dict[str, float], bool]:
-    """Return the metrics of the averaged weights, if any are wanted, and whether the first is the best so far."""
-    if not state.settings.val:
+def _measure(state: TrainingState, task: Task, stop: threading.Event) -> tuple[dict[str, float], bool]:
+    """Return the metrics of the averaged weights, none if stopped meanwhile, and whether the first is the best yet."""
+    metrics = task.measure(state.averaged(), state.settings.val, state.job, stop.is_set)
+    if not metrics:
         return {}, False
-    metrics = task.measure(state.averaged(), state.settings.val, state.job)
     value = next(iter(metrics.values()))
     best = value > state.best
     state.best = max(state.best, value)
@@ -259,6 +190,13 @@ def _draw(state: TrainingState, task: Task) -> None:
         task.draw(state.averaged(), path)
     except (UsageError, DatasetError) as error:
         log.warning("no preview: %s", error)
+
+
+def _draw_curves(out: Path) -> None:
+    try:
+        draw_curves(read_log(out / "log.jsonl"), out / "curves.png")
+    except OSError as error:
+        log.warning("no curves: %s", error)
 
 
 def _save(state: TrainingState, out: Path, *, best: bool, final: bool) -> None:

@@ -118,7 +118,7 @@ def adapt(
     Either replaces the scales that a recipe draws pictures at. `steps` or `epochs` then set the length of one phase, or
     `steps` scales those of several. `lr` is taken as it is, whatever the batch. `class_weights` are those
     of the recipe, with "auto" `EVENNESS` where it has none, with "off" none.
-    Raises: UsageError for a length in both units, or one in epochs for several phases.
+    Raises: UsageError for a length in both units, one in epochs for several phases, or one in steps for phases in both.
     """
     if steps is not None and epochs is not None:
         raise UsageError("expected --steps or --epochs, got both")
@@ -127,7 +127,8 @@ def adapt(
     if imgsz is not None:
         last = phases[-1]
         total = sum(phase.steps for phase in phases)
-        phases = (Phase(imgsz, last.batch, steps=total, epochs=0 if total else last.epochs),)
+        epochs_all = sum(phase.epochs for phase in phases)
+        phases = (Phase(imgsz, last.batch, steps=total, epochs=0 if total else epochs_all),)
     if batch is not None:
         phases = tuple(replace(phase, batch=batch) for phase in phases)
     if len(phases) == 1 and (steps or epochs):
@@ -135,8 +136,13 @@ def adapt(
     elif epochs is not None:
         raise UsageError(f"--epochs needs a recipe of one phase, this one has {len(phases)}; give --imgsz, or --steps")
     elif steps is not None:
-        total = sum(phase.steps for phase in phases)
-        phases = tuple(replace(phase, steps=max(1, round(phase.steps * steps / total))) for phase in phases)
+        if len({phase.steps > 0 for phase in phases}) > 1:
+            raise UsageError("--steps needs phases that are all in steps or all in epochs; give --imgsz")
+        shares = [phase.steps or phase.epochs / phase.batch for phase in phases]
+        phases = tuple(
+            replace(phase, epochs=0.0, steps=max(1, round(share * steps / sum(shares))))
+            for phase, share in zip(phases, shares, strict=True)
+        )
     return replace(
         recipe,
         model=model,

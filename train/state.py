@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import MISSING, asdict, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,7 +98,8 @@ class TrainingState:
         """Take one optimiser step on a batch; return what to log and whether `stop()` of any process asks to end here.
 
         Of `parts`, on the device, as many are taken as the settings say. The values are means over parts and processes.
-        Raises: SoloRTError, leaving the weights as they were, when a loss or the gradient is not finite.
+        Raises: SoloRTError, leaving the weights as they were, when a loss or the gradient is not finite; UsageError
+        when the network needs more pictures at a time.
         """
         settings, job = self.settings, self.job
         seed_step(settings.seed, self.step, job.rank)
@@ -115,7 +117,7 @@ class TrainingState:
             hold = self.network.no_sync() if job.size > 1 and not last else nullcontext()  # type: ignore[operator]
             with hold:
                 with torch.autocast(job.device.type, dtype=PRECISIONS.get(settings.amp), enabled=settings.amp != "off"):
-                    outputs = self.network(images)
+                    outputs = self._forward(images)
                 lap("forward")
                 found = losses(self.model, outputs, batch, job)
                 lap("loss")
@@ -143,6 +145,17 @@ class TrainingState:
         self._follow()
         lap("step")
         return {**values, "lr": rate}, stopping
+
+    def _forward(self, images: Tensor) -> Any:
+        try:
+            return self.network(images)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise UsageError(
+                f"{self.recipe.model} normalises what it sees of whole pictures over a batch: expected at least 2 at a "
+                "time in each process, got 1; give a larger --batch or a smaller --accumulate"
+            ) from error
 
     def averaged(self) -> Network:
         """Return a network in evaluation mode with the averaged weights of now."""
@@ -249,6 +262,13 @@ class TrainingState:
 def _plain(value: object) -> object:
     """Return `value` as JSON would bring it back."""
     return json.loads(json.dumps(value))
+
+
+def frozen_tensors(model: nn.Module) -> frozenset[str]:
+    """Return which tensors of `model` a frozen recipe leaves as they came, so that they must come from somewhere."""
+    stages = tuple(f"backbone.{name}." for name in FROZEN)
+    kept = [key for key in model.state_dict() if key.startswith(stages) or "running_" in key]
+    return frozenset(key for key in kept if not key.endswith("num_batches_tracked"))
 
 
 def _freeze(model: nn.Module) -> None:

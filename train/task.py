@@ -16,12 +16,12 @@ from torch import Tensor
 from solo_rt.decoders import Rgb
 from solo_rt.errors import UsageError
 from solo_rt.train.data.base import TrainingSet
-from solo_rt.train.data.instances import SCHEMES, open_instances
+from solo_rt.train.data.instances import SCHEMES, InstanceSet, open_instances
 from solo_rt.train.data.instances.augment import Scales
 from solo_rt.train.data.instances.training import InstanceTrainingSet, open_instance_training
 from solo_rt.train.data.instances.world import held_out_world
 from solo_rt.train.data.left_out import LeftOut
-from solo_rt.train.data.semantic import open_semantic
+from solo_rt.train.data.semantic import SemanticSet, open_semantic
 from solo_rt.train.data.semantic.shares import class_shares, weigh_classes
 from solo_rt.train.data.semantic.training import open_training_set
 from solo_rt.train.data.world_dataset import WorldDataset
@@ -32,13 +32,16 @@ from solo_rt.train.models import is_semantic
 from solo_rt.train.models.network import Network
 from solo_rt.train.recipes import Recipe
 from solo_rt.train.settings import WORLD
-from solo_rt.train.validation import draw_instances, draw_labels, measure_instances, measure_semantic
+from solo_rt.train.validation import Stop, draw_instances, draw_labels, measure_instances, measure_semantic
 
 Losses = dict[str, Tensor]  # scalars; `total` is what is minimised, the others are for the log
 LossFunction = Callable[[Any, Any, Any, Job], Losses]  # from network, outputs of its forward, batch and job
 
-Measure = Callable[[Network, int, Job], dict[str, float]]
-"""From a network in evaluation mode, and on how many held-out pictures, to metrics; the first is the one to go by."""
+Measure = Callable[[Network, int, Job, Stop], dict[str, float]]
+"""From a network in evaluation mode, and on how many held-out pictures, to metrics; the first is the one to go by.
+
+There are none where `Stop` of any process asks to end.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Task:
     losses: LossFunction
     shuffled: bool  # whether each epoch shows the pictures in an order of its own
     tall: NDArray[np.bool_] | None  # which pictures do not share a batch with the others; None: all may share one
-    held_out: Callable[[], object]  # opens, once, what `measure` is about
+    held_out: Callable[[], InstanceSet | SemanticSet]  # opens, once, what `measure` is about
     measure: Measure
     draw: Callable[[Network, Path], None]  # what a network finds in some held-out pictures, beside what is true
     palette: tuple[Rgb, ...] = ()  # one colour per class; empty where the data set names none
@@ -88,7 +91,7 @@ def _instance_task(
 
     held_out = cache(lambda: held_out_world() if uri == WORLD else open_instances(uri, split="val"))
 
-    def measure(model: Network, pictures: int, job: Job) -> dict[str, float]:
+    def measure(model: Network, pictures: int, job: Job, stop: Stop) -> dict[str, float]:
         return measure_instances(
             model,
             held_out(),
@@ -98,6 +101,7 @@ def _instance_task(
             pictures=pictures,
             job=job,
             left_out=left_out,
+            stop=stop,
         )
 
     def draw(model: Network, path: Path) -> None:
@@ -147,8 +151,8 @@ def _semantic_task(
 
     held_out = cache(lambda: open_semantic(uri, split="val"))
 
-    def measure(model: Network, pictures: int, job: Job) -> dict[str, float]:
-        return measure_semantic(model, held_out(), pictures=pictures, job=job, left_out=left_out)
+    def measure(model: Network, pictures: int, job: Job, stop: Stop) -> dict[str, float]:
+        return measure_semantic(model, held_out(), pictures=pictures, job=job, left_out=left_out, stop=stop)
 
     return Task(
         data,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,33 +21,49 @@ from solo_rt.train.distributed import Job
 from solo_rt.train.engine.exact import CheckpointEngine
 from solo_rt.train.evaluate import comparison, label_sheet
 from solo_rt.train.evaluate.confusion import count_pixels, summarise
-from solo_rt.train.evaluate.detections import common_classes, detect
+from solo_rt.train.evaluate.detections import Detection, common_classes, detect
 from solo_rt.train.evaluate.label_sheet import LabelSheet
 from solo_rt.train.evaluate.masks import score_masks
 from solo_rt.train.models.network import Network
 from solo_rt.train.models.solo import Solo
 from solo_rt.train.models.solov2 import SoloV2
 
+Stop = Callable[[], bool]  # whether the run was asked to end
+
+
+class _Stopped(Exception):
+    """The run was asked to end while it measures."""
+
 
 def measure_semantic(
-    model: Network, data: SemanticSet, *, pictures: int, job: Job, left_out: LeftOut | None = None
+    model: Network,
+    data: SemanticSet,
+    *,
+    pictures: int,
+    job: Job,
+    left_out: LeftOut | None = None,
+    stop: Stop = lambda: False,
 ) -> dict[str, float]:
     """Return mIoU and pixel accuracy, 0..1, of `model` in evaluation mode on the first `pictures` of `data`.
 
     Pictures are taken at their own size, padded to what the model divides. Every process must call it; each measures
     its share, without overlap. Pictures that cannot be read are `left_out`, if there is one. NaN where no
-    pixel has a label.
+    pixel has a label. Empty where `stop()` of any process asks to end.
     """
     left_out = left_out or LeftOut(strict=True)
     classes = len(data.classes)
     confusion = np.zeros((classes, classes + 1), np.int64)
     for index in range(job.rank, min(pictures, len(data)), job.size):
+        if stop():
+            break
         try:
             picture = data[index]
         except DatasetError as error:
             left_out.add(index, error)
             continue
         confusion += count_pixels(picture.labels, _label(model, data, picture, job.device), classes=classes)
+    if job.any(stop()):
+        return {}
     scores = summarise(job.total(confusion))
     return {"val_mIoU": scores["mIoU"], "val_pixel_accuracy": scores["pixel_accuracy"]}
 
@@ -74,17 +91,28 @@ def measure_instances(
     pictures: int,
     job: Job,
     left_out: LeftOut | None = None,
+    stop: Stop = lambda: False,
 ) -> dict[str, float]:
     """Return COCO's mask AP and AP50, 0..1, of `model`, a network `name`, on the first `pictures` of `data`.
 
     It is measured as `solo-rt eval` measures a checkpoint: exported to the input size `imgsz`, by the decoder of the
     run time. Every process must call it; each looks at its share of the pictures, and all score all that was found.
-    Pictures that cannot be read are `left_out`, if there is one. -1 where there is no object.
+    Pictures that cannot be read are `left_out`, if there is one. -1 where there is no object. Empty where `stop()` of
+    any process asks to end.
     """
+
+    def look_up(done: int, total: int) -> None:
+        if stop():
+            raise _Stopped
+
     left_out = left_out or LeftOut(strict=True)
     count = min(pictures, len(data))
-    with closing(_engine(model, name, classes, imgsz, job.device)) as engine:
-        found = job.collect(detect(engine, data, range(job.rank, count, job.size), left_out=left_out))
+    own: list[Detection] = []
+    with closing(_engine(model, name, classes, imgsz, job.device)) as engine, suppress(_Stopped):
+        own = detect(engine, data, range(job.rank, count, job.size), left_out=left_out, on_image=look_up)
+    if job.any(stop()):
+        return {}
+    found = job.collect(own)
     bad = set(job.collect(sorted(left_out.indices)))
     indices = [index for index in range(count) if index not in bad]
     scores = score_masks(data, found, indices=indices, categories=common_classes(classes, data))

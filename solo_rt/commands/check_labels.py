@@ -28,7 +28,7 @@ def check_labels(data: str, split: str, max_images: int | None, as_json: bool) -
     names = ("train", "val") if split == "both" else (split,)
     parts = [open_semantic(data, split=name) for name in names]
     shared = shared_pictures(parts)
-    if len(parts) == 2 and parts[0].names == parts[1].names:  # a folder without parts
+    if not parts[0].has_parts:
         parts, names = parts[:1], ("train and val",)
     with show_progress() as show:
         reports = [

@@ -93,7 +93,7 @@ class Grids(click.ParamType):  # type: ignore[type-arg]
     show_default=True,
     help="Processes loading pictures.",
 )
-@click.option("--seed", default=Settings.seed, help="Of the weights and of the data.")
+@click.option("--seed", type=click.IntRange(min=0), default=Settings.seed, help="Of the weights and of the data.")
 @click.option("--out", type=LocalPath(), help="Folder of the run.  [default: runs/MODEL]")
 @click.option("--resume", default=Settings.resume, metavar="auto|off|FILE", help="Go on with the run in --out.")
 @click.option("--init", type=File, help="Checkpoint to start from; takes what fits.")
@@ -158,7 +158,8 @@ def train(
     Recipes for other data are those published for GPUs: on a CPU they take days to months. --steps 100 is a try.
 
     On several GPUs or machines: torchrun --standalone --nproc-per-node N -m solo_rt.train, with the same options.
-    Ctrl-C and SIGTERM finish the step, write a checkpoint and leave with 130 and 143; --resume auto goes on.
+    Ctrl-C, SIGTERM and SIGHUP finish the step, write a checkpoint and leave with 130, 143 and 129; --resume auto goes
+    on. An earlier checkpoint, --resume FILE, wants a folder that holds none later.
     """
     require_torch("train")
     os.environ.update(sleeping_threads())

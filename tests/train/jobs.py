@@ -159,8 +159,10 @@ def measured(folder: Path) -> None:
         torch.manual_seed(0)
         model = build_model(ONE_STEP.model, len(task.data.classes)).eval()
         with join_job(Device("cpu"), timeout=60) as job:
-            scores = task.measure(model, 3, job)
-            (folder / name).write_text(json.dumps({"scores": scores, "collected": job.collect([job.rank, name])}))
+            scores = task.measure(model, 3, job, lambda: False)
+            stopped = task.measure(model, 3, job, lambda: job.rank == 1)
+            found = {"scores": scores, "stopped": stopped, "collected": job.collect([job.rank, name])}
+            (folder / name).write_text(json.dumps(found))
 
     assert wait(fork(lambda: measure("one")), *fork_ranks(2, lambda rank: measure(f"two-{rank}"))) == [0, 0, 0]
 

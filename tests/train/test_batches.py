@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -175,6 +177,27 @@ def test_too_many_bad_pictures_one_after_another_are_the_end() -> None:
     assert list(load_parts(Spoilt(MOST_BAD + 1, bad=set(range(MOST_BAD))), steps=range(2), batch=1))
     with pytest.raises(DatasetError, match=rf"\({MOST_BAD + 1} pictures one after another are bad\)"):
         list(load_parts(Spoilt(999, bad=set(range(998))), steps=range(1), batch=1, shuffled=False))
+
+
+class Signalled(Counting):
+    """Pictures whose loader gets every signal that asks a run to end, while it starts and later."""
+
+    def __setstate__(self, state: dict[str, int]) -> None:
+        self.__dict__ |= state
+        self.signal()
+
+    def sample(self, index: int, rng: np.random.Generator) -> tuple[int, float]:
+        self.signal()
+        return super().sample(index, rng)
+
+    def signal(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(os.getpid(), number)
+
+
+def test_a_signal_ends_no_loader_and_is_not_lost_while_they_start() -> None:
+    assert len(list(load_parts(Signalled(5), steps=range(2), batch=5, workers=1))) == 2
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 LEAVING = """

@@ -84,6 +84,11 @@ def test_the_command_checks_both_parts(tmp_path: Path, capsys: pytest.CaptureFix
     assert (code, record["in_both_parts"]) == (1, ["a"])
     assert [part["split"] for part in record["parts"]] == ["train and val"]
     assert '"ids": [0, 255]' in record["parts"][0]["findings"][0]["text"]
+    for part in ("train", "val"):  # of the same names, but not the same pictures
+        write_png(tmp_path / "two" / "images" / part / "a.png", np.zeros((4, 4, 3), np.uint8))
+        write_png(tmp_path / "two" / "labels" / part / "a.png", np.eye(4, dtype=np.uint8))
+    record = json.loads(run(f"folder:{tmp_path / 'two'}", "--json")[1])
+    assert [part["split"] for part in record["parts"]] == ["train", "val"]
 
 
 def test_pictures_in_two_parts_are_found() -> None:

@@ -230,6 +230,13 @@ def test_the_best_checkpoint_outlives_newer_ones(tmp_path: Path) -> None:
     assert [load_checkpoint(tmp_path / name).step for name in ("best.pt", "last.pt")] == [2, 4]
 
 
+def test_what_is_written_stays_before_later_checkpoints_of_a_run_that_began_again(tmp_path: Path) -> None:
+    for step in (8, 9, 1, 2, 3):
+        save_step(make(step), tmp_path, keep=2)
+        assert load_checkpoint(tmp_path / "last.pt").step == step
+    assert [path.stem for path in sorted(tmp_path.glob("step-*.pt"))] == [f"step-{n:08d}" for n in (2, 3, 8, 9)]
+
+
 def test_what_a_killed_run_left_of_a_write_goes_when_it_is_resumed(tmp_path: Path) -> None:
     for name in (".step-00000001.pt.0123abcd.part", ".step-00000001.pt.sha256.0123abcd.part", ".last.pt.0123abcd.part"):
         (tmp_path / name).write_bytes(b"half")

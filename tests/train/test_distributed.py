@@ -31,6 +31,7 @@ def test_two_processes_share_the_held_out_pictures_and_agree_on_the_scores(tmp_p
     run_job("measured", tmp_path)
     one, *two = (json.loads((tmp_path / name).read_text()) for name in ("one", "two-0", "two-1"))
     assert [said["scores"] for said in two] == [one["scores"]] * 2
+    assert [said["stopped"] for said in (one, *two)] == [one["scores"], {}, {}]  # process 1 was asked to
     assert one["collected"] == [0, "one"]
     assert [said["collected"] for said in two] == [[0, "two-0", 1, "two-1"]] * 2
 

@@ -109,6 +109,16 @@ def test_a_backbone_is_taken_out_of_a_checkpoint(trained: tuple[Path, dict[str, 
         load_backbone(path, build_model("solov2-light-r18", 1))
 
 
+def test_a_file_is_read_once_whatever_it_is(
+    trained: tuple[Path, dict[str, torch.Tensor]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[object] = []
+    real = torch.load
+    monkeypatch.setattr(torch, "load", lambda *args, **options: read.append(args) or real(*args, **options))
+    load_backbone(trained[0], build_model(NAME, 5))
+    assert len(read) == 1
+
+
 def test_the_dotted_names_of_old_densenet_files_are_understood(tmp_path: Path) -> None:
     state = build_model("denseaspp-d121", 1).backbone.state_dict()  # type: ignore[union-attr, operator]
     dotted = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", key): value for key, value in state.items()}

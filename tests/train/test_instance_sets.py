@@ -90,6 +90,10 @@ def test_official_layout_has_two_parts_and_paths_can_be_given(tmp_path):
     assert open_instances(f"coco:{tmp_path}/coco", split="val").names == ("20.png",)
     assert len(open_instances(f"coco:{source}/instances.json,{source}/images")) == 3
     assert len(open_instances(f"casia:{source}", split="train")) == 3
+    addresses = (f"{tmp_path}/coco", f"{source}/instances.json,{source}/images", f"{source}")
+    assert [open_instances(f"coco:{place}").has_parts for place in addresses] == [True, False, False]
+    named = f"{tmp_path}/coco/annotations/instances_val2017.json,{tmp_path}/coco/val2017"
+    assert not open_instances(f"coco:{named}").has_parts
 
 
 def test_chosen_classes_and_first_pictures(tmp_path):
@@ -375,7 +379,7 @@ def test_a_mask_alone_is_the_region_that_it_is_among_others() -> None:
 
 @pytest.mark.parametrize(("images", "masks", "ending"), [("images", "masks", ""), ("PNGImages", "PedMasks", "_mask")])
 def test_a_number_is_an_object(tmp_path: Path, images: str, masks: str, ending: str) -> None:
-    (tmp_path / "classes.txt").write_text("person\n")
+    (tmp_path / "classes.txt").write_text("person\n", "utf-8-sig")
     numbers = spot(1, 2, 1) + spot(6, 2, 1) * np.uint16(300)
     for part in ("train", "val"):
         write_mask(tmp_path / part / images / "a.png", np.zeros((*SIZE, 3), np.uint8))
@@ -393,6 +397,9 @@ def test_of_masks_without_parts_a_tenth_is_held_out_whatever_else_there_is(tmp_p
     assert 3 <= len(val) <= 20
     write_cells(tmp_path, map(str, range(100, 120)))
     assert val <= set(open_instances(f"masks:{tmp_path}").names)
+    few = write_cells(tmp_path / "few", map(str, range(3)))
+    with pytest.raises(DatasetError, match=r"few has no train/ and val/.* of these 3 none is in part val"):
+        open_instances(f"masks:{few}")
 
 
 def test_masks_that_do_not_fit_are_named(tmp_path: Path) -> None:
@@ -407,8 +414,11 @@ def test_masks_that_do_not_fit_are_named(tmp_path: Path) -> None:
     write_mask(tmp_path / "val/p/images/second.png", np.zeros((*SIZE, 3), np.uint8))
     with pytest.raises(DatasetError, match=r"expected one picture in .*p/images, got 2"):
         open_instances(f"masks:{tmp_path}")
-    (tmp_path / "classes.txt").write_text("cell\nnucleus\n")
+    (tmp_path / "classes.txt").write_text("cell\nnucleus\n", "utf-8-sig")
     with pytest.raises(DatasetError, match="expected the name of one class, got 2"):
+        open_instances(f"masks:{tmp_path}")
+    (tmp_path / "classes.txt").write_text("Zelle\xe9", "latin-1")
+    with pytest.raises(DatasetError, match=r"classes.txt: expected the name of one class in UTF-8 \("):
         open_instances(f"masks:{tmp_path}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -103,7 +104,7 @@ def folder(tmp_path: Path) -> Path:
     changes = [
         {"image_id": 1},
         {"image_id": 1, "category_id": 1, "bbox": [50, 0, 10, 40], "segmentation": [[50, 0, 60, 0, 60, 40, 50, 40]]},
-        {"image_id": 1, "area": 0},
+        {"image_id": 1, "segmentation": {"size": [40, 60], "counts": [2400]}, "area": 0},
         {"image_id": 1, "bbox": [1, 1, 0.5, 9]},
         {"image_id": 2, "iscrowd": 1},
         {"image_id": 4},
@@ -142,6 +143,30 @@ def test_unaugmented_sample_is_the_picture_as_the_run_time_sees_it(folder):
 def test_pictures_without_objects_stay(folder):
     data = open_instance_training(f"coco:{folder}", imgsz=(64, 96))
     assert [len(data.sample(i, np.random.default_rng(0)).labels) for i in range(4)] == [2, 0, 0, 1]
+
+
+def test_objects_that_are_not_trained_on_are_counted_and_named(folder, caplog):
+    caplog.set_level(logging.INFO, logger="solo_rt")
+    data = open_instance_training(f"coco:{folder}", imgsz=(64, 96)).data
+    objects = [item for i in range(4) for item in data[i].annotations]
+    untrained = [n for n, item in enumerate(objects) if not data.trained(item) and not item.crowd]
+    assert untrained == data.read.untrained().tolist() == [2, 3]
+    told = [record.getMessage() for record in caplog.records]
+    assert told[:2] == [
+        "1.png: not trained on: an object of area 0 in 10, 5, 40, 25",
+        "1.png: not trained on: an object of area 600 in 1, 1, 1.5, 10",
+    ]
+    assert "2 of 6 objects are not trained on: nothing is in their masks" in told[2]
+    assert len(told) == 3
+
+
+@pytest.mark.parametrize("change", [{"bbox": [0.1, 0.1, 0.4, 0.4]}, {"iscrowd": 1}, None])
+def test_a_set_without_anything_to_learn_from_is_a_warning(folder, caplog, change):
+    record = json.loads((folder / "instances.json").read_text())
+    record["annotations"] = [item | change for item in record["annotations"]] if change else []
+    (folder / "instances.json").write_text(json.dumps(record))
+    open_instance_training(f"coco:{folder}", imgsz=(64, 96))
+    assert f"there is no object to learn from, of {len(record['annotations'])} annotations" in caplog.text
 
 
 def test_scales_of_a_recipe_give_sizes_and_batches_of_their_own(folder):

@@ -27,10 +27,11 @@ from solo_rt.train.data.world_files import write_coco
 from solo_rt.train.distributed import Job
 from solo_rt.train.export import static_graph
 from solo_rt.train.loop import Outcome, Progress, train
+from solo_rt.train.models import build_model
 from solo_rt.train.recipes import Phase, Recipe
 from solo_rt.train.settings import Settings
 from solo_rt.train.state import TrainingState, seed_step
-from solo_rt.train.task import make_task
+from solo_rt.train.task import Task, make_task
 
 
 def tiny(*steps: int, lr: float = 1e-3, ema: float = 0.9, model: str = "solov2-nano") -> Recipe:
@@ -141,6 +142,38 @@ def test_held_out_pictures_are_measured_at_checkpoints_and_the_best_is_kept(
     assert load_checkpoint(outcome.checkpoint).training["best"] == max(values)
 
 
+@pytest.mark.parametrize(("model", "metric"), [("fast-scnn", "val_mIoU"), ("solov2-nano", "val_AP")])
+def test_a_checkpoint_is_written_before_it_is_measured_and_measuring_ends_when_asked_to(
+    tmp_path: Path, model: str, metric: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, out, real = threading.Event(), tmp_path / "run", loop._measure
+    written: list[int] = []
+
+    def measure(state: TrainingState, task: Task, asked: threading.Event) -> tuple[dict[str, float], bool]:
+        written.append(load_checkpoint(out / "last.pt").step)
+        if state.step == 4:
+            stop.set()
+        return real(state, task, asked)
+
+    monkeypatch.setattr(loop, "_measure", measure)
+    outcome = train(tiny(9, model=model), out, settings(val=2, save_every=2), stop=stop)
+    assert (written, outcome.step, outcome.stopped) == ([2, 4], 4, True)
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [(line["step"], metric in line) for line in lines] == [(2, True), (4, False)]
+    assert load_checkpoint(out / "best.pt").training["best"] == lines[0][metric]
+
+
+def test_measuring_on_training_pictures_is_said(tmp_path: Path) -> None:
+    data = write_coco(tmp_path / "data", images=2, size=(36, 64)).parent
+    said: list[str] = []
+    train(tiny(1), tmp_path / "a", settings(data=f"coco:{data}", val=1), on_start=said.append)
+    assert f"coco:{data} has no parts: --val and --preview look at pictures that are trained on" in "".join(said)
+    said.clear()
+    train(tiny(1), tmp_path / "b", settings(data=f"coco:{data}"), on_start=said.append)
+    train(tiny(1), tmp_path / "c", settings(val=1), on_start=said.append)
+    assert "no parts" not in "".join(said)
+
+
 def test_held_out_pictures_that_are_missing_are_missed_at_once(tmp_path: Path) -> None:
     data = write_coco(tmp_path / "data", images=2, size=(36, 64)).parent
     (data / "annotations").mkdir()
@@ -194,6 +227,23 @@ def test_a_checkpoint_can_be_resumed_by_its_path(tmp_path: Path) -> None:
     first = str(tmp_path / "whole" / "step-00000001.pt")
     resumed = train(recipe, tmp_path / "other", settings(resume=first))
     assert_same_run(whole, load_checkpoint(resumed.checkpoint))
+
+
+def test_an_earlier_checkpoint_is_not_resumed_into_the_folder_of_what_came_after_it(tmp_path: Path) -> None:
+    train(tiny(3), tmp_path / "run", settings())
+    files = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    first = str(tmp_path / "run" / "step-00000001.pt")
+    with pytest.raises(UsageError, match=r"already holds step-00000003\.pt, later than .* step 1 .*another --out"):
+        train(tiny(3), tmp_path / "run", settings(resume=first))
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == files
+    assert train(tiny(3), tmp_path / "run", settings(resume=str(tmp_path / "run" / "last.pt"))).step == 3
+
+
+def test_a_run_resumed_at_its_end_leaves_a_checkpoint_in_its_folder(tmp_path: Path) -> None:
+    whole = train(tiny(1), tmp_path / "run", settings())
+    again = train(tiny(1), tmp_path / "other", settings(resume=str(whole.checkpoint)))
+    assert again == Outcome(tmp_path / "other" / "last.pt", 1, False)
+    assert_same_run(load_checkpoint(whole.checkpoint), load_checkpoint(again.checkpoint))
 
 
 def test_a_diverging_run_stops_with_its_losses_and_pictures(tmp_path: Path) -> None:
@@ -268,6 +318,33 @@ def test_a_full_disk_ends_only_a_run_that_would_lose_its_last_checkpoint(
         train(tiny(2), tmp_path / "other", settings())
 
 
+def test_a_full_disk_costs_the_log_and_the_curves_but_not_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = Path.open
+
+    def without_room(path: Path, mode: str = "r", *arguments: Any, **others: Any) -> Any:
+        return real(Path("/dev/full") if mode == "a" else path, mode, *arguments, **others)
+
+    monkeypatch.setattr(Path, "open", without_room)
+    (tmp_path / "run" / "curves.png").mkdir(parents=True)
+    monkeypatch.setattr(loop, "read_log", lambda path: [{"step": 1, "total": 1.0}])
+    outcome = train(tiny(2), tmp_path / "run", settings(log_every=1))
+    assert load_checkpoint(outcome.checkpoint).step == 2
+    told = [record.getMessage() for record in caplog.records]
+    assert ["No space left on device; the run goes on" in told[0], "no curves: " in told[1], len(told)] == [
+        True,
+        True,
+        2,
+    ]
+
+
+def test_a_log_that_cannot_begin_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "run" / "log.jsonl").mkdir(parents=True)
+    with pytest.raises(SinkError, match=r"cannot write .*log.jsonl: .*; free some space or choose another --out"):
+        train(tiny(1), tmp_path / "run", settings())
+
+
 def test_a_batch_is_the_same_in_parts(tmp_path: Path) -> None:
     """Half the batch at a time gives other batch statistics, but sees the same pictures and takes as many steps."""
     outcome = train(tiny(2), tmp_path / "run", settings(accumulate=2))
@@ -302,6 +379,18 @@ def test_a_frozen_recipe_trains_all_of_a_backbone_without_weights_and_says_so(tm
     assert not torch.equal(then["backbone.layer4.0.conv1.weight"], first.weights["backbone.layer4.0.conv1.weight"])
     resumed = train(recipe, tmp_path / "b", settings(resume="auto"))  # without --init, it is still the frozen run
     assert resumed.step == 2
+
+
+def test_a_frozen_recipe_trains_all_of_a_backbone_that_other_weights_do_not_fit(tmp_path: Path) -> None:
+    weights = build_model("solov2-light-r18", 2).state_dict()
+    save_checkpoint(Checkpoint("solov2-light-r18", ("a", "b"), weights, 1, {}, {}), tmp_path / "light.pt")
+    said: list[str] = []
+    recipe = replace(tiny(2), frozen=True)
+    other = settings(init=tmp_path / "light.pt", max_steps=1)
+    outcome = train(recipe, tmp_path / "run", other, on_start=said.append)
+    assert any("that the recipe freezes did not come along" in line for line in said)
+    assert '"frozen": false' in load_checkpoint(outcome.checkpoint).training["recipe"]
+    assert train(recipe, tmp_path / "run", replace(other, resume="auto", max_steps=None)).step == 2
 
 
 def test_how_long_it_takes_is_said_once_the_first_steps_are_done(tmp_path: Path) -> None:
@@ -340,6 +429,14 @@ def test_each_checkpoint_draws_a_preview_and_none_is_worth_a_run(
     assert cv2.imread(str(tmp_path / "sheet.png")).ndim == 3
     train(tiny(1, model="fast-scnn"), tmp_path / "more", settings(preview=tmp_path / "gone" / "sheet.png"))
     assert "no preview: cannot write" in caplog.text
+
+
+def test_a_picture_at_a_time_is_too_few_for_a_network_that_pools_all_of_it(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"fast-scnn normalises .* at least 2 at a time .* got 1; give a larger --batch"
+    ):
+        train(tiny(1, model="fast-scnn"), tmp_path / "run", settings(accumulate=2))
+    assert train(tiny(1), tmp_path / "other", settings(accumulate=2)).step == 1
 
 
 def test_linear_scaling_is_said(tmp_path: Path) -> None:

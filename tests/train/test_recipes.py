@@ -146,6 +146,12 @@ def test_a_user_changes_what_is_wanted() -> None:
     assert adapt(light, model="mine", epochs=2).phases == (Phase((448, 768), 16, epochs=2),)
     assert adapt(light, model="mine", steps=9, batch=4, imgsz=(64, 96)).phases == (Phase((64, 96), 4, steps=9),)
     assert [p.steps for p in adapt(nano, model="m", steps=100).phases] == [50, 50]
+    camvid = RECIPES["fast-scnn-camvid"]  # two phases in epochs
+    scaled = adapt(camvid, model="m", steps=12).phases
+    assert [(p.imgsz, p.steps, p.epochs) for p in scaled] == [((256, 352), 2, 0.0), ((384, 512), 10, 0.0)]
+    uneven = (Phase((32, 32), 4, epochs=10), Phase((64, 64), 2, epochs=5))  # as many steps each
+    assert [p.steps for p in adapt(nano, model="m", phases=uneven, steps=8).phases] == [4, 4]
+    assert adapt(camvid, model="m", imgsz=(64, 96)).phases == (Phase((64, 96), 8, epochs=240),)
     assert adapt(nano, model="m", imgsz=(64, 96)).phases == (Phase((64, 96), 16, steps=6000),)
     assert adapt(nano, model="m", imgsz=(64, 96), epochs=3).phases == (Phase((64, 96), 16, epochs=3),)
     assert adapt(nano, model="m", phases=(Phase((32, 32), 2, steps=7),)).steps == 7
@@ -171,6 +177,9 @@ def test_a_user_changes_what_is_wanted() -> None:
 def test_lengths_that_contradict_are_refused(changes: dict[str, float], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         adapt(RECIPES["solov2-nano"], model="m", **changes)  # type: ignore[arg-type]
+    mixed = (Phase((32, 32), 4, epochs=10), Phase((64, 64), 2, steps=5))
+    with pytest.raises(UsageError, match="--steps needs phases that are all in steps or all in epochs"):
+        adapt(RECIPES["solov2-nano"], model="m", phases=mixed, steps=3)
 
 
 def test_impossible_recipes_and_phases_are_refused() -> None:

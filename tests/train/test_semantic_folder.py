@@ -63,9 +63,12 @@ def test_parts_names_and_order(tmp_path: Path) -> None:
     write_pair(tmp_path, "z", part="val")
     (tmp_path / "classes.txt").write_text("floor\n\n wall \nroof\n")
     assert open_folder(tmp_path, split="train").names == ("a", "b", "c10", "c9")
+    (tmp_path / "classes.txt").write_text("floor\n\n wall \nroof\n", "utf-8-sig")  # as some editors do
     data = open_folder(tmp_path, split="val")
     assert (data.names, data.classes, data.palette) == (("z",), ("floor", "wall", "roof"), voc_palette(3))
     np.testing.assert_array_equal(data[0].labels, IDS)
+    write_pair(tmp_path / "flat")
+    assert [open_folder(folder, split="val").has_parts for folder in (tmp_path, tmp_path / "flat")] == [True, False]
 
 
 def test_without_a_list_classes_have_numbers(tmp_path: Path) -> None:
@@ -85,15 +88,23 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         open_folder(tmp_path, split="val")
     write_pair(tmp_path)
     (tmp_path / "classes.txt").write_text("one\ntwo\n")
-    with pytest.raises(DatasetError, match=r"a.png: expected values below 2 or 255, got 2; see .* check-labels"):
+    with pytest.raises(DatasetError, match=r"folder a: expected labels below 2 or 255, got 2; see .* check-labels"):
         open_folder(tmp_path, split="val")[0]
     (tmp_path / "labels" / "a.png").rename(tmp_path / "labels" / "b.png")
     with pytest.raises(DatasetError, match="got 2 without the other, such as a"):
         open_folder(tmp_path, split="val")
     (tmp_path / "labels" / "b.png").rename(tmp_path / "labels" / "a.png")
-    for text in ("{", "[]", "{}", '{"classes": ["a"], "palette": [[1, 2]]}'):
+    for text, why in (
+        ("{", ""),
+        ("[]", ""),
+        ("{}", ""),
+        ('{"classes": ["a"], "palette": [[1, 2]]}', ""),
+        ('{"classes": ["a"], "palette": [[1, 2, 256]]}', r".*values in 0..255, got \(1, 2, 256\)"),
+        ('{"classes": ["a"], "palette": [[-1, 2, 3]]}', ".*got \\(-1, 2, 3"),
+        ('{"classes": ["a", "b"], "unpainted": [2]}', r".*unpainted classes below 2, got \(2,\)"),
+    ):
         (tmp_path / "classes.json").write_text(text)
-        with pytest.raises(DatasetError, match=r"classes.json: expected the classes"):
+        with pytest.raises(DatasetError, match=r"classes.json: expected the classes" + why):
             open_folder(tmp_path, split="val")
     (tmp_path / "classes.json").unlink()
     for content in (b"one\none\n", b"\xff\n"):

@@ -73,6 +73,12 @@ def test_voc_reads_indices_and_keeps_the_border_ignored(tmp_path: Path) -> None:
         open_semantic(f"voc:{tmp_path / 'VOCdevkit' / 'VOC2012' / 'JPEGImages'}")
 
 
+def test_labels_that_are_no_class_are_named_whatever_the_set(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"val": ["a"]}, np.array([[0, 20, 255, 21, 254, 21]], np.uint8))
+    with pytest.raises(DatasetError, match=r"voc a: expected labels below 21 or 255, got 21, 254; see .* check-labels"):
+        open_semantic(f"voc:{tmp_path}")[0]
+
+
 def test_voc_with_sbd_trains_on_no_picture_it_is_measured_on(tmp_path: Path) -> None:
     """Both parts of SBD and VOC's training part, less VOC's validation part; the real ones give 10,582."""
     fine, coarse = noise(0, 21), noise(1, 21)

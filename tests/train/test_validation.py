@@ -24,7 +24,7 @@ from solo_rt.train.data.semantic.world import held_out_world
 from solo_rt.train.data.world_files import write_coco
 from solo_rt.train.distributed import Job
 from solo_rt.train.evaluate.confusion import count_pixels, summarise
-from solo_rt.train.evaluate.detections import Detection, detect
+from solo_rt.train.evaluate.detections import Detection, OnImage, detect
 from solo_rt.train.models import build_model
 from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput
 from solo_rt.train.validation import draw_instances, draw_labels, measure_instances, measure_semantic
@@ -87,7 +87,7 @@ def test_instances_are_found_as_eval_finds_them(
     metrics = json.loads(capsys.readouterr().out)["metrics"]
 
     found: list[Detection] = []
-    monkeypatch.setattr(validation, "detect", lambda *given, left_out: found.extend(detect(*given)) or found)
+    monkeypatch.setattr(validation, "detect", lambda *given, **_: found.extend(detect(*given)) or found)
     scores = measure_instances(
         model,
         open_instances(uri),
@@ -123,12 +123,30 @@ def test_some_pictures_from_all_over_are_drawn(tmp_path: Path, model: str) -> No
     assert validation._spread(3, 8) == [0, 1, 2]
 
 
+def test_measuring_ends_when_asked_to() -> None:
+    asked: list[int] = []
+
+    def stop() -> bool:
+        asked.append(1)
+        return len(asked) > 1
+
+    assert measure_semantic(Bright(), held_out_world(size=(36, 64)), pictures=200, job=ALONE, stop=stop) == {}
+    assert len(asked) == 3  # before both pictures, and in the end
+    asked.clear()
+    model = build_model("solov2-nano", len(CLASSES)).eval()
+    options = {"name": "solov2-nano", "classes": CLASSES, "imgsz": (64, 96), "pictures": 200, "job": ALONE}
+    assert measure_instances(model, held_out_instances(size=(90, 160)), **options, stop=stop) == {}
+    assert len(asked) == 3
+
+
 def test_every_process_scores_what_all_of_them_find(monkeypatch: pytest.MonkeyPatch) -> None:
     data = held_out_instances(size=(90, 160), length=6)
     shares: list[list[int]] = []
     waiting: list[Detection] = []  # what the processes before found, for there is but one here
 
-    def find_all(engine: Engine, data: InstanceSet, indices: Sequence[int], *, left_out: LeftOut) -> list[Detection]:
+    def find_all(
+        engine: Engine, data: InstanceSet, indices: Sequence[int], *, left_out: LeftOut, on_image: OnImage
+    ) -> list[Detection]:
         shares.append(list(indices))
         return [
             Detection(
@@ -149,6 +167,7 @@ def test_every_process_scores_what_all_of_them_find(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(validation, "detect", find_all)
     monkeypatch.setattr(Job, "collect", collect)
+    monkeypatch.setattr(Job, "any", lambda job, own: own)
     model = build_model("solov2-nano", len(CLASSES)).eval()
     options = {"name": "solov2-nano", "classes": CLASSES, "imgsz": (64, 128), "pictures": 5}
     half, whole = (

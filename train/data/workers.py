@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.popen_spawn_posix import Popen
 from multiprocessing.process import BaseProcess
@@ -19,6 +20,7 @@ import torch
 from solo_rt.errors import UsageError
 
 SAFE_PATH = "PYTHONSAFEPATH"  # since Python 3.11: do not look for modules in the current folder
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # signals that ask a run to end
 
 
 class _Killed(Popen):
@@ -48,7 +50,7 @@ class WorkerContext(SpawnContext):
 
 @contextmanager
 def safe_start() -> Iterator[None]:
-    """Keep a `types.py` in the current folder from taking the place of Python's own in processes that start meanwhile.
+    """Keep signals, and a `types.py` in the current folder in Python's place, from processes that start meanwhile.
 
     Raises: UsageError where Python is too old for that and there is such a file.
     """
@@ -58,17 +60,22 @@ def safe_start() -> Iterator[None]:
             raise UsageError(f"{found[0]} here hides a module of Python; change the folder, or give --workers 0")
     before = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"
+    # A process inherits what is blocked: until `begin_worker` a signal would end it, and the run with it.
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
     try:
+        resource_tracker.ensure_running()  # it ignores all but SIGHUP, and unblocks here what it ignores
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
         yield
     finally:
         os.environ.pop(SAFE_PATH)
         if before is not None:
             os.environ[SAFE_PATH] = before
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
 
 
 def begin_worker(_worker: int) -> None:
     """Use one thread, and leave signals to the training process: it finishes its step and ends its workers itself."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ENDINGS:
         signal.signal(number, signal.SIG_IGN)

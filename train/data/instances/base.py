@@ -57,6 +57,7 @@ class InstanceSet:
     least_area: float = 0.0  # pixels; annotations smaller than that are measured but not trained on
     sizes: NDArray[np.int32] | None = None  # [pictures, 2] height, width, where no picture need be read for them
     skipped: Mapping[str, int] = field(default_factory=dict)  # how many records could not be used, by reason
+    has_parts: bool = True  # whether the pictures to measure are others than those to train on
     draw: Callable[[int], NDArray[np.uint8]] | None = None  # picture i as it should be loaded, where there are no files
 
     def __len__(self) -> int:

@@ -26,7 +26,7 @@ def open_coco(
     Records that cannot be used are left out, counted in `skipped` and reported by a warning.
     Raises: DatasetError when there are no such files, or nothing in them; UsageError for a class they do not have.
     """
-    path, folder = _locate(place, split)
+    path, folder, has_parts = _locate(place, split)
     index = open_index(path)
     labels = _choose(index.categories, classes, path)
     pictures, objects = index.pictures[:images], index.objects
@@ -42,11 +42,12 @@ def open_coco(
         read=objects,
         sizes=objects.sizes,
         skipped=index.skipped,
+        has_parts=has_parts,
     )
 
 
-def _locate(place: str, split: str) -> tuple[Path, Path]:
-    """Return the annotation file and the folder of pictures. Raises: DatasetError."""
+def _locate(place: str, split: str) -> tuple[Path, Path, bool]:
+    """Return the annotation file, the folder of pictures and whether both are of one part. Raises: DatasetError."""
     annotations, comma, images = place.rpartition(",")
     root = Path(place).expanduser()
     candidates = (
@@ -59,7 +60,7 @@ def _locate(place: str, split: str) -> tuple[Path, Path]:
     )
     for path, folder in candidates:
         if path.is_file() and folder.is_dir():
-            return path, folder
+            return path, folder, f"{split}2017" in path.stem and not comma
     expected = " or ".join(f"{path} with {folder}/" for path, folder in candidates)
     raise DatasetError(f"expected {expected}, found neither; make a data set with solo-rt demo-data --coco")
 

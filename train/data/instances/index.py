@@ -30,7 +30,7 @@ from solo_rt.train.data.instances.records import (
     check_picture,
 )
 
-FORMAT = 1  # of what is kept; another one is built anew
+FORMAT = 2  # of what is kept; another one is built anew
 KEPT_FROM = 32 << 20  # bytes of an annotation file that is worth it
 
 T = TypeVar("T")

@@ -71,8 +71,14 @@ def open_masks(
     folder = root / split if (root / split).is_dir() else root
     folders = _find_folders(folder)
     found = folders or _find_pairs(folder)
-    if folder == root:
+    if folder == root and found:
+        count = len(found)
         found = {key: files for key, files in found.items() if _is_held_out(key) == (split == "val")}
+        if not found:
+            raise DatasetError(
+                f"{root} has no train/ and val/, so that a tenth of its pictures is held out, by their names; "
+                f"of these {count} none is in part {split}: make train/ and val/"
+            )
     if not found:
         raise DatasetError(
             f"expected pictures of part {split} in {folder}, as NAME/images/ and NAME/masks/ or as images/ and masks/"
@@ -118,7 +124,10 @@ def _read_name(path: Path) -> str:
     """Return the one name in a file, "object" without the file. Raises: DatasetError."""
     if not path.is_file():
         return "object"
-    names = path.read_text("utf-8").split("\n")
+    try:
+        names = path.read_text("utf-8-sig").split("\n")  # some editors begin a file with a mark
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path}: expected the name of one class in UTF-8 ({error})") from error
     found = [name.strip() for name in names if name.strip()]
     if len(found) != 1:
         raise DatasetError(f"{path}: expected the name of one class, got {len(found)}; masks do not tell classes apart")

@@ -42,6 +42,11 @@ class PackedObjects:
         height, width = self.sizes[index].tolist()
         return (height, width), tuple(map(self._object, range(self.first[index], self.first[index + 1])))
 
+    def untrained(self) -> NDArray[np.int64]:
+        """Return which objects are none to learn from though they are no crowds; see `InstanceSet.trained`."""
+        sides = self.boxes[:, 2:] - self.boxes[:, :2]
+        return np.flatnonzero(~self.crowds & ((sides.min(axis=1, initial=np.inf) < 1) | (self.areas <= 0)))
+
     def __reduce__(self) -> tuple[object, ...]:
         if self.folder is not None:
             return load_packed, (self.folder,)

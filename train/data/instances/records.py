@@ -109,10 +109,10 @@ def check_object(record: object, sizes: dict[int, tuple[int, int]], categories: 
         raise BadRecord("box of an impossible size")
     segmentation = check_segmentation(fields["segmentation"], sizes[picture])
     area = fields.get("area")
-    if area is None:
-        area = float(coco_mask.area(segmentation.rle(sizes[picture])))
-    if not _is_finite(area) or area < 0:
+    if area is not None and not _is_finite(area):
         raise BadRecord("annotation with an impossible area")
+    if area is None or area <= 0:  # some tools write 0 for all
+        area = float(coco_mask.area(segmentation.rle(sizes[picture])))
     number = None if fields.get("id") is None else _id(fields["id"], "annotation")
     return ObjectRecord(number, picture, category, (x, y, x + w, y + h), float(area), bool(crowd), segmentation)
 

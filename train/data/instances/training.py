@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import cv2
@@ -10,8 +11,11 @@ from numpy.typing import NDArray
 
 from solo_rt.train.data.instances import Annotation, InstanceSet, open_instances
 from solo_rt.train.data.instances.augment import Augmentation, Jitter, Scales, jitter_colours, usual_scales
+from solo_rt.train.data.instances.packed import PackedObjects
 from solo_rt.train.data.instances.placement import Axis, centre_of_mass, place_mask
 from solo_rt.train.data.samples import MASK_STRIDES, Batch, Sample, collate
+
+log = logging.getLogger(__name__)
 
 
 class InstanceTrainingSet:
@@ -89,7 +93,28 @@ def open_instance_training(
     if not augmented:
         how = Augmentation(Scales(scales.long, (max(scales.shorts),)), mirror=0.0)
     data = open_instances(uri, split="train", classes=classes, images=images)
+    if isinstance(data.read, PackedObjects):
+        _report_untrained(data, data.read)
     return InstanceTrainingSet(data, how, imgsz=imgsz)
+
+
+def _report_untrained(data: InstanceSet, objects: PackedObjects) -> None:
+    """Say how many objects are not trained on though nobody called them crowds, and whether there are no others."""
+    left, count = objects.untrained(), len(objects.labels)
+    for number in left.tolist():
+        place = int(np.searchsorted(objects.first, number, side="right")) - 1
+        box = ", ".join(f"{side:g}" for side in objects.boxes[number])
+        log.info("%s: not trained on: an object of area %g in %s", data.names[place], objects.areas[number], box)
+    if len(left):
+        log.warning(
+            "%s: %d of %d objects are not trained on: nothing is in their masks, or their boxes are thinner than a "
+            "pixel; boxes are x, y, width, height in pixels (-v names them)",
+            data.folder,
+            len(left),
+            count,
+        )
+    if len(left) + objects.crowds.sum() == count:
+        log.warning("%s: there is no object to learn from, of %d annotations", data.folder, count)
 
 
 def make_sample(

@@ -35,6 +35,11 @@ class Legend:
                 f"expected 1..{IGNORED} distinct classes with a colour each, got {count} classes "
                 f"({len(set(self.classes))} distinct) and {len(self.palette)} colours"
             )
+        for colour in self.palette:
+            if not 0 <= min(colour) <= max(colour) <= 255:
+                raise DatasetError(f"expected colours of values in 0..255, got {colour}")
+        if not all(0 <= label < count for label in self.unpainted):
+            raise DatasetError(f"expected unpainted classes below {count}, got {self.unpainted}")
 
 
 class Picture(NamedTuple):
@@ -53,6 +58,7 @@ class SemanticSet:
     legend: Legend
     names: tuple[str, ...]
     read: Callable[[int], tuple[Image, Labels]]
+    has_parts: bool = True  # whether the pictures to measure are others than those to train on
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -66,11 +72,20 @@ class SemanticSet:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Picture:
-        """Return picture `index`. Raises: DatasetError when a file is missing, damaged or of another size."""
+        """Return picture `index`.
+
+        Raises: DatasetError when a file is missing, damaged or of another size, or has a label that is no class.
+        """
         image, labels = self.read(index)
         if image.shape[:2] != labels.shape:
             raise DatasetError(
                 f"{self.kind} {self.names[index]}: expected a picture and labels of one size, "
                 f"got {image.shape[0]}x{image.shape[1]} and {labels.shape[0]}x{labels.shape[1]}"
+            )
+        strange = labels[(labels >= len(self.classes)) & (labels != IGNORED)]
+        if strange.size:
+            raise DatasetError(
+                f"{self.kind} {self.names[index]}: expected labels below {len(self.classes)} or {IGNORED}, got "
+                f"{', '.join(map(str, np.unique(strange)[:5]))}; see what there is with solo-rt check-labels"
             )
         return Picture(self.names[index], image, labels)

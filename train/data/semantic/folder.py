@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from solo_rt.errors import DatasetError, UsageError
-from solo_rt.train.data.semantic.base import IGNORED, Image, Labels, Legend, SemanticSet
+from solo_rt.train.data.semantic.base import IGNORED, Legend, SemanticSet
 from solo_rt.train.data.semantic.palettes import voc_palette
 from solo_rt.train.data.semantic.pictures import (
     FilePairs,
@@ -33,34 +32,18 @@ MASKS = (".png", ".bmp", ".tif", ".tiff")
 OnImage = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class UserFiles:
-    """Reads a user's files and does not trust them: a value that is no class is an error, not ignored."""
-
-    files: FilePairs
-    count: int
-
-    def __call__(self, index: int) -> tuple[Image, Labels]:
-        image, labels = self.files(index)
-        strange = labels[(labels >= self.count) & (labels != IGNORED)]
-        if strange.size:
-            raise DatasetError(
-                f"labels {self.files.labels[index]}: expected values below {self.count} or {IGNORED}, got "
-                f"{int(strange[0])}; see what there is with solo-rt check-labels"
-            )
-        return image, labels
-
-
 def open_folder(root: Path, *, split: str) -> SemanticSet:
     """Return the pictures of `root`, of its part `split` if it has parts. Raises: DatasetError."""
     images, labels = root / "images", root / "labels"
-    if (images / split).is_dir():
+    has_parts = (images / split).is_dir()
+    if has_parts:
         images, labels = images / split, labels / split
     pictures, masks = pair_files(files_by_stem(images), files_by_stem(labels, suffixes=MASKS), where=root)
     legend, ids = read_legend(root)
     legend = legend or _numbered(masks)
     files = FilePairs(tuple(pictures), tuple(masks), lookup_table(ids) if ids else None)
-    return SemanticSet("folder", legend, tuple(path.stem for path in pictures), UserFiles(files, len(legend.classes)))
+    names = tuple(path.stem for path in pictures)
+    return SemanticSet("folder", legend, names, files, has_parts=has_parts)
 
 
 def read_legend(root: Path) -> tuple[Legend | None, dict[int, int]]:
@@ -72,7 +55,7 @@ def read_legend(root: Path) -> tuple[Legend | None, dict[int, int]]:
     if not path.is_file():
         return _read_names(root / "classes.txt"), {}
     try:
-        record = json.loads(path.read_text("utf-8"))
+        record = json.loads(path.read_text("utf-8-sig"))
         names = tuple(map(str, record["classes"]))
         palette = tuple((int(r), int(g), int(b)) for r, g, b in record.get("palette", voc_palette(len(names))))
         ids = [int(value) for value in record.get("ids", [])]
@@ -87,7 +70,7 @@ def read_legend(root: Path) -> tuple[Legend | None, dict[int, int]]:
 def _read_names(path: Path) -> Legend | None:
     """Return the classes of a file with a name per line; None if there is none. Raises: DatasetError."""
     try:
-        names = tuple(filter(None, map(str.strip, path.read_text("utf-8").splitlines()))) if path.is_file() else ()
+        names = tuple(filter(None, map(str.strip, path.read_text("utf-8-sig").splitlines()))) if path.is_file() else ()
         return Legend(names, voc_palette(len(names))) if names else None
     except ValueError as error:  # a Legend that cannot be is one, too
         raise DatasetError(f"{path}: expected a class per line ({error})") from error
