@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from children import hear_hangups
 
 from solo_rt.train.checkpoint import load_checkpoint
 
@@ -65,12 +66,16 @@ def test_a_signal_finishes_the_step_and_leaves_a_checkpoint(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_hangups,
     )
     with process:
         assert process.stderr is not None
         assert any(moment in line for line in process.stderr)
         os.killpg(process.pid, number)  # the workers get it too, as they do from a terminal
-        out, err = process.communicate(timeout=60)
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert (process.returncode, out.strip()) == (code, str(tmp_path / "run" / "last.pt"))
     assert not any(word in err for word in ("Traceback", "rror", "arning")), err
     assert load_checkpoint(tmp_path / "run" / "last.pt").step >= 1
