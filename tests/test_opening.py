@@ -60,7 +60,7 @@ def test_a_file_and_the_model_are_opened_at_once(ends, clip):
     ends.source = ends.engine = meeting.wait
     steps = []
     assert Pipeline(clip, hooks=Hooks(on_step=steps.append)).run().processed == 2
-    assert steps == ["opening the source", "loading the model"]
+    assert steps == ["opening the source", "loading the model", "waiting for a frame"]
     assert ends.made.closed
 
 
