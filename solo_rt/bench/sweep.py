@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
@@ -15,6 +14,7 @@ from solo_rt.bench.machine import shown
 from solo_rt.bench.markdown import table
 from solo_rt.bench.measurement import Order
 from solo_rt.engine import Precision
+from solo_rt.engine.precision import lower_precisions
 
 LAYERS = ("network", "model", "pipeline to JSON lines")
 METRICS = ("AP", "mIoU")
@@ -37,7 +37,7 @@ def accuracies(record: Mapping[str, Any]) -> dict[str, float]:
     It is empty where nobody measured what bf16 or INT8 cost on such a CPU.
     """
     model = record["model"]
-    lower = _lower(record)
+    lower = lower_precisions(record["engine"])
     if any(precision not in model["costs"] for precision in lower):
         return {}
     lost = sum(model["costs"][precision] for precision in lower)
@@ -90,7 +90,7 @@ def draw_sweep(records: Sequence[Mapping[str, Any]]) -> NDArray[np.uint8]:
     chosen, points = best(records), []
     for number, record in enumerate(records):
         lanes = record["asked"].get("lanes")
-        words = [record["model"]["name"], *_lower(record)]
+        words = [record["model"]["name"], *lower_precisions(record["engine"])]
         name = " ".join([*words, *([f"{lanes} lanes"] if lanes not in (None, 1) else [])])
         points += [
             Point(name, _speed(record), value, METRICS.index(metric), number in chosen)
@@ -106,12 +106,6 @@ def draw_sweep(records: Sequence[Mapping[str, Any]]) -> NDArray[np.uint8]:
             *(f"unreliable: {reason}" for reason in first["unreliable"]),
         ]
     return draw_points("Frames per second of the pipeline to JSON lines", METRICS, points, notes)
-
-
-def _lower(record: Mapping[str, Any]) -> list[str]:
-    """Return the precisions below 32 bits that a model was computed in, and that its accuracy is without."""
-    words = re.split("[ ,]+", record["engine"])
-    return [precision for precision in ("int8", "bf16") if precision in words]
 
 
 def _speed(record: Mapping[str, Any]) -> float:

@@ -81,11 +81,11 @@ class CameraRun:
     def __init__(self, camera: Camera, pipeline: Pipeline, outputs: Sequence[str]) -> None:
         """Begin; the model of the pipeline is an opened engine that several may use."""
         self._camera, self._outputs = camera, outputs
+        self._has_results = False  # since it began, or began again; of its thread alone
         self._stop = threading.Event()
         self._lock = threading.Lock()  # guards all that follows
         self._figures = Figures("connecting")
         self._newest: Result | None = None
-        self._has_results = False  # since it began, or began again
         self._seconds = math.inf
         self._counted = time.monotonic(), 0, 0  # when, frames read, results
         self._pipeline = replace(
@@ -142,10 +142,10 @@ class CameraRun:
         self._become("live" if info.live else "running")
 
     def _take(self, result: Result) -> None:
+        self._has_results = True
         work = sum(seconds for stage, seconds in result.stage_seconds.items() if stage not in WAITING)
         with self._lock:
             self._seconds = min(self._seconds, work)
-            self._has_results = True
             self._newest = result if result.frame.device is None else None
 
     def _change(self, change: StateChange) -> None:

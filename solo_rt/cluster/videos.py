@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -65,13 +65,13 @@ def _videos_of(source: str, output_dir: Path) -> Iterator[Video]:
     path = Path(expand_home(source))
     paths: Iterable[Path]
     if path.is_dir():
-        root, paths = path, (entry for entry in _matching(path, (ANY, "*")) if entry.suffix.lower() in SUFFIXES)
+        root, paths = path, (entry for entry in _matching(path, {(ANY, "*")}) if entry.suffix.lower() in SUFFIXES)
     elif path.exists():
         root, paths = path.parent, [path]
     elif set(source) & set(WILD):
         depth = next(number for number, part in enumerate(path.parts) if set(part) & set(WILD))
         root, pattern = Path(*path.parts[:depth]), path.parts[depth:]
-        paths = (entry for entry in _matching(root, pattern) if not is_picture(entry))
+        paths = (entry for entry in _matching(root, {pattern}) if not is_picture(entry))
     else:
         raise SourceError(f"source {source}: no such file or folder; check the path")
     base = root.resolve()
@@ -83,31 +83,29 @@ def _videos_of(source: str, output_dir: Path) -> Iterator[Video]:
             yield Video(entry.relative_to(root).as_posix(), entry, status.st_size, status.st_mtime_ns)
 
 
-def _matching(folder: Path, pattern: Sequence[str], around: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    """Yield what in a folder has a path like the pattern and is not hidden.
+def _matching(folder: Path, patterns: Set[tuple[str, ...]], around: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Yield what in a folder has a path like one of the patterns and is not hidden, once each.
 
     Not `Path.glob`, which follows no links and says nothing of folders that it cannot read. `around` are the folders
     that this one lies in, as links lead there: one that leads back is not followed.
     """
-    part, *rest = pattern
     place = folder.resolve()
     if place in around:
         return
+    anywhere = {pattern for pattern in patterns if pattern[0] == ANY}
+    here = set(patterns)
+    while any(pattern[0] == ANY for pattern in here):
+        here = {pattern[1:] or ("*",) if pattern[0] == ANY else pattern for pattern in here}
     try:
         with os.scandir(folder) as found:
-            entries = [folder / entry.name for entry in found if not entry.name.startswith(".")]
+            entries = [entry for entry in found if not entry.name.startswith(".")]
     except PermissionError as error:
         log.warning("%s: %s; what lies in it is left out", folder, error.strerror)
         return
-    if part == ANY:
-        yield from _matching(folder, rest or ("*",), around)
-        for entry in entries:
-            if entry.is_dir():
-                yield from _matching(entry, pattern, around | {place})
-        return
     for entry in entries:
-        if fnmatchcase(entry.name, part):
-            if not rest:
-                yield entry
-            elif entry.is_dir():
-                yield from _matching(entry, rest, around | {place})
+        left = {pattern[1:] for pattern in here if fnmatchcase(entry.name, pattern[0])}
+        if () in left:
+            yield folder / entry.name
+        inside = (left - {()}) | anywhere
+        if inside and entry.is_dir():
+            yield from _matching(folder / entry.name, inside, around | {place})

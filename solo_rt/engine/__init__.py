@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import re
 from pathlib import Path
 
 from solo_rt.device import Device
@@ -12,7 +11,7 @@ from solo_rt.engine.base import Engine, FrameEngine
 from solo_rt.engine.contract import try_out
 from solo_rt.engine.fastest import Candidate, open_fastest
 from solo_rt.engine.model_file import OnnxModel, find_model, int8_of, read_model, shipped_models
-from solo_rt.engine.precision import PRECISIONS, Precision, allowed, costs_nothing
+from solo_rt.engine.precision import PRECISIONS, Precision, allowed, costs_nothing, lower_precisions
 from solo_rt.engine.threads import CPU_LANES, default_threads, without_threads
 from solo_rt.errors import UsageError
 
@@ -87,10 +86,10 @@ def chosen(engine: str) -> Candidate | None:
 
     None for what a file says by itself: whoever opens it gets the same.
     """
-    backend, *words = re.split("[ ,]+", engine)
+    backend = engine.partition(" ")[0]
     if backend not in CPU_BACKENDS:
         return None
-    return Candidate(backend, "int8" if "int8" in words else "bf16" if "bf16" in words else "fp32")
+    return Candidate(backend, next(iter(lower_precisions(engine)), "fp32"))
 
 
 def cpu_candidates(path: Path, backend: str, precision: Precision, device: Device) -> dict[Candidate, OnnxModel]:

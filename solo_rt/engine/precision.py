@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+import re
 from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
@@ -14,6 +15,7 @@ from solo_rt.spec import ModelSpec
 
 Precision = Literal["auto", "fp32", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+LOWER: tuple[Precision, ...] = ("int8", "bf16")
 MOST_LOST = 0.001  # of AP, mIoU or agreement, a share of 1, that a lower precision may cost to be taken unasked
 # As Linux calls what multiplies bfloat16, and what adds products of 8 bits in 32.
 _BF16_FLAGS = ("avx512_bf16", "amx_bf16")
@@ -32,6 +34,12 @@ def has_bf16() -> bool:
 def has_int8() -> bool:
     """Return whether this CPU adds products of 8 bits in 32; an x86 without VNNI adds them two by two in 16."""
     return platform.machine() not in _X86 or not set(_INT8_FLAGS).isdisjoint(cpu_field("flags").split())
+
+
+def lower_precisions(engine: str) -> list[Precision]:
+    """Return the precisions below 32 bits that an engine names, as `Engine.backend`, the lowest first."""
+    words = re.split("[ ,]+", engine)
+    return [precision for precision in LOWER if precision in words]
 
 
 def costs_here(spec: ModelSpec) -> dict[str, float]:

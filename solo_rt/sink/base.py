@@ -117,16 +117,21 @@ class OutputFile:
     def resume(self, size: int) -> bool:
         """Go on behind the first `size` bytes, or in a new file where this one is gone; return whether that is so.
 
-        Raises: OSError, UsageError, while neither can be.
+        Raises: SinkError while neither can be.
         """
         is_gone = self.is_regular and self._is_gone()
-        if is_gone:
-            before = self._descriptor
-            self._open()
-            os.close(before)
-        elif self.is_regular:
-            os.ftruncate(self._descriptor, size)
-            os.lseek(self._descriptor, size, os.SEEK_SET)
+        try:
+            if is_gone:
+                before = self._descriptor
+                self._open()
+                os.close(before)
+            elif self.is_regular:
+                os.ftruncate(self._descriptor, size)
+                os.lseek(self._descriptor, size, os.SEEK_SET)
+        except OSError as error:
+            raise SinkError(f"output {self.uri}: {error.strerror}") from error
+        except UsageError as error:  # another process has the new one
+            raise SinkError(str(error)) from error
         self.failed = False
         return is_gone
 

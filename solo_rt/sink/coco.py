@@ -6,7 +6,7 @@ import json
 import logging
 from pathlib import Path
 
-from solo_rt.errors import SinkError, UsageError
+from solo_rt.errors import UsageError
 from solo_rt.result import Result
 from solo_rt.sink.base import Gap, OutputFile, Sink
 
@@ -46,13 +46,8 @@ class CocoSink(Sink):
 
     def resume(self, gap: Gap) -> None:
         """Go on behind the last result, in a new list where the file is gone. Raises: SinkError."""
-        try:
-            if self._file.resume(self._filled):
-                self._filled = 0
-        except OSError as error:
-            raise SinkError(f"output {self.uri}: {error.strerror}") from error
-        except UsageError as error:
-            raise SinkError(str(error)) from error
+        if self._file.resume(self._filled):
+            self._filled = 0
         self._add([])
 
     def close(self) -> None:

@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Iterable
 
-from solo_rt.errors import SinkError, UsageError
 from solo_rt.sink.base import OutputFile
 
 
@@ -39,13 +38,8 @@ class LineFile:
 
     def resume(self) -> None:
         """Go on behind the last whole line, in a new file where this one is gone. Raises: SinkError."""
-        try:
-            if self._file.resume(self._whole):
-                self._whole = self.results = 0
-        except OSError as error:
-            raise SinkError(f"output {self._uri}: {error.strerror}") from error
-        except UsageError as error:
-            raise SinkError(str(error)) from error
+        if self._file.resume(self._whole):
+            self._whole = self.results = 0
 
     def close(self) -> None:
         """Let go of the file. May be called again."""
