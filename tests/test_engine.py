@@ -14,24 +14,17 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+from backends import BACKENDS
 from fakes import STREET_SPEC, TINY_SPEC, write_street_model, write_tiny_model
 from onnx import TensorProto, helper, numpy_helper
 
 from solo_rt import engine
 from solo_rt.decoders import SoloV2Decoder
 from solo_rt.device import Device
-from solo_rt.engine import chosen, cpu_candidates, find_model, open_engine, precision, threads, without_threads
+from solo_rt.engine import cpu_candidates, open_engine, precision, threads
 from solo_rt.engine.onnxruntime import OnnxRuntimeEngine
 from solo_rt.errors import EngineError, SpecError, UsageError
 from solo_rt.spec import METADATA_KEY
-
-BACKENDS = [
-    "onnxruntime",
-    pytest.param(
-        "openvino",
-        marks=pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is not installed"),
-    ),
-]
 
 
 def picture(seed=0):
@@ -141,30 +134,6 @@ def test_outputs_belong_to_the_caller_and_inputs_are_left_alone(backend, tiny):
         array += 1  # writable
     again = engine.infer({"image": first_image})
     np.testing.assert_array_equal(again["scores"], before["scores"])
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_what_was_chosen_can_be_asked_for(backend, tiny):
-    with closing(open_engine(tiny, backend=backend, threads=2)) as first:
-        asked, known = chosen(first.backend), without_threads(first.backend)
-    assert asked == (backend, "fp32")
-    with closing(open_engine(tiny, backend=asked.backend, precision=asked.precision, threads=1)) as again:
-        assert (chosen(again.backend), without_threads(again.backend)) == (asked, known)
-        assert again.backend != known == f"{backend} cpu"
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_int8_that_was_chosen_can_be_asked_for(backend):
-    file = find_model("fast-scnn").with_suffix(".int8.onnx")
-    with closing(open_engine(file, backend=backend)) as first:
-        asked = chosen(first.backend)
-    assert asked == (backend, "int8")
-    with closing(open_engine(file, backend=asked.backend, precision=asked.precision)) as again:
-        assert again.backend == first.backend
-
-
-def test_what_a_file_says_by_itself_is_not_asked_for():
-    assert chosen("tensorrt 10.16.1.11 fp16, NVIDIA H200") is chosen("torch cpu") is chosen("") is None
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
