@@ -185,6 +185,16 @@ def depthwise_conv_gradient(
     threads: int = 1,
     instruction_set: str = "best",
 ) -> Float32: ...
+def weight_gradient(
+    x: Float32,
+    dy: Float32,
+    kernel: int,
+    stride: int,
+    dilation: int,
+    padding: int,
+    threads: int = 1,
+    instruction_set: str = "best",
+) -> Float32: ...
 def cross_entropy(
     logits: Pixels, labels: UInt8, planar: bool, threads: int = 1, instruction_set: str = "best"
 ) -> tuple[Float32, NDArray[np.bool_]]: ...

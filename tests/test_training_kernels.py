@@ -221,6 +221,61 @@ def test_depthwise_convolution_does_not_depend_on_threads(dtype: type) -> None:
         np.testing.assert_array_equal(one, many)
 
 
+def weight_gradient_in_numpy(x: Array, dy: Array, kernel: int, stride: int, dilation: int, padding: int) -> Array:
+    """Return the gradient of the weights by whole arrays, tap by tap."""
+    wide = np.pad(x.astype(np.float64), ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    dweights = np.empty((dy.shape[3], x.shape[3], kernel, kernel))
+    for row, column in np.ndindex(kernel, kernel):
+        down, right = (
+            slice(place * dilation, place * dilation + stride * (count - 1) + 1, stride)
+            for place, count in zip((row, column), dy.shape[1:3], strict=True)
+        )
+        dweights[:, :, row, column] = np.tensordot(dy.astype(np.float64), wide[:, down, right], ((0, 1, 2), (0, 1, 2)))
+    return dweights
+
+
+def dense_case(shape: tuple[int, ...], out: int, steps: tuple[int, int, int, int]) -> tuple[Array, Array]:
+    """Return x and dy of a convolution to `out` channels; `steps` are kernel, stride, dilation and padding."""
+    rng = np.random.default_rng(sum(shape) + out)
+    kernel, stride, dilation, padding = steps
+    sides = ((side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1 for side in shape[1:3])
+    return tuple(rng.normal(0, 1, size).astype(np.float32) for size in (shape, (shape[0], *sides, out)))
+
+
+@every_set
+@pytest.mark.parametrize("steps", [(3, 1, 1, 1), (3, 2, 1, 1), (3, 1, 4, 4), (1, 1, 1, 0), (5, 3, 2, 1), (2, 1, 1, 3)])
+@pytest.mark.parametrize(
+    ("shape", "out"),
+    [
+        ((1, 9, 9, 1), 1),
+        ((2, 11, 14, 7), 17),
+        ((1, 10, 12, 101), 32),  # channels of three pieces
+        ((3, 40, 31, 6), 16),  # several strips
+        ((1, 12, 530, 5), 3),  # rows longer than a strip
+    ],
+)
+def test_the_gradient_of_weights_is_that_of_the_twin(
+    shape: tuple[int, ...], out: int, steps: tuple[int, int, int, int], instruction_set: str
+) -> None:
+    x, dy = dense_case(shape, out, steps)
+    found = _native.weight_gradient(x, dy, *steps, instruction_set=instruction_set)
+    assert_near(found, weight_gradient_in_numpy(x, dy, *steps), FLOAT)
+
+
+def test_the_gradient_of_weights_does_not_depend_on_threads() -> None:
+    x, dy = dense_case((5, 60, 70, 24), 40, (3, 1, 1, 1))
+    one, many = (_native.weight_gradient(x, dy, 3, 1, 1, 1, threads) for threads in (1, 5))
+    np.testing.assert_array_equal(one, many)
+
+
+def test_a_gradient_of_weights_sees_nothing_but_its_maps() -> None:
+    x, dy = dense_case((2, 6, 5, 7), 9, (3, 1, 1, 1))
+    x[0, 2, 3, 4] = np.nan
+    is_nan = np.isnan(_native.weight_gradient(x, dy, 3, 1, 1, 1))
+    assert is_nan[:, 4].all()
+    assert not np.delete(is_nan, 4, axis=1).any()
+
+
 def loss_case(shape: tuple[int, ...], dtype: type, *, planar: bool) -> dict[str, Array]:
     """Return what both directions of cross entropy are given for logits `[B, H, W, C]`; some labels are ignored."""
     rng = np.random.default_rng(sum(shape))
@@ -346,6 +401,24 @@ def test_what_does_not_fit_is_refused() -> None:
     for steps in ((0, 1, 1), (1, 0, 1), (1, 1, -1), (1, 2, 0)):  # the last one reaches over five pixels of four
         with pytest.raises(ValueError, match="depthwise_conv: sizes contradict each other"):
             conv(steps=steps)
+
+
+def test_a_gradient_of_weights_that_does_not_fit_is_refused() -> None:
+    x, dy = np.zeros((2, 4, 4, 3), np.float32), np.zeros((2, 4, 4, 5), np.float32)
+    assert _native.weight_gradient(x, dy, 3, 1, 1, 1).shape == (5, 3, 3, 3)
+    with pytest.raises(ValueError, match="x: expected 4 axes, got 3"):
+        _native.weight_gradient(x[0], dy, 3, 1, 1, 1)
+    with pytest.raises(ValueError, match=r"dy: expected float32 \[2, 2, 2, 5\], got float32 \[2, 4, 4, 5\]"):
+        _native.weight_gradient(x, dy, 3, 1, 1, 0)
+    with pytest.raises(TypeError, match=r"x: expected float32 .* got int16"):
+        _native.weight_gradient(x.astype(np.int16), dy, 3, 1, 1, 1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="weight_gradient: an argument is out of range"):
+        _native.weight_gradient(x, dy, 3, 1, 1, 1, threads=0)
+    for steps in ((0, 1, 1, 1), (17, 1, 1, 8), (3, 0, 1, 1), (3, 1, 0, 1), (3, 1, 1, -1), (3, 1, 2, 0)):
+        with pytest.raises(ValueError, match="weight_gradient: sizes contradict each other"):
+            _native.weight_gradient(x, dy, *steps)
+    with pytest.raises(ValueError, match="weight_gradient: sizes contradict each other"):
+        _native.weight_gradient(x[:0], dy[:0], 3, 1, 1, 1)
 
 
 def test_labels_must_be_classes_of_the_logits() -> None:

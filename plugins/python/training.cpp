@@ -7,6 +7,7 @@
 #include "cross_entropy.h"
 #include "depthwise_conv.h"
 #include "prelu.h"
+#include "weight_gradient.h"
 
 namespace solo::python {
 namespace {
@@ -176,6 +177,23 @@ py::array_t<float> convolve_back(const py::array& x, const py::array& dy, const 
   return dweights;
 }
 
+py::array_t<float> weights_back(const py::array& x, const py::array& dy, int kernel, int stride, int dilation,
+                                int padding, int threads, const std::string& instruction_set) {
+  const Shape from = shape_of(x), to = shape_of(dy, "dy");
+  const Convolution conv{from[0], from[1], from[2], from[3], to[3], kernel, stride, dilation, padding};
+  const int64_t bytes = weight_gradient_workspace(conv, std::max(threads, 1));
+  if (bytes < 0) check(Status::kBadSize, "weight_gradient");
+  const Isa isa = isa_of(instruction_set);
+  const auto* maps = checked<float>(x, "x", from);
+  const auto* given = checked<float>(dy, "dy", {conv.batch, conv.out_height(), conv.out_width(), conv.out_channels});
+  py::array_t<float> dweights({conv.out_channels, conv.channels, conv.kernel, conv.kernel});
+  float* written = dweights.mutable_data();
+  run("weight_gradient", bytes, [&](void* workspace, int64_t size) {
+    return weight_gradient(conv, maps, given, threads, isa, workspace, size, written);
+  });
+  return dweights;
+}
+
 // Of logits [batch, height, width, classes], planar ones [batch, classes, height, width].
 CrossEntropy make_loss(const py::array& logits, const py::array& labels, bool planar) {
   const Shape shape = shape_of(logits, "logits");
@@ -237,6 +255,11 @@ void bind_training(py::module_& m) {
   m.def("depthwise_conv_gradient", &convolve_back, "x"_a, "dy"_a, "weights"_a, "stride"_a, "dilation"_a, "padding"_a,
         "dx"_a, "threads"_a = 1, "instruction_set"_a = "best",
         "Write the gradient of x to dx; return that of the weights, float32 [channels, 9], see depthwise_conv.h.");
+  m.def(
+      "weight_gradient", &weights_back, "x"_a, "dy"_a, "kernel"_a, "stride"_a, "dilation"_a, "padding"_a,
+      "threads"_a = 1, "instruction_set"_a = "best",
+      "Return the gradient of the weights of a convolution, float32 [out_channels, channels, kernel, kernel]; maps are "
+      "float32 [batch, height, width, channels], see weight_gradient.h.");
   m.def("cross_entropy", &entropies, "logits"_a, "labels"_a, "planar"_a, "threads"_a = 1, "instruction_set"_a = "best",
         "Return the cross entropy of every pixel, float32 [batch, height, width], and where no class beats that of the "
         "label, bool; logits are [batch, height, width, classes], or [batch, classes, height, width] if planar, see "

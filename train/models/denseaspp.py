@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from solo_rt.train.models.parts.conv import Conv2d
 from solo_rt.train.models.parts.convolution import conv_norm, pixel_classifier
 from solo_rt.train.models.parts.densenet import BACKBONES, DenseNet
 from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput
@@ -74,7 +75,7 @@ def _stage(channels: int, config: DenseAsppConfig, dilation: int, *, rectified: 
         spread = conv_norm(config.inner, config.growth, 3, dilation=dilation, bias=True)
         return nn.Sequential(reduce, spread, nn.Dropout2d(DROPOUT))
     front = [] if rectified else [nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
-    last = nn.Conv2d(config.inner, config.growth, 3, padding=dilation, dilation=dilation)
+    last = Conv2d(config.inner, config.growth, 3, padding=dilation, dilation=dilation)
     return nn.Sequential(*front, reduce, last, nn.Dropout2d(DROPOUT))
 
 

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor, nn
 
 from solo_rt.train.models.network import Network
+from solo_rt.train.models.parts.conv import Conv2d
 from solo_rt.train.models.parts.fpn import FPN
 from solo_rt.train.models.parts.levels import (
     FULL_RANGES,
@@ -130,7 +131,7 @@ class GridHead(nn.Module):
         self.cate_convs = tower(channels)
         self.kernel_convs = tower(channels + 2)
         self.solo_cate = make_prior_conv(width, num_classes, 3)
-        self.solo_kernel = nn.Conv2d(width, config.kernel_channels, 3, padding=1)
+        self.solo_kernel = Conv2d(width, config.kernel_channels, 3, padding=1)
         nn.init.normal_(self.solo_kernel.weight, std=0.01)
         nn.init.zeros_(self.solo_kernel.bias)  # type: ignore[arg-type]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from solo_rt.train.models.parts.batch_norm import is_fusible, norm_act
+from solo_rt.train.models.parts.conv import Conv2d
 from solo_rt.train.models.parts.depthwise import Depthwise
 
 
@@ -26,7 +27,7 @@ def conv_norm(
 ) -> nn.Sequential:  # fmt: skip
     """Return convolution, batch normalisation and, unless None, an activation; without `padding` sizes stay."""
     padding = dilation * (kernel // 2) if padding is None else padding
-    kind = Depthwise if groups == channels == out > 1 else nn.Conv2d
+    kind = Depthwise if groups == channels == out > 1 else Conv2d
     conv = kind(channels, out, kernel, stride, padding, dilation, groups, bias)
     return Layers(conv, nn.BatchNorm2d(out), *([relu(inplace=True)] if relu else []))  # type: ignore[call-arg]
 

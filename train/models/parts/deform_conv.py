@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from solo_rt.train.models.parts.conv import Conv2d
+
 
 def deform_conv2d(
     x: Tensor,
@@ -99,5 +101,5 @@ def make_conv(
 ) -> nn.Conv2d | DeformConv2d:
     """Return a convolution without bias that keeps the size up to the stride; `deform` is None, "v1" or "v2"."""
     if deform is None:
-        return nn.Conv2d(channels, out, kernel, stride, kernel // 2, groups=groups, bias=False)
+        return Conv2d(channels, out, kernel, stride, kernel // 2, groups=groups, bias=False)
     return DeformConv2d(channels, out, kernel, stride=stride, groups=groups, modulated=deform == "v2")

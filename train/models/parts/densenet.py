@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from solo_rt.train.models.parts.conv import Conv2d
 from solo_rt.train.models.parts.dilated_resnet import dilate
 
 BOTTLENECK = 4  # the 3x3 of a layer reads so many times the channels that it adds
@@ -38,7 +39,7 @@ class DenseLayer(nn.Module):
         self.norm1 = nn.BatchNorm2d(channels)
         self.conv1 = nn.Conv2d(channels, inner, 1, bias=False)
         self.norm2 = nn.BatchNorm2d(inner)
-        self.conv2 = nn.Conv2d(inner, growth, 3, padding=1, bias=False)
+        self.conv2 = Conv2d(inner, growth, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv1(F.relu(self.norm1(x), inplace=True))

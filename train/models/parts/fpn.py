@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from solo_rt.train.models.parts.conv import Conv2d
+
 
 class FPN(nn.Module):
     """`forward` turns C2..C5 into P2..P6 of `channels` each, at strides 4, 8, 16, 32 and 64."""
@@ -14,7 +16,7 @@ class FPN(nn.Module):
     def __init__(self, in_channels: Sequence[int], channels: int) -> None:
         super().__init__()
         self.lateral_convs = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in in_channels)
-        self.fpn_convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in in_channels)
+        self.fpn_convs = nn.ModuleList(Conv2d(channels, channels, 3, padding=1) for _ in in_channels)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_uniform_(module.weight)

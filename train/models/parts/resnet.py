@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from solo_rt.train.models.parts.batch_norm import norm_act
+from solo_rt.train.models.parts.conv import Conv2d
 from solo_rt.train.models.parts.convolution import conv_norm
 from solo_rt.train.models.parts.deform_conv import DeformConv2d, make_conv
 
@@ -49,9 +50,9 @@ class BasicBlock(nn.Module):
 
     def __init__(self, channels: int, width: int, *, stride: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
+        self.conv1 = Conv2d(channels, width, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.conv2 = Conv2d(width, width, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = _shortcut(channels, width, stride)
@@ -103,7 +104,7 @@ class ResNet(nn.Module):
         self.conv1: nn.Module
         if config.stem == "deep":
             self.conv1 = nn.Sequential(
-                *conv_norm(3, 64, 3, stride=2), *conv_norm(64, 64, 3), nn.Conv2d(64, channels, 3, 1, 1, bias=False)
+                *conv_norm(3, 64, 3, stride=2), *conv_norm(64, 64, 3), Conv2d(64, channels, 3, 1, 1, bias=False)
             )
         else:
             self.conv1 = nn.Conv2d(3, channels, 3 if slim else 7, 2, 1 if slim else 3, bias=False)

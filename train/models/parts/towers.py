@@ -7,13 +7,15 @@ from typing import Literal
 
 from torch import nn
 
+from solo_rt.train.models.parts.conv import Conv2d
+from solo_rt.train.models.parts.convolution import Layers
 from solo_rt.train.models.parts.deform_conv import make_conv
 from solo_rt.train.models.parts.resnet import DeformVersion
 
 PRIOR = 0.01  # initial probability of a class in a cell, and of a pixel in a mask (Focal loss, section 3.3)
 
 
-class ConvNorm(nn.Sequential):
+class ConvNorm(Layers):
     """Convolution without bias, normalisation, ReLU."""
 
     def __init__(
@@ -45,7 +47,7 @@ def make_tower(
 
 def make_prior_conv(channels: int, out: int, kernel: int) -> nn.Conv2d:
     """Return a convolution to logits that starts at a probability of 1 %."""
-    conv = nn.Conv2d(channels, out, kernel, padding=kernel // 2)
+    conv = Conv2d(channels, out, kernel, padding=kernel // 2)
     nn.init.normal_(conv.weight, std=0.01)
     nn.init.constant_(conv.bias, -math.log((1 - PRIOR) / PRIOR))  # type: ignore[arg-type]
     return conv

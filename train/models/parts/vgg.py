@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from solo_rt.train.models.parts.conv import Conv2d
+
 STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # width and number of 3x3 convolutions, then a pool
 
 
@@ -18,7 +20,7 @@ class Vgg16(nn.Module):
         channels = 3
         for width, depth in STAGES:
             for _ in range(depth):
-                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
+                layers += [Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
                 channels = width
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
