@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solo_rt.uri import redact, scheme
+from solo_rt.uri import expand_home, redact, scheme
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,7 @@ def test_redact_never_shows_a_password(user: str, password: str, host: str) -> N
 def test_scheme_is_empty_for_paths() -> None:
     assert {scheme(uri) for uri in ("a.mp4", "C:\\a.mp4", "/x://y", "")} == {""}
     assert [scheme(uri) for uri in ("RTSP://host", "test://")] == ["rtsp", "test"]
+
+
+def test_a_user_without_a_home_has_no_such_folder(homeless):
+    assert expand_home("~/holiday.mp4") == "~/holiday.mp4"

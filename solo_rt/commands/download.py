@@ -8,6 +8,7 @@ import click
 
 from solo_rt.commands.options import LocalPath, as_json, command, print_json
 from solo_rt.commands.progress import show_progress
+from solo_rt.uri import expand_home
 
 
 @command()
@@ -28,7 +29,7 @@ def download(name: str | None, root: Path | None, verify: bool, keep: bool, as_j
     from solo_rt.train.data.download import download as fetch
     from solo_rt.train.data.semantic import data_root
 
-    folder = (root or data_root()).expanduser().resolve()
+    folder = Path(expand_home(str(root or data_root()))).resolve()
     if name is None:
         listed = {key: {"folder": str(folder / source.folder)} for key, source in SOURCES.items()}
         print_json(listed) if as_json else click.echo("\n".join(f"{key}  {v['folder']}" for key, v in listed.items()))

@@ -476,3 +476,9 @@ def test_the_held_out_world_is_what_is_written_as_coco(tmp_path):
             assert a.segmentation.rle((90, 160)) == b.segmentation.rle((90, 160))
         difference = drawn[i].load().astype(int) - written[i].load()
         assert np.abs(difference).mean() < 8  # noise that JPEG has taken away
+
+
+@pytest.mark.parametrize("uri", ["coco:~/set", "coco:~/set.json,~/set", "masks:~/set", "cityscapes:~/set"])
+def test_a_user_without_a_home_has_no_data_there(uri: str, homeless: None) -> None:
+    with pytest.raises(DatasetError, match="~/set"):
+        open_instances(uri)

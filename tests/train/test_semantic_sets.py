@@ -301,3 +301,10 @@ def test_a_user_without_a_home_folder_has_to_say_where_data_sets_are(
         open_semantic("voc:")
     monkeypatch.setenv("SOLO_RT_DATA", str(tmp_path))
     assert data_root() == tmp_path.resolve()
+
+
+def test_a_user_without_a_home_has_no_data_there(homeless: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOLO_RT_DATA", "~/data")
+    for uri in ("folder:~/set", "camvid:~/set", "camvid:"):
+        with pytest.raises(DatasetError, match="~/"):
+            open_semantic(uri)

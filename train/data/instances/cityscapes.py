@@ -14,6 +14,7 @@ from solo_rt.train.data.instances.base import Annotation, InstanceSet, Size
 from solo_rt.train.data.instances.regions import find_regions
 from solo_rt.train.data.semantic.base import IGNORED
 from solo_rt.train.data.semantic.cityscapes import INSTANCES, LABELS, PICTURE, read_instance_ids
+from solo_rt.uri import expand_home
 
 THINGS = {label.id: label.name for label in LABELS if label.has_instances and label.train_id != IGNORED}
 """The eight classes with instances that are measured, by their id."""
@@ -47,7 +48,7 @@ def open_cityscapes(
     A region of several objects that nobody told apart becomes a crowd; boxes are tight. Raises: DatasetError,
     UsageError for a class without instances.
     """
-    root = Path(place).expanduser()
+    root = Path(expand_home(place))
     chosen = {number: name for number, name in THINGS.items() if classes is None or name in classes}
     unknown = [name for name in classes or () if name not in THINGS.values()]
     if unknown or not chosen:

@@ -14,6 +14,7 @@ from solo_rt.errors import DatasetError, UsageError
 from solo_rt.train.data.instances.base import InstanceSet
 from solo_rt.train.data.instances.index import open_index
 from solo_rt.train.data.instances.packed import choose
+from solo_rt.uri import expand_home
 
 
 def open_coco(
@@ -49,9 +50,9 @@ def open_coco(
 def _locate(place: str, split: str) -> tuple[Path, Path, bool]:
     """Return the annotation file, the folder of pictures and whether both are of one part. Raises: DatasetError."""
     annotations, comma, images = place.rpartition(",")
-    root = Path(place).expanduser()
+    root = Path(expand_home(place))
     candidates = (
-        [(Path(annotations).expanduser(), Path(images).expanduser())]
+        [(Path(expand_home(annotations)), Path(expand_home(images)))]
         if comma
         else [
             (root / "annotations" / f"instances_{split}2017.json", root / f"{split}2017"),

@@ -22,6 +22,7 @@ from solo_rt.errors import DatasetError, UsageError
 from solo_rt.train.data.instances.base import Annotation, InstanceSet, Size
 from solo_rt.train.data.instances.regions import Region, find_region, find_regions
 from solo_rt.train.data.semantic.pictures import files_by_stem, pair_files, read_numbers, read_picture
+from solo_rt.uri import expand_home
 
 LAYOUTS = (("images", "masks", ""), ("PNGImages", "PedMasks", "_mask"))  # pictures, numbers, and what their names add
 NUMBERS = np.arange(1 << 16) > 0  # that stand for objects
@@ -64,7 +65,7 @@ def open_masks(
 
     Raises: DatasetError when there are no such files; UsageError for `classes` other than its one.
     """
-    root = Path(place).expanduser()
+    root = Path(expand_home(place))
     name = _read_name(root / "classes.txt")
     if classes is not None and tuple(classes) != (name,):
         raise UsageError(f"{root} has no class {', '.join(classes)}; it has {name}")

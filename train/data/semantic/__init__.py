@@ -18,6 +18,7 @@ from solo_rt.train.data.semantic.lip import open_lip
 from solo_rt.train.data.semantic.sbu import open_sbu
 from solo_rt.train.data.semantic.voc import open_voc, open_voc_aug
 from solo_rt.train.data.semantic.world import held_out_world, training_world
+from solo_rt.uri import expand_home
 
 __all__ = ["IGNORED", "READERS", "Legend", "Picture", "SemanticSet", "data_root", "open_semantic"]
 
@@ -66,11 +67,11 @@ def open_semantic(uri: str, *, split: str = "val") -> SemanticSet:
 def data_root() -> Path:
     """Return the folder that holds all data sets: $SOLO_RT_DATA, or data in `cache_folder()`. Raises: CacheError."""
     chosen = os.environ.get("SOLO_RT_DATA")
-    return Path(chosen).expanduser().resolve() if chosen else cache_folder() / "data"
+    return Path(expand_home(chosen)).resolve() if chosen else cache_folder() / "data"
 
 
 def _find(kind: str, place: str) -> Path:
-    path = Path(place).expanduser() if place else Path(SHARED_FOLDERS.get(kind, kind))
+    path = Path(expand_home(place)) if place else Path(SHARED_FOLDERS.get(kind, kind))
     if not path.is_absolute() and not (place and path.exists()):
         path = data_root() / path
     return path.resolve()
