@@ -1,8 +1,8 @@
 """The command `solo-rt`. Each handler parses, calls one library function and prints.
 
-Results go to stdout, everything else to stderr. Exit codes: 0 done; 1 internal error; 2 usage; 3 the source could not
-be opened; 4 finished, but the source was damaged or an output failed; 5 an exported model failed its check; 129, 130
-and 143 interrupted, with the outputs finished.
+Results go to stdout, everything else to stderr. Exit codes: 0 done; 1 an engine or a device failed, what a command
+looked for is missing, or a bug; 2 usage; 3 the source could not be opened; 4 finished, but the source was damaged or an
+output failed; 5 an exported model failed its check; 129, 130 and 143 interrupted, with the outputs finished.
 """
 
 from __future__ import annotations

@@ -70,7 +70,8 @@ def test_a_video_that_is_cut_off_is_done_as_far_as_it_goes_and_said_every_time(a
     "option",
     [
         ["--save-jsonl", "x.jsonl"], ["--save-images", "x"], ["--save-labels", "x"], ["--contact-sheet", "x.png"],
-        ["--segment", "1m"], ["--serve"], ["--trace", "x.json"], ["--show"], ["--overwrite"],
+        ["--segment", "1m"], ["--serve"], ["--serve-token", "x" * 16], ["--trace", "x.json"], ["--show"],
+        ["--overwrite"],
     ],
 )  # fmt: skip
 def test_options_that_mean_nothing_to_an_archive_are_refused(archive, tmp_path, option):

@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import click
 import pytest
 from children import WAIT, start
 from fakes import FakeSource
 
 import solo_rt
+from solo_rt.cli import commands
 from solo_rt.errors import SinkError, SourceError
 from solo_rt.pipeline import opening
 
@@ -181,6 +183,11 @@ def test_no_command_shows_the_help(solo):
     assert (code, err) == (0, "")
     for name in ("run", "inspect", "doctor", "train", "export", "eval", "demo-data"):
         assert f"\n  {name} " in out
+
+
+@pytest.mark.parametrize("command", commands.commands.values(), ids=str)
+def test_every_option_is_explained(command):
+    assert [p.name for p in command.params if isinstance(p, click.Option) and not p.help] == []
 
 
 @pytest.mark.parametrize(("command", "time"), [("train", "an hour"), ("eval", "hours"), ("build-engine", "minutes")])

@@ -10,7 +10,13 @@ from solo_rt.commands.progress import show_progress
 
 @command("check-labels")
 @click.argument("data", metavar="URI")
-@click.option("--split", type=click.Choice(["train", "val", "test", "both"]), default="both", show_default=True)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "val", "test", "both"]),
+    default="both",
+    show_default=True,
+    help="Part of the data set; both are train and val.",
+)
 @click.option("--max-images", type=click.IntRange(min=1), help="Of each part, only the first ones.")
 @as_json
 def check_labels(data: str, split: str, max_images: int | None, as_json: bool) -> int:

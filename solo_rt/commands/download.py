@@ -8,12 +8,13 @@ import click
 
 from solo_rt.commands.options import LocalPath, as_json, command, print_json
 from solo_rt.commands.progress import show_progress
+from solo_rt.errors import UsageError
 from solo_rt.uri import expand_home
 
 
 @command()
 @click.argument("name", required=False)
-@click.option("--root", type=LocalPath(), help="Of all data.  [default: $SOLO_RT_DATA]")
+@click.option("--root", type=LocalPath(), help="Of all data.  [default: $SOLO_RT_DATA, or data in the cache folder]")
 @click.option("--verify", is_flag=True, help="Download nothing, only count the files that are there.")
 @click.option("--keep", is_flag=True, help="Keep the archives after they have been unpacked.")
 @as_json
@@ -23,6 +24,8 @@ def download(name: str | None, root: Path | None, verify: bool, keep: bool, as_j
     An interrupted download goes on where it was; what is there already is not fetched again. With --verify, exits with
     1 if files are missing.
     """
+    if name is None and (verify or keep):
+        raise UsageError(f"{'--verify' if verify else '--keep'}: expected the NAME of a data set as well")
     from dataclasses import asdict
 
     from solo_rt.train.data.download import SOURCES, count_files

@@ -30,7 +30,13 @@ if TYPE_CHECKING:
     metavar="URI",
     help="coco:, casia:, masks: or cityscapes:DIR; labels of pixels: also folder:, voc: ...",
 )
-@click.option("--split", type=click.Choice(["train", "val", "test"]), default="val", show_default=True)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "val", "test"]),
+    default="val",
+    show_default=True,
+    help="Part of the data set; few have a test part.",
+)
 @click.option("--max-images", type=click.IntRange(min=1), help="Only the first ones, in the order of their ids.")
 @click.option("--results", type=LocalPath(), help="Write the detections in COCO's format, or the counts.")
 @click.option("--overwrite", is_flag=True, help="Replace files that --results and --pictures name.")

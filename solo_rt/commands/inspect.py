@@ -11,7 +11,10 @@ from solo_rt.commands.options import as_json, command, print_json, require_torch
 @click.argument("model", required=False)
 @as_json
 def inspect(model: str | None, as_json: bool) -> int:
-    """Show what a model is: a shipped name, an .onnx file, an .engine with the file beside it, or a checkpoint."""
+    """Show what a model is: a shipped name, an .onnx file, an .engine with the file beside it, or a checkpoint.
+
+    Without a MODEL it is solov2-nano.
+    """
     from solo_rt.commands.tables import print_model
     from solo_rt.engine import find_model
     from solo_rt.engine.model_card import describe_model

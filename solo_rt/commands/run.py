@@ -277,7 +277,7 @@ def run(
 
         others = {"--save-jsonl": save_jsonl, "--save-images": save_images, "--save-labels": save_labels}
         others |= {"--contact-sheet": contact_sheet, "--segment": segment, "--serve": serve}
-        refuse({**others, "--show": show, "--trace": trace, "--overwrite": overwrite})
+        refuse({**others, "--serve-token": serve_token, "--show": show, "--trace": trace, "--overwrite": overwrite})
         archive = Archive(source, output_dir, pipeline, output or (DEFAULT,), workers, cluster, range_minutes)
         return run_archive(archive, quiet=quiet, as_json=as_json)
     if range_minutes is not None:

@@ -346,6 +346,9 @@ def test_the_command_downloads_and_counts(
     assert (code, json.loads(out)) == (0, [{"pattern": "pictures/*.jpg", "expected": 2, "found": 2}])
     assert run("free", "--root", str(tmp_path / "other"))[1].strip() == str(tmp_path / "other" / "free")
     assert "cityscapes" in run()[1]
+    for option in ("--verify", "--keep"):
+        code, _, err = run(option)
+        assert (code, err) == (2, f"solo-rt: error: {option}: expected the NAME of a data set as well\n")
     code, _, err = run("nothing")
     assert (code, "nothing known about a data set nothing; choose one of voc, voc-aug" in err) == (2, True)
 
