@@ -134,10 +134,11 @@ class TensorRtEngine:
             self._idle.put(lane)
 
     def _open_lane(self) -> _Lane:
-        trt, engine, gpu = self._trt, self._engine, self._gpu
+        # Without self: lanes keep what `compute` holds, and an engine that they keep waits for the garbage collector.
+        trt, engine, gpu, messages = self._trt, self._engine, self._gpu, self._messages
         context = engine.create_execution_context()
         if context is None:
-            raise EngineError(f"TensorRT has no memory for another context: {self._messages.reason()}")
+            raise EngineError(f"TensorRT has no memory for another context: {messages.reason()}")
         stream = gpu.stream()
         tensors: dict[str, DeviceTensor] = {}
         buffers: dict[str, Buffer] = {}
@@ -158,7 +159,7 @@ class TensorRtEngine:
 
         def compute() -> None:
             if not context.execute_async_v3(stream.handle):
-                raise EngineError(f"TensorRT failed on a frame: {self._messages.reason()}")
+                raise EngineError(f"TensorRT failed on a frame: {messages.reason()}")
             downloads.queue()
 
         def compute_tensors() -> None:

@@ -89,7 +89,8 @@ class FramePath:
 
     def _prepare(self, frame: Frame, painting: Painting | None) -> Work:
         """Make room for frames like this one, and return what queues the work on one."""
-        memory, stream, kernels = self._memory, self._stream, self._kernels
+        # Without self: what `queue` holds it keeps, and a path that keeps itself goes with the garbage collector only.
+        memory, stream, kernels, compute = self._memory, self._stream, self._kernels, self._compute
         memory.fit(frame)
         picture, target = memory.picture, self._letterbox(frame)
         address = self._tensors[self._spec.input.name].address
@@ -104,7 +105,7 @@ class FramePath:
             if on_host:
                 memory.upload(stream)
             kernels.letterbox(picture, target, address, stream=stream.handle)
-            self._compute()
+            compute()
             if paint is not None:
                 paint()
             if to_host:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from card import Card, SpiedGpu, card
+from card import EXISTING, Card, SpiedGpu, card
 from fakes import STREET_SPEC, FakeSink, FakeSource, ends_all_threads
 from overlay_twin import make_frame
 from soft_mask_twin import on_grid, random_masks
@@ -221,6 +222,26 @@ def test_frame_costs_one_wait_and_no_copy_that_nobody_wants(open_engine, records
             # A graph has its copies in itself, and is recorded after the second frame.
             expected = wanted * ((2 if i == 1 else 0) if records and i else 1)
             assert gpu.copied == ([("up", table)] if painting and i == 0 else []) + expected
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_an_engine_that_is_closed_or_forgotten_leaves_nothing_on_the_card(open_engine, is_closed):
+    """At once: what the garbage collector finds later may be freed while a graph is recorded, which that ends."""
+    state = open_engine.card.state
+    before = [getattr(state, name) for name in (*EXISTING, "room")]
+    gc.disable()
+    try:
+        engine = open_engine(lanes=2)
+        for frame in some_frames(*[(48, 80)] * 6):
+            engine.infer_frame(frame, Painting())
+        assert [getattr(state, name) for name in (*EXISTING, "room")] != before
+        if is_closed:
+            engine.close()
+        else:
+            del engine
+        assert [getattr(state, name) for name in (*EXISTING, "room")] == before
+    finally:
+        gc.enable()
 
 
 def test_painted_frame_belongs_to_the_caller_and_the_input_stays_as_it_was(open_engine):
