@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from solo_rt.cli import main
 from solo_rt.errors import EngineError
 from solo_rt.pipeline import run, stream
 from solo_rt.pipeline.options import Options
-from solo_rt.render import draw_labels, draw_trails, instance_labels
 
 pytestmark = pytest.mark.usefixtures("never_hang")
 
@@ -67,23 +65,6 @@ def test_ids_are_in_every_output_that_has_a_place_for_them(tmp_path, tracked, mo
     assert sorted((int(c.name[:6]), int(c.stem.rsplit("_", 1)[1])) for c in crops) == sorted(expected)
     parquet = pytest.importorskip("pyarrow.parquet").read_table(tmp_path / "a.parquet")
     assert list(zip(parquet["frame"].to_pylist(), parquet["track_id"].to_pylist(), strict=True)) == expected
-
-
-class PaintingEngine(FakeEngine):
-    """Finds the same in every frame, and hands it back as if it had painted it."""
-
-    def infer_frame(self, frame, painting=None):
-        return self.infer({"image": np.zeros(1)}), replace(frame, planes=tuple(plane.copy() for plane in frame.planes))
-
-
-def test_trails_and_ids_are_drawn_onto_what_an_engine_has_painted():
-    results = list(stream(FakeSource(3), model=PaintingEngine(), conf=0.01, track=True, render=True))
-    assert [len(trail) for trail in results[-1].trails] == [3] * len(results[-1].instances) != []
-    for result in results:
-        expected = replace(result.frame, planes=tuple(plane.copy() for plane in result.frame.planes))
-        draw_trails(expected, result.instances, result.trails)
-        draw_labels(expected, instance_labels(expected, result.instances, result.classes))
-        np.testing.assert_array_equal(result.rendered.planes[0], expected.planes[0])
 
 
 def test_a_frame_that_fails_is_one_that_is_missing():

@@ -255,7 +255,7 @@ class Pipeline:
             return source, finish_engine(), False
         engine = begin_engine(live=False)()
         is_painting = isinstance(engine, FrameEngine) and is_painted(engine.spec.decoder)
-        # A CPU draws trails, and looks at outlines and at how the picture moves.
+        # A CPU paints what is tracked, and looks at outlines and at how the picture moves.
         needs_planes = self.options.track or self.options.refine or self.options.keyframe_interval is not None
         on_gpu = may_stay and CAN_STAY_ON_GPU and is_painting and not needs_planes
         return start_source(on_gpu=on_gpu), engine, on_gpu

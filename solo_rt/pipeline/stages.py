@@ -25,9 +25,8 @@ from solo_rt.pipeline.stage import Counts, Job, Stage, name_stage
 from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.trace import Trace
 from solo_rt.preprocess import Letterbox, prepare
-from solo_rt.render import Painting, draw_labels, draw_trails, instance_labels, legend_labels
+from solo_rt.render import Painting, draw_labels, instance_labels, legend_labels
 from solo_rt.render.lettering import Label
-from solo_rt.render.zones import draw_zones
 from solo_rt.source import Source
 from solo_rt.spec import ModelSpec
 from solo_rt.track import LEAST_SCORE, Tracker
@@ -73,16 +72,15 @@ def build_stages(
         if job.rendered is None:
             job.rendered = job.result(spec).draw()
             return
+        labels = task.labels(job.rendered, job.found)
         if gpu_labels is not None and job.rendered.device is not None:
-            gpu_labels.write(job.rendered, task.labels(job.rendered, job.found))
+            gpu_labels.write(job.rendered, labels)
         else:
-            if isinstance(job.found, Instances):
-                draw_trails(job.rendered, job.found, job.trails)
-            draw_labels(job.rendered, task.labels(job.rendered, job.found))
-        draw_zones(job.rendered, job.zones)
+            draw_labels(job.rendered, labels)
 
     painting = None
-    if with_picture and is_painted(spec.decoder) and not options.refine:  # an engine paints what it finds
+    is_changed = options.refine or options.track  # what an engine finds, which is what it paints
+    if with_picture and is_painted(spec.decoder) and not is_changed:
         painting = Painting(classes=wanted, conf=conf, max_det=max_det, on_gpu=gpu_labels is not None)
     stages = [*_network_stages(engine, painting), Stage("decode", decode_job, computes=True)]
     if options.keyframe_interval is not None:

@@ -263,6 +263,14 @@ def test_painted_frame_belongs_to_the_caller_and_the_input_stays_as_it_was(open_
             np.testing.assert_array_equal(given, plane)
 
 
+def test_what_is_tracked_is_painted_as_on_the_cpu(open_engine):
+    """A tracker leaves out instances, keeps weak ones and gives others another class: no engine knows of that."""
+    frames = some_frames(*[(48, 80)] * 8)
+    found, expected = (results(engine, frames, conf=0.3, track=True) for engine in (open_engine(), CpuEngine(SPEC)))
+    assert any(record["instances"] for record in expected.records)
+    assert_same(found, expected)
+
+
 def test_network_of_half_precision_gets_its_tensor(open_engine):
     frames = some_frames((48, 80), (48, 80), pixel_format="rgb24")
     assert_same(results(open_engine(dtype=np.float16), frames), results(CpuEngine(SPEC), frames))
