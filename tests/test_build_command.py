@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,8 @@ from solo_rt.decoders import DetectionsDecoder, SoloV2Decoder
 from solo_rt.engine import find_model, open_engine
 from solo_rt.engine.model_file import int8_of, read_model, read_spec
 from solo_rt.engine.operators import OPERATORS
-from solo_rt.engine.plan import Plan, Precision, read_plan, sidecar
+from solo_rt.engine.plan import Plan, Precision, read_content, read_plan, sidecar
+from solo_rt.engine.plan_cache import NOTES, check_trust
 from solo_rt.errors import CacheError, EngineError, UsageError
 
 
@@ -283,6 +285,20 @@ def test_what_cannot_be_taken_is_replaced(
     assert build_checked(find_model(), BuildOptions(), output=output, is_checked=False).is_new
     assert not build_checked(find_model(), BuildOptions(), output=output, is_checked=False).is_new
     assert (builder.built, output.read_bytes()) == (1, b"plan 1")
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda path: path.write_bytes(b"evil 1"), lambda path: path.with_name(NOTES).unlink()]
+)
+def test_a_plan_that_nobody_would_open_is_built_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spoil: Callable[[Path], object]
+) -> None:
+    """One whose content was changed, and one that is not known to have been built here."""
+    builder = Builder(monkeypatch, tmp_path)
+    spoil(build_checked(find_model(), BuildOptions(), is_checked=False).plan.path)
+    built = build_checked(find_model(), BuildOptions(), is_checked=False)
+    assert (built.is_new, builder.built, read_content(built.plan)) == (True, 2, b"plan 2")
+    check_trust(built.plan)
 
 
 @pytest.mark.parametrize("output", [None, "a.engine"])

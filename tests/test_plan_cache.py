@@ -56,6 +56,12 @@ def test_plans_of_other_machines_models_and_damaged_ones_are_passed_over(model: 
     assert find_plan(model, MACHINE).path == fitting.path
 
 
+def test_a_model_is_found_whatever_its_name_means_in_a_pattern(model: Path) -> None:
+    odd = model.rename(model.with_name("nano[v2].onnx"))
+    plan = write(odd)
+    assert find_plan(odd, MACHINE).path == plan.path
+
+
 @pytest.mark.parametrize("ours", ["plugins", "passes_sha256"])
 def test_a_stale_plan_is_passed_over_for_one_that_is_not(model: Path, ours: str) -> None:
     write(model, **{ours: "old"})

@@ -16,8 +16,18 @@ from solo_rt.builder.quantise import CALIBRATION_PICTURES
 from solo_rt.decoders import SemanticDecoder, SoloV2Decoder
 from solo_rt.engine import Engine, open_engine
 from solo_rt.engine.model_file import read_spec
-from solo_rt.engine.plan import SUFFIX, Plan, PlanKey, Precision, make_plan, plan_path, read_plan, write_plan
-from solo_rt.engine.plan_cache import note_built
+from solo_rt.engine.plan import (
+    SUFFIX,
+    Plan,
+    PlanKey,
+    Precision,
+    make_plan,
+    plan_path,
+    read_content,
+    read_plan,
+    write_plan,
+)
+from solo_rt.engine.plan_cache import check_trust, note_built
 from solo_rt.engine.tensorrt import TensorRtEngine
 from solo_rt.errors import EngineError, UsageError
 from solo_rt.files import cache_folder
@@ -94,9 +104,11 @@ def build_checked(
 
 
 def _built_before(path: Path, key: PlanKey) -> Plan | None:
-    """Return the plan at `path` if it has this key; whatever else is there will be replaced."""
+    """Return the plan at `path` if it has this key and can be opened; whatever else is there will be replaced."""
     try:
         plan = read_plan(path)
+        read_content(plan)
+        check_trust(plan)  # who opens a plan that was not noted is told to build it
     except EngineError as error:
         log.info("not taken: %s", error)
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from glob import escape
 from pathlib import Path
 
 from solo_rt.engine.plan import SUFFIX, Plan, check_plan, read_plan
@@ -28,7 +29,7 @@ def find_plan(model: Path, machine: Mapping[str, str]) -> Plan:
     """
     model_sha256 = file_sha256(model)
     found: list[Plan] = []
-    for path in sorted(cache_folder().glob(f"{model.stem}.*{SUFFIX}")):
+    for path in sorted(cache_folder().glob(f"{escape(model.stem)}.*{SUFFIX}")):
         try:
             plan = read_plan(path)
             check_plan(plan, {**machine, "model_sha256": model_sha256})
