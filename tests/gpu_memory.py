@@ -32,12 +32,13 @@ def downloaded(picture: DevicePicture, context: PrimaryContext) -> tuple[UInt8, 
     copies = [np.empty((count, stride), np.uint8) for count, stride in zip(rows, picture.strides, strict=True)]
     for copy, address in zip(copies, picture.planes, strict=True):
         used = copy.nbytes - copy.shape[1] + (picture.width + 1) // 2 * 2  # padding may end with the memory
-        context._driver.call("cuCtxPushCurrent_v2", context._context)
-        context._driver.call("cuMemcpyDtoH_v2", ctypes.c_void_p(copy.ctypes.data), ctypes.c_uint64(address),
-                             ctypes.c_size_t(used))  # fmt: skip
-        context._driver.call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
+        places = ctypes.c_void_p(copy.ctypes.data), ctypes.c_uint64(address)
+        with context.current():
+            context._call("cuMemcpyDtoH_v2", *places, ctypes.c_size_t(used))
     addresses = tuple(copy.ctypes.data for copy in copies)
-    return planes_of(DevicePicture(addresses, picture.strides, picture.height, picture.width, owner=copies))  # type: ignore[arg-type]
+    there = DevicePicture(addresses, picture.strides, picture.height, picture.width, owner=copies)  # type: ignore[arg-type]
+    luma, u, v = planes_of(there)
+    return luma.copy(), u.copy(), v.copy()  # views of what ends here
 
 
 def require_gpu() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +27,7 @@ from solo_rt.source import video as video_source
 from solo_rt.source.interlace import deinterlaced
 from solo_rt.source.planes import to_frame
 from solo_rt.spec import InputSpec, ModelSpec
-from solo_rt.types import Frame, Output
+from solo_rt.types import DevicePicture, Frame, Output
 
 on_pyav_18 = pytest.mark.skipif(not nvcodec.CAN_STAY_ON_GPU, reason="this PyAV cannot leave frames on a GPU")
 FOUND_SPEC = ModelSpec("found", InputSpec(height=32, width=64), DetectionsDecoder(max_instances=4), ("thing",))
@@ -107,6 +108,8 @@ class Driver:
                 return 201
             if name == "cuDevicePrimaryCtxRetain":
                 arguments[0]._obj.value = 0x1234  # type: ignore[attr-defined]
+            if name == "cuMemcpyDtoH_v2":
+                ctypes.memmove(*(argument.value for argument in arguments))  # type: ignore[attr-defined]
             return 0
 
         return call
@@ -139,6 +142,19 @@ def test_failures_of_the_driver_are_named_and_the_context_is_popped(driver: Driv
     driver.failing = "cuInit"
     with pytest.raises(EngineError, match="cuInit failed"):
         PrimaryContext(0)
+
+
+@pytest.mark.parametrize("size", [(64, 48), (65, 47)])
+def test_a_picture_is_downloaded_for_the_tests_on_a_card(driver: Driver, size: tuple[int, int]) -> None:
+    given = av.VideoFrame(*size, "nv12")
+    for plane in given.planes:
+        np.frombuffer(plane, np.uint8)[:] = np.random.default_rng(0).integers(0, 256, plane.buffer_size)
+    luma, chroma = given.planes
+    places, strides = (luma.buffer_ptr, chroma.buffer_ptr), (luma.line_size, chroma.line_size)
+    picture = DevicePicture(places, strides, size[1], size[0], owner=given)
+    for copy, plane in zip(downloaded(picture, PrimaryContext(0)), planes_of(picture), strict=True):
+        np.testing.assert_array_equal(copy, plane)
+    assert driver.calls[-3:] == ["CtxPushCurrent", "MemcpyDtoH", "CtxPopCurrent"]
 
 
 def test_without_a_driver_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
