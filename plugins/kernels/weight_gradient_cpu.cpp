@@ -1,20 +1,19 @@
-#include "weight_gradient.h"
-
 #include <algorithm>
 
 #include "parallel.h"
+#include "weight_gradient.h"
 
 namespace solo {
 namespace {
 
 // For each tap this is a product of two matrices, the pixels of x by those of dy. A tile of it stays in registers while
 // all pixels of a strip pass. Strips are packed, tile by tile, so that what a tile reads stays in the first cache.
-constexpr int kRows = 6;       // channels of x in a tile
-constexpr int kColumns = 16;   // channels of dy in it
+constexpr int kRows = 6;      // channels of x in a tile
+constexpr int kColumns = 16;  // channels of dy in it
 constexpr int kTile = kRows * kColumns;
-constexpr int64_t kStrip = 512;  // pixels of dy, if a row has no more
-constexpr int64_t kGroup = 8;    // blocks of kRows channels that a piece of the work has at most
-constexpr int64_t kPieces = 16;  // at least, where there are as many strips
+constexpr int64_t kStrip = 512;              // pixels of dy, if a row has no more
+constexpr int64_t kGroup = 8;                // blocks of kRows channels that a piece of the work has at most
+constexpr int64_t kPieces = 16;              // at least, where there are as many strips
 constexpr int64_t kWorkPerThread = 1 << 22;  // multiply-adds that outweigh the start of a thread (about 30 us)
 
 int64_t blocks_of(int64_t channels, int64_t block) { return (channels + block - 1) / block; }
@@ -198,7 +197,8 @@ int64_t weight_gradient_workspace(const Convolution& conv, int threads) {
   for (const int64_t size : {conv.batch, conv.height, conv.width, conv.channels, conv.out_channels, conv.stride}) {
     if (size < 1 || size > kMost) return -1;
   }
-  if (threads < 1 || conv.kernel < 1 || conv.kernel > kMostTaps || conv.dilation < 1 || conv.dilation > kMost) return -1;
+  if (threads < 1 || conv.kernel < 1 || conv.kernel > kMostTaps || conv.dilation < 1 || conv.dilation > kMost)
+    return -1;
   if (conv.padding < 0 || conv.padding > kMost) return -1;
   const int64_t spread = conv.reach() + 1 - 2 * conv.padding;
   if (conv.height < spread || conv.width < spread) return -1;

@@ -153,7 +153,8 @@ def bench_sweep(
     refused: list[str] = []
 
     def refuse(order: Order, error: SoloRTError) -> None:
-        refused.append(f"{order.model or defaults.MODEL} {order.precision} with {order.lanes or 1} lanes: {error}")
+        lanes = f" with {order.lanes} lanes" if (order.lanes or 1) > 1 else ""
+        refused.append(f"{order.model or defaults.MODEL} {order.precision}{lanes}: {error}")
         tell(f"left out: {refused[-1]}", level="warning")
 
     records, code = _take(

@@ -29,7 +29,7 @@ def open_instances(
     """
     kind, colon, rest = uri.partition(":")
     if not colon or kind not in SCHEMES:
-        raise UsageError(f"data set {uri}: expected one of {', '.join(f'{name}:DIR' for name in SCHEMES)}")
+        raise UsageError(f"data set {uri!r}: expected one of {', '.join(f'{name}:DIR' for name in SCHEMES)}")
     if split not in ("train", "val"):
         raise UsageError(f"--split {split}: expected train or val; the labels of this test set are not public")
     place, _, query = rest.partition("?")
@@ -39,5 +39,5 @@ def open_instances(
         elif name == "classes" and value:
             classes = tuple(value.split(","))
         else:
-            raise UsageError(f"data set {uri}: expected ?images=N or ?classes=NAME,NAME, got {name}={value}")
+            raise UsageError(f"data set {uri!r}: expected ?images=N or ?classes=NAME,NAME, got {name}={value}")
     return SCHEMES[kind](place, split=split, classes=classes, images=images)

@@ -60,7 +60,7 @@ def open_semantic(uri: str, *, split: str = "val") -> SemanticSet:
         return training_world() if split == "train" else held_out_world()
     if not colon or kind not in READERS:
         known = ", ".join(f"{name}:DIR" for name in READERS)
-        raise UsageError(f"data set {uri}: expected world: or one of {known}")
+        raise UsageError(f"data set {uri!r}: expected world: or one of {known}")
     return READERS[kind](_find(kind, place), split=split)
 
 
