@@ -141,6 +141,8 @@ def _check_limits(decoder: SoloV2Decoder | SoloDecoder) -> None:
         raise SpecError(
             f"decoder needs one stride per grid, got grids {decoder.grids} and strides {decoder.level_strides}"
         )
+    if min(decoder.level_strides) < 1:
+        raise SpecError(f"decoder: expected positive strides, got {decoder.level_strides}")
     if decoder.nms_kernel not in ("gaussian", "linear"):
         raise SpecError(f"decoder: expected nms_kernel gaussian or linear, got {decoder.nms_kernel!r}")
     if decoder.nms_sigma <= 0:

@@ -82,6 +82,8 @@ class ModelSpec:
     def __post_init__(self) -> None:
         if not self.name or not self.classes:
             raise SpecError("model spec needs a name and at least one class")
+        if not self.name.isprintable():  # it is shown on terminals, which such characters steer
+            raise SpecError(f"model spec: expected a name without control characters, got {self.name!r:.80}")
         if len(set(self.classes)) != len(self.classes):
             raise SpecError(f"model {self.name}: class names must be distinct, got {list(self.classes)}")
         if isinstance(self.decoder, SemanticDecoder) and len(self.decoder.palette) != len(self.classes):
@@ -103,7 +105,9 @@ class ModelSpec:
 
     def to_json(self) -> str:
         """Return the spec as one line of JSON with its schema version."""
-        return json.dumps({"schema": SCHEMA_VERSION, **asdict(self)}, ensure_ascii=False)
+        text = json.dumps({"schema": SCHEMA_VERSION, **asdict(self)}, ensure_ascii=False)
+        # Bytes of a name or a path that are no UTF-8 are halves of pairs in Python, which no file takes but as escapes.
+        return text.encode("utf-8", "backslashreplace").decode()
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
@@ -156,7 +160,7 @@ def _build(cls: type[T], record: Any, **parts: object) -> T:
             )
     try:
         return cls(**values)
-    except TypeError as error:
+    except (TypeError, OverflowError) as error:  # the latter of an integer that is no float
         raise SpecError(f"model spec: {cls.__name__}: {error}; export the model again with solo-rt export") from error
 
 

@@ -31,7 +31,7 @@ from solo_rt.device import Device
 from solo_rt.engine import Engine, cpu_candidates, find_model, model_file, open_engine, precision, shipped_models
 from solo_rt.engine.model_file import read_spec
 from solo_rt.engine.onnx_file import read_metadata
-from solo_rt.errors import UsageError
+from solo_rt.errors import EngineError, UsageError
 from solo_rt.spec import ModelSpec
 from solo_rt.train.data.semantic.pictures import write_picture
 from solo_rt.types import IGNORED, Output
@@ -351,6 +351,25 @@ def test_the_command_writes_a_file_that_runs(street: Path, tmp_path: Path, solo:
     assert ", int8," in solo("inspect", str(output))[1]
     code, _, err = solo("run", "--model", str(output), "--source", WORLD, "--max-frames", "2")
     assert (code, "street on" in err, ", int8" in err) == (0, True, True)
+
+
+def test_what_openvino_cannot_read_is_measured_by_onnx_runtime(street: Path, tmp_path: Path, solo: Solo) -> None:
+    pytest.importorskip("openvino")
+    model, size = onnx.load(street), STREET_SPEC.input
+    stored = {
+        "w4": np.eye(3, dtype=np.float32)[:, :, None, None],
+        "shifts": np.zeros((1, 2, size.height, size.width), np.float32),
+    }
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in stored.items())
+    model.graph.node.insert(4, onnx.helper.make_node("DeformConv", ["d", "w4", "shifts"], ["e"], kernel_shape=[1, 1]))
+    model.graph.node[5].input[0] = "e"
+    model.opset_import[0].version = 19
+    onnx.save(model, street)
+    output = tmp_path / "small.onnx"
+    code, _, err = solo("quantize", str(street), "--calib", WORLD, "-o", str(output), "--force")
+    assert (code, read_spec(output).is_int8) == (0, True), err
+    with pytest.raises(EngineError, match=r"OpenVINO cannot load the model: No conversion rule .* DeformConv-19$"):
+        open_engine(street, backend="openvino")
 
 
 def test_its_cost_is_not_recorded_in_the_file_it_was_made_of(shipped: Path, solo: Solo) -> None:

@@ -13,7 +13,7 @@ from fakes import STREET_SPEC, TINY_SPEC
 from solo_rt.builder import engine_spec
 from solo_rt.cli import main
 from solo_rt.engine.plan import PlanKey, make_plan, sidecar, write_plan
-from solo_rt.spec import ModelSpec
+from solo_rt.spec import ModelSpec, Provenance
 
 KEY = PlanKey("aa", "bb", "pp", "", "fp16", "10.16.1.11", "12", "NVIDIA H200 9.0", "linux-x86_64", 64 << 20, 5)
 AGREEMENT = {"found": 0.99612, "mask_iou": 0.998}
@@ -131,3 +131,11 @@ def test_a_missing_or_damaged_description_is_one_line(
     code, out, err = inspect(capsys, path)
     assert (code, out, len(err.splitlines())) == (1, "", 1)
     assert message in err
+
+
+def test_what_others_wrote_into_a_file_does_not_steer_the_terminal(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    spec = replace(TINY_SPEC, provenance=Provenance(data="\x1b]0;title\x07 cleared \x1b[2J"))
+    code, out, _ = inspect(capsys, write(tmp_path, spec=spec))
+    assert (code, rows(out)["data"].strip()) == (0, "�]0;title� cleared �[2J")

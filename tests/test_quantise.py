@@ -86,6 +86,19 @@ def types_of(model: onnx.ModelProto) -> dict[str, set[int]]:
     return found
 
 
+def test_nodes_without_names_and_weights_among_the_inputs_change_nothing(model: onnx.ModelProto) -> None:
+    expected = quantise(model, pictures(4))
+    picture = model.graph.input.pop()
+    for tensor in model.graph.initializer:
+        model.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, TensorProto.FLOAT, tensor.dims))
+    model.graph.input.append(picture)
+    for node in model.graph.node:
+        node.name = ""
+    found = quantise(model, pictures(4))
+    kinds = [[node.op_type for node in one.graph.node] for one in (expected, found)]
+    assert sorted(kinds[0]) == sorted(kinds[1])
+
+
 def test_what_surrounds_them_is_half_precision_on_a_card(model: onnx.ModelProto) -> None:
     quantised = quantise(model, pictures(4))
     half = to_half(quantised)

@@ -9,7 +9,7 @@ from fakes import STREET_SPEC, TINY_SPEC
 
 from solo_rt.decoders import SemanticDecoder, SoloV2Decoder
 from solo_rt.errors import SpecError
-from solo_rt.spec import InputSpec, ModelSpec
+from solo_rt.spec import InputSpec, ModelSpec, Provenance
 
 
 def changed(**values):
@@ -32,6 +32,11 @@ def test_json_is_one_line_that_keeps_names_readable():
     assert "\n" not in text
     assert "卡车" in text
     assert ModelSpec.from_json(text).classes == ("卡车", "Straße")
+
+
+def test_names_and_paths_that_are_no_utf8_survive_as_escapes():
+    spec = replace(TINY_SPEC, classes=("caf\udce9",), provenance=Provenance(data="folder:d\udce9p\udcf4t"))
+    assert ModelSpec.from_json(spec.to_json().encode().decode()) == spec
 
 
 def test_output_shapes_follow_from_grids_classes_and_stride():
@@ -79,6 +84,8 @@ def test_divisor_is_the_models_own_and_32_in_files_that_name_none():
         (nested("decoder", score_threshold=True), "score_threshold must be float, got True"),
         (nested("decoder", nms_kernel="cubic"), "nms_kernel must be Literal..gaussian., .linear.., got .cubic."),
         (nested("provenance", metrics={"AP": "high"}), "metrics must be Mapping.str, float., got"),
+        (changed(name="tiny\x1b[2J"), r"a name without control characters, got 'tiny.x1b"),
+        (nested("input", mean=[10**400, 0, 0]), "too large to convert to float; export the model again"),
         (changed(classes="red"), r"ModelSpec.classes must be tuple\[str, ...\], got 'red'"),
     ],
 )
@@ -110,6 +117,7 @@ def test_input_that_cannot_be_is_refused(values, message):
     [
         ({"grids": ()}, "one stride per grid"),
         ({"level_strides": (8,)}, "one stride per grid"),
+        ({"level_strides": (8, 0)}, r"positive strides, got \(8, 0\)"),
         ({"nms_kernel": "cubic"}, "expected nms_kernel gaussian or linear, got 'cubic'"),
         ({"score_threshold": 1.0}, r"score_threshold must be in \[0, 1\), got 1.0"),
         ({"mask_threshold": -0.1}, "mask_threshold must be in"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import zipfile
 from collections.abc import Callable, Mapping
@@ -51,6 +52,6 @@ def _explain(error: Exception) -> str:
     code = re.search(r"GLOBAL ([\w.]+)", str(error))
     if code:
         return f"reading it needs code ({code[1]}), and none is ever run; save the network's state_dict() alone"
-    if isinstance(error, OSError) and error.strerror:
+    if isinstance(error, OSError) and error.strerror and error.errno != errno.EINVAL:  # torch's of a file cut short
         return error.strerror
     return f"not a file that torch.save wrote, or not all of it ({type(error).__name__})"

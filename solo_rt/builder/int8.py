@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -15,10 +16,11 @@ from solo_rt.builder.network import take_decoding
 from solo_rt.builder.quantise import quantise
 from solo_rt.device import Device
 from solo_rt.engine import Engine, cpu_candidates, open_candidate
-from solo_rt.engine.model_file import read_spec
+from solo_rt.engine.fastest import Candidate
+from solo_rt.engine.model_file import OnnxModel, read_spec
 from solo_rt.engine.precision import INT8_OTHERWISE, has_int8
 from solo_rt.engine.threads import default_threads
-from solo_rt.errors import UsageError
+from solo_rt.errors import EngineError, UsageError
 from solo_rt.spec import METADATA_KEY
 from solo_rt.types import Frame
 
@@ -28,6 +30,8 @@ UNKNOWN = 1.0  # what INT8 costs until it is measured: everything
 # Most that INT8 may lose, of 1. Fewer masks are found again than AP is lost: solov2-nano lost 0.054 of its masks where
 # it lost 0.009 of AP, and 0.018 where that was 0.001. Labels of fast-scnn are lost as its mIoU is: 0.026 and 0.020.
 MOST_LOST: Mapping[str, float] = {"AP": 0.010, "mIoU": 0.005, "masks": 0.050, "labels": 0.005}
+
+log = logging.getLogger(__name__)
 
 
 class OnPicture(Protocol):
@@ -126,7 +130,19 @@ def lost_agreement(source: Path, target: Path, calibration: Calibration) -> Loss
 
 
 def open_exact(path: Path) -> Engine:
-    """Return an engine on the CPU that computes in float32 what is not INT8. Raises: as `open_engine`."""
+    """Return the first engine on the CPU that can compute a file, in float32 what is not INT8.
+
+    Raises: as `open_engine`.
+    """
     cpu = Device("cpu")
-    candidate, model = next(iter(cpu_candidates(path, "auto", "fp32", cpu).items()))
-    return open_candidate(model, candidate, device=cpu, threads=default_threads(), lanes=1)
+
+    def opened(candidate: Candidate, model: OnnxModel) -> Engine:
+        return open_candidate(model, candidate, device=cpu, threads=default_threads(), lanes=1)
+
+    *others, last = cpu_candidates(path, "auto", "fp32", cpu).items()
+    for candidate, model in others:
+        try:
+            return opened(candidate, model)
+        except EngineError as error:  # OpenVINO reads no deformable convolutions from ONNX files
+            log.info("passed over: %s: %s", candidate, error)
+    return opened(*last)

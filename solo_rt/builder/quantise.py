@@ -48,14 +48,17 @@ def quantise(model: ModelProto, pictures: Iterable[Float32]) -> ModelProto:
     """Return a copy of `model` whose convolutions compute in INT8, but for those of Note [What stays in float32].
 
     `pictures` are inputs of the network, `float32 [B, 3, H, W]`. Weights are symmetric per channel, in 129 steps,
-    activations symmetric per tensor, in 255, ranges the mean over the pictures of the largest values.
+    activations symmetric per tensor, in 255, ranges the mean over the pictures of the largest values. Nodes of `model`
+    without a name get one.
     Raises: UsageError when there is no picture.
     """
     given = iter(pictures)
     sample = list(islice(given, SAMPLED))
     if not sample:
         raise UsageError("calibration: expected at least one picture, got none")
-    reader = _Reader(model.graph.input[0].name, chain(sample, given))
+    for place, node in enumerate(model.graph.node):  # the quantiser tells them apart by their names
+        node.name = node.name or f"node {place}"
+    reader = _Reader(picture_name(model), chain(sample, given))
     kept = {*last_convolutions(model), *first_convolutions(model), *depthwise(model), *rough(model, sample)}
     with tempfile.TemporaryDirectory() as folder, _quiet():
         source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
@@ -82,6 +85,13 @@ def quantise(model: ModelProto, pictures: Iterable[Float32]) -> ModelProto:
         return onnx.load(target)
 
 
+def picture_name(model: ModelProto) -> str:
+    """Return the name of the input for pictures: older files list their weights among the inputs."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    name: str = next(value.name for value in model.graph.input if value.name not in stored)
+    return name
+
+
 def last_convolutions(model: ModelProto) -> list[str]:
     """Return the names of the convolutions from which a graph output can be reached without another convolution."""
     makers = {name: node for node in model.graph.node for name in node.output}
@@ -102,8 +112,8 @@ def last_convolutions(model: ModelProto) -> list[str]:
 
 def first_convolutions(model: ModelProto) -> list[str]:
     """Return the names of the convolutions of the picture itself."""
-    pictures = {value.name for value in model.graph.input}
-    return [node.name for node in model.graph.node if node.op_type == "Conv" and node.input[0] in pictures]
+    picture = picture_name(model)
+    return [node.name for node in model.graph.node if node.op_type == "Conv" and node.input[0] == picture]
 
 
 def depthwise(model: ModelProto) -> list[str]:
@@ -132,7 +142,7 @@ def rough(model: ModelProto, pictures: Sequence[Float32]) -> list[str]:
             inside.graph.node.append(onnx.helper.make_node(kind, [name], [f"{kind} of {name}"]))
             inside.graph.output.append(onnx.ValueInfoProto(name=f"{kind} of {name}"))
     session = InferenceSession(inside.SerializeToString())
-    values = [session.run(None, {model.graph.input[0].name: picture}) for picture in pictures]
+    values = [session.run(None, {picture_name(model): picture}) for picture in pictures]
     found = np.array([[value.item() for value in each] for each in values], np.float64)
     most, least, squares, sizes = found.reshape(len(pictures), len(names), 4).transpose(2, 0, 1)
     step = np.maximum(most, -least).mean(0) / 127

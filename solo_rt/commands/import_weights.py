@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from solo_rt.commands.lines import tell
-from solo_rt.commands.options import LocalPath, Size, as_json, command, print_json, require_torch
+from solo_rt.commands.options import LocalPath, Size, as_json, check_writable, command, print_json, require_torch
 from solo_rt.errors import UsageError
 
 # Those of train.importing, which --help does not load.
@@ -57,8 +57,11 @@ def import_weights(
 
     if output.suffix != ".pt":
         raise UsageError(f"expected an output that ends in .pt, got {output}")
+    if output.resolve() == file.resolve():
+        raise UsageError(f"--output {output}: expected another file than the weights, which would be lost")
+    check_writable(output, overwrite=True)
     try:
-        names = [name.strip() for name in classes.split(",")] if classes else None
+        names = None if classes is None else [name.strip() for name in classes.split(",")]
         checkpoint, report = read_weights(file, source=source, classes=names)
     except IncompleteWeightsError as error:
         tell(error.report.listing())

@@ -74,7 +74,7 @@ class LocalPath(click.Path):
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]
-    """Two lengths in pixels, written 256x448; `name` says in which order."""
+    """Two lengths in pixels, written 256x448; `name` says in which order: one of LONGxSHORT is refused in another."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -86,7 +86,10 @@ class Size(click.ParamType):  # type: ignore[type-arg]
         found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", str(value))
         if found is None:
             self.fail(f"expected {self.name} like 256x448, got {value!r}", param, ctx)
-        return int(found[1]), int(found[2])
+        first, second = int(found[1]), int(found[2])
+        if self.name.startswith("LONG") and first < second:
+            self.fail(f"expected the long side first, as in {second}x{first}, got {value!r}", param, ctx)
+        return first, second
 
 
 def print_json(record: object) -> None:

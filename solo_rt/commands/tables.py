@@ -19,6 +19,10 @@ if TYPE_CHECKING:  # a run would wait for what only `eval` needs
     from solo_rt.train.evaluate.semantic import SemanticScores
 
 
+# A file that others made must not steer the terminal; lines may break.
+CONTROLS = dict.fromkeys((*range(10), *range(11, 32), *range(127, 160)), "\N{REPLACEMENT CHARACTER}")
+
+
 def print_report(report: RunReport, outputs: Sequence[str]) -> None:
     """Print what a run did: counts, time per stage in milliseconds, outputs."""
     losses = [(report.dropped, "dropped"), (report.skipped, "skipped by --max-fps"), (report.failed, "failed")]
@@ -175,7 +179,7 @@ def print_model(card: Mapping[str, Any]) -> None:
     facts |= {"metrics": ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())} if metrics else {}
     costs = dict(card.get("costs") or {})
     facts |= {"costs": ", ".join(f"{name} {value:+.4f}" for name, value in costs.items())} if costs else {}
-    _print_columns(facts.items())
+    _print_columns((name, value.translate(CONTROLS)) for name, value in facts.items())
 
 
 def _port_facts(card: Mapping[str, Any]) -> dict[str, str]:

@@ -199,6 +199,7 @@ def _shapes(ports: Sequence[ov.ConstOutput]) -> dict[str, tuple[int, ...]]:
 
 
 def _reason(error: Exception) -> str:
-    """Return the last line of OpenVINO's multi-line message, which carries the reason."""
+    """Return the line of OpenVINO's message that carries the reason: what it has no rule for, else the last one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    no_rule = [line.removeprefix("-- ") for line in lines if "No conversion rule" in line]
+    return (no_rule or lines or [type(error).__name__])[-1]

@@ -145,6 +145,8 @@ def test_a_wrong_graph_fails_the_export_and_leaves_nothing(
 def test_bad_requests_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="divisible by 32"):
         export(checkpoint, tmp_path / "x.onnx", imgsz=(60, 96))
+    with pytest.raises(UsageError, match="expected at most 16777216 pixels, as 4096x4096, got 4128x4096"):
+        export(checkpoint, tmp_path / "x.onnx", imgsz=(4128, 4096))
     with pytest.raises(UsageError, match=r"\.onnx"):
         export(checkpoint, tmp_path / "x.pt", imgsz=(64, 96))
     with pytest.raises(UsageError, match="no folder"):

@@ -72,6 +72,25 @@ def test_weights_are_found_in_whatever_they_are_wrapped(wrap: str, official: dic
         assert torch.equal(value, official[key].half().to(value.dtype) if wrap == "half" else official[key])
 
 
+@pytest.mark.parametrize("kind", [torch.int8, torch.bool, torch.complex64])
+def test_weights_that_are_not_in_floating_point_are_refused(
+    kind: torch.dtype, official: dict[str, Tensor], tmp_path: Path
+) -> None:
+    name = "bbox_head.solo_kernel.weight"
+    torch.save({**official, name: official[name].to(kind)}, tmp_path / "x.pth")
+    with pytest.raises(UsageError, match=f"floating point, got {kind} in 1 tensors, such as {name}; take the file"):
+        import_weights(tmp_path / "x.pth", classes=CLASSES)
+
+
+def test_other_files_are_named_for_what_they_are(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(50_000)}, tmp_path / "x.pth")
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "x.pth").read_bytes()[:5000])
+    (tmp_path / "x.safetensors").touch()
+    for name, message in (("cut.pth", "or not all of it"), ("x.safetensors", "got safetensors; make one with")):
+        with pytest.raises(UsageError, match=message):
+            read_weights_file(tmp_path / name)
+
+
 def test_metadata_with_numpy_scalars_is_read_around(official: dict[str, Tensor], tmp_path: Path) -> None:
     meta = {"hook_msgs": {"best_score": np.float64(0.296), "last": np.int64(36)}, "epoch": 36, "CLASSES": CLASSES}
     torch.save({"meta": meta, "state_dict": official}, tmp_path / "x.pth")
@@ -274,7 +293,10 @@ def test_what_is_imported_is_exported_and_runs(
     )
     assert run("import-weights", tmp_path / "x.pth", *chosen, "--json", "--test-scale", "640x400") == 0
     assert load_checkpoint(tmp_path / "x.pt").test_scale == (640, 400)
-    card = json.loads(capsys.readouterr().out)
+    assert run("import-weights", tmp_path / "x.pth", *chosen, "--test-scale", "400x640") == 2
+    shown = capsys.readouterr()
+    assert "expected the long side first, as in 640x400" in shown.err
+    card = json.loads(shown.out)
     assert (card["tensors"], card["classes"]) == (len(official), ["ant", "bee", "cow"])
     assert run("export", tmp_path / "x.pt", "--imgsz", "64x96", "-o", tmp_path / "x.onnx") == 0
     engine = open_engine(tmp_path / "x.onnx", backend="onnxruntime", device="cpu")
@@ -298,6 +320,30 @@ def test_the_command_lists_what_does_not_fit_and_writes_nothing(
     assert run("import-weights", tmp_path / "x.pth", "-o", tmp_path / "x.onnx") == 2
     assert run("import-weights", tmp_path / "x.pth", "-o", tmp_path / "x.pt", "--from", "yolact") == 2
     assert [path.name for path in tmp_path.iterdir()] == ["x.pth"]
+
+
+def test_the_command_keeps_the_file_it_reads_and_says_first_that_it_cannot_write(
+    official: dict[str, Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "x.pt"
+    torch.save(official, weights)
+    before = weights.read_bytes()
+    (tmp_path / "link.pt").symlink_to(weights)
+    for name in ("x.pt", "link.pt"):
+        assert run("import-weights", weights, "-o", tmp_path / name, "--classes", "a,b,c") == 2
+        assert "expected another file than the weights" in capsys.readouterr().err
+    assert weights.read_bytes() == before
+    assert run("import-weights", tmp_path / "none.pth", "-o", tmp_path / "none" / "y.pt") == 2
+    assert f"there is no folder {tmp_path / 'none'}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("classes", ["", "ant,,bee"])
+def test_empty_names_are_no_names_of_classes(
+    classes: str, official: dict[str, Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"meta": {"CLASSES": CLASSES}, "state_dict": official}, tmp_path / "x.pth")
+    assert run("import-weights", tmp_path / "x.pth", "-o", tmp_path / "x.pt", "--classes", classes) == 2
+    assert "--classes: expected 3 distinct names" in capsys.readouterr().err
 
 
 def test_the_command_offers_every_source() -> None:

@@ -6,6 +6,7 @@ rewritten where that is cheaper; how is written beside each family of networks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from solo_rt.errors import ExportError, SinkError, SoloRTError, UsageError
 from solo_rt.files import replaced_file
 from solo_rt.spec import Provenance
 from solo_rt.train.checkpoint import Checkpoint, load_checkpoint
+from solo_rt.train.checkpoint_fields import MOST_PIXELS
 from solo_rt.train.export.coarse import labels_of_coarse, leave_coarse
 from solo_rt.train.export.graph import TOLERANCE, StaticGraph, parity
 from solo_rt.train.export.onnx_file import write_graph
@@ -93,6 +95,8 @@ def static_graph(
     max_det: int | None = None,
 ) -> StaticGraph:
     """Return the network of a checkpoint as a graph for one input size. Raises: UsageError, SpecError."""
+    if imgsz is not None and math.prod(imgsz) > MOST_PIXELS:
+        raise UsageError(f"--imgsz: expected at most {MOST_PIXELS} pixels, as 4096x4096, got {imgsz[0]}x{imgsz[1]}")
     graph = _graph(source, imgsz=imgsz or source.imgsz, batch=batch, output_kind=output_kind)
     normalised, decoder = replace(graph.spec.input, mean=source.mean, std=source.std), graph.spec.decoder
     if max_det is not None:

@@ -38,7 +38,7 @@ def find_classes(
     Raises: UsageError when other names are given than there are classes, or none and the file says nothing.
     """
     if given is not None:
-        if len(given) != count or len(set(given)) != count:
+        if len(given) != count or len(set(given)) != count or "" in given:
             raise UsageError(f"--classes: expected {count} distinct names, got {len(given)}: {', '.join(given)}")
         return Classes(tuple(given))
     stored = _stored(metadata)

@@ -66,11 +66,16 @@ def read_weights_file(path: Path) -> WeightsFile:
 
     Averaged weights are taken where there are others too. OpenMMLab's files have the averaged ones under the plain
     names, and those being trained as `ema_...` or in `ema_state_dict`.
-    Raises: UsageError when there is no file, it cannot be read without running code, or it holds no weights, or more
-    than a file of its size can.
+    Raises: UsageError when there is no file, it cannot be read without running code, or it holds no weights, more than
+    a file of its size can, or weights that are not in floating point.
     """
     if not path.is_file():
         raise UsageError(f"no file {path}; download the weights first")
+    if path.suffix == ".safetensors":
+        raise UsageError(
+            f"{path}: expected a file of torch.save, got safetensors; make one with "
+            "torch.save(safetensors.torch.load_file(FILE), 'weights.pth')"
+        )
     record = read_torch_file(path, stand_ins=METADATA)
     found = record if isinstance(record, dict) else {}
     metadata = found.get("meta")
@@ -82,6 +87,13 @@ def read_weights_file(path: Path) -> WeightsFile:
     size, claimed = path.stat().st_size, sum(value.numel() * 4 for value in state.values())
     if claimed > EXPANSION * size:
         raise UsageError(f"{path}: expected weights that fit a file of {size} bytes, got tensors of {claimed} bytes")
+    # Counters are whole numbers, and no arrays. Of what was quantised the scales are elsewhere.
+    whole = [key for key, value in state.items() if value.ndim and not value.is_floating_point()]
+    if whole:
+        raise UsageError(
+            f"{path}: expected weights in floating point, got {state[whole[0]].dtype} in {len(whole)} tensors, "
+            f"such as {whole[0]}; take the file that they were made of"
+        )
     weights = {re.sub(r"^(module\.)+", "", key): _plain(value) for key, value in state.items()}
     return WeightsFile(
         {key: value for key, value in weights.items() if not key.startswith("ema_")},
