@@ -87,8 +87,8 @@ def read_weights_file(path: Path) -> WeightsFile:
     size, claimed = path.stat().st_size, sum(value.numel() * 4 for value in state.values())
     if claimed > EXPANSION * size:
         raise UsageError(f"{path}: expected weights that fit a file of {size} bytes, got tensors of {claimed} bytes")
-    # Counters are whole numbers, and no arrays. Of what was quantised the scales are elsewhere.
-    whole = [key for key, value in state.items() if value.ndim and not value.is_floating_point()]
+    # Counters are single whole numbers. Of weights that were quantised the scales are elsewhere.
+    whole = [key for key, value in state.items() if value.numel() > 1 and not value.is_floating_point()]
     if whole:
         raise UsageError(
             f"{path}: expected weights in floating point, got {state[whole[0]].dtype} in {len(whole)} tensors, "
