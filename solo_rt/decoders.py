@@ -106,8 +106,8 @@ class SoloDecoder:
         if self.masks not in ("cells", "axes"):
             raise SpecError(f"decoder: expected masks of cells or axes, got {self.masks!r}")
         _check_limits(self)
-        if any(stride % 2 for stride in self.level_strides):
-            raise SpecError(f"decoder: expected even strides, got {self.level_strides}")
+        if any(stride % 2 or stride < 1 for stride in self.level_strides):  # sides are divided by them
+            raise SpecError(f"decoder: expected even strides above 0, got {self.level_strides}")
 
     @property
     def cells(self) -> int:
@@ -141,8 +141,8 @@ def _check_limits(decoder: SoloV2Decoder | SoloDecoder) -> None:
         raise SpecError(
             f"decoder needs one stride per grid, got grids {decoder.grids} and strides {decoder.level_strides}"
         )
-    if min(decoder.level_strides) < 1:
-        raise SpecError(f"decoder: expected positive strides, got {decoder.level_strides}")
+    if min(decoder.level_strides) < 0:
+        raise SpecError(f"decoder: expected strides of at least 0, got {decoder.level_strides}")
     if decoder.nms_kernel not in ("gaussian", "linear"):
         raise SpecError(f"decoder: expected nms_kernel gaussian or linear, got {decoder.nms_kernel!r}")
     if decoder.nms_sigma <= 0:

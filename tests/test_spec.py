@@ -117,7 +117,7 @@ def test_input_that_cannot_be_is_refused(values, message):
     [
         ({"grids": ()}, "one stride per grid"),
         ({"level_strides": (8,)}, "one stride per grid"),
-        ({"level_strides": (8, 0)}, r"positive strides, got \(8, 0\)"),
+        ({"level_strides": (8, -8)}, r"strides of at least 0, got \(8, -8\)"),
         ({"nms_kernel": "cubic"}, "expected nms_kernel gaussian or linear, got 'cubic'"),
         ({"score_threshold": 1.0}, r"score_threshold must be in \[0, 1\), got 1.0"),
         ({"mask_threshold": -0.1}, "mask_threshold must be in"),
