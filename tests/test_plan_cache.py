@@ -44,6 +44,12 @@ def test_half_precision_is_preferred(model: Path) -> None:
     for precision in ("fp32", "int8", "fp16"):
         write(model, precision)
     assert find_plan(model, MACHINE).key.precision == "fp16"
+    assert find_plan(model, MACHINE, is_fp32=True).key.precision == "fp32"
+
+
+def test_where_nothing_is_in_float32_that_is_said_of_what_there_is(model: Path) -> None:
+    write(model, "int8")
+    assert find_plan(model, MACHINE, is_fp32=True).key.precision == "int8"  # `open_tensorrt` refuses it by its name
 
 
 def test_plans_of_other_machines_models_and_damaged_ones_are_passed_over(model: Path) -> None:

@@ -18,6 +18,7 @@ from solo_rt.engine import open_engine
 from solo_rt.engine.plan import Plan
 from solo_rt.engine.tensorrt import TensorRtEngine, open_tensorrt
 from solo_rt.errors import EngineError, SpecError, UsageError
+from solo_rt.files import file_sha256
 from solo_rt.gpu import cuda
 
 __all__ = ["card"]
@@ -83,6 +84,20 @@ def test_an_engine_is_not_taken_for_one_in_fp32_unless_it_is_one(gpu: SpiedGpu, 
     engine = open_tensorrt(single.path, device=Device("auto"), lanes=None, is_fp32=True, trusted=True)
     assert " fp32, " in engine.backend
     engine.close()
+
+
+def test_of_a_model_the_engine_in_fp32_is_opened_where_that_is_asked_for(
+    gpu: SpiedGpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOLO_RT_CACHE", str(tmp_path))
+    model = tmp_path / "tiny.onnx"
+    model.write_bytes(b"a model")
+    for precision in ("fp32", "fp16"):
+        write_fitting(tmp_path, TINY_SPEC, precision=precision, model_sha256=file_sha256(model))
+    for is_fp32, precision in ((True, "fp32"), (False, "fp16")):
+        engine = open_tensorrt(model, device=Device("auto"), lanes=None, is_fp32=is_fp32, trusted=True)
+        assert f" {precision}, " in engine.backend
+        engine.close()
 
 
 def test_nothing_is_left_on_the_card(card: Card, gpu: SpiedGpu, plan: Plan) -> None:

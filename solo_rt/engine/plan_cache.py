@@ -21,8 +21,8 @@ PREFERENCE = ("fp16", "int8", "fp32")
 log = logging.getLogger(__name__)
 
 
-def find_plan(model: Path, machine: Mapping[str, str]) -> Plan:
-    """Return the cached plan of an ONNX file for this machine, FP16 before INT8 before FP32.
+def find_plan(model: Path, machine: Mapping[str, str], *, is_fp32: bool = False) -> Plan:
+    """Return the cached plan of an ONNX file for this machine, FP16 before INT8 before FP32, with `is_fp32` that first.
 
     `machine` is as in `check_plan`. Plans that do not fit are passed over; the log says why.
     Raises: EngineError where none fits; CacheError.
@@ -39,7 +39,8 @@ def find_plan(model: Path, machine: Mapping[str, str]) -> Plan:
             found.append(plan)
     if not found:
         raise EngineError(f"no engine of {model} fits this machine; make one with solo-rt build-engine --model {model}")
-    return min(found, key=lambda plan: PREFERENCE.index(plan.key.precision))
+    order = ("fp32", *PREFERENCE) if is_fp32 else PREFERENCE
+    return min(found, key=lambda plan: order.index(plan.key.precision))
 
 
 def note_built(plan: Plan) -> None:

@@ -189,7 +189,7 @@ def open_tensorrt(
     Raises: UsageError, EngineError.
     """
     gpu = _open_device(device)
-    plan = _find_plan(path, gpu)
+    plan = _find_plan(path, gpu, is_fp32=is_fp32)
     if is_fp32 and plan.key.precision != "fp32":
         raise UsageError(
             f"{plan.path}: precision fp32: this engine is in {plan.key.precision}; leave it out, or give an engine of "
@@ -201,11 +201,11 @@ def open_tensorrt(
     return TensorRtEngine(plan, content, gpu=gpu, lanes=lanes or LANES)
 
 
-def _find_plan(path: Path, gpu: Gpu) -> Plan:
-    """Return the plan at `path`, or that of an ONNX file there, which was made for this machine."""
+def _find_plan(path: Path, gpu: Gpu, *, is_fp32: bool = False) -> Plan:
+    """Return the plan at `path`, or that of an ONNX file there, `is_fp32` in float32 if it can be, for this machine."""
     machine = _machine(gpu, import_tensorrt().__version__)
     if path.suffix != SUFFIX:
-        return find_plan(path, machine)
+        return find_plan(path, machine, is_fp32=is_fp32)
     plan = read_plan(path)
     check_plan(plan, machine)
     return plan
