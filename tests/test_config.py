@@ -67,7 +67,9 @@ def some_value(option):
         text = "64x96:10:2"
     elif option.name == "grids":
         text = "40,36,24,16,12"
-    elif option.type.name in ("HxW", "WxH", "LONGxSHORT"):
+    elif option.type.name == "LONGxSHORT":
+        text = "96x64"
+    elif option.type.name in ("HxW", "WxH"):
         text = "64x96"
     else:
         # Files that must be there are; what is hard to quote is in every text.
