@@ -264,7 +264,7 @@ def show_progress() -> Iterator[Show]:
         MofNCompleteColumn(table_column=Column(no_wrap=True)),
         BarColumn(bar_width=20),
         TimeRemainingColumn(table_column=Column(no_wrap=True)),
-        TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as bar:
         task = bar.add_task("")

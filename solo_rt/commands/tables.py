@@ -19,8 +19,9 @@ if TYPE_CHECKING:  # a run would wait for what only `eval` needs
     from solo_rt.train.evaluate.semantic import SemanticScores
 
 
-# A file that others made must not steer the terminal; lines may break.
+# A name that others gave must not steer the terminal; lines may break.
 CONTROLS = dict.fromkeys((*range(10), *range(11, 32), *range(127, 160)), "\N{REPLACEMENT CHARACTER}")
+COLOURS = {"+": "green", "!": "red", "-": "dim"}
 
 
 def print_report(report: RunReport, outputs: Sequence[str]) -> None:
@@ -65,11 +66,12 @@ def print_reports(reports: Mapping[str, RunReport], outputs: Sequence[str]) -> N
         latency = (report.latency.p50, report.latency.p95, report.latency.max)
         found = "" if report.instances is None else str(report.instances)
         times = [f"{1e3 * seconds:.1f}" for seconds in latency]
-        table.add_row(name, str(report.processed), f"{report.fps:.1f}", found, *map(str, counts), *times)
+        row = [str(report.processed), f"{report.fps:.1f}", found, *map(str, counts), *times]
+        table.add_row(name.translate(CONTROLS), *row)
     _print(table)
     for name, report in reports.items():
         if report.moved is not None:
-            click.echo(f"{name}: {report.processed - report.moved} computed, {report.moved} moved")
+            click.echo(f"{name}: {report.processed - report.moved} computed, {report.moved} moved".translate(CONTROLS))
     _print_zones(reports)
     for output in outputs:
         click.echo(output)
@@ -95,7 +97,7 @@ def print_scores(scores: InstanceScores) -> None:
     click.echo(f"{scores.images} pictures, {len(scores.per_class)} classes, {scores.protocol}")
     for names, where in ((scores.only_in_model, "data set"), (scores.only_in_data, "model")):
         if names:
-            click.echo(f"not measured, unknown to the {where}: {', '.join(names)}")
+            click.echo(f"not measured, unknown to the {where}: {', '.join(names)}".translate(CONTROLS))
     click.echo("COCO mask AP (pycocotools)")
     numbers = list(scores.metrics.items())
     for part in (numbers[:6], numbers[6:]):
@@ -120,7 +122,7 @@ def _print_numbers(headings: Sequence[str], rows: Iterable[Sequence[str | float 
         table.add_column(heading, justify="right")
     for name, *values in rows:
         cells = (str(v) if not isinstance(v, float) else f"{v:.3f}" if v >= 0 else "-" for v in values)
-        table.add_row(str(name), *cells)
+        table.add_row(str(name).translate(CONTROLS), *cells)
     _print(table)
 
 
@@ -155,9 +157,9 @@ def print_label_report(
 
 def print_counts(counts: Iterable[tuple[str, int, int]]) -> None:
     """Print of each kind of file how many there are, the second number, of how many there should be."""
-    signs = {True: "[green]+[/]", False: "[red]![/]"}
     _print_columns(
-        (signs[found >= expected], pattern, f"{found:,} of {expected:,} files") for pattern, expected, found in counts
+        ("+" if found >= expected else "!", pattern, f"{found:,} of {expected:,} files")
+        for pattern, expected, found in counts
     )
 
 
@@ -179,7 +181,7 @@ def print_model(card: Mapping[str, Any]) -> None:
     facts |= {"metrics": ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())} if metrics else {}
     costs = dict(card.get("costs") or {})
     facts |= {"costs": ", ".join(f"{name} {value:+.4f}" for name, value in costs.items())} if costs else {}
-    _print_columns((name, value.translate(CONTROLS)) for name, value in facts.items())
+    _print_columns(facts.items())
 
 
 def _port_facts(card: Mapping[str, Any]) -> dict[str, str]:
@@ -237,29 +239,31 @@ def _list(values: Mapping[str, Any]) -> str:
 
 def print_findings(findings: Sequence[Finding]) -> None:
     """Print what `examine` returns: a sign for there, missing and needed-but-missing, name and detail."""
-    signs = {True: "[green]+[/]", False: "[dim]-[/]"}
     _print_columns(
-        (
-            signs[finding.found] if finding.found or not finding.required else "[red]![/]",
-            finding.subject,
-            finding.detail,
-        )
+        ("+" if finding.found else "!" if finding.required else "-", finding.subject, finding.detail)
         for finding in findings
     )
 
 
 def _print_columns(rows: Iterable[tuple[str, ...]]) -> None:
-    """Print rows whose last column takes the rest of the line."""
+    """Print rows of a name and a value, which takes the rest of the line, some with a sign of `COLOURS` before them."""
     table = Table(box=None, pad_edge=False, show_header=False)
     for row in rows:
         *signs, name, value = row
-        table.add_row(*signs, Text(name, "bold", no_wrap=True), Text(value, overflow="fold"))
+        table.add_row(
+            *(Text(sign, COLOURS[sign]) for sign in signs),
+            Text(name, "bold", no_wrap=True),
+            Text(value.translate(CONTROLS), overflow="fold"),
+        )
     _print(table)
 
 
 def _print(table: Table) -> None:
     """Print a table as wide as the terminal; elsewhere as wide as it is, so that grep finds whole lines."""
-    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=10_000)
+    width = None if sys.stdout.isatty() else 10_000
+    console = Console(
+        highlight=False, markup=False, emoji=False, width=width
+    )  # brackets in a name are no orders either
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
