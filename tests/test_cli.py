@@ -248,6 +248,16 @@ def test_output_that_cannot_be_written_is_exit_code_2(solo, source, tiny, tmp_pa
     assert str(tmp_path / "file") in complaint(err)
 
 
+@pytest.mark.parametrize(
+    ("output", "message"), [("folder.onnx", "it is a folder"), ("nowhere/x.onnx", "there is no folder")]
+)
+def test_results_that_cannot_be_written_are_refused_before_the_work(solo, tiny, tmp_path, output, message):
+    (tmp_path / "folder.onnx").mkdir()
+    code, out, err = solo("quantize", tiny, "--calib", "none", "-o", str(tmp_path / output))
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert f"cannot write {tmp_path / output}: {message}" in err
+
+
 def test_unexpected_exception_is_one_line_and_verbose_shows_where(solo, tiny, monkeypatch):
     def explode(uri, **_):
         raise ZeroDivisionError("division by\nzero at rtsp://user:secret@camera/1")

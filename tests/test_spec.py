@@ -147,6 +147,21 @@ def test_semantic_decoder_that_cannot_be_is_refused(values, message):
         replace(STREET_SPEC.decoder, **values)
 
 
+@pytest.mark.parametrize(
+    ("decoder", "values"),
+    [
+        (
+            TINY_SPEC.decoder,
+            {"score_threshold": 0.0, "mask_threshold": 0.0, "update_threshold": 0.0, "nms_sigma": 1e-3},
+        ),
+        (TINY_SPEC.decoder, {"level_strides": (0,) * len(TINY_SPEC.decoder.grids), "nms_pre": 1, "max_instances": 1}),
+        (STREET_SPEC.decoder, {"unpainted": (0, len(STREET_SPEC.decoder.palette) - 1)}),
+    ],
+)
+def test_the_last_values_that_can_be_are_taken(decoder, values):
+    assert all(getattr(replace(decoder, **values), name) == value for name, value in values.items())
+
+
 def test_every_class_has_a_colour():
     with pytest.raises(SpecError, match="model street: expected one colour per class, got 3 for 2 classes"):
         replace(STREET_SPEC, classes=("road", "sky"))
