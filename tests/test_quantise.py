@@ -62,6 +62,15 @@ def test_rough_ones_have_an_input_with_values_far_above_most_others(model: onnx.
     assert rough(model, [np.zeros_like(fine[0])]) == []
 
 
+@pytest.mark.parametrize(("peak", "is_rough"), [(30.5, False), (31.1, True), (-30.5, False), (-31.1, True)])
+def test_rough_is_less_than_25_db_of_signal_to_rounding(model: onnx.ModelProto, peak: float, is_rough: bool) -> None:
+    picture = np.ones((1, 3, 24, 24), np.float32)
+    picture[0, 0, 4, 4] = peak
+    signal, rounding = np.square(picture).mean(), (peak / 127) ** 2 / 12
+    assert bool(10 * np.log10(signal / rounding) < 25) is is_rough
+    assert ("first" in rough(model, [picture])) is is_rough
+
+
 def test_only_the_others_are_quantised_and_the_result_stays_close(model: onnx.ModelProto) -> None:
     quantised = quantise(model, pictures(4))
     makers = {name: node for node in quantised.graph.node for name in node.output}
