@@ -112,6 +112,10 @@ def test_input_that_cannot_be_is_refused(values, message):
         InputSpec(**{"height": 32, "width": 64, **values})
 
 
+def test_pictures_of_0_to_1_are_normalised_too():
+    assert InputSpec(height=32, width=64, mean=(0.0, 0.5, 1.0), std=(1 / 255, 0.5, 1.0)).std == (1 / 255, 0.5, 1.0)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
