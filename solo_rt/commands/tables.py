@@ -41,15 +41,12 @@ def print_report(report: RunReport, outputs: Sequence[str]) -> None:
             *([f"{report.read} captured"] if report.read != report.processed else []),  # the sum of all these
         ]
     )
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("stage, ms")
-    for heading in ("mean", "p50", "p95", "p99", "max", "busy"):
-        table.add_column(heading, justify="right")
+    rows = []
     for name, stats in {**report.stages, "latency": report.latency}.items():
         times = [f"{1e3 * value:.1f}" for value in (stats.mean, stats.p50, stats.p95, stats.p99, stats.max)]
-        table.add_row(name, *times, f"{stats.busy:.0%}" if name != "latency" else "")
+        rows.append([name, *times, f"{stats.busy:.0%}" if name != "latency" else ""])
     click.echo(counts)
-    _print(table)
+    _print_cells(["stage, ms", "mean", "p50", "p95", "p99", "max", "busy"], rows)
     _print_zones({"": report})
     for output in outputs:
         click.echo(output)
@@ -57,18 +54,15 @@ def print_report(report: RunReport, outputs: Sequence[str]) -> None:
 
 def print_reports(reports: Mapping[str, RunReport], outputs: Sequence[str]) -> None:
     """Print what the runs of several sources did, a line each; times in milliseconds."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("source")
-    for heading in ("frames", "fps", "instances", "dropped", "skipped", "failed", "latency p50", "p95", "max"):
-        table.add_column(heading, justify="right")
+    headings = ["frames", "fps", "instances", "dropped", "skipped", "failed", "latency p50", "p95", "max"]
+    rows = []
     for name, report in reports.items():
         counts = (report.dropped, report.skipped, report.failed)
         latency = (report.latency.p50, report.latency.p95, report.latency.max)
         found = "" if report.instances is None else str(report.instances)
         times = [f"{1e3 * seconds:.1f}" for seconds in latency]
-        row = [str(report.processed), f"{report.fps:.1f}", found, *map(str, counts), *times]
-        table.add_row(name.translate(CONTROLS), *row)
-    _print(table)
+        rows.append([name, str(report.processed), f"{report.fps:.1f}", found, *map(str, counts), *times])
+    _print_cells(["source", *headings], rows)
     for name, report in reports.items():
         if report.moved is not None:
             click.echo(f"{name}: {report.processed - report.moved} computed, {report.moved} moved".translate(CONTROLS))
@@ -116,13 +110,20 @@ def print_scores(scores: InstanceScores) -> None:
 
 def _print_numbers(headings: Sequence[str], rows: Iterable[Sequence[str | float | int]]) -> None:
     """Print rows of a name and numbers; a negative one, or NaN, was not measured."""
+
+    def cell(value: str | float | int) -> str:
+        return str(value) if not isinstance(value, float) else f"{value:.3f}" if value >= 0 else "-"
+
+    _print_cells(["", *headings], ([str(name), *map(cell, values)] for name, *values in rows))
+
+
+def _print_cells(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows of a name, to the left, and numbers, to the right, under a heading each."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("")
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    for name, *values in rows:
-        cells = (str(v) if not isinstance(v, float) else f"{v:.3f}" if v >= 0 else "-" for v in values)
-        table.add_row(str(name).translate(CONTROLS), *cells)
+    for column, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if column else "left")
+    for row in rows:
+        table.add_row(*(cell.translate(CONTROLS) for cell in row))
     _print(table)
 
 
@@ -261,9 +262,8 @@ def _print_columns(rows: Iterable[tuple[str, ...]]) -> None:
 def _print(table: Table) -> None:
     """Print a table as wide as the terminal; elsewhere as wide as it is, so that grep finds whole lines."""
     width = None if sys.stdout.isatty() else 10_000
-    console = Console(
-        highlight=False, markup=False, emoji=False, width=width
-    )  # brackets in a name are no orders either
+    # Brackets and colons in a name are no orders to rich.
+    console = Console(highlight=False, markup=False, emoji=False, width=width)
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
