@@ -22,9 +22,8 @@ def replaced_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
     file system may keep the new name and not what is behind it. It costs a wait for the disk, so it is for what took
     long to make, plans and checkpoints. Raises: OSError.
     """
-    part = path.with_name(
-        f".{path.name[:32]}.{token_hex(4)}.part"
-    )  # of this write alone, and short enough for any name
+    # Of this write alone, and short enough for any name.
+    part = path.with_name(f".{path.name[:32]}.{token_hex(4)}.part")
     try:
         yield part
         if durable:

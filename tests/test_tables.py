@@ -17,8 +17,12 @@ SHOWN = ["[/red] closed", "[a] opened", ":car: of rich", "�[2J�2J cleared"]
 
 
 def test_names_of_classes(capsys: pytest.CaptureFixture[str]) -> None:
-    print_label_report("4 pictures", [(name, 1, 1) for name in NAMES], [])
-    assert [row.split("  ")[0] for row in capsys.readouterr().out.splitlines()[2:]] == SHOWN
+    findings = [("error", f"{name} is nowhere") for name in NAMES]
+    print_label_report(NAMES[-1], [(name, 1, 1) for name in NAMES], findings)
+    title, _, *rows = capsys.readouterr().out.splitlines()
+    assert title == SHOWN[-1]
+    assert [row.split("  ")[0] for row in rows[: len(NAMES)]] == SHOWN
+    assert rows[len(NAMES) :] == [f"error: {name} is nowhere" for name in SHOWN]
 
 
 def test_names_of_sources(capsys: pytest.CaptureFixture[str]) -> None:

@@ -121,9 +121,8 @@ class TrainingState:
                 lap("forward")
                 found = losses(self.model, outputs, batch, job)
                 lap("loss")
-                if (
-                    number == 1
-                ):  # not before the forward pass: on a CPU, memory freed there is paged in again, 8 % of a step
+                # Not before the forward pass: on a CPU, memory freed there is paged in again, which is 8 % of a step.
+                if number == 1:
                     self.optimiser.zero_grad(set_to_none=True)
                 self.scaler.scale(found["total"] / count).backward()
                 lap("backward")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from importlib.util import find_spec
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +16,7 @@ from solo_rt.errors import EngineError
 
 if TYPE_CHECKING:
     from solo_rt.engine import Engine
+    from solo_rt.types import Frame
 
 MOST_PICTURES = 64  # that a precision is measured on
 
@@ -60,16 +63,15 @@ def export(
     Where --calib finds that bf16 loses at most 0.1 points, run computes the model in bf16 on CPUs that have it.
     """
     require_torch("export")
-    if calib is not None:
-        _check_bf16()
+    pictures = None if calib is None else _calibration(calib)
     from solo_rt.train.export import export as write_onnx
 
     errors = write_onnx(checkpoint, output, imgsz=imgsz, batch=batch, output_kind=output_kind, max_det=max_det)
     said: dict[str, object] = {"output": str(output), "relative_errors": errors}
     parity = ", ".join(f"{name} {error:.1e}" for name, error in errors.items())
     lines = [f"{output}: {output.stat().st_size / 1e6:.2f} MB, relative error to PyTorch: {parity}"]
-    if calib is not None:
-        what, cost = _note_cost(output, calib)
+    if pictures is not None:
+        what, cost = _note_cost(output, pictures)
         said["bf16"] = {"metric": what, "lost": cost}
         lines.append(f"bf16 loses {100 * cost:.2f} points of {what}")
     if as_json:
@@ -79,8 +81,12 @@ def export(
     return 0
 
 
-def _check_bf16() -> None:
-    """Raise EngineError, before the work, where what bf16 costs cannot be measured."""
+def _calibration(calib: str) -> Iterator[Frame]:
+    """Return the pictures of --calib, the first of them read: before the work it is known whether they will do.
+
+    Raises: as `open_source`; EngineError where what bf16 costs cannot be measured.
+    """
+    from solo_rt.builder.comparison import frames
     from solo_rt.engine.precision import has_bf16
 
     if not has_bf16() or find_spec("openvino") is None:
@@ -88,11 +94,13 @@ def _check_bf16() -> None:
         raise EngineError(
             f"--calib: {lacks}; leave it out, or measure elsewhere: solo-rt eval --record --precision bf16"
         )
+    pictures = frames(calib, MOST_PICTURES)
+    return chain(list(islice(pictures, 1)), pictures)
 
 
-def _note_cost(path: Path, calib: str) -> tuple[str, float]:
-    """Note what bf16 loses in the ONNX file at `path`; return of what, and how much. Raises: as `open_source`."""
-    from solo_rt.builder.comparison import frames, lost
+def _note_cost(path: Path, pictures: Iterable[Frame]) -> tuple[str, float]:
+    """Note what bf16 loses in the ONNX file at `path`; return of what, and how much. Raises: as `lost`."""
+    from solo_rt.builder.comparison import lost
     from solo_rt.engine import open_engine
     from solo_rt.train.export.onnx_file import record_cost
 
@@ -100,6 +108,6 @@ def _note_cost(path: Path, calib: str) -> tuple[str, float]:
         return open_engine(path, backend="openvino", device="cpu", precision=precision)
 
     with closing(engine("fp32")) as whole, closing(engine("bf16")) as half:
-        what, cost = lost(whole, half, frames(calib, MOST_PICTURES))
+        what, cost = lost(whole, half, pictures)
     record_cost(path, whole.spec, "bf16", round(cost, 4))
     return what, round(cost, 4)

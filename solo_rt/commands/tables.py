@@ -147,13 +147,13 @@ def print_label_report(
     """Print which classes a data set has, with their pixels and pictures, and what is wrong, with its level."""
     rows = list(classes)
     total = max(1, sum(pixels for _, pixels, _ in rows))
-    click.echo(title)
+    click.echo(title.translate(CONTROLS))
     _print_numbers(
         ["share of pixels", "pixels", "pictures"],
         [[name, pixels / total, pixels, pictures] for name, pixels, pictures in rows],
     )
     for level, text in findings:
-        click.echo(f"{level}: {text}")
+        click.echo(f"{level}: {text}".translate(CONTROLS))
 
 
 def print_counts(counts: Iterable[tuple[str, int, int]]) -> None:

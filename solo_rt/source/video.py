@@ -107,9 +107,8 @@ class VideoSource(Source):
     def close(self) -> None:
         self._frames = iter(())
         if hasattr(self, "_reading"):
-            if (
-                inspect.getgeneratorstate(self._reading) == inspect.GEN_RUNNING
-            ):  # by a thread that was left behind, in FFmpeg: nothing may be taken from it
+            # A thread that was left behind may be in FFmpeg still: nothing may be taken from it.
+            if inspect.getgeneratorstate(self._reading) == inspect.GEN_RUNNING:
                 return
             self._reading.close()
             self._losses.close()

@@ -21,7 +21,7 @@ from solo_rt.cli import main
 from solo_rt.engine import Engine, open_engine
 from solo_rt.engine import precision as precision_module
 from solo_rt.engine.model_file import read_spec
-from solo_rt.errors import EngineError, ExportError, SinkError, SpecError, UsageError
+from solo_rt.errors import EngineError, ExportError, SinkError, SourceError, SpecError, UsageError
 from solo_rt.spec import METADATA_KEY, ModelSpec
 from solo_rt.train import export as export_module
 from solo_rt.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -121,6 +121,16 @@ def test_costs_that_cannot_be_measured_are_said_before_the_work(
     )
     code, _, err = solo("export", tmp_path / "none.pt", "-o", tmp_path / "x.onnx", "--calib", WORLD)
     assert (code, reason in err) == (EngineError.exit_code, True)
+
+
+def test_pictures_that_are_not_there_are_said_before_the_work(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, solo: Solo
+) -> None:
+    monkeypatch.setattr(precision_module, "has_bf16", lambda: True)
+    monkeypatch.setattr(import_module("solo_rt.commands.export"), "find_spec", lambda name: object())
+    out = tmp_path / "pets.onnx"
+    code, _, err = solo("export", checkpoint, "-o", out, "--calib", tmp_path / "none.mp4")
+    assert (code, "none.mp4" in err, out.exists()) == (SourceError.exit_code, True, False)
 
 
 def test_a_wrong_graph_fails_the_export_and_leaves_nothing(

@@ -51,7 +51,9 @@ def test_a_published_solov2_computes_here_what_it_computed_there(
     assert_same_outputs(checkpoint, trained)
 
 
-@pytest.mark.parametrize("wrap", ["bare", "state_dict", "model", "ema", "module", "compiled", "legacy", "half"])
+@pytest.mark.parametrize(
+    "wrap", ["bare", "state_dict", "model", "ema", "module", "compiled", "lightning", "legacy", "half"]
+)
 def test_weights_are_found_in_whatever_they_are_wrapped(wrap: str, official: dict[str, Tensor], tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     wrong = {key: torch.full_like(value, 7) for key, value in official.items()}
@@ -61,6 +63,9 @@ def test_weights_are_found_in_whatever_they_are_wrapped(wrap: str, official: dic
         torch.save({"state_dict": {f"module.module.{key}": value for key, value in official.items()}}, path)
     elif wrap == "compiled":  # by torch.compile, within the former or around it
         torch.save({f"module._orig_mod.{key}": value for key, value in official.items()}, path)
+    elif wrap == "lightning":
+        state = {f"model.{key}": value for key, value in official.items()}
+        torch.save({"state_dict": state, "pytorch-lightning_version": "2.4", "callbacks": {}}, path)
     elif wrap == "ema":
         torch.save({"ema": official, "model": wrong, "optimizer": {"state": {0: {"step": 3}}}, "epoch": 4}, path)
     elif wrap == "half":

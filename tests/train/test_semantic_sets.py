@@ -79,6 +79,13 @@ def test_labels_that_are_no_class_are_named_whatever_the_set(tmp_path: Path) -> 
         open_semantic(f"voc:{tmp_path}")[0]
 
 
+@pytest.mark.parametrize("kind", ["voc", "voc-aug"])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_missing_voc_is_told_the_download_of_its_name(tmp_path: Path, kind: str, split: str) -> None:
+    with pytest.raises(DatasetError, match=f"get it with solo-rt download {kind}$"):
+        open_semantic(f"{kind}:{tmp_path}", split=split)
+
+
 def test_voc_with_sbd_trains_on_no_picture_it_is_measured_on(tmp_path: Path) -> None:
     """Both parts of SBD and VOC's training part, less VOC's validation part; the real ones give 10,582."""
     fine, coarse = noise(0, 21), noise(1, 21)

@@ -94,7 +94,11 @@ def read_weights_file(path: Path) -> WeightsFile:
             f"{path}: expected weights in floating point, got {state[whole[0]].dtype} in {len(whole)} tensors, "
             f"such as {whole[0]}; take the file that they were made of"
         )
-    weights = {re.sub(r"^((module|_orig_mod)\.)+", "", key): _plain(value) for key, value in state.items()}
+    wrappers = ["module", "_orig_mod"]
+    if all("model" in key.split(".")[:-1] for key in state):  # an attribute of Lightning's module
+        wrappers.append("model")
+    prefix = re.compile(rf"^(({'|'.join(wrappers)})\.)+")
+    weights = {prefix.sub("", key): _plain(value) for key, value in state.items()}
     return WeightsFile(
         {key: value for key, value in weights.items() if not key.startswith("ema_")},
         metadata if isinstance(metadata, dict) else {},

@@ -59,7 +59,7 @@ def open_voc(root: Path, *, split: str) -> SemanticSet:
 
     Raises: DatasetError.
     """
-    voc = _voc_folder(root)
+    voc = _voc_folder(root, source="voc")
     names = sorted(_read_list(voc / "ImageSets" / "Segmentation" / f"{split}.txt"))
     images = tuple(voc / "JPEGImages" / f"{name}.jpg" for name in names)
     labels = tuple(voc / "SegmentationClass" / f"{name}.png" for name in names)
@@ -71,10 +71,11 @@ def open_voc_aug(root: Path, *, split: str) -> SemanticSet:
 
     Where VOC has labels they are taken, being the finer ones. Raises: DatasetError.
     """
+    voc = _voc_folder(root, source="voc-aug")
     if split == "val":
         voc_only = open_voc(root, split=split)
         return SemanticSet("voc-aug", LEGEND, voc_only.names, voc_only.read)
-    voc, sbd = _voc_folder(root), root / "benchmark_RELEASE" / "dataset"
+    sbd = root / "benchmark_RELEASE" / "dataset"
     lists = voc / "ImageSets" / "Segmentation"
     finer = _read_list(lists / "train.txt")
     names = sorted(
@@ -88,12 +89,12 @@ def open_voc_aug(root: Path, *, split: str) -> SemanticSet:
     return SemanticSet("voc-aug", LEGEND, tuple(names), files)
 
 
-def _voc_folder(root: Path) -> Path:
+def _voc_folder(root: Path, *, source: str) -> Path:
     for folder in (root / "VOCdevkit" / "VOC2012", root / "VOC2012", root):
         if (folder / "SegmentationClass").is_dir():
             return folder
     raise DatasetError(
-        f"expected VOCdevkit/VOC2012 with SegmentationClass/ in {root}; get it with solo-rt download voc"
+        f"expected VOCdevkit/VOC2012 with SegmentationClass/ in {root}; get it with solo-rt download {source}"
     )
 
 
