@@ -50,14 +50,6 @@ class Letterbox:
         """Return grid cells per frame pixel, vertical and horizontal, of a grid with one cell per `stride` pixels."""
         return self.scale[0] / stride, self.scale[1] / stride
 
-    def to_input(self, points: Float32) -> Float32:
-        """Return frame points `float32 [..., 2] xy` in input coordinates."""
-        return np.multiply(points, self.scale[::-1], dtype=np.float32)
-
-    def to_frame(self, points: Float32) -> Float32:
-        """Return input points `float32 [..., 2] xy` in frame coordinates; padding lies beyond the frame."""
-        return np.divide(points, self.scale[::-1], dtype=np.float32)
-
 
 def prepare(frame: Frame, spec: InputSpec, *, out: Float32 | None = None) -> tuple[Float32, Letterbox]:
     """Return the input tensor `float32 [1, 3, H, W] RGB, normalised, padded with 0` and its geometry.

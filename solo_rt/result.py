@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ class Result:
     frame: Frame
     found: Found
     classes: tuple[str, ...]  # names by class id
+    _: KW_ONLY
     rendered: Frame | None = None  # the annotated picture; only when a sink or the caller asked for it
     stage_seconds: Mapping[str, float] = field(default_factory=dict)  # time in each stage, by stage name
     source: str = ""  # name of the source, where there are several

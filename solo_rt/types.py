@@ -9,7 +9,7 @@ of all pixels stay on the network's grid for the same reason.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from fractions import Fraction
 from typing import Literal
 
@@ -25,6 +25,7 @@ PixelFormat = Literal["rgb24", "yuv420p"]
 ColourMatrix = Literal["bt601", "bt709"]
 Trail = NDArray[np.float32]  # [K, 2] xy in pixels of the frame, oldest first
 
+DEFAULT_FRAME_RATE = Fraction(25)  # of videos that name none, as in FFmpeg, and of pictures
 IGNORED = 255
 """The label of a pixel that belongs to no class."""
 
@@ -65,6 +66,7 @@ class Frame:
 
     planes: tuple[UInt8, ...]
     pixel_format: PixelFormat
+    _: KW_ONLY
     index: int = 0  # position in the source, from 0; dropped frames leave gaps
     pts: int = 0  # presentation time in units of time_base
     time_base: Fraction = Fraction(1, 1000)

@@ -114,18 +114,35 @@ def yuv_frame(index: int, *, size: tuple[int, int] = (64, 48), pts: int | None =
               matrix: str = "bt601", full_range: bool = False) -> Frame:  # fmt: skip
     """Return frame `index` of the moving ramps; `size` = width, height."""
     stamp = index if pts is None else pts
-    return Frame(planes(index, size[1], size[0]), "yuv420p", index, stamp, time_base, 0.0, matrix, full_range)  # type: ignore[arg-type]
+    return Frame(
+        planes(index, size[1], size[0]),
+        "yuv420p",
+        index=index,
+        pts=stamp,
+        time_base=time_base,
+        captured_at=0.0,
+        matrix=matrix,
+        full_range=full_range,
+    )  # type: ignore[arg-type]
 
 
 def rgb_frame(array: UInt8, *, index: int = 0, name: str = "", image_id: int | None = None) -> Frame:
-    return Frame((array,), "rgb24", index, index, Fraction(1, 25), name=name, image_id=image_id)
+    return Frame((array,), "rgb24", index=index, pts=index, time_base=Fraction(1, 25), name=name, image_id=image_id)
 
 
 def info(
     *, uri: str = "test://", frame_rate: Fraction | None = Fraction(30), time_base: Fraction = THIRTY,
     size: tuple[int, int] = (64, 48), live: bool = False
 ) -> SourceInfo:  # fmt: skip
-    return SourceInfo(uri, "video", *size, frame_rate, None, time_base, live)
+    return SourceInfo(
+        uri=uri,
+        kind="video",
+        width=size[0],
+        height=size[1],
+        frame_rate=frame_rate,
+        time_base=time_base,
+        live=live,
+    )
 
 
 def times(frames: Sequence[Frame]) -> list[Fraction]:

@@ -117,7 +117,14 @@ def colour_frame(index: int, *, height: int = 48, width: int = 80) -> Frame:
     """Return a frame of coloured blocks that differs from every other index."""
     rgb = np.random.default_rng(index).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     picture = np.repeat(np.repeat(rgb, -(-height // 4), 0), -(-width // 4), 1)[:height, :width]
-    return Frame((np.ascontiguousarray(picture),), "rgb24", index, index, Fraction(1, 30), time.monotonic())
+    return Frame(
+        (np.ascontiguousarray(picture),),
+        "rgb24",
+        index=index,
+        pts=index,
+        time_base=Fraction(1, 30),
+        captured_at=time.monotonic(),
+    )
 
 
 class FakeSource:

@@ -30,14 +30,23 @@ TOKEN = "correct-horse-battery"
 
 def info(*, live: bool = True, width: int = 64, height: int = 48) -> SourceInfo:
     """Return what a camera says of itself."""
-    return SourceInfo("fake", "camera", width, height, Fraction(30), None, Fraction(1, 30), live)
+    return SourceInfo(
+        uri="fake",
+        kind="camera",
+        width=width,
+        height=height,
+        frame_rate=Fraction(30),
+        frame_count=None,
+        time_base=Fraction(1, 30),
+        live=live,
+    )
 
 
 def grey_frame(index: int = 0, *, grey: int = 90, height: int = 48, width: int = 64) -> Frame:
     """Return a plain frame that was captured now."""
     chroma = np.full((height // 2, width // 2), 128, np.uint8)
     planes = (np.full((height, width), grey, np.uint8), chroma, chroma)
-    return Frame(planes, "yuv420p", index, index, Fraction(1, 30), time.monotonic())
+    return Frame(planes, "yuv420p", index=index, pts=index, time_base=Fraction(1, 30), captured_at=time.monotonic())
 
 
 def seen(index: int = 0, *boxes: Sequence[int], **more: int) -> Result:

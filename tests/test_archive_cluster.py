@@ -13,7 +13,7 @@ from fake_ray import FakeRay, LostActor
 from fakes import write_tiny_model
 
 from solo_rt import Pipeline, __version__
-from solo_rt.cluster import actors, work_off
+from solo_rt.cluster import actors, process_archive
 from solo_rt.cluster.actor import Actor, check
 from solo_rt.cluster.actors import Actors, RayWorker, Share, share_out
 from solo_rt.cluster.archive import Archive
@@ -66,7 +66,7 @@ def test_an_archive_on_a_cluster_is_that_of_this_machine(tiny, tmp_path, cluster
     monkeypatch.chdir(tmp_path)
     for folder, address in (("here", None), ("there", "auto")):
         pipeline = Pipeline(model=tiny, backend="onnxruntime")
-        report = work_off(Archive(["archive"], Path(folder), pipeline, workers=1, cluster=address))
+        report = process_archive(Archive(["archive"], Path(folder), pipeline, workers=1, cluster=address))
         assert (report.done, report.frames, report.workers, report.failed) == (2, 8, 1, {})
     for name in ("3.mkv.jsonl", "5.mkv.jsonl"):
         assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
@@ -81,7 +81,7 @@ def test_a_cluster_that_lends_too_little_is_left_before_anything_is_written(tiny
     write_clip(tmp_path / "one.mkv", count=1)
     pipeline = Pipeline(model=tiny, threads=4)
     with pytest.raises(UsageError, match="expected a machine that lends 4 CPUs, got 1 with at most 2"):
-        work_off(Archive([str(tmp_path / "one.mkv")], tmp_path / "results", pipeline, cluster="auto"))
+        process_archive(Archive([str(tmp_path / "one.mkv")], tmp_path / "results", pipeline, cluster="auto"))
     assert ray.is_left
     assert not (tmp_path / "results").exists()
 

@@ -15,7 +15,7 @@ from solo_rt.commands.archive import MOST_NAMED
 
 @pytest.fixture
 def archive(solo, tmp_path):
-    """Return a function that works off an archive of two videos into `results`."""
+    """Return a function that processes an archive of two videos into `results`."""
     (tmp_path / "archive").mkdir()
     write_clip(tmp_path / "archive" / "one.mkv", count=3)
     write_clip(tmp_path / "archive" / "two.mkv", count=4)

@@ -14,7 +14,7 @@ from clips import H264, write_clip
 from fakes import write_tiny_model
 
 from solo_rt import Options, Pipeline
-from solo_rt.cluster import Archive, work_off
+from solo_rt.cluster import Archive, process_archive
 from solo_rt.cluster.manifest import FILE
 from solo_rt.errors import UsageError
 
@@ -54,7 +54,9 @@ def noted(results):
 
 def test_results_are_those_of_a_single_run_and_a_second_one_does_nothing(made, tmp_path):
     seen = []
-    report = work_off(archive(made, tmp_path, outputs=("{source}.jsonl", "b/{source}.ndjson")), on_progress=seen.append)
+    report = process_archive(
+        archive(made, tmp_path, outputs=("{source}.jsonl", "b/{source}.ndjson")), on_progress=seen.append
+    )
     assert contents(tmp_path) == contents(made / "expected")
     assert (tmp_path / "b" / "long.mkv.ndjson").read_bytes() == contents(tmp_path)["long.mkv.jsonl"]
     assert (report.done, report.failed, report.damaged, report.left) == (2, {}, {}, 0)
@@ -64,13 +66,13 @@ def test_results_are_those_of_a_single_run_and_a_second_one_does_nothing(made, t
     assert len(noted(tmp_path)) == 10 + 1 + 1
     assert not (tmp_path / ".ranges").exists()
     before = (tmp_path / FILE).read_bytes()
-    assert work_off(archive(made, tmp_path, outputs=("{source}.jsonl", "b/{source}.ndjson"))).before == 2
+    assert process_archive(archive(made, tmp_path, outputs=("{source}.jsonl", "b/{source}.ndjson"))).before == 2
     assert (tmp_path / FILE).read_bytes() == before
 
 
 def test_a_worker_that_is_killed_costs_its_range_another_try(made, tmp_path):
     one = archive(made, tmp_path, minutes=0.25, source="long.mkv")  # ranges that take a while
-    report = work_off(one, on_progress=kill_one(tmp_path))
+    report = process_archive(one, on_progress=kill_one(tmp_path))
     assert (report.died, report.failed, report.done) == (1, {}, 1)
     assert contents(tmp_path)["long.mkv.jsonl"] == contents(made / "expected")["long.mkv.jsonl"]
 
@@ -82,11 +84,11 @@ def test_a_run_that_is_stopped_goes_on_with_the_ranges_that_are_left(made, tmp_p
         if len((tmp_path / FILE).read_text().splitlines()) > 4:
             stop.set()
 
-    report = work_off(archive(made, tmp_path, source="long.mkv"), stop=stop, on_progress=stop_in_the_middle)
+    report = process_archive(archive(made, tmp_path, source="long.mkv"), stop=stop, on_progress=stop_in_the_middle)
     before = noted(tmp_path)
     assert (report.left, report.done) == (1, 0)
     assert 3 < len(before) < 10
-    assert work_off(archive(made, tmp_path, source="long.mkv")).done == 1
+    assert process_archive(archive(made, tmp_path, source="long.mkv")).done == 1
     assert len(noted(tmp_path)) == len({*noted(tmp_path)}) == 11
     assert noted(tmp_path)[: len(before)] == before
     assert contents(tmp_path)["long.mkv.jsonl"] == contents(made / "expected")["long.mkv.jsonl"]
@@ -95,10 +97,12 @@ def test_a_run_that_is_stopped_goes_on_with_the_ranges_that_are_left(made, tmp_p
 def test_ranges_of_a_video_that_has_changed_are_done_again(made, tmp_path):
     stop = threading.Event()
     one = archive(made, tmp_path, source="long.mkv", workers=1)
-    work_off(one, stop=stop, on_progress=lambda _: len((tmp_path / FILE).read_text().splitlines()) > 3 and stop.set())
+    process_archive(
+        one, stop=stop, on_progress=lambda _: len((tmp_path / FILE).read_text().splitlines()) > 3 and stop.set()
+    )
     os.utime(made / "archive" / "long.mkv")
     begun = len(noted(tmp_path))
-    work_off(one)
+    process_archive(one)
     assert len(noted(tmp_path)) == begun + 11
     assert contents(tmp_path)["long.mkv.jsonl"] == contents(made / "expected")["long.mkv.jsonl"]
 
@@ -117,7 +121,7 @@ worker._run = run
 worker.main(int(sys.argv[1]))
 """
     monkeypatch.setattr("solo_rt.cluster.processes._START", program)
-    report = work_off(archive(made, tmp_path))
+    report = process_archive(archive(made, tmp_path))
     assert (report.failed, report.done) == ({}, 2)
     assert contents(tmp_path) == contents(made / "expected")
     assert not (tmp_path / ".ranges").exists()
@@ -128,7 +132,7 @@ def test_ranges_that_do_not_go_together_let_the_video_be_done_whole(made, tmp_pa
         raise ValueError("a range has no end")
 
     monkeypatch.setattr("solo_rt.cluster.results.merge", refuse)
-    assert work_off(archive(made, tmp_path)).done == 2
+    assert process_archive(archive(made, tmp_path)).done == 2
     assert contents(tmp_path) == contents(made / "expected")
 
 
@@ -140,7 +144,7 @@ def test_a_video_that_two_workers_die_of_in_ranges_and_whole_is_left_out(made, t
             killed.add(number)
             os.kill(number, signal.SIGKILL)
 
-    report = work_off(archive(made, tmp_path, source="long.mkv", workers=1, minutes=0.2), on_progress=kill_all)
+    report = process_archive(archive(made, tmp_path, source="long.mkv", workers=1, minutes=0.2), on_progress=kill_all)
     assert report.failed == {"long.mkv": "2 workers ended while they worked on it, with signal 9"}
     assert contents(tmp_path) == {}
 

@@ -20,7 +20,7 @@ from clips import write_clip
 from fakes import write_tiny_model
 
 from solo_rt import Options, Pipeline
-from solo_rt.cluster import Archive, work_off
+from solo_rt.cluster import Archive, process_archive
 from solo_rt.cluster.manifest import FILE, Manifest
 from solo_rt.engine import without_threads
 from solo_rt.errors import EngineError, UsageError
@@ -70,25 +70,25 @@ def is_alive(number):
 def test_results_are_those_of_single_runs_and_a_second_run_does_nothing(made, tmp_path, caplog):
     caplog.set_level(logging.INFO, "solo_rt")
     seen = []
-    report = work_off(archive(made, tmp_path / "a" / "b"), on_progress=seen.append)
+    report = process_archive(archive(made, tmp_path / "a" / "b"), on_progress=seen.append)
     assert contents(tmp_path / "a" / "b") == contents(made / "expected")
     assert (report.videos, report.before, report.done, report.left) == (3, 0, 3, 0)
     assert (report.frames, report.failed, report.damaged, report.died) == (sum(COUNTS.values()), {}, {}, 0)
     assert seen[-1].done == seen[-1].videos == 3
     assert "model tiny on onnxruntime cpu, 1 thread" in caplog.text  # by the worker
     before = (tmp_path / "a" / "b" / FILE).read_bytes()
-    again = work_off(archive(made, tmp_path / "a" / "b"))
+    again = process_archive(archive(made, tmp_path / "a" / "b"))
     assert (again.before, again.done, again.frames) == (3, 0, 0)
     assert (tmp_path / "a" / "b" / FILE).read_bytes() == before
 
 
 def test_only_what_changed_or_went_missing_is_done_again(made, tmp_path):
     short = archive(made, tmp_path, "day")
-    work_off(short)
+    process_archive(short)
     os.utime(made / "archive" / "day" / "one.mkv")
-    assert work_off(short).done == 1
+    assert process_archive(short).done == 1
     (tmp_path / "two.mkv.jsonl").unlink()
-    assert work_off(short).done == 1
+    assert process_archive(short).done == 1
     assert noted(tmp_path) == ["two.mkv", "one.mkv", "one.mkv", "two.mkv"]
 
 
@@ -98,7 +98,7 @@ def test_a_broken_video_is_named_the_rest_is_done_and_it_is_tried_again(made, tm
     (source / "broken.mkv").write_bytes(b"none")
     (source / "whole.mkv").write_bytes((made / "archive" / "day" / "one.mkv").read_bytes())
     for done in (1, 0):
-        report = work_off(archive(made, tmp_path / "results", source))
+        report = process_archive(archive(made, tmp_path / "results", source))
         assert list(report.failed) == ["broken.mkv"]
         assert "expected a video" in report.failed["broken.mkv"]
         assert report.done == done
@@ -106,7 +106,7 @@ def test_a_broken_video_is_named_the_rest_is_done_and_it_is_tried_again(made, tm
 
 
 def test_a_worker_that_is_killed_costs_its_video_another_try(made, tmp_path):
-    report = work_off(archive(made, tmp_path), on_progress=kill_one(tmp_path))
+    report = process_archive(archive(made, tmp_path), on_progress=kill_one(tmp_path))
     assert (report.died, report.failed, report.done) == (1, {}, 3)
     assert contents(tmp_path) == contents(made / "expected")
 
@@ -119,7 +119,7 @@ def test_a_video_that_two_workers_die_of_is_left_out(made, tmp_path):
             killed.add(number)
             os.kill(number, signal.SIGKILL)
 
-    report = work_off(archive(made, tmp_path, "long.mkv", workers=1), on_progress=kill_all)
+    report = process_archive(archive(made, tmp_path, "long.mkv", workers=1), on_progress=kill_all)
     assert report.died == len(killed) == 2
     assert report.failed == {"long.mkv": "2 workers ended while they worked on it, with signal 9"}
     assert contents(tmp_path) == {}
@@ -127,11 +127,11 @@ def test_a_video_that_two_workers_die_of_is_left_out(made, tmp_path):
 
 def test_a_run_that_is_stopped_leaves_whole_results_and_the_next_one_goes_on(made, tmp_path):
     stop = threading.Event()
-    report = work_off(archive(made, tmp_path), stop=stop, on_progress=lambda _: busy(tmp_path) and stop.set())
+    report = process_archive(archive(made, tmp_path), stop=stop, on_progress=lambda _: busy(tmp_path) and stop.set())
     assert report.left >= 1
     assert report.done + report.left == 3
     assert set(contents(tmp_path)) == {f"{name}.jsonl" for name in noted(tmp_path)}
-    assert work_off(archive(made, tmp_path)).done == report.left
+    assert process_archive(archive(made, tmp_path)).done == report.left
     assert contents(tmp_path) == contents(made / "expected")
 
 
@@ -150,7 +150,7 @@ def test_a_command_that_is_ended_takes_its_workers_with_it_and_can_be_taken_up(m
     assert time.monotonic() - started < 3
     wait_until(lambda: not any(map(is_alive, workers)))
     before = noted(tmp_path)
-    report = work_off(archive(made, tmp_path, max_frames=600, max_failures=30))
+    report = process_archive(archive(made, tmp_path, max_frames=600, max_failures=30))
     assert report.before == len(before) < 3
     assert contents(tmp_path) == contents(made / "expected")
 
@@ -158,32 +158,34 @@ def test_a_command_that_is_ended_takes_its_workers_with_it_and_can_be_taken_up(m
 def test_a_second_run_into_the_folder_is_refused(made, tmp_path):
     one = archive(made, tmp_path)
     with closing(Manifest(tmp_path, one.settings())), pytest.raises(UsageError, match="another run"):
-        work_off(one)
+        process_archive(one)
 
 
 def test_other_options_and_another_model_are_refused(made, tmp_path):
-    work_off(archive(made, tmp_path, "day"))
+    process_archive(archive(made, tmp_path, "day"))
     with pytest.raises(UsageError, match="made with another conf;"):
-        work_off(archive(made, tmp_path, "day", conf=0.5))
+        process_archive(archive(made, tmp_path, "day", conf=0.5))
     with pytest.raises(UsageError, match="made with another output;"):
-        work_off(archive(made, tmp_path, "day", outputs=["{source}.csv"]))
+        process_archive(archive(made, tmp_path, "day", outputs=["{source}.csv"]))
     (made / "other").mkdir()
     (made / "other" / "tiny.onnx").write_bytes((made / "tiny.onnx").read_bytes() + b"\n")
     other = Archive([str(made / "archive")], tmp_path, Pipeline(model=made / "other" / "tiny.onnx"))
     with pytest.raises(UsageError, match="another model"):
-        work_off(other)
+        process_archive(other)
 
 
 def test_what_keeps_the_model_from_opening_ends_the_run_and_can_be_mended(made, tmp_path):
     with pytest.raises(UsageError, match="violet"):
-        work_off(archive(made, tmp_path, "day", classes=("violet",)))
-    assert work_off(archive(made, tmp_path, "day", classes=("red",))).done == 2
+        process_archive(archive(made, tmp_path, "day", classes=("violet",)))
+    assert process_archive(archive(made, tmp_path, "day", classes=("red",))).done == 2
 
 
 def test_what_is_done_later_is_computed_as_what_is_done(made, tmp_path):
     def run(*names, **changed):
         pipeline = Pipeline(model=made / "tiny.onnx", threads=1, **changed)
-        work_off(Archive([str(made / "archive" / "day" / name) for name in names], tmp_path, pipeline, workers=1))
+        process_archive(
+            Archive([str(made / "archive" / "day" / name) for name in names], tmp_path, pipeline, workers=1)
+        )
 
     run("one.mkv")
     with closing(Manifest(tmp_path, settings_of(tmp_path))) as manifest:
@@ -209,7 +211,7 @@ def test_a_video_whose_result_cannot_have_its_name_is_named_and_the_rest_is_done
     else:
         (tmp_path / "results").mkdir()
         (tmp_path / "results" / "day").write_text("kept")
-    report = work_off(archive(made, tmp_path / "results"))
+    report = process_archive(archive(made, tmp_path / "results"))
     in_the_way = ["day/one.mkv"] if way == "folder" else ["day/one.mkv", "day/two.mkv"]
     assert sorted(report.failed) == in_the_way
     assert all("its result cannot be called so" in error for error in report.failed.values())
@@ -221,7 +223,7 @@ def test_a_name_that_leaves_no_room_for_its_result_stops_no_other(made, tmp_path
     source.mkdir()
     for name in ("x" * 248 + ".mkv", "short.mkv"):
         (source / name).write_bytes((made / "archive" / "day" / "one.mkv").read_bytes())
-    report = work_off(archive(made, tmp_path / "results", source))
+    report = process_archive(archive(made, tmp_path / "results", source))
     assert [error.endswith("too long; its result cannot be called so") for error in report.failed.values()] == [True]
     assert list(contents(tmp_path / "results")) == ["short.mkv.jsonl"]
 
@@ -229,7 +231,7 @@ def test_a_name_that_leaves_no_room_for_its_result_stops_no_other(made, tmp_path
 def test_zones_are_the_same_wherever_they_are_written(made, tmp_path):
     def run(origin):
         zone = Zone("yard", ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0)), origin=origin)
-        return work_off(archive(made, tmp_path, "day", zones=(zone,)))
+        return process_archive(archive(made, tmp_path, "day", zones=(zone,)))
 
     assert run("zones.toml").done == 2
     assert run("/home/me/zones.toml").before == 2
@@ -238,7 +240,7 @@ def test_zones_are_the_same_wherever_they_are_written(made, tmp_path):
 def test_workers_that_die_before_they_are_ready_end_the_run(made, tmp_path, monkeypatch):
     monkeypatch.setattr("solo_rt.cluster.processes._START", "raise SystemExit(7)")
     with pytest.raises(EngineError, match="3 workers ended while they opened the model, the last one with exit code 7"):
-        work_off(archive(made, tmp_path, "day"))
+        process_archive(archive(made, tmp_path, "day"))
 
 
 def test_a_worker_whose_engine_failed_gets_no_other_video(made, tmp_path, monkeypatch):
@@ -255,13 +257,13 @@ worker._run = run
 worker.main(int(sys.argv[1]))
 """
     monkeypatch.setattr("solo_rt.cluster.processes._START", program)
-    report = work_off(archive(made, tmp_path, workers=1))
+    report = process_archive(archive(made, tmp_path, workers=1))
     assert (report.failed, report.done, report.died) == ({"long.mkv": "the card is lost"}, 2, 0)
 
 
 def test_every_output_is_one_file_per_video(made, tmp_path):
     outputs = ["{source}.jsonl", "video/{source}.mp4", "coco:coco/{source}.json"]
-    work_off(archive(made, tmp_path, "day", outputs=outputs))
+    process_archive(archive(made, tmp_path, "day", outputs=outputs))
     found = {"one.mkv.jsonl", "video/one.mkv.mp4", "coco/one.mkv.json"}
     assert set(contents(tmp_path)) == found | {name.replace("one", "two") for name in found}
 
@@ -281,7 +283,7 @@ def test_outputs_that_are_something_else_are_refused(made, tmp_path, output):
 
 def test_results_that_would_be_one_file_are_refused(made, tmp_path):
     with pytest.raises(UsageError, match=r"output long.mkv.jsonl is that of long.mkv and of long.mkv"):
-        work_off(archive(made, tmp_path, outputs=["{source}.jsonl", "./{source}.jsonl"]))
+        process_archive(archive(made, tmp_path, outputs=["{source}.jsonl", "./{source}.jsonl"]))
 
 
 def test_cores_are_shared_by_the_workers(made, tmp_path, monkeypatch):

@@ -478,8 +478,8 @@ def test_classes_are_chosen_before_max_det_cuts(classes, max_det, scores):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"conf": 1.5}, "expected conf in 0..1 and max_det of at least 1, got 1.5 and None"),
-        ({"max_det": 0}, "got 0.0 and 0"),
+        ({"conf": 1.5}, "expected conf in 0..1, got 1.5"),
+        ({"max_det": 0}, "expected max_det of at least 1, got 0"),
         ({"letterbox": Letterbox((9, 9), (99, 99), (65, 64))}, "expected a picture within 64x64, got one of 65x64"),
     ],
 )

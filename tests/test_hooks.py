@@ -7,14 +7,14 @@ from fakes import FakeEngine, FakeSource, write_tiny_model
 
 from solo_rt.errors import SourceError
 from solo_rt.pipeline import Hooks, Pipeline
-from solo_rt.pipeline.running import both, run
+from solo_rt.pipeline.running import run
 
 
 def test_hooks_may_be_joined():
     calls = []
     first = Hooks(on_step=lambda text: calls.append(("first", text)), on_drop=lambda count: calls.append(count))
     second = Hooks(on_step=lambda text: calls.append(("second", text)))
-    joined = both(first, second)
+    joined = first.also(second)
     joined.on_step("x")
     joined.on_drop(3)
     assert calls == [("first", "x"), ("second", "x"), 3]

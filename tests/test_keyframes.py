@@ -34,7 +34,7 @@ class Slides(FakeSource):
         for number, index in enumerate(self._indices):
             height, width = self._sizes[number % len(self._sizes)]
             scene = World(index // 1000, height=height, width=width).render(index % 1000)
-            yield Frame((scene.rgb,), "rgb24", number, number, self.info.time_base)
+            yield Frame((scene.rgb,), "rgb24", index=number, pts=number, time_base=self.info.time_base)
 
 
 def computed(results):

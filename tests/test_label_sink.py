@@ -26,7 +26,9 @@ SIZE = (22, 31)
 
 def result(index: int = 0, *, name: str = "", size: tuple[int, int] = SIZE) -> Result:
     labels = blobs(np.random.default_rng(index), (9, 14), [0, 1, 2, 255], 2)
-    frame = Frame((np.zeros((*size, 3), np.uint8),), "rgb24", index, index, Fraction(1, 25), name=name)
+    frame = Frame(
+        (np.zeros((*size, 3), np.uint8),), "rgb24", index=index, pts=index, time_base=Fraction(1, 25), name=name
+    )
     return Result(frame, SemanticMap(size, labels), ("a", "b", "c"))
 
 

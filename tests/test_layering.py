@@ -134,15 +134,9 @@ def test_a_run_starts_without_what_only_others_do():
 
 
 def test_the_run_time_the_data_sets_and_the_evaluation_never_load_torch():
-    tensors = {
-        "base",
-        "batches",
-        "workers",
-        "samples",
-        "world_dataset",
-        "instances.placement",
-    }  # what makes batches of the data
-    tensors |= {"instances.training", "semantic.training"}
+    # What makes batches of the data.
+    tensors = {"base", "batches", "workers", "samples", "world_dataset"}
+    tensors |= {"instances.placement", "instances.training", "semantic.training"}
     rooms = ("cli", "pipeline", "doctor", "gpu.", "world", "engine.onnxruntime", "engine.tensorrt", "train.evaluate")
     rooms += ("bench",)
     rivals = ("torch_graph", "torch_loop", "supervision_loop", "ultralytics_loop")  # in processes of their own

@@ -14,8 +14,9 @@ from overlay_twin import blend_masks, drawn_apart, make_frame
 from soft_mask_twin import make_instances, make_masks, random_masks
 
 from solo_rt.errors import UsageError
-from solo_rt.render import PALETTE, Style, _place, instance_labels, render
+from solo_rt.render import Style, _place, instance_labels, render
 from solo_rt.render.lettering import Label, label_colours, label_height, plane_colours, text_coverage
+from solo_rt.render.palette import PALETTE
 from solo_rt.types import Frame, Instances
 
 CLASSES = tuple(f"class {i}" for i in range(40))

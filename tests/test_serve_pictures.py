@@ -306,7 +306,7 @@ def test_a_page_that_stands_still_is_given_up(monkeypatch, caplog):
 
 def noise(index, size=(360, 640)):
     rgb = np.random.default_rng(index).integers(0, 256, (*size, 3), np.uint8)
-    return Result(Frame((rgb,), "rgb24", index, captured_at=time.monotonic()), found(size=size), CLASSES)
+    return Result(Frame((rgb,), "rgb24", index=index, captured_at=time.monotonic()), found(size=size), CLASSES)
 
 
 def test_a_stream_that_nobody_reads_is_cut_off_and_costs_others_nothing(monkeypatch):

@@ -7,7 +7,8 @@ import pytest
 from overlay_twin import make_frame
 from test_render import BARE, CLASSES, some_instances
 
-from solo_rt.render import PALETTE, Style, render
+from solo_rt.render import Style, render
+from solo_rt.render.palette import PALETTE
 from solo_rt.render.shapes import draw_box, draw_polyline, line_thickness
 from solo_rt.types import Frame
 

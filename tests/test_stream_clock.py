@@ -14,7 +14,7 @@ PICTURE = np.zeros((1, 1, 3), np.uint8)
 
 
 def frame(pts, at, *, time_base=Fraction(1, 10)):
-    return Frame((PICTURE,), "rgb24", 0, pts, time_base, at)
+    return Frame((PICTURE,), "rgb24", index=0, pts=pts, time_base=time_base, captured_at=at)
 
 
 def place(clock, stamps, **options):

@@ -247,7 +247,7 @@ def test_a_frame_may_be_reused_after_it_was_written(tmp_path: Path) -> None:
         for i in range(5):
             for buffer, values in zip(buffers, planes(i, 48, 64), strict=True):
                 buffer[:] = values
-            sink.write(result_of(Frame(buffers, "yuv420p", i, i, Fraction(1, 30))))
+            sink.write(result_of(Frame(buffers, "yuv420p", index=i, pts=i, time_base=Fraction(1, 30))))
             buffers[0][:] = 0
     for i, frame in enumerate(read(tmp_path / "a.mp4")):
         np.testing.assert_array_equal(frame.planes[0], planes(i, 48, 64)[0])

@@ -24,7 +24,7 @@ _CONNECTION_WORDS = ("gloo", "Gloo", "NCCL", "peer", "pair closure", "Timed out 
 # interpreter's lock. A Python object gives that lock up meanwhile; DDP's reducer, where it is the last owner, does not:
 # now and then a job hung at its very end (PyTorch 2.13).
 _ended: list[dist.ProcessGroup | None] = []
-Found = TypeVar("Found")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,11 @@ class Job:
         dist.all_reduce(values)
         return np.asarray(values.cpu().numpy(), np.int64)
 
-    def collect(self, found: list[Found]) -> list[Found]:
+    def collect(self, found: list[Item]) -> list[Item]:
         """Return what all processes `found`, in the order of their ranks. Every process must call it."""
         if self.size == 1:
             return found
-        parts: list[list[Found]] = [[] for _ in range(self.size)]
+        parts: list[list[Item]] = [[] for _ in range(self.size)]
         dist.all_gather_object(parts, found)
         return [item for part in parts for item in part]
 

@@ -82,7 +82,7 @@ class Archive:
         return next((reason for reason, holds in reasons.items() if holds), "")
 
     def cut(self, video: Video) -> list[Range]:
-        """Return the ranges in which a video is worked off."""
+        """Return the ranges in which a video is processed."""
         return [WHOLE] if self.whole_because else cut(str(video.path), 60 * (self.range_minutes or RANGE_MINUTES))
 
     def videos(self) -> list[Video]:

@@ -39,7 +39,7 @@ OF_ONE_NAME = {
 log = logging.getLogger(__name__)
 
 
-def work_off(
+def process_archive(
     archive: Archive,
     *,
     stop: threading.Event | None = None,

@@ -19,9 +19,8 @@ class Stitching:
         self.instances = 0  # of all frames that were kept
         self._given = 0
         self._ids: dict[int, int] = {}  # of the range's tracks
-        self._seen: dict[
-            int, list[tuple[int, Any]]
-        ] = {}  # id and mask of the objects of the last frames, by time stamp
+        # Id and mask of the objects of the last frames, by time stamp.
+        self._seen: dict[int, list[tuple[int, Any]]] = {}
 
     def begin(self, lead: Mapping[int, Objects]) -> None:
         """Begin a range by what it has of the frames before it, by their time stamps."""

@@ -32,7 +32,7 @@ def refuse(given: Mapping[str, object]) -> None:
 
 def run_archive(archive: Archive, *, quiet: bool, as_json: bool) -> int:
     """Work an archive off, and return the exit code."""
-    from solo_rt.cluster import work_off
+    from solo_rt.cluster import process_archive
 
     if archive.range_minutes is not None and archive.whole_because:
         tell(f"videos are not cut into ranges: {archive.whole_because}", level="warning")
@@ -45,7 +45,7 @@ def run_archive(archive: Archive, *, quiet: bool, as_json: bool) -> int:
                 fps = progress.frames / (time.monotonic() - started)
                 show(progress.done, progress.videos, f"videos, {progress.frames} frames\n{fps:.1f} fps")
 
-        report = work_off(archive, stop=interrupts.stop, on_progress=on_progress)
+        report = process_archive(archive, stop=interrupts.stop, on_progress=on_progress)
     drain_stderr()
     code = _sum_up(archive, report, quiet=quiet, as_json=as_json)
     return code if interrupts.number is None else interrupts.exit_code

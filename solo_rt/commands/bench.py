@@ -11,7 +11,16 @@ import click
 
 from solo_rt import defaults
 from solo_rt.commands.lines import tell
-from solo_rt.commands.options import LocalPath, check_writable, command, precision_option
+from solo_rt.commands.options import (
+    LocalPath,
+    backend_option,
+    check_writable,
+    command,
+    device_option,
+    model_option,
+    precision_option,
+    threads_option,
+)
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import EngineError, SoloRTError, UsageError
 
@@ -28,13 +37,6 @@ T = TypeVar("T")
 source_option = click.option(
     "--source", metavar="CLIP", help="Video to measure on.  [default: the sample clip, which is made once]"
 )
-device_option = click.option("--device", default="auto", show_default=True, help="cpu, cuda or cuda:N.")
-backend_option = click.option(
-    "--backend", default="auto", show_default=True, help="onnxruntime, openvino, tensorrt or torch."
-)
-threads_option = click.option(
-    "--threads", type=int, help="Threads of the inference engine.  [default: by the number of cores]"
-)
 quick_option = click.option("--quick", is_flag=True, help="For a first look: laps are short.")
 json_option = click.option("--json", "json_file", type=LocalPath(), help="Write all that was measured.")
 markdown_option = click.option("--markdown", type=LocalPath(), help="Write the tables that are printed.")
@@ -42,9 +44,7 @@ chart_option = click.option("--chart", type=LocalPath(), help="Draw what was mea
 
 
 @command()
-@click.option(
-    "--model", metavar="NAME|FILE", help=f"Shipped model, .onnx, .engine or .pt file.  [default: {defaults.MODEL}]"
-)
+@model_option
 @source_option
 @device_option
 @backend_option

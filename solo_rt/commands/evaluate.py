@@ -6,13 +6,25 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
 from solo_rt.commands.lines import tell
 from solo_rt.commands.measured import check_recordable, find_measured, is_semantic, record_metrics
-from solo_rt.commands.options import LocalPath, Size, as_json, check_writable, command, precision_option, print_json
+from solo_rt.commands.options import (
+    LocalPath,
+    Size,
+    as_json,
+    backend_option,
+    check_writable,
+    command,
+    device_option,
+    model_option,
+    precision_option,
+    print_json,
+    trust_option,
+)
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
 
@@ -24,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @command("eval")
-@click.option("--model", metavar="NAME|FILE", help="Shipped model, .onnx, .engine or .pt file.  [default: solov2-nano]")
+@model_option
 @click.option(
     "--data",
     metavar="URI",
@@ -53,11 +65,11 @@ if TYPE_CHECKING:
 )
 @click.option("--shard", metavar="I/N", help="Only write what part I of N finds to --results, for --merge.")
 @click.option("--merge", is_flag=True, help="Score FILES, the --results of all shards.")
-@click.option("--backend", default="auto", show_default=True, help="onnxruntime, openvino, tensorrt or torch.")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda or cuda:N.")
+@backend_option
+@device_option
 @precision_option
 @click.option("--strict", is_flag=True, help="End at a picture that cannot be read, instead of leaving it out.")
-@click.option("--trust", is_flag=True, help="Open a TensorRT engine that was not built on this machine.")
+@trust_option
 @click.option(
     "--record",
     is_flag=True,
@@ -148,9 +160,9 @@ def evaluate(
             else:
                 found = evaluation.find_in_parts(workers, on_image)
     if isinstance(found, Counted):
-        return _finish_pixels(found, part, results=results, record=record and precision, as_json=as_json)
+        return _finish_pixels(found, part, results=results, record=precision if record else None, as_json=as_json)
     return _finish_instances(
-        found, part, results=results, pictures=pictures, record=record and precision, as_json=as_json
+        found, part, results=results, pictures=pictures, record=precision if record else None, as_json=as_json
     )
 
 
@@ -194,7 +206,7 @@ def _finish_instances(
     *,
     results: Path | None,
     pictures: Path | None,
-    record: Precision | Literal[False],
+    record: Precision | None,
     as_json: bool,
 ) -> int:
     """Write what one part found, or score, record and print what all did."""
@@ -214,7 +226,7 @@ def _finish_instances(
 
 
 def _finish_pixels(
-    counted: Counted, part: Shard | None, *, results: Path | None, record: Precision | Literal[False], as_json: bool
+    counted: Counted, part: Shard | None, *, results: Path | None, record: Precision | None, as_json: bool
 ) -> int:
     """Write what was counted, and unless it is only one part, score, record and print it."""
     from solo_rt.commands.tables import print_semantic_scores

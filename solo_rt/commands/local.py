@@ -14,7 +14,6 @@ from solo_rt.commands.terminal import drain_stderr
 from solo_rt.errors import UsageError
 from solo_rt.pipeline import Hooks, Pipeline
 from solo_rt.pipeline.opening import PLACE
-from solo_rt.pipeline.running import both
 from solo_rt.sink.window import URI as WINDOW
 
 STOP_SECONDS = 3.0  # from a signal to the end of the process
@@ -44,7 +43,7 @@ def run_local(
 
     def hooks_of(name: str) -> Hooks:
         told = reporter.hooks_of(name, max_frames=max_frames) if several else reporter.hooks(max_frames=max_frames)
-        return both(told, page(name))
+        return told.also(page(name))
 
     whole = replace(
         pipeline,

@@ -12,11 +12,27 @@ from typing import Any
 
 import click
 
+from solo_rt import defaults
 from solo_rt.commands.config import Configured
 from solo_rt.errors import UsageError
 
 log = logging.getLogger("solo_rt")
 
+model_option = click.option(
+    "--model", metavar="NAME|FILE", help=f"Shipped model, .onnx, .engine or .pt file.  [default: {defaults.MODEL}]"
+)
+device_option = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="cpu, cuda or cuda:N; auto is a GPU where the backend can use one.",
+)
+backend_option = click.option(
+    "--backend",
+    default="auto",
+    show_default=True,
+    help="onnxruntime, openvino, tensorrt or torch; auto goes by the file, for ONNX by speed.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 precision_option = click.option(
     "--precision",
@@ -24,6 +40,10 @@ precision_option = click.option(
     default="auto",
     show_default=True,
     help="Of an ONNX file: auto is the fastest that costs this model nothing.",
+)
+trust_option = click.option("--trust", is_flag=True, help="Open a TensorRT engine that was not built on this machine.")
+threads_option = click.option(
+    "--threads", type=int, help="Threads of the inference engine.  [default: by the number of cores]"
 )
 
 

@@ -9,7 +9,17 @@ import click
 
 from solo_rt import defaults
 from solo_rt.commands.config import CountOr, Secret
-from solo_rt.commands.options import LocalPath, as_json, command, precision_option
+from solo_rt.commands.options import (
+    LocalPath,
+    as_json,
+    backend_option,
+    command,
+    device_option,
+    model_option,
+    precision_option,
+    threads_option,
+    trust_option,
+)
 from solo_rt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,9 +38,7 @@ if TYPE_CHECKING:
     help="Video file, picture, folder, 'pattern/*.png', camera:0, rtsp://..., other streams, screen:, - or test://. "
     "Repeated, {source} in outputs is the name of each: door=rtsp://... is called door.",
 )
-@click.option(
-    "--model", metavar="NAME|FILE", help=f"Shipped model, .onnx, .engine or .pt file.  [default: {defaults.MODEL}]"
-)
+@model_option
 @click.option(
     "--output",
     multiple=True,
@@ -123,11 +131,11 @@ if TYPE_CHECKING:
     help="Connect again to a live source that gives no picture for this long.",
 )
 @click.option("--sync", is_flag=True, help="One frame at a time, without threads: for debugging.")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda or cuda:N.")
-@click.option("--backend", default="auto", show_default=True, help="onnxruntime, openvino, tensorrt or torch.")
+@device_option
+@backend_option
 @precision_option
-@click.option("--trust", is_flag=True, help="Open a TensorRT engine that was not built on this machine.")
-@click.option("--threads", type=int, help="Threads of the inference engine.  [default: by the number of cores]")
+@trust_option
+@threads_option
 @click.option(
     "--lanes",
     type=int,

@@ -29,7 +29,7 @@ def sum_up(report: RunReport, outputs: Sequence[str], *, quiet: bool, as_json: b
             else:
                 print_report(report, outputs)
     for name, error in errors.items():
-        is_bug = not isinstance(error, (SoloRTError, TimeoutError, KeyboardInterrupt))
+        is_bug = not isinstance(error, (SoloRTError, KeyboardInterrupt))
         what = f"{type(error).__name__}: {error} (a bug)" if is_bug else str(error) or "it was interrupted"
         tell(f"source {name}: {what}", level="error")
     codes = [_complain(one) for one in (reports.values() if report.sources else [report])]

@@ -2,6 +2,5 @@
 
 from solo_rt.decode.instances import DenseInstances, decode, decode_reference
 from solo_rt.decode.semantic import decode_semantic
-from solo_rt.decode.solov2 import points_nms
 
-__all__ = ["DenseInstances", "decode", "decode_reference", "decode_semantic", "points_nms"]
+__all__ = ["DenseInstances", "decode", "decode_reference", "decode_semantic"]

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt import _native
-from solo_rt.decode.limits import choose, drop_unseen
+from solo_rt.decode.limits import check_limits, choose, drop_unseen
 from solo_rt.decoders import DetectionsDecoder
-from solo_rt.errors import UsageError
 from solo_rt.preprocess import Letterbox
 from solo_rt.types import Instances, Masks
 
@@ -32,8 +31,7 @@ def decode_detections(
     below `conf` are left out here, which is exact, because a worse candidate never lowers the score of a better one.
     Raises: UsageError on limits out of range.
     """
-    if not 0 <= conf <= 1 or (max_det is not None and max_det < 1):
-        raise UsageError(f"decode: expected conf in 0..1 and max_det of at least 1, got {conf} and {max_det}")
+    check_limits(conf=conf, max_det=max_det)
     found = min(int(outputs["num_dets"][0]), decoder.max_instances)
     scores = outputs["det_scores"][:found].astype(np.float32)
     n = int(np.searchsorted(-scores, -np.float32(conf), side="right"))

@@ -26,6 +26,7 @@ from solo_rt.decode.limits import (
     Limits,
     Outputs,
     cell_strides,
+    check_limits,
     choose,
     drop_unseen,
 )
@@ -76,8 +77,7 @@ def decode(
         return decode_detections(outputs, spec.decoder, letterbox, conf=conf, max_det=max_det, classes=classes)
     decoder = _decoder(spec)
     grid_size, frame_size = _grid_size(outputs, decoder, letterbox), letterbox.frame_size
-    if not 0 <= conf <= 1 or (max_det is not None and max_det < 1):
-        raise UsageError(f"decode: expected conf in 0..1 and max_det of at least 1, got {conf} and {max_det}")
+    check_limits(conf=conf, max_det=max_det)
     # A score only ever falls from here on, and only better candidates make it fall, so a candidate below conf touches
     # nothing that will be returned and its mask need not be computed.
     below_conf = float(np.nextafter(np.float32(conf), np.float32(0)))

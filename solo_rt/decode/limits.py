@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt.decoders import SoloDecoder, SoloV2Decoder
+from solo_rt.errors import UsageError
 from solo_rt.types import Instances
 
 Float32 = NDArray[np.float32]
@@ -26,7 +27,7 @@ class Limits(NamedTuple):
     instances: int  # at most
 
 
-class Found(NamedTuple):
+class KeptInstances(NamedTuple):
     """Instances with their masks on the grid of the decoder, best score first."""
 
     scores: Float32  # [n]
@@ -35,6 +36,14 @@ class Found(NamedTuple):
     regions: Int32  # [n, 4] xyxy half-open, grid cells
     offsets: NDArray[np.int64]  # [n + 1] into data
     data: NDArray[np.uint8]  # soft masks cropped to their regions, above 127 inside
+
+
+def check_limits(*, conf: float, max_det: int | None) -> None:
+    """Raise UsageError unless a caller's limits can be kept: a lowest score in 0..1, at least one instance."""
+    if not 0 <= conf <= 1:
+        raise UsageError(f"decode: expected conf in 0..1, got {conf}")
+    if max_det is not None and max_det < 1:
+        raise UsageError(f"decode: expected max_det of at least 1, got {max_det}")
 
 
 @lru_cache(maxsize=8)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt import _native
-from solo_rt.decode.limits import Float32, Found, Int32, Limits, Outputs, cell_strides
+from solo_rt.decode.limits import Float32, Int32, KeptInstances, Limits, Outputs, cell_strides
 from solo_rt.decode.resize import resize_bilinear
 from solo_rt.decoders import SoloDecoder
 
@@ -31,7 +31,7 @@ def grid_size(outputs: Outputs, decoder: SoloDecoder) -> Size:
     return shape[1] * stride // decoder.mask_stride, shape[2] * stride // decoder.mask_stride
 
 
-def find(outputs: Outputs, decoder: SoloDecoder, limits: Limits, *, threads: int) -> Found:
+def find(outputs: Outputs, decoder: SoloDecoder, limits: Limits, *, threads: int) -> KeptInstances:
     """Return the instances of one picture.
 
     Equal scores are ranked by ascending candidate index, cell * classes + class; candidates whose score is NaN do not
@@ -68,7 +68,9 @@ def find(outputs: Outputs, decoder: SoloDecoder, limits: Limits, *, threads: int
     np.cumsum((regions[:, 2] - regions[:, 0]) * (regions[:, 3] - regions[:, 1]), out=offsets[1:])
     data = _crop(outputs, decoder, distinct[found], regions, offsets, grid, threads=threads)
     kept = kept[best]
-    return Found(decayed[best], class_ids[kept].astype(np.int32), cells[kept].astype(np.int32), regions, offsets, data)
+    return KeptInstances(
+        decayed[best], class_ids[kept].astype(np.int32), cells[kept].astype(np.int32), regions, offsets, data
+    )
 
 
 def soft_masks(outputs: Outputs, decoder: SoloDecoder, cells: Int32) -> Float32:

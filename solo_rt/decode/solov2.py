@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from solo_rt import _native
-from solo_rt.decode.limits import Float32, Found, Int32, Limits, Outputs, cell_strides
+from solo_rt.decode.limits import Float32, Int32, KeptInstances, Limits, Outputs, cell_strides
 from solo_rt.decoders import SoloV2Decoder
 
 
@@ -17,9 +17,9 @@ def grid_size(outputs: Outputs) -> tuple[int, int]:
     return shape[1], shape[2]
 
 
-def find(outputs: Outputs, decoder: SoloV2Decoder, limits: Limits, *, threads: int) -> Found:
+def find(outputs: Outputs, decoder: SoloV2Decoder, limits: Limits, *, threads: int) -> KeptInstances:
     """Return the instances of one picture, all of it native: no float mask of the whole picture is ever held."""
-    return Found(
+    return KeptInstances(
         *_native.solov2_decode(
             outputs["scores"],
             outputs["kernels"],
@@ -43,16 +43,3 @@ def soft_masks(outputs: Outputs, cells: Int32) -> Float32:
     logits = (outputs["kernels"][cells] @ outputs["features"].reshape(e, h * w)).reshape(-1, h, w)  # [N, h, w]
     with np.errstate(over="ignore"):
         return np.asarray(1 / (1 + np.exp(-logits)))
-
-
-def points_nms(score_map: Float32) -> Float32:
-    """Return the score map `float32 [..., S, S]` with 0 where a cell is below its upper, left or upper-left neighbour.
-
-    Equal neighbours both stay, and the neighbours below and right are not consulted: that is what a 2 x 2 max-pool
-    with stride 1, padding 1 and the last row and column dropped computes.
-    """
-    rows, columns = score_map.shape[-2:]
-    margins = [(0, 0)] * (score_map.ndim - 2) + [(1, 0), (1, 0)]
-    padded = np.pad(score_map, margins, constant_values=-np.inf)
-    windows = [padded[..., y : y + rows, x : x + columns] for y in (0, 1) for x in (0, 1)]
-    return np.where(score_map >= np.maximum.reduce(windows), score_map, np.float32(0))

@@ -67,7 +67,7 @@ class Messages:
 
 
 def find_plugins() -> Path:
-    """Return the plugin library: SOLO_RT_PLUGINS, beside this package, or in a build of the checkout.
+    """Return the plugin library: SOLO_RT_PLUGINS, or beside this package.
 
     Raises: EngineError.
     """

@@ -97,7 +97,7 @@ class FramePath:
         on_host = frame.device is None
         paint = None
         if painting is not None:
-            assert self._painter is not None, "see base.is_painted"
+            assert self._painter is not None, "see decoders.is_painted"
             paint = self._painter.prepare(frame, painting, picture)
         to_host = painting is not None and not painting.keeps(frame)
 

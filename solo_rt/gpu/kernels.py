@@ -138,7 +138,7 @@ class Detections(NamedTuple):
     regions: int  # int32 [N, 4]
 
 
-class Found(NamedTuple):
+class DeviceInstances(NamedTuple):
     """Addresses of what `matrix_nms` writes."""
 
     num_dets: int  # int32 [B]
@@ -284,7 +284,7 @@ class Kernels:
     def matrix_nms(
         self,
         options: NmsOptions,
-        out: Found,
+        out: DeviceInstances,
         *,
         candidates: Candidates,
         masks: BitMasks,
@@ -297,7 +297,7 @@ class Kernels:
     def soft_masks(
         self,
         shape: ConvShape,
-        found: Found,
+        found: DeviceInstances,
         *,
         kernels: int,
         features: int,

@@ -43,11 +43,10 @@ class Hooks:
     on_end: Callable[[RunReport], None] | None = None  # all is written
     on_failure: Callable[[BaseException], None] | None = None  # what the run raises, in the place of `on_end`
 
-
-def both(first: Hooks, second: Hooks) -> Hooks:
-    """Return hooks that call those of the first, then those of the second."""
-    functions = {field.name: (getattr(first, field.name), getattr(second, field.name)) for field in fields(Hooks)}
-    return Hooks(**{name: _in_turn(*pair) if all(pair) else pair[0] or pair[1] for name, pair in functions.items()})
+    def also(self, other: Hooks) -> Hooks:
+        """Return hooks that call these functions, then those of the other."""
+        functions = {field.name: (getattr(self, field.name), getattr(other, field.name)) for field in fields(Hooks)}
+        return Hooks(**{name: _in_turn(*pair) if all(pair) else pair[0] or pair[1] for name, pair in functions.items()})
 
 
 def _in_turn(first: Callable[..., None], second: Callable[..., None]) -> Callable[..., None]:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from solo_rt.errors import SoloRTError
+from solo_rt.errors import SoloRTError, SourceError
 from solo_rt.pipeline.report import RunReport
 
 POLL_SECONDS = 0.1
@@ -40,7 +40,8 @@ def run_side_by_side(
         on_wait()
         if stop.is_set() and leave_at is None:
             leave_at = time.monotonic() + STOP_SECONDS
-    return {name: ends.get(name, TimeoutError(f"source {name}: it did not end in time")) for name in runs}
+    busy = SourceError(f"still busy {STOP_SECONDS:g} s after the stop; what it wrote may lack its end")
+    return {name: ends.get(name, busy) for name in runs}
 
 
 def sum_up(ends: Ends, seconds: float) -> RunReport:

@@ -73,14 +73,14 @@ class Job:
             self.frame,
             self.found,
             spec.classes,
-            self.rendered,
-            self.seconds,
-            source,
-            self.trails,
-            self.zones,
-            self.events,
-            () if look is None else look.palette,
-            () if look is None else look.unpainted,
+            rendered=self.rendered,
+            stage_seconds=self.seconds,
+            source=source,
+            trails=self.trails,
+            zones=self.zones,
+            events=self.events,
+            palette=() if look is None else look.palette,
+            unpainted=() if look is None else look.unpainted,
         )
 
 

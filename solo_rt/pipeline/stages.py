@@ -1,4 +1,4 @@
-"""What happens to a frame between source and sink, one function per stage; who runs them is `pipeline`'s business."""
+"""What happens to a frame between source and sink, one function per stage; `workers` runs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads: one per lane of a stage, joined by channels. No other module starts any.
+"""The threads of the stages: one per lane, joined by channels. Outputs and several sources have their own.
 
 Lanes of a stage work on several frames at once. They take turns in reserving a place in the next channel and taking a
 frame for it, so that results leave in the order of the frames, and those that failed as well.

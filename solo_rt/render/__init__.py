@@ -17,22 +17,9 @@ from solo_rt.decoders import Rgb
 from solo_rt.errors import UsageError
 from solo_rt.render.legend import lay_out_legend, legend_rows
 from solo_rt.render.lettering import Label, draw_label, label_height, plane_colours, text_coverage
+from solo_rt.render.palette import class_colour, class_palette
 from solo_rt.render.shapes import draw_box, draw_polyline
 from solo_rt.types import Frame, Instances, SemanticMap, UInt8
-
-# Note [Palette]
-# Colour k has hue 250 + 137.508 k degrees in OKLCH, the golden angle, so that each falls into a gap that the earlier
-# ones left; lightness 0.74, 0.66 and 0.84 in turn, so that near hues differ in lightness; and chroma 0.2, or as much as
-# sRGB has there. Class ids beyond the table start again. tests/test_render.py derives it.
-# fmt: off
-PALETTE = (
-    (96, 176, 255), (244, 82, 72), (0, 238, 173), (191, 143, 255), (189, 135, 0), (90, 222, 255), (255, 115, 176),
-    (99, 168, 0), (182, 201, 255), (255, 132, 60), (0, 169, 156), (245, 171, 255), (194, 172, 0), (0, 157, 224),
-    (255, 179, 184), (0, 204, 108), (148, 118, 255), (255, 187, 112), (0, 193, 209), (224, 84, 179), (186, 220, 0),
-    (115, 172, 255), (243, 86, 46), (0, 236, 192), (206, 134, 255), (181, 140, 0), (119, 217, 255), (255, 119, 161),
-    (62, 174, 31), (189, 198, 255), (255, 133, 0), (0, 168, 165),
-)
-# fmt: on
 
 _MAX_OUTLINE = 32  # kMaxOutline in plugins/kernels/overlay.h
 
@@ -107,7 +94,7 @@ def render(
         )  # fmt: skip
     if style.boxes:
         for box, class_id in zip(instances.boxes[::-1], instances.class_ids[::-1], strict=True):
-            draw_box(painted, box, PALETTE[class_id % len(PALETTE)])
+            draw_box(painted, box, class_colour(class_id))
     if style.tracks:
         draw_trails(painted, instances, trails)
     if style.labels:
@@ -121,7 +108,7 @@ def draw_trails(painted: Frame, instances: Instances, trails: Sequence[NDArray[n
     `trails` has one for each instance, or none at all.
     """
     for trail, class_id in zip(trails[::-1], instances.class_ids[::-1], strict=bool(trails)):
-        draw_polyline(painted, trail, PALETTE[class_id % len(PALETTE)])
+        draw_polyline(painted, trail, class_colour(class_id))
 
 
 def draw_labels(painted: Frame, labels: Sequence[Label]) -> None:
@@ -138,7 +125,7 @@ def instance_labels(frame: Frame, instances: Instances, classes: Sequence[str]) 
 
 def class_colours(frame: Frame, count: int) -> UInt8:
     """Return the colours of the first `count` classes in the channels of the frame, `uint8 [count, 3]`."""
-    return plane_colours(frame, np.array(PALETTE, np.uint8)[np.arange(count) % len(PALETTE)])
+    return plane_colours(frame, np.array(class_palette(count), np.uint8).reshape(count, 3))
 
 
 def render_semantic(
@@ -225,7 +212,7 @@ def _lay_out_labels(frame: Frame, instances: Instances, classes: Sequence[str]) 
         width = coverage.shape[1]
         x, y = _place((height, width), _extent(instances, i), (frame.height, frame.width), taken[: len(labels)])
         taken[len(labels)] = x, y, x + width, y + height
-        labels.append(Label(x, y, coverage, halves, PALETTE[class_id % len(PALETTE)]))
+        labels.append(Label(x, y, coverage, halves, class_colour(class_id)))
     return labels
 
 

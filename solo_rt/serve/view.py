@@ -16,7 +16,7 @@ from solo_rt.decoders import Rgb, SemanticDecoder
 from solo_rt.engine.base import Engine
 from solo_rt.pipeline.report import Progress, RunReport
 from solo_rt.pipeline.running import Hooks
-from solo_rt.render import PALETTE
+from solo_rt.render.palette import class_palette
 from solo_rt.result import Result, to_json
 from solo_rt.serve.happenings import Happenings
 from solo_rt.serve.recent import RATE_SECONDS, Recent
@@ -180,7 +180,7 @@ def class_colours(spec: ModelSpec) -> tuple[Rgb, ...]:
     """Return the colours that a model's classes have in all outputs."""
     if isinstance(spec.decoder, SemanticDecoder):
         return spec.decoder.palette
-    return tuple(PALETTE[i % len(PALETTE)] for i in range(len(spec.classes)))
+    return class_palette(len(spec.classes))
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

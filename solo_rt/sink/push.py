@@ -22,13 +22,13 @@ from solo_rt.sink.clock import OutputClock
 from solo_rt.sink.encoding import PUSHED, VideoOptions, require_fit
 from solo_rt.sink.pusher import HEADER
 from solo_rt.source.base import SourceInfo
+from solo_rt.types import DEFAULT_FRAME_RATE
 from solo_rt.uri import redact, scheme
 
 ANSWER_SECONDS = 5  # for a server to take a connection or a picture
 END_SECONDS = 2.0  # for it to take the end
 KEY_SECONDS = Fraction(2)  # of video between key frames, at which viewers can begin
 TIME_BASE = {"rtsp": Fraction(1, 90_000), "flv": Fraction(1, 1000)}
-DEFAULT_FRAME_RATE = Fraction(25)  # where the source names none
 # Without the current folder, in which a file could have the name of one of Python's modules.
 _START = "import sys, runpy; sys.path = [p for p in sys.path if p]; runpy.run_path(sys.argv[1], run_name='__main__')"
 

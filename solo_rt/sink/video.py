@@ -22,10 +22,9 @@ from solo_rt.sink.segments import LONGEST_JUMP, existing, segment
 from solo_rt.sink.soundtrack import Soundtrack
 from solo_rt.source.base import SourceInfo
 from solo_rt.source.planes import split_nv12
-from solo_rt.types import Frame
+from solo_rt.types import DEFAULT_FRAME_RATE, Frame
 
 ON_GPU = "cuda"  # the pixel format of pictures there
-DEFAULT_FRAME_RATE = Fraction(25)  # where the source names none
 FINEST_TIME_BASE = Fraction(1, 1_000_000)  # MP4 holds times in 32 bits; a finer source is rounded to this
 
 

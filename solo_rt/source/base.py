@@ -15,21 +15,21 @@ S = TypeVar("S", bound="Source")
 MAX_PIXELS = 8192 * 8192  # a picture with more is refused before it is allocated; 8K video has half as many
 
 
-Kind = Literal["video", "pictures", "world", "camera", "network", "screen", "pipe"]
+Kind = Literal["video", "pictures", "world", "camera", "network", "screen", "pipe", "own"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceInfo:
     """What is known about a source once it is open. Size and rate are those of the first frame, shown upright."""
 
     uri: str  # as given, credentials removed
-    kind: Kind
+    kind: Kind = "own"  # own: a class of the caller's
     width: int
     height: int
-    frame_rate: Fraction | None  # average, frames per second; None when the file does not say
-    frame_count: int | None  # an estimate, good for a progress bar; None when the file does not say
+    frame_rate: Fraction | None = None  # average, frames per second; None when the file does not say
+    frame_count: int | None = None  # an estimate, good for a progress bar; None when the file does not say
     time_base: Fraction  # seconds per unit of Frame.pts
-    live: bool  # frames come at their own pace and are lost unless read in time
+    live: bool = False  # frames come at their own pace and are lost unless read in time
     pixel_aspect: Fraction = Fraction(1)  # width of a pixel as it is to be shown, by its height; frames keep their own
     sound: Sound | None = field(default=None, repr=False, compare=False)  # if it was asked for and there is some
 

@@ -24,8 +24,8 @@ from solo_rt.source.interlace import deinterlaced
 from solo_rt.source.lateness import Lateness
 from solo_rt.source.losses import estimated_end
 from solo_rt.source.planes import is_turned, to_frame
-from solo_rt.source.sound import Sound
-from solo_rt.types import Frame
+from solo_rt.source.sound import Sound, open_sound
+from solo_rt.types import DEFAULT_FRAME_RATE, Frame
 
 OPEN_SECONDS = 10.0  # for a server to answer and to say what it sends
 MOST_WAITING = 4  # pictures that are decoded and not taken
@@ -150,7 +150,7 @@ class Connection:
             codec.thread_type = "SLICE" if is_live else "AUTO"  # frames side by side would come that many frames later
             if is_live:
                 codec.flags |= av.codec.context.Flags.low_delay
-            pts, index, step = None, 0, max(1, round(1 / ((rate or Fraction(25)) * stream.time_base)))
+            pts, index, step = None, 0, max(1, round(1 / ((rate or DEFAULT_FRAME_RATE) * stream.time_base)))
             time_base, first_at = stream.time_base, None
             is_timeless = is_live and _has_no_times(container)
             if is_timeless:
@@ -165,7 +165,7 @@ class Connection:
                 if self.facts is None:
                     aspect = stream.sample_aspect_ratio or Fraction(1)
                     aspect = 1 / aspect if is_turned(picture) else aspect
-                    end, sound = estimated_end(container, stream), _open_sound(address, heard)
+                    end, sound = estimated_end(container, stream), open_sound(address.uri, heard)
                     self.facts = Facts(is_live, rate, time_base, aspect, end, sound)
                 try:
                     frame = to_frame(picture, index=index, pts=pts, time_base=time_base, captured_at=captured_at)
@@ -261,16 +261,6 @@ _FINAL = (
     PermissionError,
     FileNotFoundError,
 )
-
-
-def _open_sound(address: Address, heard: av.AudioStream | None) -> Sound | None:
-    if heard is None:
-        return None
-    try:
-        return Sound(heard)
-    except ValueError as error:  # no container of ours knows its codec
-        log.warning("source %s: its sound is left out: %s", address.uri, error)
-        return None
 
 
 def _has_no_times(container: av.container.InputContainer) -> bool:

@@ -6,7 +6,6 @@ import logging
 import re
 import time
 from collections.abc import Generator, Iterator, Sequence
-from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 
@@ -16,10 +15,9 @@ import numpy as np
 from solo_rt.errors import SourceError
 from solo_rt.source.base import Source, SourceInfo
 from solo_rt.source.picture_header import holds_several, is_damaged_png, picture_size
-from solo_rt.types import Frame, UInt8
+from solo_rt.types import DEFAULT_FRAME_RATE, Frame, UInt8
 
 SUFFIXES = (".bmp", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-FRAME_RATE = Fraction(25)  # pictures carry no time; a video made of them shows this many a second
 NAMED_IN_DAMAGE = 3
 _NUMBER = re.compile(r"%(?:0(\d))?d")
 log = logging.getLogger(__name__)
@@ -52,9 +50,9 @@ class PictureSource(Source):
             kind="pictures",
             width=first.width,
             height=first.height,
-            frame_rate=FRAME_RATE,
+            frame_rate=DEFAULT_FRAME_RATE,
             frame_count=len(paths),
-            time_base=1 / FRAME_RATE,
+            time_base=1 / DEFAULT_FRAME_RATE,
             live=False,
         )
 
@@ -84,7 +82,16 @@ class PictureSource(Source):
                 self._has_told = True
                 log.warning("%s: the file holds several pictures; only the first of such a file is read", path)
             now = time.monotonic()
-            yield Frame((rgb,), "rgb24", index, index, 1 / FRAME_RATE, now, name=path.name, image_id=ids.get(path))
+            yield Frame(
+                (rgb,),
+                "rgb24",
+                index=index,
+                pts=index,
+                time_base=1 / DEFAULT_FRAME_RATE,
+                captured_at=now,
+                name=path.name,
+                image_id=ids.get(path),
+            )
             index += 1
 
     def _name_skipped(self) -> str:
@@ -137,13 +144,20 @@ def read_picture(path: Path, *, max_pixels: int) -> tuple[UInt8, bool]:
         raise SourceError(f"{path}: {error.strerror}") from error
     size = picture_size(data)
     if size is not None and size[0] * size[1] > max_pixels:
-        raise SourceError(f"{path}: expected at most {max_pixels} pixels, got {size[0]}x{size[1]}; raise max_pixels")
+        raise _too_large(path, *size, max_pixels)
     bgr = None if is_damaged_png(data) else _decode(data)
     if bgr is None:
         raise SourceError(f"{path}: not a picture, or damaged")
     if bgr.shape[0] * bgr.shape[1] > max_pixels:
-        raise SourceError(f"{path}: expected at most {max_pixels} pixels, got {bgr.shape[1]}x{bgr.shape[0]}")
+        raise _too_large(path, bgr.shape[1], bgr.shape[0], max_pixels)
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), np.uint8), holds_several(data)
+
+
+def _too_large(path: Path, width: int, height: int, max_pixels: int) -> SourceError:
+    return SourceError(
+        f"{path}: expected at most {max_pixels} pixels, got {width}x{height}; make it smaller, or in Python "
+        "open_source(..., max_pixels=...)"
+    )
 
 
 def _image_ids(paths: Sequence[Path]) -> dict[Path, int]:

@@ -35,7 +35,17 @@ def to_frame(picture: av.VideoFrame, *, index: int, pts: int, time_base: Fractio
     if picture.format.name == "cuda":
         if not is_foreign and picture.sw_format.name == "nv12" and _is_upright(transform):
             on_gpu = _on_gpu(picture)
-            return Frame((), "yuv420p", index, pts, time_base, captured_at, matrix, full_range, device=on_gpu)
+            return Frame(
+                (),
+                "yuv420p",
+                index=index,
+                pts=pts,
+                time_base=time_base,
+                captured_at=captured_at,
+                matrix=matrix,
+                full_range=full_range,
+                device=on_gpu,
+            )
         picture = in_host_memory(picture)
     is_8_bit_420 = picture.format.name in ("yuv420p", "yuvj420p", "nv12") and all(
         p.line_size > 0 for p in picture.planes
@@ -45,7 +55,16 @@ def to_frame(picture: av.VideoFrame, *, index: int, pts: int, time_base: Fractio
     planes = upright(split_nv12(picture) if picture.format.name == "nv12" else _views(picture), transform)
     for plane in planes:
         plane.flags.writeable = False
-    return Frame(planes, "yuv420p", index, pts, time_base, captured_at, matrix, full_range)
+    return Frame(
+        planes,
+        "yuv420p",
+        index=index,
+        pts=pts,
+        time_base=time_base,
+        captured_at=captured_at,
+        matrix=matrix,
+        full_range=full_range,
+    )
 
 
 def in_host_memory(picture: av.VideoFrame) -> av.VideoFrame:

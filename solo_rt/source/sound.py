@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import av
 
 MOST_BYTES = 16 << 20  # that wait for one output: minutes of it as it is usually packed, half a minute of surround PCM
 _RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)  # of ADTS, in order
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,17 @@ class Sound:
             return b""
         self._config = _aac_config((data[2] >> 6) + 1, data[2] >> 2 & 15, (data[2] & 1) << 2 | data[3] >> 6)
         return data[7 if data[1] & 1 else 9 :]
+
+
+def open_sound(uri: str, stream: av.AudioStream | None) -> Sound | None:
+    """Return the sound of a source's stream; None, with a warning, where no container of ours knows its codec."""
+    if stream is None:
+        return None
+    try:
+        return Sound(stream)
+    except ValueError as error:
+        log.warning("source %s: its sound is left out: %s", uri, error)
+        return None
 
 
 class SoundCursor:

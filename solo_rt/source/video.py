@@ -24,13 +24,12 @@ from solo_rt.source.interlace import deinterlaced
 from solo_rt.source.losses import Losses, estimated_end
 from solo_rt.source.planes import is_turned, to_frame
 from solo_rt.source.ranges import RUN_UP, WHOLE, Range
-from solo_rt.source.sound import Sound
-from solo_rt.types import Frame
+from solo_rt.source.sound import open_sound
+from solo_rt.types import DEFAULT_FRAME_RATE, Frame
 
 MAX_READ_ERRORS = 100  # in a row without a packet: the file is unreadable from here on
 _NVDEC_TRIES = 100  # packets until the first frame; a GPU that knows the stream gives one after a dozen
 _INSTEAD = "use --decoder cpu"
-DEFAULT_FRAME_RATE = Fraction(25)  # FFmpeg's, for files that name neither a rate nor time stamps
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ class VideoSource(Source):
                 self._context = PrimaryContext(gpu)
             if self._by_nvdec:
                 self._move_to_gpu(max_pixels, sound=sound)
-            self._sound = None if self._heard is None else self._open_sound(self._heard)
+            self._sound = open_sound(self._uri, self._heard)
             self._codec.thread_type = "AUTO"
             if self._by_nvdec:
                 threads = 1  # more would only hold more of the GPU's memory
@@ -172,13 +171,6 @@ class VideoSource(Source):
         self._stream, self._heard = choose_streams(self._uri, self._container, sound=sound)
         self._codec = self._stream.codec_context
 
-    def _open_sound(self, stream: av.AudioStream) -> Sound | None:
-        try:
-            return Sound(stream)
-        except ValueError as error:  # no container of ours knows its codec
-            log.warning("source %s: its sound is left out: %s", self._uri, error)
-            return None
-
     def _move_to_gpu(self, max_pixels: int, *, sound: bool) -> None:
         """Let NVDEC be the decoder. Raises: SourceError, EngineError."""
         codec, hwaccel = self._codec.codec, nvdec(self._gpu, on_gpu=self._context is not None)
@@ -208,8 +200,8 @@ class VideoSource(Source):
             )
         return SourceError(
             f"source {self._uri}: expected {self._codec.name} video, but not one frame could be "
-            f"decoded ({errors} errors); it is damaged, or holds more than max_pixels = {max_pixels} pixels "
-            f"per frame"
+            f"decoded ({errors} errors); it is damaged, or a frame has more than {max_pixels} pixels, the most that "
+            "is taken"
         )
 
     def _kind(self) -> str:

@@ -63,7 +63,9 @@ class WorldSource(Source):
                 self._wait_for(index)
             if self._is_stopped.is_set():
                 return
-            yield Frame((rgb,), "rgb24", index, index, self.info.time_base, time.monotonic())
+            yield Frame(
+                (rgb,), "rgb24", index=index, pts=index, time_base=self.info.time_base, captured_at=time.monotonic()
+            )
 
     def stop(self) -> None:
         self._is_stopped.set()

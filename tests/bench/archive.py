@@ -2,7 +2,7 @@
 
     python tests/bench/archive.py [--clips 16] [--frames 60] [--laps 10] [--niceness 0]
 
-One worker of one thread works off the same clips as a process and as an actor, in turn, with a cluster of this machine
+One worker of one thread processes the same clips as a process and as an actor, in turn, with a cluster of this machine
 beside both. A video costs from when the one before it is done to when it is; all else is the start: joining, a worker,
 its model, the first video. Ratios are of neighbouring laps, with the 95 % confidence interval of their mean. The
 niceness is that of Ray's workers, 15 unless Ray is told otherwise, where a process has 0.
@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from ray_nodes import two_nodes
 
 from solo_rt.bench.laps import half_interval
-from solo_rt.cluster import Archive, ArchiveProgress, work_off
+from solo_rt.cluster import Archive, ArchiveProgress, process_archive
 from solo_rt.pipeline import Pipeline
 from solo_rt.train.data.world_files import write_videos
 
@@ -40,7 +40,7 @@ def timed(source: Path, cluster: str | None) -> tuple[float, float]:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as results:
         archive = Archive([str(source)], Path(results), Pipeline(threads=1), workers=1, cluster=cluster)
-        report = work_off(archive, on_progress=note)
+        report = process_archive(archive, on_progress=note)
     assert report.done == report.videos, report
     return (done_at[report.videos] - done_at[1]) / (report.videos - 1), done_at[1] - began
 

@@ -38,11 +38,20 @@ RUN = "import sys; from solo_rt import Pipeline; Pipeline(sys.argv[1], None, sys
 def write_clip(path: Path, *, rate: Fraction, is_static: bool) -> None:
     """Write noise that moves, or stays, at a frame rate."""
     noise = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
-    info = SourceInfo("noise", "video", SIZE[1], SIZE[0], rate, FRAMES, 1 / rate, False)
+    info = SourceInfo(
+        uri="noise",
+        kind="video",
+        width=SIZE[1],
+        height=SIZE[0],
+        frame_rate=rate,
+        frame_count=FRAMES,
+        time_base=1 / rate,
+        live=False,
+    )
     with open_sink(str(path), info=info) as sink:
         for i in range(FRAMES):
             picture = noise if is_static else np.roll(noise, 3 * i, axis=1)
-            sink.write(Result(Frame((picture,), "rgb24", i, i, 1 / rate), Instances.none(SIZE), ()))
+            sink.write(Result(Frame((picture,), "rgb24", index=i, pts=i, time_base=1 / rate), Instances.none(SIZE), ()))
 
 
 def kill_one(clip: Path, folder: Path, *, at: int) -> dict[str, list[float]]:

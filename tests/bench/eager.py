@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from solo_rt.bench.rivals.torch_loop import Found, decode, enlarge
 from solo_rt.decoders import SoloV2Decoder
 from solo_rt.preprocess import Letterbox
-from solo_rt.render import PALETTE
+from solo_rt.render.palette import PALETTE
 from solo_rt.spec import ModelSpec
 from solo_rt.train.export.heads import flatten_levels, points_nms
 from solo_rt.train.models.solov2 import SoloV2

@@ -52,7 +52,7 @@ def still(frames: int, size: Size) -> list[Frame]:
 
 
 def at(index: int, rgb: NDArray[np.uint8]) -> Frame:
-    return Frame((rgb,), "rgb24", index, index, Fraction(1, RATE), time.monotonic())
+    return Frame((rgb,), "rgb24", index=index, pts=index, time_base=Fraction(1, RATE), captured_at=time.monotonic())
 
 
 def go_through(frames: Sequence[Frame], engine: Engine, interval: Interval) -> tuple[list[Job], float]:

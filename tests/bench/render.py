@@ -19,7 +19,8 @@ from stopwatch import least_ms
 
 from solo_rt import _native
 from solo_rt.preprocess import Letterbox, prepare
-from solo_rt.render import PALETTE, Style, render
+from solo_rt.render import Style, render
+from solo_rt.render.palette import PALETTE
 from solo_rt.spec import InputSpec
 from solo_rt.types import Frame, Instances, Masks, UInt8
 

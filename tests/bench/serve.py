@@ -30,7 +30,6 @@ from websockets.sync.client import connect
 
 import solo_rt
 from solo_rt.pipeline import Hooks, Pipeline
-from solo_rt.pipeline.running import both
 from solo_rt.serve import Site, streams, watcher
 from solo_rt.serve.look import Look
 from solo_rt.serve.picture import encode, make_picture, scaled_frame
@@ -131,7 +130,7 @@ def watched(source: str, watchers: tuple[int, int] | None, say: Callable[[object
             stack.callback(say, None)
         begun: list[float] = []
         clock = Hooks(on_start=lambda info, engine: begun.append(time.process_time()))
-        report = Pipeline(source, hooks=both(clock, hooks)).run()
+        report = Pipeline(source, hooks=clock.also(hooks)).run()
         cpu = (time.process_time() - begun[0]) / report.processed
         return report.fps, 1e3 * cpu, me.memory_info().rss / MB
 

@@ -153,7 +153,7 @@ def matrix_nms(
     inputs = [device.array(a) for a in (candidates.scores, candidates.indices, candidates.counts)]
     made = [device.array(a) for a in (masks.words, masks.areas, masks.soft_sums)]
     device.kernels.matrix_nms(
-        options, abi.Found(*(buffer.ptr for buffer in outputs)),
+        options, abi.DeviceInstances(*(buffer.ptr for buffer in outputs)),
         candidates=abi.Candidates(*(buffer.ptr for buffer in inputs)),
         masks=abi.BitMasks(*(buffer.ptr for buffer in made)), workspace=workspace, stream=device.stream,
     )  # fmt: skip
@@ -227,8 +227,9 @@ def soft_masks(
     made = [device.array(a) for a in (words, instances.num_dets, instances.cells, instances.slots)]
     bits, num_dets, cells, slots = (buffer.ptr for buffer in made)
     device.kernels.soft_masks(
-        shape, abi.Found(num_dets, 0, 0, cells, slots), kernels=inputs[0].ptr, features=inputs[1].ptr, words=bits,
-        mask_slots=words.shape[1], logit_threshold=threshold, regions=regions.ptr, soft=soft.ptr, stream=device.stream,
+        shape, abi.DeviceInstances(num_dets, 0, 0, cells, slots), kernels=inputs[0].ptr, features=inputs[1].ptr,
+        words=bits, mask_slots=words.shape[1], logit_threshold=threshold, regions=regions.ptr, soft=soft.ptr,
+        stream=device.stream,
     )  # fmt: skip
     return regions.numpy(), soft.numpy()
 

@@ -20,7 +20,7 @@ from solo_rt.errors import UsageError
 from solo_rt.spec import MEAN, STD
 from solo_rt.train.data.batches import load_parts
 from solo_rt.train.data.instances import Annotation
-from solo_rt.train.data.instances.augment import Augmentation, Jitter, Scales, jitter_colours, usual_scales
+from solo_rt.train.data.instances.augment import Augmentation, Scales, usual_scales
 from solo_rt.train.data.instances.masks import Cutout, Polygons, RunLengths
 from solo_rt.train.data.instances.placement import Axis, centre_of_mass, place_mask
 from solo_rt.train.data.instances.training import InstanceTrainingSet, make_sample, open_instance_training
@@ -215,32 +215,13 @@ def test_object_that_vanishes_is_left_out():
 
 
 def test_same_chance_same_sample_in_any_process(folder):
-    data = open_instance_training(
-        f"coco:{folder}", imgsz=(64, 96), jitter=Jitter(brightness=0.3, contrast=0.2, saturation=0.5, hue=10)
-    )
+    data = open_instance_training(f"coco:{folder}", imgsz=(64, 96))
     copy = pickle.loads(pickle.dumps(data))
     for seed in range(5):
         one, other = (d.sample(seed % 4, np.random.default_rng(seed)) for d in (data, copy))
         for name in one.__slots__:
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-    different = [data.sample(0, np.random.default_rng(seed)).image.tobytes() for seed in range(4)]
-    assert len(set(different)) == 4
+    different = [data.sample(0, np.random.default_rng(seed)).image.tobytes() for seed in range(20)]
+    assert len(set(different)) > 3  # three sizes, mirrored or not
     (part,) = load_parts(data, steps=range(1), batch=4, workers=0)
     assert part.batch.images.shape == (4, 3, 64, 96)
-
-
-def test_colours_change_as_named_and_not_without_a_reason():
-    image = np.random.default_rng(0).integers(60, 190, (8, 9, 3), np.uint8)
-    grey = np.repeat(image[..., :1], 3, axis=2)
-    rng = np.random.default_rng(0)
-    np.testing.assert_array_equal(jitter_colours(image, Jitter(), rng), image)
-    for how in (Jitter(hue=90), Jitter(saturation=1)):  # neither touches grey, both change colours
-        np.testing.assert_allclose(jitter_colours(grey, how, rng).astype(int), grey, atol=1)
-        assert not np.array_equal(jitter_colours(image, how, rng), image)
-    brighter = jitter_colours(image, Jitter(brightness=0.2), np.random.default_rng(1)).astype(float) / image
-    assert np.ptp(brighter) < 0.02
-    flat = jitter_colours(image, Jitter(contrast=0.5), np.random.default_rng(3)).astype(float)
-    assert flat.mean() == pytest.approx(image.mean(), abs=3)
-    assert flat.std() != pytest.approx(image.std(), rel=0.05)
-    with pytest.raises(UsageError, match=r"expected shares in 0\.\.1 and a hue"):
-        Jitter(hue=200)

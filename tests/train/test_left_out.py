@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -11,12 +13,18 @@ import numpy as np
 import pytest
 
 from solo_rt.cli import main
+from solo_rt.engine import open_engine
 from solo_rt.errors import DatasetError
+from solo_rt.train.data.instances import open_instances
 from solo_rt.train.data.left_out import NAMED, LeftOut
+from solo_rt.train.data.semantic import open_semantic
 from solo_rt.train.data.semantic.folder import write_folder
 from solo_rt.train.data.semantic.pictures import read_labels, read_picture
 from solo_rt.train.data.semantic.world import training_world
 from solo_rt.train.data.world_files import write_coco
+from solo_rt.train.evaluate.detections import detect, detect_exactly
+from solo_rt.train.evaluate.semantic import count
+from solo_rt.train.evaluate.views import Views
 
 
 def solo(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -95,6 +103,29 @@ def test_eval_of_labels_measures_the_other_pictures(
     assert "left out 2 of 5 pictures" in caplog.text
     code, _, err = solo(capsys, "eval", *options, "--strict")
     assert (code, len(err.splitlines())) == (2, 1)
+
+
+@pytest.mark.parametrize("find", [detect, detect_exactly])
+def test_progress_counts_pictures_that_are_left_out(tmp_path: Path, find: Callable[..., object]) -> None:
+    annotations = write_coco(tmp_path / "data", images=5, size=(90, 160))
+    spoil(annotations.parent / "images")
+    (annotations.parent / "images" / sorted(path.name for path in annotations.parent.glob("images/*"))[-1]).unlink()
+    data = open_instances(f"coco:{annotations.parent}", split="val")
+    heard: list[tuple[int, int]] = []
+    with closing(open_engine(None, backend="onnxruntime", device="cpu", threads=1)) as engine:
+        find(engine, data, range(5), left_out=LeftOut(), on_image=lambda *at: heard.append(at))
+    assert heard == sorted(heard)
+    assert heard[-1] == (5, 5)
+
+
+def test_progress_counts_labelled_pictures_that_are_left_out(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "data", training_world(seed=0, size=(36, 64), length=3))
+    sorted((folder / "images").iterdir())[-1].write_bytes(b"no picture")
+    data = open_semantic(f"folder:{folder}", split="val")
+    heard: list[tuple[int, int]] = []
+    with closing(open_engine("fast-scnn", backend="onnxruntime", device="cpu", threads=1)) as engine:
+        count(engine, data, range(3), views=Views(), left_out=LeftOut(), on_image=lambda *at: heard.append(at))
+    assert heard == [(1, 3), (2, 3), (3, 3)]
 
 
 @pytest.mark.parametrize("read", [read_picture, read_labels])

@@ -19,7 +19,7 @@ from solo_rt.cli import main
 from solo_rt.engine import open_engine
 from solo_rt.errors import ExportError, SpecError, UsageError
 from solo_rt.pipeline import stream
-from solo_rt.render import PALETTE
+from solo_rt.render.palette import PALETTE
 from solo_rt.spec import Provenance
 from solo_rt.train import export as export_module
 from solo_rt.train.checkpoint import Checkpoint, save_checkpoint

@@ -10,7 +10,14 @@ import torch
 
 from solo_rt.errors import DatasetError, UsageError
 from solo_rt.train.data.samples import MEAN, STD
-from solo_rt.train.data.semantic.augment import BALANCED_SHARE, Augmentation, augment, default_augmentation, mirror
+from solo_rt.train.data.semantic.augment import (
+    BALANCED_SHARE,
+    Augmentation,
+    augment,
+    change_colours,
+    default_augmentation,
+    mirror,
+)
 from solo_rt.train.data.semantic.base import Legend, SemanticSet
 from solo_rt.train.data.semantic.training import SemanticTrainingSet, open_training_set
 from solo_rt.train.data.semantic.world import LEGEND, class_map, held_out_world, training_world
@@ -125,6 +132,21 @@ def test_jitter_keeps_grey_pictures_grey_and_shapes_in_place() -> None:
     assert np.ptp(changed.astype(int), axis=-1).max() <= 1
     assert np.corrcoef(grey.ravel(), changed.ravel())[0, 1] > 0.99
     assert not np.array_equal(grey, changed)
+
+
+def test_colours_change_as_named() -> None:
+    image = np.random.default_rng(0).integers(60, 190, (8, 9, 3), np.uint8)
+    grey = np.repeat(image[..., :1], 3, axis=2)
+    same = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0}
+    np.testing.assert_array_equal(change_colours(image, **same), image)
+    vivid = {**same, "saturation": 1.5}
+    np.testing.assert_allclose(change_colours(grey, **vivid).astype(int), grey, atol=1)
+    assert np.ptp(change_colours(image, **vivid).astype(int), axis=2).mean() > np.ptp(image, axis=2).mean()
+    brighter = change_colours(image, **{**same, "brightness": 1.2}) / image.astype(float)
+    np.testing.assert_allclose(brighter, 1.2, atol=0.01)
+    flat = change_colours(image, **{**same, "contrast": 0.5}).astype(float)
+    assert flat.mean() == pytest.approx(image.mean(), abs=3)
+    assert flat.std() == pytest.approx(image.std() / 2, rel=0.03)
 
 
 def test_blur_spreads_a_point_by_up_to_a_pixel() -> None:

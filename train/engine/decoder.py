@@ -13,7 +13,7 @@ from solo_rt.gpu.kernels import (
     BitMasks,
     Candidates,
     ConvShape,
-    Found,
+    DeviceInstances,
     Kernels,
     NmsOptions,
     Workspace,
@@ -89,7 +89,7 @@ class DeviceDecoder:
         out = {name: tensor.data_ptr() for name, tensor in self.outputs.items()}
         candidates = Candidates(self._candidate_scores.data_ptr(), self._indices.data_ptr(), out["det_counts"])
         masks = BitMasks(self._words.data_ptr(), self._areas.data_ptr(), self._soft_sums.data_ptr())
-        found = Found(
+        found = DeviceInstances(
             out["num_dets"], out["det_scores"], out["det_labels"], self._cells.data_ptr(), self._slots.data_ptr()
         )
         self._library.find_candidates(

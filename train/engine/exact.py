@@ -1,7 +1,7 @@
 """A checkpoint as an engine of the run time, at any network size: to measure a network before it is exported.
 
 Everything is float32 without TF32 and by algorithms that give the same again, on whichever device: what evaluations and
-validations report is the network, neither a precision nor a card. `torch_engine` is for speed.
+validations report is the network, neither a precision nor a card. `engine.fast` is for speed.
 """
 
 from __future__ import annotations

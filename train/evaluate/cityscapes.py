@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from solo_rt.train.data.semantic.cityscapes import TRAINED
+from solo_rt.train.data.semantic.cityscapes import NUMBERED, TRAINED
 from solo_rt.train.evaluate.confusion import Float64, Int64, divide, intersection_over_union, mean
 from solo_rt.types import IGNORED
 
 CATEGORIES = tuple(dict.fromkeys(label.category for label in TRAINED))  # the seven that are not void
 CATEGORY = np.array([CATEGORIES.index(label.category) for label in TRAINED])  # of each class
-FIRST_INSTANCE = 1001  # smaller values of instanceIds are regions that are no single object
+FIRST_INSTANCE = NUMBERED + 1  # the benchmark takes smaller ids for regions that are no single object
 
 AVERAGE_PIXELS = {  # of an instance in the training set
     "person": 3462.4756337644,
@@ -112,6 +112,6 @@ def _class_of_instance() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return class and category of each of 2^16 instance ids, IGNORED for what is not counted."""
     classes, categories = np.full((2, 1 << 16), IGNORED, np.uint8)
     for k in COUNTED:
-        ids = slice(max(TRAINED[k].id * 1000, FIRST_INSTANCE), TRAINED[k].id * 1000 + 1000)
+        ids = slice(max(TRAINED[k].id * NUMBERED, FIRST_INSTANCE), (TRAINED[k].id + 1) * NUMBERED)
         classes[ids], categories[ids] = k, CATEGORY[k]
     return classes, categories

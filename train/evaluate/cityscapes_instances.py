@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from solo_rt.errors import UsageError
 from solo_rt.train.data.instances import InstanceSet
-from solo_rt.train.data.instances.cityscapes import NUMBERED, Ids, InstanceIds
+from solo_rt.train.data.instances.cityscapes import Ids, InstanceIds
 from solo_rt.train.data.instances.masks import RunLengths
 from solo_rt.train.data.semantic.base import IGNORED
-from solo_rt.train.data.semantic.cityscapes import LABELS
+from solo_rt.train.data.semantic.cityscapes import LABELS, NUMBERED
 from solo_rt.train.evaluate.detections import Detection
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)  # as the official code makes them

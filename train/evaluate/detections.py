@@ -86,10 +86,11 @@ def detect(
     """Return what `engine` finds in the pictures `indices` of `data` with a score of at least `conf`.
 
     Objects of classes that the data set does not have are left out, and so are pictures that cannot be read, if
-    `left_out` is there to take them. `on_image` is called after every picture.
+    `left_out` is there to take them. `on_image` hears how many pictures are done or left out.
     Raises: DatasetError for a picture that cannot be read or when no class is common.
     """
     spec = engine.spec
+    left_out = left_out or LeftOut(strict=True)
     common = common_classes(spec.classes, data)
     stages = build_stages(engine, Options(conf=conf, max_det=instance_decoder(spec).max_instances), with_picture=False)
     detections: list[Detection] = []
@@ -101,7 +102,8 @@ def detect(
             codes = cast(list[Segmentation], found.rles())
             picture = int(data.picture_ids[job.frame.index])
             detections += _records(picture, names, codes, found.scores, common)
-            on_image(done, len(indices))
+            on_image(done + len(left_out.indices), len(indices))
+    on_image(len(indices), len(indices))  # the last ones may have been left out
     return detections
 
 
@@ -123,6 +125,7 @@ def detect_exactly(
     its own size, as in `detect`.
     """
     spec = engine.spec
+    left_out = left_out or LeftOut(strict=True)
     resizable = engine if isinstance(engine, ResizableEngine) else None
     common = common_classes(spec.classes, data)
     geometry: Callable[[Size], Letterbox] = lambda size: (  # noqa: E731
@@ -158,7 +161,8 @@ def detect_exactly(
             codes = [_encode(mask) for mask in found.masks[kept]]
             picture = int(data.picture_ids[job.frame.index])
             detections += _records(picture, names, codes, found.scores[kept], common)
-            on_image(done, len(indices))
+            on_image(done + len(left_out.indices), len(indices))
+    on_image(len(indices), len(indices))  # the last ones may have been left out
     return detections
 
 
@@ -171,8 +175,7 @@ def least_padding(size: Size, scale: Scale, *, divisor: int) -> Letterbox:
     return Letterbox(size, padded, (height, width))
 
 
-def _read(data: InstanceSet, indices: Sequence[int], left_out: LeftOut | None) -> Iterator[Job]:
-    left_out = left_out or LeftOut(strict=True)
+def _read(data: InstanceSet, indices: Sequence[int], left_out: LeftOut) -> Iterator[Job]:
     for index in indices:
         try:
             picture = data[index]

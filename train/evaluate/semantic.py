@@ -175,15 +175,15 @@ def count(
             picture, ids = data[index], read_instance_ids(paths[index]) if paths else None
         except DatasetError as error:
             left_out.add(index, error)
-            continue
-        found = lookup[label(picture.image)]
-        tally += Tally(
-            1,
-            count_pixels(picture.labels, found, classes=classes),
-            count_instances(ids, found) if ids is not None else None,
-            only_labels and any(side > most for side, most in zip(picture.labels.shape, limit, strict=True)),
-        )
-        on_picture(picture, found)
+        else:
+            found = lookup[label(picture.image)]
+            tally += Tally(
+                1,
+                count_pixels(picture.labels, found, classes=classes),
+                count_instances(ids, found) if ids is not None else None,
+                only_labels and any(side > most for side, most in zip(picture.labels.shape, limit, strict=True)),
+            )
+            on_picture(picture, found)
         on_image(done, len(order))
     return tally
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from solo_rt.decoders import Rgb, SemanticDecoder
-from solo_rt.render import PALETTE
+from solo_rt.render.palette import class_palette
 from solo_rt.spec import InputSpec, ModelSpec, Provenance
 from solo_rt.train.export.fold import fold_batch_norms
 from solo_rt.train.export.graph import TOLERANCE, StaticGraph
@@ -40,7 +40,7 @@ def semantic_graph(
     No palette means the colours that instances have. Raises: SpecError for a size or a palette that cannot be.
     """
     height, width = (-(-side // model.size_divisor) * model.size_divisor for side in imgsz)
-    colours = palette or tuple(PALETTE[i % len(PALETTE)] for i in range(len(classes)))
+    colours = palette or class_palette(len(classes))
     spec = ModelSpec(
         name=name,
         input=InputSpec(height, width, batch=batch, divisor=model.size_divisor),

@@ -19,7 +19,7 @@ from solo_rt.decoders import SoloV2Decoder
 from solo_rt.engine import find_model
 from solo_rt.engine.model_file import read_spec
 from solo_rt.engine.onnx_file import heads_alone
-from solo_rt.render import PALETTE
+from solo_rt.render.palette import class_colour
 
 Float32 = NDArray[np.float32]
 
@@ -48,7 +48,7 @@ def open_play(task: Task) -> Play:
             mask = cv2.resize(padded, (width, height)) > decoder.mask_threshold
             ys, xs = np.where(mask)
             if len(xs):
-                colour = [int(value) for value in PALETTE[label % len(PALETTE)][::-1]]
+                colour = [int(value) for value in class_colour(label)[::-1]]
                 drawn[mask] = (0.55 * drawn[mask] + 0.45 * np.array(colour)).astype(np.uint8)
                 box = (xs.min(), ys.min(), xs.max(), ys.max())
                 draw_label(drawn, box, f"{spec.classes[label]} {score:.2f}", (colour[0], colour[1], colour[2]))

@@ -33,7 +33,7 @@ def open_play(task: Task) -> Play:
         counts: list[int] = []
 
         def callback(bgr: Any, index: int) -> Any:
-            job = Job(Frame((cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB),), "rgb24", index))
+            job = Job(Frame((cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB),), "rgb24", index=index))
             for stage in stages:
                 stage(job)
             if job.error is not None:

@@ -20,7 +20,7 @@ from solo_rt.engine import find_model
 from solo_rt.engine.model_file import read_spec
 from solo_rt.engine.onnx_file import heads_alone
 from solo_rt.preprocess import Letterbox
-from solo_rt.render import PALETTE
+from solo_rt.render.palette import PALETTE, class_colour
 
 
 class Found(NamedTuple):
@@ -68,7 +68,7 @@ def open_play(task: Task) -> Play:
         drawn = cv2.cvtColor(frame.round().byte().permute(1, 2, 0).contiguous().cpu().numpy(), cv2.COLOR_RGB2BGR)
         for one, score, label in zip(boxes, found.scores.tolist(), found.labels.tolist(), strict=True):
             if one:
-                red, green, blue = (int(value) for value in PALETTE[label % len(PALETTE)])
+                red, green, blue = (int(value) for value in class_colour(label))
                 draw_label(drawn, one, f"{spec.classes[label]} {score:.2f}", (blue, green, red))
         return drawn, len(boxes)
 

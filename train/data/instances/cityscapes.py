@@ -13,12 +13,11 @@ from solo_rt.errors import DatasetError, UsageError
 from solo_rt.train.data.instances.base import Annotation, InstanceSet, Size
 from solo_rt.train.data.instances.regions import find_regions
 from solo_rt.train.data.semantic.base import IGNORED
-from solo_rt.train.data.semantic.cityscapes import INSTANCES, LABELS, PICTURE, read_instance_ids
+from solo_rt.train.data.semantic.cityscapes import INSTANCES, LABELS, NUMBERED, PICTURE, read_instance_ids
 from solo_rt.uri import expand_home
 
 THINGS = {label.id: label.name for label in LABELS if label.has_instances and label.train_id != IGNORED}
 """The eight classes with instances that are measured, by their id."""
-NUMBERED = 1000  # an id from here on is class * NUMBERED + number of the instance; below, a region without instances
 LEAST_AREA = 10  # pixels of an object to learn from
 
 Ids = NDArray[np.uint16]  # [H, W]

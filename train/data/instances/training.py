@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt.train.data.instances import Annotation, InstanceSet, open_instances
-from solo_rt.train.data.instances.augment import Augmentation, Jitter, Scales, jitter_colours, usual_scales
+from solo_rt.train.data.instances.augment import Augmentation, Scales, usual_scales
 from solo_rt.train.data.instances.packed import PackedObjects
 from solo_rt.train.data.instances.placement import Axis, centre_of_mass, place_mask
 from solo_rt.train.data.samples import MASK_STRIDES, Batch, Sample, collate
@@ -58,8 +58,6 @@ class InstanceTrainingSet:
         image = np.asarray(cv2.resize(picture.load(), (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
         if mirrored:
             image = np.ascontiguousarray(image[:, ::-1])
-        if how.jitter is not None:
-            image = jitter_colours(image, how.jitter, rng)
         rows = Axis.make(picture.size[0], height)
         columns = Axis.make(picture.size[1], width, mirrored=mirrored)
         objects = [annotation for annotation in picture.annotations if self.data.trained(annotation)]
@@ -75,7 +73,6 @@ def open_instance_training(
     *,
     imgsz: tuple[int, int] | None = None,
     scales: Scales | None = None,
-    jitter: Jitter | None = None,
     augmented: bool = True,
     classes: Sequence[str] | None = None,
     images: int | None = None,
@@ -89,7 +86,7 @@ def open_instance_training(
     if scales is None:
         assert imgsz is not None, "a training set needs scales or imgsz"
         scales = usual_scales(imgsz)
-    how = Augmentation(scales, jitter=jitter)
+    how = Augmentation(scales)
     if not augmented:
         how = Augmentation(Scales(scales.long, (max(scales.shorts),)), mirror=0.0)
     data = open_instances(uri, split="train", classes=classes, images=images)

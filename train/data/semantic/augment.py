@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 
 from solo_rt.errors import UsageError
-from solo_rt.train.data.colours import change_colours
 from solo_rt.train.data.semantic.base import IGNORED, Image, Labels, Legend
 
 BALANCED_SHARE = 0.75  # a balanced crop shows no class on more than this share of its labelled pixels
 BALANCED_TRIES = 10
+LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,18 @@ def augment(
         brightness, contrast, saturation = rng.uniform(1 - how.jitter, 1 + how.jitter, 3)
         image = change_colours(image, brightness=brightness, contrast=contrast, saturation=saturation)
     return np.ascontiguousarray(image), np.ascontiguousarray(labels)
+
+
+def change_colours(image: Image, *, brightness: float, contrast: float, saturation: float) -> Image:
+    """Return the picture with the three of them multiplied.
+
+    All are affine in the colour, so one 3x4 matrix does it: contrast pulls towards the mean luma of the picture,
+    saturation towards the luma of the pixel.
+    """
+    mean = float(np.asarray(cv2.mean(image)[:3]) @ LUMA)
+    colour = contrast * (saturation * np.eye(3) + (1 - saturation) * LUMA)
+    matrix = brightness * np.concatenate([colour, np.full((3, 1), (1 - contrast) * mean)], axis=1)
+    return np.asarray(cv2.transform(image, matrix.astype(np.float32)), np.uint8)
 
 
 def mirror(image: Image, labels: Labels, legend: Legend) -> tuple[Image, Labels]:

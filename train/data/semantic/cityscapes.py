@@ -62,6 +62,7 @@ LABELS = (
     Label(32, 17, "motorcycle", "vehicle", (0, 0, 230), True),
     Label(33, 18, "bicycle", "vehicle", (119, 11, 32), True),
 )  # and -1, the licence plate, which an 8-bit file holds as 255
+NUMBERED = 1000  # an instance id from here on is class * NUMBERED + number; below, a region without instances
 TRAINED = tuple(label for label in LABELS if label.train_id != IGNORED)
 LEGEND = Legend(tuple(label.name for label in TRAINED), tuple(label.colour for label in TRAINED))
 
