@@ -14,7 +14,7 @@ import pytest
 
 from solo_rt import builder as build_engine
 from solo_rt.builder import build_checked, compiler, engine_spec
-from solo_rt.builder.compiler import BuildOptions, OnPhase
+from solo_rt.builder.compiler import BuildOptions
 from solo_rt.builder.network import typed_model
 from solo_rt.cli import main
 from solo_rt.decoders import DetectionsDecoder, SoloV2Decoder
@@ -24,6 +24,7 @@ from solo_rt.engine.operators import OPERATORS
 from solo_rt.engine.plan import Plan, Precision, read_content, read_plan, sidecar
 from solo_rt.engine.plan_cache import NOTES, check_trust
 from solo_rt.errors import CacheError, EngineError, UsageError
+from solo_rt.progress import Show
 
 
 def test_int8_needs_pictures(capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,7 +134,7 @@ class Builder:
         monkeypatch.setattr(build_engine, "build", self.build)
         monkeypatch.setattr(build_engine, "device_count", lambda: 0)
 
-    def build(self, *_arguments: object, on_phase: OnPhase) -> bytes:
+    def build(self, *_arguments: object, show: Show) -> bytes:
         self.built += 1
         return b"plan %d" % self.built
 

@@ -33,7 +33,7 @@ from solo_rt.engine.model_file import read_spec
 from solo_rt.engine.onnx_file import read_metadata
 from solo_rt.errors import EngineError, UsageError
 from solo_rt.spec import ModelSpec
-from solo_rt.train.data.semantic.pictures import write_picture
+from solo_rt.train.data.pictures import write_picture
 from solo_rt.types import IGNORED, Output
 
 Solo = Callable[..., tuple[int, str, str]]

@@ -33,12 +33,12 @@ from solo_rt.errors import SoloRTError
 from solo_rt.files import file_sha256
 from solo_rt.pipeline import Options
 from solo_rt.pipeline.workers import open_interruptibly
+from solo_rt.progress import Show
 from solo_rt.uri import expand_home
 
 VERSION = 1  # of the record
 
 Record = dict[str, Any]  # JSON values
-OnStep = Callable[[int, int, str], None]  # is told how many laps are done, of at most how many, and what is next
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def measure(
     order: Order,
     *,
     stop: threading.Event,
-    on_step: OnStep = lambda done, most, text: None,
+    on_step: Show = lambda done, most, text: None,
     against: str | None = None,
 ) -> Record:
     """Return the record of the four layers, as JSON values, and of those of the list `against`; see `RIVALS`.
@@ -139,7 +139,7 @@ def measure_each(
     layers: Sequence[str],
     *,
     stop: threading.Event,
-    on_step: OnStep,
+    on_step: Show,
     on_refusal: Callable[[Order, SoloRTError], None],
 ) -> list[Record]:
     """Return a record of `layers` for each order, of one source and one pace; the laps of all take turns.

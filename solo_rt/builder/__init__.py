@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from solo_rt.builder.comparison import compare, frames, inputs
-from solo_rt.builder.compiler import BuildOptions, OnPhase, build, plan_key
+from solo_rt.builder.compiler import BuildOptions, build, plan_key
 from solo_rt.builder.labels import gives_coarse, with_labels
 from solo_rt.builder.network import typed_model
 from solo_rt.builder.quantise import CALIBRATION_PICTURES
@@ -32,6 +32,7 @@ from solo_rt.engine.tensorrt import TensorRtEngine
 from solo_rt.errors import EngineError, UsageError
 from solo_rt.files import cache_folder
 from solo_rt.gpu.cuda import device_count, open_gpu
+from solo_rt.progress import Show
 from solo_rt.spec import ModelSpec
 from solo_rt.types import Frame
 
@@ -58,7 +59,7 @@ def build_checked(
     device: int = 0,
     is_checked: bool = True,
     rebuild: bool = False,
-    on_phase: OnPhase = lambda phase, done, total: None,
+    show: Show = lambda done, total, phase: None,
 ) -> Built:
     """Build the plan of an ONNX file, compare it with the FP32 model on the calibration pictures, and return it.
 
@@ -91,7 +92,7 @@ def build_checked(
         if found is not None and (found.agreement or not is_checked):
             return Built(found, False)
         content = build(
-            typed_model(path, spec, options.precision, inputs(spec, _frames(calibration))), options, on_phase=on_phase
+            typed_model(path, spec, options.precision, inputs(spec, _frames(calibration))), options, show=show
         )
         plan = make_plan(target, content, key, engine_spec(spec))
         if gpu is not None and is_checked:

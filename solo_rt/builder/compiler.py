@@ -8,7 +8,7 @@ that a missing plugin, or one of another version, is an error and not a slow net
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,9 @@ from solo_rt.engine.plan import PlanKey, Precision, machine_platform, passes_sha
 from solo_rt.engine.tensorrt_library import Messages, find_plugins, import_tensorrt, load_plugins, plugins_revision
 from solo_rt.errors import EngineError, UsageError
 from solo_rt.files import file_sha256
+from solo_rt.progress import Show
 
 Float32 = NDArray[np.float32]
-OnPhase = Callable[[str, int, int], None]  # phase of the builder, steps done and how many
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,7 @@ class BuildOptions:
             raise UsageError(f"build: expected workspace >= 0 and level in 0..5, got {self.workspace} and {self.level}")
 
 
-def build(
-    model: onnx.ModelProto, options: BuildOptions, *, on_phase: OnPhase = lambda phase, done, total: None
-) -> bytes:
+def build(model: onnx.ModelProto, options: BuildOptions, *, show: Show = lambda done, total, phase: None) -> bytes:
     """Return the plan of a model as `typed_model` gives it. Raises: EngineError."""
     trt = import_tensorrt()
     operators = [node.op_type for node in model.graph.node if node.domain == DOMAIN]
@@ -65,7 +63,7 @@ def build(
         raise EngineError(f"expected {len(operators)} plugin layers ({', '.join(operators)}), TensorRT made {plugins}")
     config = builder.create_builder_config()
     _configure(trt, config, options)
-    config.progress_monitor = _monitor(trt, on_phase)
+    config.progress_monitor = _monitor(trt, show)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise EngineError(f"TensorRT {trt.__version__} cannot build the engine: {messages.reason()}")
@@ -102,8 +100,8 @@ def _configure(trt: Any, config: Any, options: BuildOptions) -> None:
         config.clear_flag(trt.BuilderFlag.TF32)  # whose mantissa is that of float16
 
 
-def _monitor(trt: Any, on_phase: OnPhase) -> Any:
-    """Return TensorRT's progress reports as calls of `on_phase`."""
+def _monitor(trt: Any, show: Show) -> Any:
+    """Return TensorRT's progress reports as calls of `show`."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -112,10 +110,10 @@ def _monitor(trt: Any, on_phase: OnPhase) -> Any:
 
         def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
             self.totals[phase] = steps
-            on_phase(phase, 0, steps)
+            show(0, steps, phase.lower())
 
         def step_complete(self, phase: str, step: int) -> bool:
-            on_phase(phase, step + 1, self.totals.get(phase, step + 1))
+            show(step + 1, self.totals.get(phase, step + 1), phase.lower())
             return True
 
         def phase_finish(self, phase: str) -> None:

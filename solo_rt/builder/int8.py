@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import onnx
 
@@ -21,6 +20,7 @@ from solo_rt.engine.model_file import OnnxModel, read_spec
 from solo_rt.engine.precision import INT8_OTHERWISE, has_int8
 from solo_rt.engine.threads import default_threads
 from solo_rt.errors import EngineError, UsageError
+from solo_rt.progress import Show
 from solo_rt.spec import METADATA_KEY
 from solo_rt.types import Frame
 
@@ -32,12 +32,6 @@ UNKNOWN = 1.0  # what INT8 costs until it is measured: everything
 MOST_LOST: Mapping[str, float] = {"AP": 0.010, "mIoU": 0.005, "masks": 0.050, "labels": 0.005}
 
 log = logging.getLogger(__name__)
-
-
-class OnPicture(Protocol):
-    """Hears how many pictures are done, of how many at most, and what is done with them."""
-
-    def __call__(self, done: int, total: int, doing: str, /) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +56,7 @@ class Calibration:
 
     uri: str
     count: int
-    on_picture: OnPicture = lambda done, total, doing: None
+    on_picture: Show = lambda done, total, doing: None
 
     def used(self) -> Iterator[Frame]:
         """Yield the pictures for the ranges. Raises: as `open_source`."""

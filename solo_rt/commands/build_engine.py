@@ -77,7 +77,7 @@ def build_engine(
             device=device,
             is_checked=not no_check,
             rebuild=rebuild,
-            on_phase=lambda phase, done, total: show(done, total, phase.lower()),
+            show=show,
         )
     plan = built.plan
     if as_json:

@@ -30,7 +30,7 @@ from solo_rt.errors import UsageError
 
 if TYPE_CHECKING:
     from solo_rt.engine import Precision
-    from solo_rt.train.evaluate.detections import OnImage
+    from solo_rt.progress import OnProgress
     from solo_rt.train.evaluate.semantic import Counted
     from solo_rt.train.evaluate.shards import Findings, Shard
 
@@ -154,7 +154,7 @@ def evaluate(
             strict=strict,
         )
         with show_progress() as show:
-            on_image: OnImage = lambda done, total: show(done, total, "pictures")  # noqa: E731
+            on_image: OnProgress = lambda done, total: show(done, total, "pictures")  # noqa: E731
             if workers is None:
                 found = evaluation.find(part or WHOLE, pictures=pictures, on_image=on_image)
             else:

@@ -17,7 +17,8 @@ from solo_rt.commands.measured import open_measured
 from solo_rt.cpu import allowed_cores
 from solo_rt.engine import Precision, chosen
 from solo_rt.errors import EngineError, SoloRTError
-from solo_rt.train.evaluate.detections import OnImage, ResizableEngine, Scale
+from solo_rt.progress import OnProgress
+from solo_rt.train.evaluate.detections import ResizableEngine, Scale
 from solo_rt.train.evaluate.instances import evaluate_instances
 from solo_rt.train.evaluate.semantic import Counted, evaluate_pixels
 from solo_rt.train.evaluate.shards import WHOLE, Findings, Shard, Subject, merge_parts, write_part
@@ -51,7 +52,7 @@ class Evaluation:
         *,
         pictures: Path | None = None,
         on_open: Callable[[str], None] = lambda engine: None,
-        on_image: OnImage = lambda done, total: None,
+        on_image: OnProgress = lambda done, total: None,
     ) -> Counted | Findings:
         """Return what the model finds in a part of the pictures, and draw some of a semantic one.
 
@@ -95,7 +96,7 @@ class Evaluation:
                 on_image=on_image,
             )
 
-    def find_in_parts(self, workers: int, on_image: OnImage) -> Counted | Findings:
+    def find_in_parts(self, workers: int, on_image: OnProgress) -> Counted | Findings:
         """Return what so many processes find together, each with a part of the pictures and its own cores.
 
         The first opens the model alone and chooses an engine; all others are told to take the same. One that dies is

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from solo_rt.commands.lines import FORMATTER, tell
+from solo_rt.progress import Show
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -28,8 +29,6 @@ LINE_SECONDS = 0.1  # between two refreshes of the line
 LOG_SECONDS = 5.0  # between two log lines of a run
 JOB_LOG_SECONDS = 10.0  # between two log lines of a training, a measurement or a build
 RATE_SECONDS = 3.0  # the frame rate shown is that of the last seconds
-
-Show = Callable[[int, int, str], None]  # steps done, of how many, and what to say, in lines that are joined in a log
 
 
 class Reporter:

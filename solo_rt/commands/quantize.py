@@ -17,7 +17,7 @@ from solo_rt.errors import ExportError, UsageError
 from solo_rt.files import replace_file
 
 if TYPE_CHECKING:
-    from solo_rt.commands.progress import Show
+    from solo_rt.progress import Show
 
 
 @command()

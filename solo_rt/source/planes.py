@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import partial
 
 import av
 import cv2
@@ -32,20 +33,19 @@ def to_frame(picture: av.VideoFrame, *, index: int, pts: int, time_base: Fractio
     is_foreign = picture.colorspace in (SMPTE240M, BT2020)  # a matrix that Frame has no word for
     matrix = "bt709" if is_foreign else MATRIX_OF_TAG.get(picture.colorspace, default_matrix(picture.height))
     full_range = _has_full_range(picture)
+    made = partial(
+        Frame,
+        pixel_format="yuv420p",
+        index=index,
+        pts=pts,
+        time_base=time_base,
+        captured_at=captured_at,
+        matrix=matrix,
+        full_range=full_range,
+    )
     if picture.format.name == "cuda":
         if not is_foreign and picture.sw_format.name == "nv12" and _is_upright(transform):
-            on_gpu = _on_gpu(picture)
-            return Frame(
-                (),
-                "yuv420p",
-                index=index,
-                pts=pts,
-                time_base=time_base,
-                captured_at=captured_at,
-                matrix=matrix,
-                full_range=full_range,
-                device=on_gpu,
-            )
+            return made((), device=_on_gpu(picture))
         picture = in_host_memory(picture)
     is_8_bit_420 = picture.format.name in ("yuv420p", "yuvj420p", "nv12") and all(
         p.line_size > 0 for p in picture.planes
@@ -55,16 +55,7 @@ def to_frame(picture: av.VideoFrame, *, index: int, pts: int, time_base: Fractio
     planes = upright(split_nv12(picture) if picture.format.name == "nv12" else _views(picture), transform)
     for plane in planes:
         plane.flags.writeable = False
-    return Frame(
-        planes,
-        "yuv420p",
-        index=index,
-        pts=pts,
-        time_base=time_base,
-        captured_at=captured_at,
-        matrix=matrix,
-        full_range=full_range,
-    )
+    return made(planes)
 
 
 def in_host_memory(picture: av.VideoFrame) -> av.VideoFrame:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from solo_rt.errors import DatasetError
-from solo_rt.train.data.semantic.base import Image, Labels, Legend, SemanticSet
+from solo_rt.train.data.pictures import Image, Labels
+from solo_rt.train.data.semantic.base import Legend, SemanticSet
 from solo_rt.train.data.semantic.shares import class_shares, weigh_classes
 
 LEGEND = Legend(("road", "pole", "never"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))

@@ -17,9 +17,9 @@ from solo_rt.engine import open_engine
 from solo_rt.errors import DatasetError
 from solo_rt.train.data.instances import open_instances
 from solo_rt.train.data.left_out import NAMED, LeftOut
+from solo_rt.train.data.pictures import read_labels, read_picture
 from solo_rt.train.data.semantic import open_semantic
 from solo_rt.train.data.semantic.folder import write_folder
-from solo_rt.train.data.semantic.pictures import read_labels, read_picture
 from solo_rt.train.data.semantic.world import training_world
 from solo_rt.train.data.world_files import write_coco
 from solo_rt.train.evaluate.detections import detect, detect_exactly

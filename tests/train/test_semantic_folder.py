@@ -12,9 +12,9 @@ from trees import write_palette_png
 
 from solo_rt.cli import main
 from solo_rt.errors import DatasetError, UsageError
+from solo_rt.train.data.pictures import read_labels, read_picture, write_picture
 from solo_rt.train.data.semantic.folder import open_folder, write_folder
 from solo_rt.train.data.semantic.palettes import voc_palette
-from solo_rt.train.data.semantic.pictures import read_labels, read_picture, write_picture
 from solo_rt.train.data.semantic.world import LEGEND, held_out_world
 
 IDS = np.array([[0, 1, 2, 255, 1], [2, 2, 0, 0, 1]], np.uint8)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 from solo_rt.errors import UsageError
+from solo_rt.progress import OnProgress
 from solo_rt.result import Result
 from solo_rt.sink import open_sink
 from solo_rt.source import open_source
 from solo_rt.train.data.instances.world import annotate
-from solo_rt.train.data.semantic.pictures import write_picture
+from solo_rt.train.data.pictures import write_picture
 from solo_rt.types import Instances
 from solo_rt.world import CLASSES, Scene, World
-
-OnImage = Callable[[int, int], None]
 
 VIDEOS = ("cam0.avi", "cam0.mp4")
 
@@ -28,7 +26,7 @@ def write_videos(
     size: tuple[int, int],
     frames: int,
     overwrite: bool = False,
-    on_image: OnImage = lambda done, total: None,
+    on_image: OnProgress = lambda done, total: None,
 ) -> list[Path]:
     """Write the same `frames` pictures to `cam0.avi` (Motion JPEG) and `cam0.mp4` (H.264), and return their paths.
 
@@ -60,7 +58,7 @@ def write_coco(
     images: int,
     seed: int = 0,
     size: tuple[int, int] = (360, 640),
-    on_image: OnImage = lambda done, total: None,
+    on_image: OnProgress = lambda done, total: None,
 ) -> Path:
     """Write `images` pictures, each of a world of its own, to `folder/images` and return `folder/instances.json`.
 

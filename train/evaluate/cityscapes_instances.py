@@ -20,9 +20,9 @@ from solo_rt.errors import UsageError
 from solo_rt.train.data.instances import InstanceSet
 from solo_rt.train.data.instances.cityscapes import Ids, InstanceIds
 from solo_rt.train.data.instances.masks import RunLengths
-from solo_rt.train.data.semantic.base import IGNORED
 from solo_rt.train.data.semantic.cityscapes import LABELS, NUMBERED
 from solo_rt.train.evaluate.detections import Detection
+from solo_rt.types import IGNORED
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)  # as the official code makes them
 LEAST_PIXELS = 100  # of an object that has to be found

@@ -24,6 +24,7 @@ from solo_rt.pipeline.stage import Counts, Job, Stage
 from solo_rt.pipeline.stages import build_stages
 from solo_rt.pipeline.workers import run_threaded
 from solo_rt.preprocess import Letterbox
+from solo_rt.progress import OnProgress
 from solo_rt.train.data.instances import InstanceSet
 from solo_rt.train.data.left_out import LeftOut
 from solo_rt.train.evaluate.protocol import instance_decoder
@@ -31,7 +32,6 @@ from solo_rt.types import Frame, Instances
 
 Size = tuple[int, int]  # height, width
 Scale = tuple[int, int]  # most pixels of the long and of the short side
-OnImage = Callable[[int, int], None]  # pictures done, of how many
 
 
 @runtime_checkable
@@ -81,7 +81,7 @@ def detect(
     *,
     conf: float = 0.0,
     left_out: LeftOut | None = None,
-    on_image: OnImage = lambda done, total: None,
+    on_image: OnProgress = lambda done, total: None,
 ) -> list[Detection]:
     """Return what `engine` finds in the pictures `indices` of `data` with a score of at least `conf`.
 
@@ -115,7 +115,7 @@ def detect_exactly(
     scale: Scale | None = None,
     conf: float = 0.0,
     left_out: LeftOut | None = None,
-    on_image: OnImage = lambda done, total: None,
+    on_image: OnProgress = lambda done, total: None,
 ) -> list[Detection]:
     """Return what `detect` returns, by the procedure of the published code.
 

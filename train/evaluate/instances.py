@@ -9,13 +9,13 @@ from pathlib import Path
 
 from solo_rt.engine import Engine
 from solo_rt.files import replace_file
+from solo_rt.progress import OnProgress
 from solo_rt.train.data.instances import InstanceSet, open_instances
 from solo_rt.train.data.left_out import LeftOut
 from solo_rt.train.evaluate.cityscapes_instances import CityscapesScores, score_cityscapes
 from solo_rt.train.evaluate.comparison import write_comparison
 from solo_rt.train.evaluate.detections import (
     Detection,
-    OnImage,
     ResizableEngine,
     Scale,
     common_classes,
@@ -53,7 +53,7 @@ def evaluate_instances(
     scale: Scale | None = None,
     conf: float = 0.0,
     strict: bool = False,
-    on_image: OnImage = lambda done, total: None,
+    on_image: OnProgress = lambda done, total: None,
 ) -> Findings:
     """Return what `engine` finds in its shard of the pictures, as `detect` does, or as `detect_exactly` if `exact`.
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from solo_rt.engine import Engine
 from solo_rt.errors import DatasetError
+from solo_rt.progress import OnProgress
 from solo_rt.train.data.left_out import LeftOut
-from solo_rt.train.data.semantic import IGNORED, Picture, SemanticSet, open_semantic
+from solo_rt.train.data.semantic import Picture, SemanticSet, open_semantic
 from solo_rt.train.data.semantic.cityscapes import instance_files, read_instance_ids
 from solo_rt.train.evaluate.cityscapes import (
     InstanceTally,
@@ -30,11 +31,11 @@ from solo_rt.train.evaluate.confusion import (
     intersection_over_union,
     summarise,
 )
-from solo_rt.train.evaluate.detections import OnImage
 from solo_rt.train.evaluate.label_sheet import LabelSheet
 from solo_rt.train.evaluate.protocol import describe_labels
 from solo_rt.train.evaluate.shards import WHOLE, Shard, Subject
 from solo_rt.train.evaluate.views import Views, semantic_decoder
+from solo_rt.types import IGNORED
 
 OnPicture = Callable[[Picture, NDArray[np.uint8]], None]
 
@@ -123,7 +124,7 @@ def evaluate_pixels(
     views: Views,
     pictures: Path | None = None,
     strict: bool = False,
-    on_image: OnImage = lambda done, total: None,
+    on_image: OnProgress = lambda done, total: None,
 ) -> Counted:
     """Return what was counted on the shard of the pictures, after drawing the first ones to `pictures`, a PNG.
 
@@ -154,7 +155,7 @@ def count(
     *,
     views: Views,
     left_out: LeftOut | None = None,
-    on_image: OnImage = lambda done, total: None,
+    on_image: OnProgress = lambda done, total: None,
     on_picture: OnPicture = lambda picture, found: None,
 ) -> Tally:
     """Return the tally of some pictures of `data`, without those that cannot be read if `left_out` takes them.

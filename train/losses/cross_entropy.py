@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from solo_rt import _native
-from solo_rt.train.data.semantic.base import IGNORED
 from solo_rt.train.models.parts.pixels import pixels_of, planes_of, takes_pixels, takes_planes
+from solo_rt.types import IGNORED
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from solo_rt.errors import UsageError
-from solo_rt.train.data.semantic.base import IGNORED
 from solo_rt.train.losses.cross_entropy import cross_entropy
 from solo_rt.train.models.semantic import SemanticOutput
+from solo_rt.types import IGNORED
 
 Reduce = Callable[[Tensor], Tensor]
 """From a number of this process to its mean over all processes, on the device and without a gradient.

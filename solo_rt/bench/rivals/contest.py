@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from itertools import count
 from typing import Any
@@ -13,6 +13,7 @@ from solo_rt.bench.load import LoadWatch
 from solo_rt.bench.rivals import OURS, RIVALS, Task
 from solo_rt.bench.rivals.process import Process
 from solo_rt.errors import EngineError
+from solo_rt.progress import Show
 
 
 def contest(
@@ -20,7 +21,7 @@ def contest(
     task: Task,
     pace: Pace,
     stop: threading.Event,
-    on_step: Callable[[int, int, str], None],
+    on_step: Show,
 ) -> dict[str, Any]:
     """Return the figures of solo-rt and the rivals, why those `absent` have none, and what made them unreliable.
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from solo_rt.errors import DatasetError
+from solo_rt.progress import Show
 from solo_rt.train.data.download.sources import SOURCES, Archive, find_source
 from solo_rt.train.data.download.transfer import Patience, fetch
 from solo_rt.train.data.download.unpack import unpack
 
 __all__ = ["SOURCES", "Count", "count_files", "download"]
-
-Show = Callable[[int, int, str], None]  # done, of how many, and what
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,19 +9,18 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from solo_rt.errors import DatasetError
 from solo_rt.files import file_hash
+from solo_rt.progress import OnProgress
 from solo_rt.train.data.download.sources import Archive
 
 CHUNK = 1 << 20  # bytes
 AGENT = "solo-rt (data set download)"  # some hosts refuse Python's own name
 
-OnBytes = Callable[[int, int], None]  # done, of how many; 0 where nobody knows
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +39,7 @@ def fetch(
     folder: Path,
     *,
     patience: Patience | None = None,
-    on_bytes: OnBytes = lambda done, total: None,
+    on_bytes: OnProgress = lambda done, total: None,
 ) -> tuple[Path, str]:
     """Return the path of the archive in `folder` and its hash, from the first address that gives it whole.
 
@@ -88,7 +87,7 @@ def check(archive: Archive, path: Path) -> str:
     return f"{kind}:{got}"
 
 
-def _fetch_patiently(url: str, part: Path, size: int | None, patience: Patience, on_bytes: OnBytes) -> None:
+def _fetch_patiently(url: str, part: Path, size: int | None, patience: Patience, on_bytes: OnProgress) -> None:
     """Download `url` to `part`, going on where an attempt broke off. Raises: OSError, HTTPException."""
     most, idle = _size(part), 0
     while True:
@@ -104,7 +103,7 @@ def _fetch_patiently(url: str, part: Path, size: int | None, patience: Patience,
             time.sleep(patience.pause * idle)
 
 
-def _transfer(url: str, part: Path, size: int | None, timeout: float, on_bytes: OnBytes) -> None:
+def _transfer(url: str, part: Path, size: int | None, timeout: float, on_bytes: OnProgress) -> None:
     """Download what `part` lacks of `url`, or all of it from a host that cannot send parts."""
     done = _size(part)
     if done and done == size:
@@ -133,7 +132,7 @@ def _transfer(url: str, part: Path, size: int | None, timeout: float, on_bytes: 
         _copy(response, file, done, total if total > done else 0, on_bytes)
 
 
-def _copy(response: http.client.HTTPResponse, file: IO[bytes], done: int, total: int, on_bytes: OnBytes) -> None:
+def _copy(response: http.client.HTTPResponse, file: IO[bytes], done: int, total: int, on_bytes: OnProgress) -> None:
     while chunk := response.read(CHUNK):
         file.write(chunk)
         done += len(chunk)

@@ -13,12 +13,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from solo_rt.errors import DatasetError
+from solo_rt.progress import OnProgress
 
-OnFiles = Callable[[int, int], None]
 Opener = Callable[[], IO[bytes]]
 
 
-def unpack(archive: Path, folder: Path, *, on_files: OnFiles = lambda done, total: None) -> int:
+def unpack(archive: Path, folder: Path, *, on_files: OnProgress = lambda done, total: None) -> int:
     """Unpack the regular files of a .zip, .tar or .tgz below `folder` and return how many there are.
 
     Every name is checked before anything is written. Links and devices are left out: no data set needs them, and a link

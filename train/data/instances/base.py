@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt.train.data.instances.masks import Segmentation
-from solo_rt.train.data.semantic.pictures import read_picture
+from solo_rt.train.data.pictures import read_picture
 
 Size = tuple[int, int]  # height, width in pixels
 

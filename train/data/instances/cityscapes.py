@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from solo_rt.errors import DatasetError, UsageError
 from solo_rt.train.data.instances.base import Annotation, InstanceSet, Size
 from solo_rt.train.data.instances.regions import find_regions
-from solo_rt.train.data.semantic.base import IGNORED
 from solo_rt.train.data.semantic.cityscapes import INSTANCES, LABELS, NUMBERED, PICTURE, read_instance_ids
+from solo_rt.types import IGNORED
 from solo_rt.uri import expand_home
 
 THINGS = {label.id: label.name for label in LABELS if label.has_instances and label.train_id != IGNORED}

@@ -21,7 +21,7 @@ import numpy as np
 from solo_rt.errors import DatasetError, UsageError
 from solo_rt.train.data.instances.base import Annotation, InstanceSet, Size
 from solo_rt.train.data.instances.regions import Region, find_region, find_regions
-from solo_rt.train.data.semantic.pictures import files_by_stem, pair_files, read_numbers, read_picture
+from solo_rt.train.data.pictures import files_by_stem, pair_files, read_numbers, read_picture
 from solo_rt.uri import expand_home
 
 LAYOUTS = (("images", "masks", ""), ("PNGImages", "PedMasks", "_mask"))  # pictures, numbers, and what their names add

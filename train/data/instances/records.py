@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from solo_rt.train.data.instances.masks import Polygons, RunLengths, unpack_counts
-from solo_rt.train.data.semantic.pictures import MOST_PIXELS
+from solo_rt.train.data.pictures import MOST_PIXELS
 
 MOST_STEPS = 1 << 26  # of all outlines of an object, in fifths of a pixel, the grid pycocotools draws them on
 MOST_ID = 2**53  # what every JSON reader holds exactly

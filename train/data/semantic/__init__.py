@@ -9,7 +9,7 @@ from pathlib import Path
 from solo_rt.errors import UsageError
 from solo_rt.files import cache_folder
 from solo_rt.train.data.semantic.ade20k import open_ade20k
-from solo_rt.train.data.semantic.base import IGNORED, Legend, Picture, SemanticSet
+from solo_rt.train.data.semantic.base import Legend, Picture, SemanticSet
 from solo_rt.train.data.semantic.camvid import open_camvid, open_camvid_trainval
 from solo_rt.train.data.semantic.cityscapes import open_cityscapes
 from solo_rt.train.data.semantic.coco_voc import open_coco_voc
@@ -20,7 +20,7 @@ from solo_rt.train.data.semantic.voc import open_voc, open_voc_aug
 from solo_rt.train.data.semantic.world import held_out_world, training_world
 from solo_rt.uri import expand_home
 
-__all__ = ["IGNORED", "READERS", "Legend", "Picture", "SemanticSet", "data_root", "open_semantic"]
+__all__ = ["READERS", "Legend", "Picture", "SemanticSet", "data_root", "open_semantic"]
 
 READERS: dict[str, Callable[..., SemanticSet]] = {  # by scheme; called as reader(root, split=split)
     "cityscapes": open_cityscapes,

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from solo_rt.train.data.semantic.base import IGNORED, Legend, SemanticSet
-from solo_rt.train.data.semantic.pictures import FilePairs, files_by_stem, pair_files
+from solo_rt.train.data.pictures import FilePairs, files_by_stem, pair_files
+from solo_rt.train.data.semantic.base import Legend, SemanticSet
+from solo_rt.types import IGNORED
 
 FOLDERS = {"train": "training", "val": "validation"}
 

@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 
 from solo_rt.errors import UsageError
-from solo_rt.train.data.semantic.base import IGNORED, Image, Labels, Legend
+from solo_rt.train.data.pictures import Image, Labels
+from solo_rt.train.data.semantic.base import Legend
+from solo_rt.types import IGNORED
 
 BALANCED_SHARE = 0.75  # a balanced crop shows no class on more than this share of its labelled pixels
 BALANCED_TRIES = 10

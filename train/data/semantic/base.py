@@ -7,16 +7,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from solo_rt.decoders import Rgb
 from solo_rt.errors import DatasetError
+from solo_rt.train.data.pictures import Image, Labels
 from solo_rt.types import IGNORED
-
-__all__ = ["IGNORED", "Image", "Labels", "Legend", "Picture", "Rgb", "SemanticSet"]
-
-Image = NDArray[np.uint8]  # [H, W, 3] RGB
-Labels = NDArray[np.uint8]  # [H, W] index into the classes, or IGNORED
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from solo_rt.errors import DatasetError
+from solo_rt.train.data.pictures import FilePairs, files_by_stem, lookup_table, pair_files
 from solo_rt.train.data.semantic.base import Legend, SemanticSet
-from solo_rt.train.data.semantic.pictures import FilePairs, files_by_stem, lookup_table, pair_files
 
 LEGEND = Legend(
     ("sky", "building", "pole", "road", "sidewalk", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"),

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solo_rt.errors import DatasetError
-from solo_rt.train.data.semantic.base import IGNORED, SemanticSet
+from solo_rt.train.data.semantic.base import SemanticSet
+from solo_rt.types import IGNORED
 
 PUBLISHED = {  # pictures
     ("cityscapes", "train"): 2_975,

@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from solo_rt.decoders import Rgb
 from solo_rt.errors import DatasetError
-from solo_rt.train.data.semantic.base import IGNORED, Legend, Rgb, SemanticSet
-from solo_rt.train.data.semantic.pictures import FilePairs, lookup_table
+from solo_rt.train.data.pictures import FilePairs, lookup_table
+from solo_rt.train.data.semantic.base import Legend, SemanticSet
+from solo_rt.types import IGNORED
 
 
 class Label(NamedTuple):

@@ -13,8 +13,8 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from solo_rt.errors import DatasetError
-from solo_rt.train.data.semantic.base import Image, Labels, SemanticSet
-from solo_rt.train.data.semantic.pictures import read_picture
+from solo_rt.train.data.pictures import Image, Labels, read_picture
+from solo_rt.train.data.semantic.base import SemanticSet
 from solo_rt.train.data.semantic.voc import LEGEND
 
 CATEGORIES = (5, 2, 16, 9, 44, 6, 3, 17, 62, 21, 67, 18, 19, 4, 1, 64, 20, 63, 7, 72)  # COCO's ids of classes 1 to 20

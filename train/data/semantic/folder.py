@@ -12,13 +12,11 @@ with its own number; all other values are ignored then.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from solo_rt.errors import DatasetError, UsageError
-from solo_rt.train.data.semantic.base import IGNORED, Legend, SemanticSet
-from solo_rt.train.data.semantic.palettes import voc_palette
-from solo_rt.train.data.semantic.pictures import (
+from solo_rt.progress import OnProgress
+from solo_rt.train.data.pictures import (
     FilePairs,
     files_by_stem,
     lookup_table,
@@ -26,10 +24,11 @@ from solo_rt.train.data.semantic.pictures import (
     read_labels,
     write_picture,
 )
+from solo_rt.train.data.semantic.base import Legend, SemanticSet
+from solo_rt.train.data.semantic.palettes import voc_palette
+from solo_rt.types import IGNORED
 
 MASKS = (".png", ".bmp", ".tif", ".tiff")
-
-OnImage = Callable[[int, int], None]
 
 
 def open_folder(root: Path, *, split: str) -> SemanticSet:
@@ -76,7 +75,7 @@ def _read_names(path: Path) -> Legend | None:
         raise DatasetError(f"{path}: expected a class per line ({error})") from error
 
 
-def write_folder(folder: Path, data: SemanticSet, *, on_image: OnImage = lambda done, total: None) -> Path:
+def write_folder(folder: Path, data: SemanticSet, *, on_image: OnProgress = lambda done, total: None) -> Path:
     """Write all of `data` in the form above, pictures as JPEG, and return `folder`.
 
     Raises: UsageError when the folder exists already; DatasetError when a picture cannot be written.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from solo_rt.errors import DatasetError
+from solo_rt.train.data.pictures import FilePairs
 from solo_rt.train.data.semantic.base import Legend, SemanticSet
 from solo_rt.train.data.semantic.palettes import voc_palette
-from solo_rt.train.data.semantic.pictures import FilePairs
 
 CLASSES = (
     "background",

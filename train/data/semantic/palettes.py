@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from solo_rt.train.data.semantic.base import Rgb
+from solo_rt.decoders import Rgb
 
 
 def voc_palette(count: int) -> tuple[Rgb, ...]:

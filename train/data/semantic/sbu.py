@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from solo_rt.train.data.pictures import FilePairs, files_by_stem, pair_files
 from solo_rt.train.data.semantic.base import Legend, SemanticSet
-from solo_rt.train.data.semantic.pictures import FilePairs, files_by_stem, pair_files
 
 LEGEND = Legend(("lit", "shadow"), ((0, 0, 0), (255, 200, 0)), unpainted=(0,))
 FOLDERS = {"train": "SBUTrain4KRecoveredSmall", "val": "SBU-Test"}

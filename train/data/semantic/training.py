@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from solo_rt.spec import MEAN, STD
+from solo_rt.train.data.pictures import Image, Labels
 from solo_rt.train.data.semantic import open_semantic
 from solo_rt.train.data.semantic.augment import Augmentation, augment, default_augmentation
-from solo_rt.train.data.semantic.base import IGNORED, Image, Labels, SemanticSet
+from solo_rt.train.data.semantic.base import SemanticSet
 from solo_rt.train.data.semantic.world import training_world
+from solo_rt.types import IGNORED
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from solo_rt.errors import DatasetError
-from solo_rt.train.data.semantic.base import Image, Labels, Legend, SemanticSet
+from solo_rt.train.data.pictures import FilePairs, Image, Labels, read_labels, read_picture
+from solo_rt.train.data.semantic.base import Legend, SemanticSet
 from solo_rt.train.data.semantic.mat_file import read_struct_field
 from solo_rt.train.data.semantic.palettes import voc_palette
-from solo_rt.train.data.semantic.pictures import FilePairs, read_labels, read_picture
 
 CLASSES = (
     "background",

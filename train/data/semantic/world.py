@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from solo_rt.train.data.semantic.base import Image, Labels, Legend, SemanticSet
+from solo_rt.train.data.pictures import Image, Labels
+from solo_rt.train.data.semantic.base import Legend, SemanticSet
 from solo_rt.world import CLASSES, TRAINING_SEEDS, Scene, World
 
 LEGEND = Legend(

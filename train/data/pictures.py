@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from solo_rt.errors import DatasetError
 from solo_rt.source.picture_header import picture_size
-from solo_rt.train.data.semantic.base import IGNORED, Image, Labels
+from solo_rt.types import IGNORED
+
+Image = NDArray[np.uint8]  # [H, W, 3] RGB
+Labels = NDArray[np.uint8]  # [H, W] index into the classes, or IGNORED
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 MOST_PIXELS = 1 << 28  # of a picture
