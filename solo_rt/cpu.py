@@ -57,7 +57,8 @@ def sleeping_threads() -> dict[str, str]:
 def keep_memory() -> None:
     """Have this process keep the memory that it frees, where its C library is glibc.
 
-    A step of training takes the same as the one before, page by page from the system, which clears them: a tenth of it.
+    Each step of training allocates what the one before has freed; the system would hand it out page by page, cleared,
+    which takes a tenth of the step.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -41,7 +41,7 @@ class DatasetError(SoloRTError, ValueError):
 
 
 class CacheError(SoloRTError, FileNotFoundError):
-    """The user has no home folder to keep anything in; who can do without takes it like a folder that is not there."""
+    """There is no home folder to keep anything in; callers that can do without take it for a missing folder."""
 
     exit_code = 2
 

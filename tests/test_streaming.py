@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import subprocess
 import sys
 import threading
@@ -14,7 +15,8 @@ from fakes import FakeEngine, FakeSink, FakeSource, Planted, pipeline_threads
 
 from solo_rt.engine import open_engine
 from solo_rt.errors import UsageError
-from solo_rt.pipeline import Options, Pipeline, opening, run, stream
+from solo_rt.pipeline import Options, Pipeline, opening, run, stream, streaming
+from solo_rt.track.zones import Zone
 
 pytestmark = pytest.mark.usefixtures("never_hang")
 
@@ -42,6 +44,30 @@ def test_stream_gives_what_run_gives(tiny):
     assert [result.to_record() for result in results] == sink.records
     assert all(result.rendered is None for result in results)
     assert list(results[0].stage_seconds) == ["read", "prepare", "infer", "decode"]
+
+
+def test_all_that_is_said_arrives(monkeypatch):
+    zone = Zone("door", ((0.1, 0.2), (0.9, 0.2), (0.5, 0.8)))
+    of_the_run = {
+        "model": "fast-scnn", "backend": "torch", "device": "cuda:1", "precision": "fp32", "threads": 3, "lanes": 2,
+        "trusted": True, "decoder": "nvdec", "retry_for": 4.0, "stall_after": 2.0,
+    }  # fmt: skip
+    of_frames = {
+        "conf": 0.4, "max_det": 7, "classes": ("red",), "max_frames": 9, "max_fps": 5.0, "policy": "freshest",
+        "max_staleness": 0.3, "max_failures": 2, "track": True, "refine": True, "keyframe_interval": 4, "sync": True,
+        "zones": (zone,),
+    }  # fmt: skip
+    assert inspect.signature(stream).parameters.keys() == {"source", "render", *of_the_run, *of_frames}
+    seen = []
+    monkeypatch.setattr(
+        streaming, "_stream_one", lambda pipeline, stop, *, render: seen.append((pipeline, render)) or []
+    )
+    assert list(stream("cam0.avi", render=True, **of_the_run, **of_frames)) == []
+    ((pipeline, render),) = seen
+    assert render
+    assert pipeline.source == "cam0.avi"
+    assert {name: getattr(pipeline, name) for name in of_the_run} == of_the_run
+    assert pipeline.options == Options(**of_frames)
 
 
 def test_paths_are_addresses(tiny, tmp_path):

@@ -45,7 +45,7 @@ class Recipe:
     scales: tuple[int, tuple[int, ...]] | None = None  # longest side of a picture, choices of the shortest; None: imgsz
     hard_pixels: bool = False  # semantic pictures: learn from the hard pixels only
     coarse_aux: bool = False  # semantic pictures: compare auxiliary outputs at their own size, which is faster
-    label_step: int = 1  # semantic pictures: learn from every so many-th row and column of the labels, which is faster
+    label_step: int = 1  # semantic pictures: learn from one row and column of the labels in so many, which is faster
     class_weights: float | None = None  # semantic pictures: rare classes count more by this evenness; None: all alike
     zoom: tuple[float, float] | None = None  # semantic pictures: factors of their own size; None: as usual for the data
     whole: tuple[int, int] | None = None  # input for a whole picture, where phases show crops; None: as in the last one

@@ -53,7 +53,7 @@ def _against(record: Mapping[str, Any]) -> list[str]:
     return [
         "From the clip to an annotated video, in turn:",
         "",
-        *table(("", "frames/s", "± 95 %", f"{OURS} is times faster", "95 % from", "to", "objects"), rows),
+        *table(("", "frames/s", "± 95 %", f"{OURS} is so many times faster", "95 % from", "to", "objects"), rows),
         "",
         *(f"[{number}] {name}: {layer['what']}.  " for number, (name, layer) in enumerate(found.items(), 1)),
         *(f"No figures of {name}: {reason}  " for name, reason in absent.items()),

@@ -45,7 +45,7 @@ def open_engine(
     built of an ONNX file. `precision` auto is bf16 where the CPU has it and the model's record says that it costs next
     to nothing, else fp32; only OpenVINO computes in bf16. int8 is a file of its own, of `solo-rt quantize`: auto takes
     one that ships beside the model where that is faster, and costs as little on this CPU. fp32 is refused for a file
-    that has a precision of its own, and another one.
+    that is itself in another precision.
     `device` is auto, cpu, cuda or cuda:N. `threads`, of the CPU, default to `default_threads()`, with a checkpoint to
     PyTorch's choice; the `lanes` share them, None is what suits files: 2 with tensorrt, else 1. `trusted`: open a
     TensorRT engine that was not built here.
@@ -82,7 +82,7 @@ def open_engine(
 
 
 def chosen(engine: str) -> Candidate | None:
-    """Return what `open_engine` is to be asked for, to get once more what calls itself so, as `Engine.backend` does.
+    """Return what to ask `open_engine` for to get the engine again whose `Engine.backend` this is.
 
     None for what a file says by itself: whoever opens it gets the same.
     """

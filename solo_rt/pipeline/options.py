@@ -31,7 +31,7 @@ class Options:
     track: bool = False  # follow objects from frame to frame: see `solo_rt.track`
     zones: tuple[Zone, ...] = ()  # to count objects in, which turns tracking on
     refine: bool = False  # draw the outlines of masks to the edges in the picture: see `solo_rt.decode.refinement`
-    keyframe_interval: Interval | None = None  # compute every so manieth frame and move what was found between them
+    keyframe_interval: Interval | None = None  # the model sees one frame in so many; its objects move on to the others
     sync: bool = False  # one frame at a time on the caller's thread: the reference, and easy to debug
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ class Sanity:
         self._said: set[str] = set()
 
     def check(self, outputs: Mapping[str, Output]) -> None:
-        """Look at a sample of each output for numbers that are none."""
+        """Look at a sample of each output for values that are no finite numbers."""
         for name, values in outputs.items():
             if values.dtype.kind == "f" and not np.isfinite(values.ravel()[:: max(1, values.size // SAMPLE)]).all():
                 self._say(name, f"output {name} holds NaN or infinite numbers")

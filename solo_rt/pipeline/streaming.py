@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from solo_rt import defaults
 from solo_rt.engine import Engine, Precision
 from solo_rt.errors import UsageError
 from solo_rt.gpu.nvcodec import VideoDecoder
@@ -33,12 +34,17 @@ def stream(
     precision: Precision = "auto",
     threads: int | None = None,
     lanes: int | None = None,
+    trusted: bool = False,
     conf: float | None = None,
     max_det: int | None = None,
     classes: tuple[str, ...] = (),
     max_frames: int | None = None,
     max_fps: float | None = None,
     policy: Policy = "auto",
+    max_staleness: float | None = None,
+    max_failures: int = 0,
+    retry_for: float | None = None,
+    stall_after: float = defaults.STALL_SECONDS,
     decoder: VideoDecoder = "cpu",
     track: bool = False,
     refine: bool = False,
@@ -58,7 +64,8 @@ def stream(
     a result; a live source drops what the caller is too slow for. `lanes` is how many frames the model computes at
     once; more may give more per second, each later. None: 2 for files with TensorRT, else 1. `decoder` nvdec lets the
     GPU of `device`, the first one by default, decode video files. With `track` objects have ids, with
-    `refine` masks are sharper. Of every `keyframe_interval` frames one is computed.
+    `refine` masks are sharper. Of every `keyframe_interval` frames one is computed. What else may be said is as in
+    `Options` and `Pipeline`.
     Raises: UsageError, SpecError, EngineError, SourceError.
     """
     pipeline = Pipeline(
@@ -70,6 +77,8 @@ def stream(
             max_frames=max_frames,
             max_fps=max_fps,
             policy=policy,
+            max_staleness=max_staleness,
+            max_failures=max_failures,
             track=track,
             refine=refine,
             keyframe_interval=keyframe_interval,
@@ -81,7 +90,10 @@ def stream(
         precision=precision,
         threads=threads,
         lanes=lanes,
+        trusted=trusted,
         decoder=decoder,
+        retry_for=retry_for,
+        stall_after=stall_after,
     )
     if isinstance(source, (Sequence, Mapping)) and not isinstance(source, str):
         if not source:

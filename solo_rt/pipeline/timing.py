@@ -14,7 +14,7 @@ BUCKETS = 1 + math.ceil(math.log(1e4 / SHORTEST) / math.log(RATIO))  # up to 10 
 
 
 class Percentiles(NamedTuple):
-    """What half of the durations, and all but one of twenty, do not exceed, in seconds."""
+    """The median and the 95th percentile, in seconds."""
 
     p50: float
     p95: float

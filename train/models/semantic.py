@@ -29,7 +29,7 @@ class SemanticNetwork(Network):
     size_divisor = 1
     imgsz = (512, 1024)
     aux_weights: tuple[float, ...] = ()  # weight in the loss of each tensor of `aux`
-    label_step = 1  # training makes logits for every so many-th row and column only, where the network enlarges them
+    label_step = 1  # training makes logits for one row and column in so many, where the network enlarges them
 
     def enlarge(self, logits: Tensor, images: Tensor, *, align_corners: bool = True) -> Tensor:
         """Return `logits [B, C, h, w]` at the size of `images`, or, in training mode, of its steps."""
