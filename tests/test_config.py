@@ -11,7 +11,8 @@ import pytest
 
 from solo_rt.cli import commands
 from solo_rt.commands import COMMANDS
-from solo_rt.commands.config import Configured, CountOr
+from solo_rt.commands.config import Configured
+from solo_rt.commands.parameters import CountOr
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -13,8 +13,8 @@ import pytest
 from clips import info, result_of, yuv_frame
 
 from solo_rt.errors import SinkError, UsageError
-from solo_rt.sink import Gap, base, open_sink
-from solo_rt.sink.base import OutputFile
+from solo_rt.sink import Gap, open_sink, output_file
+from solo_rt.sink.output_file import OutputFile
 
 
 def test_what_is_there_stays_until_the_first_bytes(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_a_sink_that_gets_no_result_leaves_everything_as_it_was(tmp_path: Path, 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.mp4"])
 def test_a_file_has_one_writer(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    program = f"from solo_rt.sink.base import OutputFile; OutputFile({str(path)!r})"
+    program = f"from solo_rt.sink.output_file import OutputFile; OutputFile({str(path)!r})"
     with open_sink(str(path), info=info()) as sink:
         sink.write(result_of(yuv_frame(0)))
         size = path.stat().st_size
@@ -64,7 +64,7 @@ def remove_folder(path: Path) -> None:
 @pytest.mark.parametrize("take_away", [Path.unlink, replace_it, remove_folder])
 @pytest.mark.parametrize("name", ["a.jsonl", "a.mp4"])
 def test_a_file_that_was_taken_away_is_noticed(tmp_path: Path, monkeypatch, take_away, name: str) -> None:
-    monkeypatch.setattr(base, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(output_file, "LOOK_SECONDS", 0.0)
     path = tmp_path / "out" / name
     path.parent.mkdir()
     sink = open_sink(str(path), info=info())
@@ -87,12 +87,12 @@ def test_a_new_file_without_a_byte_goes_away_unless_it_is_somebody_elses_by_now(
 
 
 def test_it_looks_for_the_file_now_and_then() -> None:
-    assert 0 < base.LOOK_SECONDS <= 1
+    assert 0 < output_file.LOOK_SECONDS <= 1
 
 
 @pytest.mark.parametrize("output", ["a.jsonl", "coco:a.json", "a.csv"])
 def test_a_file_in_whose_place_somebody_writes_another_is_waited_for(tmp_path: Path, monkeypatch, output: str) -> None:
-    monkeypatch.setattr(base, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(output_file, "LOOK_SECONDS", 0.0)
     monkeypatch.chdir(tmp_path)
     path = Path(output.partition(":")[2] or output)
     with open_sink(output, info=info(), classes=("a",)) as sink:
@@ -110,7 +110,7 @@ def test_a_file_in_whose_place_somebody_writes_another_is_waited_for(tmp_path: P
 
 
 def test_a_file_that_went_away_is_begun_anew_with_a_header(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(base, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(output_file, "LOOK_SECONDS", 0.0)
     path = tmp_path / "a.jsonl"
     with open_sink(str(path), info=info()) as sink:
         sink.write(result_of(yuv_frame(0)))

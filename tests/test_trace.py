@@ -14,7 +14,7 @@ from solo_rt.errors import SourceError, UsageError
 from solo_rt.pipeline import Pipeline, opening
 from solo_rt.pipeline.options import Options
 from solo_rt.pipeline.trace import Trace
-from solo_rt.sink.base import OutputFile
+from solo_rt.sink.output_file import OutputFile
 
 pytestmark = pytest.mark.usefixtures("never_hang")
 

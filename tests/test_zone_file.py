@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from solo_rt.documents import MOST_BYTES
 from solo_rt.errors import UsageError
 from solo_rt.pipeline import Options
-from solo_rt.track.zone_file import MOST_BYTES, read_zones
+from solo_rt.track.zone_file import read_zones
 from solo_rt.track.zones import MOST_POINTS, MOST_ZONES, Zone, check_classes, check_sources, zones_of
 
 TRIANGLE = ((0.1, 0.1), (0.9, 0.1), (0.5, 0.9))
@@ -189,7 +190,7 @@ def test_json_that_is_none_or_no_zones_is_one_line(tmp_path, text):
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
-    with pytest.raises(UsageError, match=r"cannot read the zone file .*none.toml: No such file"):
+    with pytest.raises(UsageError, match=r"cannot read the zone file '.*none.toml': No such file"):
         read_zones(tmp_path / "none.toml")
     (tmp_path / "folder.toml").mkdir()
     with pytest.raises(UsageError, match=r"cannot read the zone file .*: Is a directory"):

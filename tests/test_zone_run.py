@@ -159,7 +159,7 @@ def test_frames_with_tracks_or_zones_do_not_stay_on_a_gpu(monkeypatch, options, 
         (('"gate"', '"room"'), [], "zones.toml: line 1 (room): the name is that of zones.toml: zone 1 (room) already"),
         (("0.75, 0.1", "0.75, 1.1"), [], "zones.toml: zone 1 (room): point 2 is not in the picture"),
         (("[[line]]", "[[lines]]"), [], "zones.toml: unknown key 'lines'; did you mean line?"),
-        (("", ""), ["--zones", "none.toml"], "cannot read the zone file none.toml: No such file or directory"),
+        (("", ""), ["--zones", "none.toml"], "cannot read the zone file 'none.toml': No such file or directory"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_one_line_before_anything_is_written(folder, solo, change, arguments, said):

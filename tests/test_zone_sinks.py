@@ -130,7 +130,7 @@ def test_counts_of_a_gap_are_in_the_next_rows(tmp_path: Path, monkeypatch) -> No
     with open_sink(f"counts:{tmp_path}/a.csv", info=info(), classes=CLASSES) as sink:
         sink.write(at(0, room({0: 1}, {0: 1})))
         with monkeypatch.context() as full:
-            full.setattr("solo_rt.sink.base.os.write", _no_space)
+            full.setattr("solo_rt.sink.output_file.os.write", _no_space)
             with pytest.raises(SinkError, match="writing failed after 1 frames"):
                 sink.write(at(60, room({0: 2}, {0: 2})))
         sink.resume(Gap(2, 1))
@@ -143,7 +143,7 @@ def test_events_go_on_behind_a_gap(tmp_path: Path, monkeypatch) -> None:
     with open_sink(f"events:{tmp_path}/a.csv", info=info(), classes=CLASSES) as sink:
         sink.write(at(0, events=happened))
         with monkeypatch.context() as full:
-            full.setattr("solo_rt.sink.base.os.write", _no_space)
+            full.setattr("solo_rt.sink.output_file.os.write", _no_space)
             with pytest.raises(SinkError, match="writing failed after 1 frames"):
                 sink.write(at(1, events=happened))
         sink.resume(Gap(1, 1))

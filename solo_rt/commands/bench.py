@@ -12,7 +12,6 @@ import click
 from solo_rt import defaults
 from solo_rt.commands.lines import tell
 from solo_rt.commands.options import (
-    LocalPath,
     backend_option,
     check_writable,
     command,
@@ -21,6 +20,7 @@ from solo_rt.commands.options import (
     precision_option,
     threads_option,
 )
+from solo_rt.commands.parameters import LocalPath
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import EngineError, SoloRTError, UsageError
 

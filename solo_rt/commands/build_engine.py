@@ -11,7 +11,8 @@ import click
 
 from solo_rt import defaults
 from solo_rt.commands.lines import tell
-from solo_rt.commands.options import LocalPath, Size, as_json, command, print_json, require_onnx
+from solo_rt.commands.options import as_json, command, print_json, require_onnx
+from solo_rt.commands.parameters import LocalPath, Size
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
 

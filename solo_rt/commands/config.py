@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
 from click.types import FloatParamType, IntParamType
 
 from solo_rt.commands.lines import choose_format, hide_secrets
+from solo_rt.commands.parameters import CountOr, Secret
+from solo_rt.documents import list_known, read_document, suggest
 from solo_rt.errors import UsageError
 from solo_rt.uri import expand_home, redact
 
 PREFIX = "SOLO_RT_"
 FILE = "SOLO_RT_CONFIG"  # environment variable: the file, where --config names none
-MOST_BYTES = 1 << 20  # of a file
 
 
 class Setting(NamedTuple):
@@ -30,10 +29,6 @@ class Setting(NamedTuple):
 
     value: object
     origin: str
-
-
-class Secret(click.types.StringParamType):
-    """A text that is not shown to anybody."""
 
 
 class Configured(click.Command):
@@ -111,57 +106,21 @@ def _from_file(command: Configured, path: str, siblings: Sequence[Configured]) -
     """Return what the table of a command in a file says, by parameter. Raises: UsageError."""
     found: dict[str, Setting] = {}
     tables = [str(sibling.name) for sibling in siblings]
-    for name, table in _read(path).items():
+    for name, table in read_document(path, "configuration file", kind="toml").items():
         if not isinstance(table, dict):
             raise UsageError(f"{path}: {name} is in no table; put it below [{command.name}]")
         if _dashed(name) not in tables:
-            raise UsageError(f"{path}: unknown table [{name}]; {_suggest(_dashed(name), tables) or _list(tables)}")
+            raise UsageError(f"{path}: unknown table [{name}]; {suggest(_dashed(name), tables) or list_known(tables)}")
         if _dashed(name) != command.name:
             continue
         for key, value in table.items():
             option = command.options.get(_dashed(key))
             if option is None:
-                instead = _suggest(_dashed(key), command.options) or _list(command.options)
+                instead = suggest(_dashed(key), command.options) or list_known(command.options)
                 raise UsageError(f"{path}: unknown key {key} in [{name}]; {instead}")
             _check_type(option, value, f"{path}: {key} in [{name}]")
             _take(found, option, value, f"file {path}")
     return found
-
-
-def _read(path: str) -> dict[str, object]:
-    """Return the document of a TOML file. Raises: UsageError."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
-    try:
-        with open(path, "rb") as stream:
-            data = stream.read(MOST_BYTES + 1)
-        if len(data) > MOST_BYTES:
-            raise ValueError(f"more than {MOST_BYTES >> 20} MB")
-        document: dict[str, object] = tomllib.loads(data.decode())
-    except OSError as error:
-        raise UsageError(f"cannot read the configuration file {path!r}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"configuration file {path}: expected TOML, got {error}") from error
-    return document
-
-
-class CountOr(click.ParamType):  # type: ignore[type-arg]
-    """A whole number, or a word that stands for one."""
-
-    def __init__(self, word: str, *, least: int = 1) -> None:
-        self._word, self._least = word, least
-        self.name = f"N|{word}"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number or the word."""
-        if value == self._word:
-            return value
-        if not re.fullmatch(r"[0-9]{1,9}", str(value)) or int(value) < self._least:
-            self.fail(f"expected a whole number from {self._least} on, or {self._word}, got {value!r}", param, ctx)
-        return int(value)
 
 
 def _check_type(option: click.Option, value: object, where: str) -> None:
@@ -203,24 +162,12 @@ def _refuse_unknown_variables(commands: Sequence[Configured]) -> None:
     for name in os.environ:
         if not name.startswith(PREFIX) or name in known:
             continue
-        suggestion = _suggest(name, known, cutoff=0.9)
+        suggestion = suggest(name, known, cutoff=0.9)
         for command in commands:
             if name.startswith(_prefix(command)):
-                suggestion = suggestion or _list(command.variables)
+                suggestion = suggestion or list_known(command.variables)
         if suggestion:
             raise UsageError(f"unknown environment variable {name}; {suggestion}")
-
-
-def _suggest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
-    """Return what may have been meant; empty if nothing is like it."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, known, n=1, cutoff=cutoff)
-    return f"did you mean {close[0]}?" if close else ""
-
-
-def _list(known: Iterable[str]) -> str:
-    return f"known are {', '.join(known)}"
 
 
 def _describe(command: Configured, context: click.Context, found: Mapping[str, Setting]) -> Iterator[str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from solo_rt.commands.lines import tell
-from solo_rt.commands.options import LocalPath, Size, command
+from solo_rt.commands.options import command
+from solo_rt.commands.parameters import LocalPath, Size
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from solo_rt.commands.options import LocalPath, as_json, command, print_json
+from solo_rt.commands.options import as_json, command, print_json
+from solo_rt.commands.parameters import LocalPath
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
 from solo_rt.uri import expand_home

@@ -13,8 +13,6 @@ import click
 from solo_rt.commands.lines import tell
 from solo_rt.commands.measured import check_recordable, find_measured, is_semantic, record_metrics
 from solo_rt.commands.options import (
-    LocalPath,
-    Size,
     as_json,
     backend_option,
     check_writable,
@@ -25,6 +23,7 @@ from solo_rt.commands.options import (
     print_json,
     trust_option,
 )
+from solo_rt.commands.parameters import LocalPath, Size
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
 

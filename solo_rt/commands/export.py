@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from solo_rt.commands.options import LocalPath, Size, as_json, command, print_json, require_torch
+from solo_rt.commands.options import as_json, command, print_json, require_torch
+from solo_rt.commands.parameters import LocalPath, Size
 from solo_rt.errors import EngineError
 
 if TYPE_CHECKING:

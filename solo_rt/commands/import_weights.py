@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from solo_rt.commands.lines import tell
-from solo_rt.commands.options import LocalPath, Size, as_json, check_writable, command, print_json, require_torch
+from solo_rt.commands.options import as_json, check_writable, command, print_json, require_torch
+from solo_rt.commands.parameters import LocalPath, Size
 from solo_rt.errors import UsageError
 
 # Those of train.importing, which --help does not load.

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -78,38 +76,6 @@ def command(name: str | None = None, *, show_default: bool = False) -> Callable[
         return made
 
     return make
-
-
-class LocalPath(click.Path):
-    """A path of this machine; an address of another, which would become one, is refused."""
-
-    def __init__(self, *, exists: bool = False, dir_okay: bool = True) -> None:
-        super().__init__(exists=exists, dir_okay=dir_okay, path_type=Path)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the path."""
-        if isinstance(value, str) and "://" in value:
-            self.fail(f"expected a path, got an address, {value}", param, ctx)
-        return super().convert(value, param, ctx)
-
-
-class Size(click.ParamType):  # type: ignore[type-arg]
-    """Two lengths in pixels, written 256x448; `name` says in which order: one of LONGxSHORT is refused in another."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Return both lengths in the order given."""
-        if isinstance(value, tuple):
-            return value
-        found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", str(value))
-        if found is None:
-            self.fail(f"expected {self.name} like 256x448, got {value!r}", param, ctx)
-        first, second = int(found[1]), int(found[2])
-        if self.name.startswith("LONG") and first < second:
-            self.fail(f"expected the long side first, as in {second}x{first}, got {value!r}", param, ctx)
-        return first, second
 
 
 def print_json(record: object) -> None:

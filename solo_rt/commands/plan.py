@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from solo_rt.commands.lines import tell
-from solo_rt.commands.options import LocalPath, as_json, command, print_json
+from solo_rt.commands.options import as_json, command, print_json
+from solo_rt.commands.parameters import LocalPath
 from solo_rt.errors import UsageError
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from solo_rt.commands.measured import is_semantic
-from solo_rt.commands.options import LocalPath, as_json, check_writable, command, print_json, require_onnx
+from solo_rt.commands.options import as_json, check_writable, command, print_json, require_onnx
+from solo_rt.commands.parameters import LocalPath
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import ExportError, UsageError
 from solo_rt.files import replace_file

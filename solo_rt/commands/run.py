@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from solo_rt import defaults
-from solo_rt.commands.config import CountOr, Secret
 from solo_rt.commands.options import (
-    LocalPath,
     as_json,
     backend_option,
     command,
@@ -20,6 +18,7 @@ from solo_rt.commands.options import (
     threads_option,
     trust_option,
 )
+from solo_rt.commands.parameters import CountOr, LocalPath, Secret
 from solo_rt.errors import UsageError
 
 if TYPE_CHECKING:

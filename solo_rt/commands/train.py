@@ -6,13 +6,13 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from solo_rt.commands.config import CountOr
 from solo_rt.commands.lines import tell
-from solo_rt.commands.options import LocalPath, Size, check_writable, command, require_torch
+from solo_rt.commands.options import check_writable, command, require_torch
+from solo_rt.commands.parameters import CountOr, Grids, LocalPath, PhaseText, Size
 from solo_rt.commands.progress import show_progress
 from solo_rt.cpu import keep_memory, sleeping_threads
 from solo_rt.defaults import MODEL
@@ -30,43 +30,13 @@ Positive = click.IntRange(min=1)
 File = LocalPath(exists=True, dir_okay=False)
 
 
-class PhaseType(click.ParamType):  # type: ignore[type-arg]
-    """A stretch of training, written HxW:STEPS:BATCH."""
-
-    name = "HxW:STEPS:BATCH"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return size, steps and batch."""
-        if isinstance(value, tuple):
-            return value
-        parts = str(value).split(":")
-        if len(parts) != 3 or not all(part.isdecimal() and int(part) > 0 for part in parts[1:]):
-            self.fail(f"expected {self.name} like 256x448:3000:16, got {value!r}", param, ctx)
-        return Size("HxW").convert(parts[0], param, ctx), int(parts[1]), int(parts[2])
-
-
-class Grids(click.ParamType):  # type: ignore[type-arg]
-    """Cells along each side, by level, written 40,36,24,16,12."""
-
-    name = "S,S,S,S,S"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Return the numbers."""
-        if isinstance(value, tuple):
-            return value
-        parts = str(value).split(",")
-        if not all(part.isdecimal() and len(part) <= 9 for part in parts):
-            self.fail(f"expected numbers like 40,36,24,16,12, got {value!r}", param, ctx)
-        return tuple(map(int, parts))
-
-
 @command(show_default=True)
 @click.option("--model", help=f"The network to train.  [default: that of the recipe, or {MODEL}]")
 @click.option("--data", default=Settings.data, metavar="URI", help="Data set, such as coco:DIR.")
 @click.option("--recipe", metavar="NAME", help="How to train it.  [default: the recipe of the model]")
 @click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Times to go through the data.")
 @click.option("--steps", type=Positive, help="Optimiser steps, instead of epochs.")
-@click.option("--phase", type=PhaseType(), multiple=True, help="Instead of the recipe's phases; may be repeated.")
+@click.option("--phase", type=PhaseText(), multiple=True, help="Instead of the recipe's phases; may be repeated.")
 @click.option("--imgsz", type=Size("HxW"), help="Network input, height x width.")
 @click.option("--batch", type=Positive, help="Pictures per step, over all processes.")
 @click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="Peak learning rate, taken as it is.")

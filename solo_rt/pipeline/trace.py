@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from solo_rt.errors import SinkError, UsageError
-from solo_rt.sink.base import OutputFile
+from solo_rt.sink.output_file import OutputFile
 
 WRITE_SECONDS = 0.5  # between two writes
 MOST_WAITING = 1000  # events, that make a write due as well

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from solo_rt.errors import UsageError
 from solo_rt.result import Result
-from solo_rt.sink.base import Gap, OutputFile, Sink
+from solo_rt.sink.base import Gap, Sink
+from solo_rt.sink.output_file import OutputFile
 
 END = b"\n]\n"
 log = logging.getLogger(__name__)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from solo_rt.errors import UsageError
 from solo_rt.files import replace_file
 from solo_rt.result import Result
-from solo_rt.sink.base import Sink, picture_of, write_failure
+from solo_rt.sink.base import Sink, picture_of
+from solo_rt.sink.output_file import write_failure
 from solo_rt.sink.pictures import FORMATS
 
 COLUMNS, ROWS = 3, 4

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable
 
-from solo_rt.sink.base import OutputFile
+from solo_rt.sink.output_file import OutputFile
 
 
 class LineFile:

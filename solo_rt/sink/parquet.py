@@ -8,7 +8,8 @@ from typing import Any
 
 from solo_rt.errors import UsageError
 from solo_rt.result import Result
-from solo_rt.sink.base import OutputFile, Sink
+from solo_rt.sink.base import Sink
+from solo_rt.sink.output_file import OutputFile
 
 FLUSH_SECONDS = 5.0  # of rows in memory
 MOST_ROWS = 50_000  # in memory

@@ -12,7 +12,8 @@ import cv2
 from solo_rt.errors import UsageError
 from solo_rt.files import replace_file
 from solo_rt.result import Result
-from solo_rt.sink.base import Sink, picture_of, write_failure
+from solo_rt.sink.base import Sink, picture_of
+from solo_rt.sink.output_file import write_failure
 from solo_rt.types import Frame
 
 FORMATS = {

@@ -9,9 +9,9 @@ from fractions import Fraction
 import av
 
 from solo_rt.colour import FULL, LIMITED, TAG_OF_MATRIX
-from solo_rt.sink.base import OutputFile
 from solo_rt.sink.canvas import Canvas
 from solo_rt.sink.encoding import VideoOptions
+from solo_rt.sink.output_file import OutputFile
 from solo_rt.sink.soundtrack import SoundStream, Soundtrack
 
 FRAGMENT_MICROSECONDS = 200_000  # what a killed process loses at most; twice as much where the sound has ended

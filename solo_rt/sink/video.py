@@ -12,11 +12,12 @@ import av
 from solo_rt.errors import UsageError
 from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU
 from solo_rt.result import Result
-from solo_rt.sink.base import Gap, OutputFile, Sink, picture_of, write_failure
+from solo_rt.sink.base import Gap, Sink, picture_of
 from solo_rt.sink.canvas import Canvas, even
 from solo_rt.sink.clock import OutputClock
 from solo_rt.sink.dlpack import GpuContext, to_video_frame
 from solo_rt.sink.encoding import CONTAINERS, VideoOptions, require_fit
+from solo_rt.sink.output_file import OutputFile, write_failure
 from solo_rt.sink.recording import LATE_SOUND, Format, Recording
 from solo_rt.sink.segments import LONGEST_JUMP, existing, segment
 from solo_rt.sink.soundtrack import Soundtrack

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from solo_rt.result import Result
-from solo_rt.sink.base import OutputFile, Sink
+from solo_rt.sink.base import Sink
 from solo_rt.sink.mots import require_tracks
+from solo_rt.sink.output_file import OutputFile
 
 
 @dataclass(slots=True)

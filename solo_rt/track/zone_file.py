@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
-import sys
 from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import cast
 
+from solo_rt.documents import list_known, read_document, suggest
 from solo_rt.errors import UsageError
 from solo_rt.track.zones import Anchor, Zone, is_name
 
-MOST_BYTES = 1 << 20  # of a file
 POINTS = {"zone": "polygon", "line": "points"}  # the key of the points, by table
 COMMON = ("name", "size", "classes", "source", "anchor")  # the other keys of both
 
@@ -106,43 +103,14 @@ class _Entry:
 
 def _load(path: Path) -> dict[str, object]:
     kind = path.suffix.lower()
-    if kind not in (".toml", ".json"):
-        raise UsageError(f"zone file {path}: expected a file that ends in .toml or .json")
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(MOST_BYTES + 1)
-        if len(data) > MOST_BYTES:
-            raise ValueError(f"more than {MOST_BYTES >> 20} MB")
-        document = _parse_toml(data.decode()) if kind == ".toml" else json.loads(data, object_pairs_hook=_once)
-        if not isinstance(document, dict):
-            raise ValueError(f"no object but {document!r:.40}")
-    except OSError as error:
-        raise UsageError(f"cannot read the zone file {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"zone file {path}: expected {kind[1:].upper()}, got {error}") from error
-    return document
-
-
-def _parse_toml(text: str) -> dict[str, object]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    document: dict[str, object] = tomllib.loads(text)
-    return document
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Return an object of JSON. Raises: ValueError for a key that stands there twice, as TOML does."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError(f"a key twice among {', '.join(key for key, _ in pairs):.60}")
-    return found
+    if kind == ".toml":
+        return read_document(path, "zone file", kind="toml")
+    if kind == ".json":
+        return read_document(path, "zone file", kind="json")
+    raise UsageError(f"zone file {path}: expected a file that ends in .toml or .json")
 
 
 def _refuse_unknown(keys: Iterable[str], known: tuple[str, ...], where: str) -> None:
     for key in keys:
         if key not in known:
-            close = get_close_matches(key, known, n=1)
-            instead = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
-            raise UsageError(f"{where}: unknown key {key!r:.60}; {instead}")
+            raise UsageError(f"{where}: unknown key {key!r:.60}; {suggest(key, known) or list_known(known)}")

@@ -63,7 +63,7 @@ def semantic_losses(
     `aux` and `presence` are there only if the network has such outputs. Auxiliary logits are resized bilinearly to the
     labels, or, with `shrink_labels`, labels to the nearest ones of the logits' size, which is what ICNet's cascade
     guidance needs (Zhao et al. 2018, section 3.3: weights 1, 0.4 and 0.16 from fine to coarse, main_weight 0).
-    Where the network made its logits for every `label_step`-th row and column, as many are learnt from, the first of them
+    Where the network made its logits for every `label_step`-th row and column, only those are learnt from, the first
     by chance. The class weights are `float32 [C]`.
     Sums run in float32 whatever the precision of the network. Raises: UsageError if weights and outputs do not match.
     """
