@@ -6,11 +6,14 @@ import os
 import tempfile
 
 import pytest
+from hypothesis import settings
 
 import solo_rt  # noqa: F401
 
 _cache = tempfile.TemporaryDirectory()
 os.environ["SOLO_RT_CACHE"] = _cache.name  # of this run alone, and of the processes it starts
+settings.register_profile("solo-rt", deadline=None)  # how long an example takes is up to what else the machine does
+settings.load_profile("solo-rt")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -6,7 +6,7 @@ import random
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from solo_rt.cluster.assignment import TOLERATED, assign
@@ -25,7 +25,6 @@ def moved(before, after):
 
 
 @given(COSTS, SPEEDS, SPEEDS)
-@settings(deadline=None)
 def test_every_camera_has_one_owner_who_is_there(costs, speeds, former) -> None:
     owners = assign(costs, speeds, assign(costs, former, {}))
     assert owners.keys() == (costs.keys() if speeds else set())
@@ -33,7 +32,6 @@ def test_every_camera_has_one_owner_who_is_there(costs, speeds, former) -> None:
 
 
 @given(COSTS, SPEEDS, st.randoms(use_true_random=False))
-@settings(deadline=None)
 def test_the_order_in_which_names_come_changes_nothing(costs, speeds, chance) -> None:
     def shuffled(names):
         return dict(chance.sample(sorted(names.items()), len(names)))
@@ -43,14 +41,12 @@ def test_the_order_in_which_names_come_changes_nothing(costs, speeds, chance) ->
 
 
 @given(COSTS, SPEEDS)
-@settings(deadline=None)
 def test_nobody_moves_while_nothing_changes(costs, speeds) -> None:
     owners = assign(costs, speeds, {})
     assert assign(costs, speeds, owners) == owners
 
 
 @given(COSTS, SPEEDS, SPEEDS)
-@settings(deadline=None)
 def test_loads_are_as_even_as_one_more_move_could_make_them(costs, speeds, former) -> None:
     owners = assign(costs, speeds, assign(costs, former, {}))
     found = loads(costs, speeds, owners)

@@ -4,7 +4,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from solo_rt.sink.clock import MAX_STEP, OutputClock
@@ -65,7 +65,6 @@ def test_the_last_frame_lasts_as_long_as_the_one_before_but_a_second_at_most() -
 ANY = st.lists(st.integers(-(2**62), 2**62) | st.integers(-200, 200), max_size=60)
 
 
-@settings(deadline=None)
 @given(ANY, st.sampled_from([MS, Fraction(1, 90000), Fraction(1001, 30000), Fraction(1)]))
 def test_any_times_become_strictly_increasing_and_never_run_away(pts: list[int], base: Fraction) -> None:
     out = ticks(pts, time_base=base, source=base)
@@ -75,7 +74,6 @@ def test_any_times_become_strictly_increasing_and_never_run_away(pts: list[int],
         assert out[-1] * base <= (len(out)) * max(MAX_STEP, base)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 60_000), max_size=40), st.integers(0, 60_000))
 def test_increasing_times_are_never_changed(steps: list[int], start: int) -> None:
     pts = [start]
