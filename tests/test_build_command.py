@@ -21,7 +21,7 @@ from solo_rt.decoders import DetectionsDecoder, SoloV2Decoder
 from solo_rt.engine import find_model, open_engine
 from solo_rt.engine.model_file import int8_of, read_model, read_spec
 from solo_rt.engine.operators import OPERATORS
-from solo_rt.engine.plan import Plan, Precision, read_content, read_plan, sidecar
+from solo_rt.engine.plan import Plan, PlanPrecision, read_content, read_plan, sidecar
 from solo_rt.engine.plan_cache import NOTES, check_trust
 from solo_rt.errors import CacheError, EngineError, UsageError
 from solo_rt.progress import Show
@@ -112,7 +112,7 @@ def test_tensorrt_without_a_device_is_an_engine_error(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("precision", "cleared"), [("fp32", ["TF32"]), ("fp16", []), ("int8", [])])
-def test_single_precision_is_not_tf32(precision: Precision, cleared: list[str]) -> None:
+def test_single_precision_is_not_tf32(precision: PlanPrecision, cleared: list[str]) -> None:
     asked: list[str] = []
     trt = SimpleNamespace(BuilderFlag=SimpleNamespace(TF32="TF32"))
     compiler._configure(trt, SimpleNamespace(clear_flag=asked.append), BuildOptions(precision))
@@ -256,7 +256,7 @@ def test_a_plan_that_was_not_compared_is_built_again_to_be(monkeypatch: pytest.M
     ],
 )
 def test_what_sees_too_little_is_refused(
-    monkeypatch: pytest.MonkeyPatch, model: str, precision: Precision, measured: dict[str, float], instead: str
+    monkeypatch: pytest.MonkeyPatch, model: str, precision: PlanPrecision, measured: dict[str, float], instead: str
 ) -> None:
     asked: list[str] = []
 

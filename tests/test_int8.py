@@ -23,7 +23,7 @@ from solo_rt.bench.comparison import differences
 from solo_rt.bench.laps import Pace
 from solo_rt.bench.measurement import Order, measure
 from solo_rt.builder import build_checked, int8
-from solo_rt.builder.comparison import compare, frames, lost
+from solo_rt.builder.comparison import compare, frames, measure_loss
 from solo_rt.builder.compiler import BuildOptions
 from solo_rt.builder.int8 import Calibration, Loss, lost_agreement, open_exact, write_cost, write_int8
 from solo_rt.builder.network import typed_model
@@ -125,8 +125,8 @@ def test_coarse_labels_are_compared_as_they_are_seen() -> None:
     with closing(open_engine("fast-scnn", backend="onnxruntime", threads=1)) as opened:
         assert opened.spec.decoder.output == "coarse"
         pictures = list(frames(WORLD, 2))
-        assert lost(opened, opened, pictures) == ("labels", 0.0)
-        assert lost(opened, Shifted(opened), pictures)[1] > 0.5
+        assert measure_loss(opened, opened, pictures) == ("labels", 0.0)
+        assert measure_loss(opened, Shifted(opened), pictures)[1] > 0.5
 
 
 class Shifted:
@@ -158,7 +158,7 @@ def test_a_model_that_finds_nothing_has_nothing_to_lose(tmp_path: Path) -> None:
         closing(open_engine("solov2-nano", backend="onnxruntime", threads=1)) as opened,
         pytest.raises(UsageError, match="solov2-nano finds nothing on the 1 pictures of --calib"),
     ):
-        lost(opened, opened, frames(str(black), 9))
+        measure_loss(opened, opened, frames(str(black), 9))
 
 
 def test_what_is_compared_was_not_calibrated_with() -> None:
@@ -209,7 +209,7 @@ def test_pixels_without_a_class_count_where_only_one_gives_them_none() -> None:
     found = compare(one, other, pictures)
     assert found == {"labels": pytest.approx(12 / 21), "label_iou": pytest.approx((6 / 12 + 6 / 6 + 0 / 3) / 3)}
     assert compare(other, one, pictures) == found
-    assert lost(one, one, pictures) == ("labels", 0.0)
+    assert measure_loss(one, one, pictures) == ("labels", 0.0)
     nothing = Labels(*[IGNORED] * 24)
     assert compare(nothing, nothing, pictures) == {"labels": 1.0, "label_iou": 1.0}
     assert compare(one, nothing, pictures) == {"labels": 0.0, "label_iou": 0.0}

@@ -18,7 +18,7 @@ from solo_rt.builder.quantise import quantise
 from solo_rt.engine import find_model, plan
 from solo_rt.engine.model_file import read_spec
 from solo_rt.engine.operators import OPERATORS
-from solo_rt.engine.plan import Precision, passes_sha256
+from solo_rt.engine.plan import PlanPrecision, passes_sha256
 
 
 @pytest.mark.parametrize("function", [typed_model, without_bodies, half_name, to_half, quantise, put_labels])
@@ -46,7 +46,7 @@ def test_the_passes_take_nothing_else_of_ours_but_values() -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_labels_become_uint8_by_way_of_float32(precision: Precision) -> None:
+def test_labels_become_uint8_by_way_of_float32(precision: PlanPrecision) -> None:
     path = find_model("fast-scnn")
     model = typed_model(path, read_spec(path), precision)
     onnx.checker.check_model(model, full_check=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fakes import TINY_SPEC
 
-from solo_rt.engine.plan import Plan, PlanKey, Precision, make_plan, plan_path, write_plan
+from solo_rt.engine.plan import Plan, PlanKey, PlanPrecision, make_plan, plan_path, write_plan
 from solo_rt.engine.plan_cache import check_trust, find_plan, note_built
 from solo_rt.errors import CacheError, EngineError
 from solo_rt.files import cache_folder, file_sha256
@@ -32,7 +32,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def write(model: Path, precision: Precision = "fp16", **changes: object) -> Plan:
+def write(model: Path, precision: PlanPrecision = "fp16", **changes: object) -> Plan:
     key = PlanKey(file_sha256(model), "bb", "pp", "", precision, "10.16.1.11", "12", "Fake 9.0", "linux-x86_64", 0, -1)
     key = replace(key, **changes)
     plan = make_plan(plan_path(cache_folder(), model, key), b"plan", key, TINY_SPEC)

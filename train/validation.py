@@ -19,11 +19,12 @@ from solo_rt.train.data.semantic.base import Picture, SemanticSet
 from solo_rt.train.data.semantic.training import SemanticSample, SemanticTrainingSet
 from solo_rt.train.distributed import Job
 from solo_rt.train.engine.exact import CheckpointEngine
-from solo_rt.train.evaluate import comparison, label_sheet
+from solo_rt.train.evaluate.comparison import LEAST_SCORE, write_comparison
 from solo_rt.train.evaluate.confusion import count_pixels, summarise
 from solo_rt.train.evaluate.detections import Detection, common_classes, detect
 from solo_rt.train.evaluate.label_sheet import LabelSheet
 from solo_rt.train.evaluate.masks import score_masks
+from solo_rt.train.evaluate.sheet import ROWS
 from solo_rt.train.models.network import Network
 from solo_rt.train.models.solo import Solo
 from solo_rt.train.models.solov2 import SoloV2
@@ -75,7 +76,7 @@ def draw_labels(model: Network, data: SemanticSet, path: Path) -> None:
     """
     sheet = LabelSheet(data.legend)
     device = next(model.parameters()).device
-    for index in _spread(len(data), label_sheet.ROWS):
+    for index in _spread(len(data), ROWS):
         picture = data[index]
         sheet.add(picture, _label(model, data, picture, device))
     sheet.write(path)
@@ -126,11 +127,11 @@ def draw_instances(
 
     Raises: DatasetError; UsageError when the file cannot be written.
     """
-    indices = _spread(len(data), comparison.ROWS)
+    indices = _spread(len(data), ROWS)
     device = next(model.parameters()).device
     with closing(_engine(model, name, classes, imgsz, device)) as engine:
-        found = detect(engine, data, indices, conf=comparison.LEAST_SCORE)
-    comparison.write_comparison(path, data, found, indices=indices)
+        found = detect(engine, data, indices, conf=LEAST_SCORE)
+    write_comparison(path, data, found, indices=indices)
 
 
 @torch.no_grad()

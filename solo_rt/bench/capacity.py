@@ -19,7 +19,6 @@ LAYERS: Mapping[Output, str] = {
     "json": "pipeline to JSON lines",
     "video": "pipeline to H.264",
 }
-HOUR = 3600.0  # seconds
 MOST = 1e12  # of anything that is asked for
 
 

@@ -20,7 +20,7 @@ from solo_rt.engine.plan import (
     SUFFIX,
     Plan,
     PlanKey,
-    Precision,
+    PlanPrecision,
     make_plan,
     plan_path,
     read_content,
@@ -136,7 +136,7 @@ def _frames(uri: str | None) -> Iterator[Frame]:
     return frames(uri or "test://?frames=80", CALIBRATION_PICTURES)
 
 
-def _gate(model: Path, candidate: Engine, precision: Precision, uri: str | None) -> dict[str, float]:
+def _gate(model: Path, candidate: Engine, precision: PlanPrecision, uri: str | None) -> dict[str, float]:
     """Return how well an engine agrees with the FP32 model. Raises: EngineError if badly."""
     with closing(open_engine(model, backend="onnxruntime", device="cpu")) as reference:
         measured = compare(reference, candidate, _frames(uri))

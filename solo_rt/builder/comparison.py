@@ -38,7 +38,7 @@ def inputs(spec: ModelSpec, pictures: Iterable[Frame]) -> Iterator[Float32]:
         yield np.repeat(tensor, spec.input.batch, axis=0)
 
 
-def lost(reference: Engine, candidate: Engine, pictures: Iterable[Frame]) -> tuple[str, float]:
+def measure_loss(reference: Engine, candidate: Engine, pictures: Iterable[Frame]) -> tuple[str, float]:
     """Return what is compared, masks or labels, and the share of it, 0 to 1, that `candidate` loses.
 
     Of instances this is 1 less the share found again times the mean IoU of their masks; of labels, 1 less their mean

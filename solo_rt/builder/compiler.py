@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from solo_rt.builder.network import without_bodies
 from solo_rt.engine.operators import DOMAIN
-from solo_rt.engine.plan import PlanKey, Precision, machine_platform, passes_sha256
+from solo_rt.engine.plan import PlanKey, PlanPrecision, machine_platform, passes_sha256
 from solo_rt.engine.tensorrt_library import Messages, find_plugins, import_tensorrt, load_plugins, plugins_revision
 from solo_rt.errors import EngineError, UsageError
 from solo_rt.files import file_sha256
@@ -32,7 +32,7 @@ Float32 = NDArray[np.float32]
 class BuildOptions:
     """How a plan is built."""
 
-    precision: Precision = "fp16"
+    precision: PlanPrecision = "fp16"
     workspace: int = 0  # bytes the builder may use per layer; 0 leaves it to TensorRT
     level: int = -1  # 0 (fast build) to 5 (fast engine); -1 leaves it to TensorRT
 

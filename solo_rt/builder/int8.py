@@ -10,7 +10,7 @@ from pathlib import Path
 
 import onnx
 
-from solo_rt.builder.comparison import FRAME_STEP, frames, inputs, lost
+from solo_rt.builder.comparison import FRAME_STEP, frames, inputs, measure_loss
 from solo_rt.builder.network import take_decoding
 from solo_rt.builder.quantise import quantise
 from solo_rt.device import Device
@@ -120,7 +120,7 @@ def lost_agreement(source: Path, target: Path, calibration: Calibration) -> Loss
     Raises: as `Calibration.kept_back` and `open_engine`.
     """
     with closing(open_exact(source)) as reference, closing(open_exact(target)) as candidate:
-        return Loss(*lost(reference, candidate, calibration.kept_back()))
+        return Loss(*measure_loss(reference, candidate, calibration.kept_back()))
 
 
 def open_exact(path: Path) -> Engine:

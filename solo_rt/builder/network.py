@@ -18,7 +18,7 @@ from solo_rt.builder.labels import cast_by_float, gives_coarse, put_labels, with
 from solo_rt.builder.precision import half_name, to_half
 from solo_rt.builder.quantise import quantise
 from solo_rt.engine.operators import DOMAIN
-from solo_rt.engine.plan import Precision
+from solo_rt.engine.plan import PlanPrecision
 from solo_rt.spec import ModelSpec
 
 Float32 = NDArray[np.float32]
@@ -53,7 +53,9 @@ def take_decoding(model: onnx.ModelProto) -> Decoding:
     return decoding
 
 
-def typed_model(path: Path, spec: ModelSpec, precision: Precision, pictures: Iterable[Float32] = ()) -> onnx.ModelProto:
+def typed_model(
+    path: Path, spec: ModelSpec, precision: PlanPrecision, pictures: Iterable[Float32] = ()
+) -> onnx.ModelProto:
     """Return the model in its precision, with the decoded outputs where the file has them and else its raw ones.
 
     `pictures` are network inputs for the ranges of INT8, which a file that is quantised has. Raises: EngineError,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from solo_rt.cluster.worker import Job, Message, Outcome, Ready, Said, Start
-from solo_rt.engine import chosen, without_threads
+from solo_rt.engine import candidate_of, without_threads
 from solo_rt.errors import EngineError, SoloRTError
 from solo_rt.pipeline import Pipeline
 
@@ -107,7 +107,7 @@ class Crew:
     def _take(self, engine: str) -> None:
         """Let all workers from now on take this engine."""
         self._engine = without_threads(engine)
-        choice = chosen(engine)
+        choice = candidate_of(engine)
         if choice is not None:
             self._pipeline = replace(self._pipeline, backend=choice.backend, precision=choice.precision)
 

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from solo_rt.commands.lines import tell
 from solo_rt.commands.measured import open_measured
 from solo_rt.cpu import allowed_cores
-from solo_rt.engine import Precision, chosen
+from solo_rt.engine import Precision, candidate_of
 from solo_rt.errors import EngineError, SoloRTError
 from solo_rt.progress import OnProgress
 from solo_rt.train.evaluate.detections import ResizableEngine, Scale
@@ -134,7 +134,7 @@ class _Part:
         """Start the process, unless it runs or has done all, with an engine as the one that calls itself so."""
         if self.is_running or self.is_done:
             return
-        choice = chosen(engine)
+        choice = candidate_of(engine)
         if choice is not None:
             self._evaluation = replace(self._evaluation, backend=choice.backend, precision=choice.precision)
         context = get_context("spawn")

@@ -101,7 +101,7 @@ def _calibration(calib: str) -> Iterator[Frame]:
 
 def _note_cost(path: Path, pictures: Iterable[Frame]) -> tuple[str, float]:
     """Note what bf16 loses in the ONNX file at `path`; return of what, and how much. Raises: as `lost`."""
-    from solo_rt.builder.comparison import lost
+    from solo_rt.builder.comparison import measure_loss
     from solo_rt.engine import open_engine
     from solo_rt.train.export.onnx_file import record_cost
 
@@ -109,6 +109,6 @@ def _note_cost(path: Path, pictures: Iterable[Frame]) -> tuple[str, float]:
         return open_engine(path, backend="openvino", device="cpu", precision=precision)
 
     with closing(engine("fp32")) as whole, closing(engine("bf16")) as half:
-        what, cost = lost(whole, half, pictures)
+        what, cost = measure_loss(whole, half, pictures)
     record_cost(path, whole.spec, "bf16", round(cost, 4))
     return what, round(cost, 4)

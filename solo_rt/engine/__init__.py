@@ -11,7 +11,7 @@ from solo_rt.engine.base import Engine, FrameEngine
 from solo_rt.engine.contract import try_out
 from solo_rt.engine.fastest import Candidate, open_fastest
 from solo_rt.engine.model_file import OnnxModel, find_model, int8_of, read_model, shipped_models
-from solo_rt.engine.precision import PRECISIONS, Precision, allowed, costs_nothing, lower_precisions
+from solo_rt.engine.precision import PRECISIONS, Precision, allowed_precisions, costs_nothing, lower_precisions
 from solo_rt.engine.threads import CPU_LANES, default_threads, without_threads
 from solo_rt.errors import UsageError
 
@@ -81,7 +81,7 @@ def open_engine(
     return engine
 
 
-def chosen(engine: str) -> Candidate | None:
+def candidate_of(engine: str) -> Candidate | None:
     """Return what to ask `open_engine` for to get the engine again whose `Engine.backend` this is.
 
     None for what a file says by itself: whoever opens it gets the same.
@@ -95,10 +95,10 @@ def chosen(engine: str) -> Candidate | None:
 def cpu_candidates(path: Path, backend: str, precision: Precision, device: Device) -> dict[Candidate, OnnxModel]:
     """Return the engines and precisions that an ONNX file may be computed with, each with the file that it opens.
 
-    Raises: as `read_model` and `allowed`; UsageError for a precision that the backend does not have.
+    Raises: as `read_model` and `allowed_precisions`; UsageError for a precision that the backend does not have.
     """
     model = read_model(path)
-    precisions = allowed(model.spec, precision, path=path)
+    precisions = allowed_precisions(model.spec, precision, path=path)
     int8 = int8_of(model) if precision in ("auto", "int8") else None
     if precision == "int8" and int8 is None:
         raise UsageError(f"{path}: precision int8: that is another file; make it with solo-rt quantize, and give that")
@@ -131,8 +131,9 @@ def open_candidate(
         from solo_rt.engine.openvino import OpenVinoEngine
 
         # What a file in INT8 leaves in floating point is in bfloat16 where its record allows that.
-        precision = allowed(spec, "auto", path=path)[0] if candidate.precision == "int8" else candidate.precision
-        engine = OpenVinoEngine(path, spec, device=device, threads=threads, lanes=lanes, is_bf16=precision == "bf16")
+        is_int8 = candidate.precision == "int8"
+        of_floats = allowed_precisions(spec, "auto", path=path)[0] if is_int8 else candidate.precision
+        engine = OpenVinoEngine(path, spec, device=device, threads=threads, lanes=lanes, is_bf16=of_floats == "bf16")
     else:
         from solo_rt.engine.onnxruntime import OnnxRuntimeEngine
 

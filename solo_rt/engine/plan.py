@@ -22,7 +22,7 @@ from solo_rt.spec import ModelSpec
 FORMAT = 3
 SUFFIX = ".engine"
 
-Precision = Literal["fp32", "fp16", "int8"]
+PlanPrecision = Literal["fp32", "fp16", "int8"]
 
 OURS = {"plugins": "plugin library", "passes_sha256": "solo-rt"}  # what is told by name alone
 
@@ -46,7 +46,7 @@ class PlanKey:
     plugins: str  # revision of our plugin library
     passes_sha256: str  # of what makes TensorRT's network of the file; see PASSES
     calibration_sha256: str  # of the INT8 ranges; empty for other precisions
-    precision: Precision
+    precision: PlanPrecision
     tensorrt: str  # full version
     cuda: str  # major version of its runtime
     gpu: str  # name and compute capability, "NVIDIA H200 9.0"; empty for plans made without one
@@ -59,8 +59,9 @@ class PlanKey:
             value, kind = getattr(self, field.name), int if field.type == "int" else str
             if type(value) is not kind:
                 raise EngineError(f"engine: expected {field.name} of type {kind.__name__}, got {value!r}")
-        if self.precision not in get_args(Precision):
-            raise EngineError(f"engine: expected precision {', '.join(get_args(Precision))}, got {self.precision!r}")
+        known = get_args(PlanPrecision)
+        if self.precision not in known:
+            raise EngineError(f"engine: expected precision {', '.join(known)}, got {self.precision!r}")
 
     @property
     def text(self) -> str:

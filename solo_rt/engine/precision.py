@@ -53,7 +53,7 @@ def costs_nothing(spec: ModelSpec, precision: Precision) -> bool:
     return costs_here(spec).get(precision, math.inf) <= MOST_LOST
 
 
-def allowed(spec: ModelSpec, asked: Precision, *, path: Path) -> tuple[Literal["fp32", "bf16"], ...]:
+def allowed_precisions(spec: ModelSpec, asked: Precision, *, path: Path) -> tuple[Literal["fp32", "bf16"], ...]:
     """Return the precisions to choose from for what is not INT8: the one that is asked for, or may be taken unasked.
 
     INT8 leaves that open. Raises: UsageError for an unknown one, EngineError for one that this CPU has not.

@@ -19,7 +19,7 @@ from solo_rt.gpu.native_library import Calls, load_function
 
 TYPES = {"float32": 0, "float16": 1}  # SoloType
 FORMATS = {"rgb24": 0, "i420": 1, "nv12": 2}  # SoloPixelFormat
-MAX_LEVELS, MAX_SLOTS = 8, 2048
+MAX_LEVELS = 8
 
 
 def _fields(kind: type, *names: str) -> list[tuple[str, type]]:

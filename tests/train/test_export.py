@@ -102,7 +102,7 @@ def test_what_bf16_costs_is_noted(
 
     monkeypatch.setattr(precision_module, "has_bf16", lambda: True)
     monkeypatch.setattr(engine_module, "open_engine", opened)
-    monkeypatch.setattr(comparison, "lost", lambda one, other, pictures: ("masks", 0.00042 * len(list(pictures))))
+    monkeypatch.setattr(comparison, "measure_loss", lambda one, other, seen: ("masks", 0.00042 * len(list(seen))))
     out = tmp_path / "pets.onnx"
     code, said, _ = solo("export", checkpoint, "--imgsz", "64x96", "-o", out, "--calib", WORLD)
     assert (code, said.splitlines()[1], asked) == (0, "bf16 loses 0.17 points of masks", ["fp32", "bf16"])

@@ -19,10 +19,11 @@ from solo_rt.preprocess import prepare
 from solo_rt.train.data.semantic import Legend, Picture, SemanticSet
 from solo_rt.train.data.semantic.cityscapes import LEGEND as CITY
 from solo_rt.train.data.semantic.sbu import LEGEND as SBU
-from solo_rt.train.evaluate.label_sheet import MARGIN, TILE_WIDTH, LabelSheet
+from solo_rt.train.evaluate.label_sheet import LabelSheet
 from solo_rt.train.evaluate.protocol import computed_by, describe_labels
 from solo_rt.train.evaluate.semantic import SemanticScores, count, evaluate_pixels, match_classes, score, score_counted
 from solo_rt.train.evaluate.shards import Shard, Subject
+from solo_rt.train.evaluate.sheet import MARGIN, TILE_WIDTH
 from solo_rt.train.evaluate.views import (
     Views,
     enlarge_corners,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from solo_rt.cli import main
 from solo_rt.engine import Engine
+from solo_rt.progress import OnProgress
 from solo_rt.spec import MEAN, STD
 from solo_rt.train import validation
 from solo_rt.train.checkpoint import Checkpoint, save_checkpoint
@@ -24,7 +25,7 @@ from solo_rt.train.data.semantic.world import held_out_world
 from solo_rt.train.data.world_files import write_coco
 from solo_rt.train.distributed import Job
 from solo_rt.train.evaluate.confusion import count_pixels, summarise
-from solo_rt.train.evaluate.detections import Detection, OnImage, detect
+from solo_rt.train.evaluate.detections import Detection, detect
 from solo_rt.train.models import build_model
 from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput
 from solo_rt.train.validation import draw_instances, draw_labels, measure_instances, measure_semantic
@@ -145,7 +146,7 @@ def test_every_process_scores_what_all_of_them_find(monkeypatch: pytest.MonkeyPa
     waiting: list[Detection] = []  # what the processes before found, for there is but one here
 
     def find_all(
-        engine: Engine, data: InstanceSet, indices: Sequence[int], *, left_out: LeftOut, on_image: OnImage
+        engine: Engine, data: InstanceSet, indices: Sequence[int], *, left_out: LeftOut, on_image: OnProgress
     ) -> list[Detection]:
         shares.append(list(indices))
         return [

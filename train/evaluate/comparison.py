@@ -7,22 +7,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from solo_rt.errors import UsageError
 from solo_rt.render import render
 from solo_rt.train.data.instances import AnnotatedPicture, InstanceSet
 from solo_rt.train.data.instances.masks import Cutout, RunLengths
 from solo_rt.train.evaluate.detections import Detection
+from solo_rt.train.evaluate.sheet import ROWS, Sheet, Tile, tile_size
 from solo_rt.types import Frame, Instances, Masks
 
-ROWS = 8  # pictures, each in a row of its own
-TILE_WIDTH = 480  # pixels
-MARGIN = 8
-BACKGROUND = (24, 24, 24)
 LEAST_SCORE = 0.3  # of what is drawn
-
-Tile = NDArray[np.uint8]  # [h, TILE_WIDTH, 3] RGB
 
 
 def write_comparison(path: Path, data: InstanceSet, detections: Sequence[Detection], *, indices: Sequence[int]) -> None:
@@ -30,27 +23,13 @@ def write_comparison(path: Path, data: InstanceSet, detections: Sequence[Detecti
 
     Crowds are not drawn, nor what scores below 0.3. Raises: UsageError when the file cannot be written.
     """
-    rows = []
+    sheet = Sheet()
     for index in indices[:ROWS]:
         picture = data[index]
         found = [d for d in detections if d["image_id"] == picture.id and d["score"] >= LEAST_SCORE]
-        rows.append(
-            (_tile(data, picture, annotated_instances(picture)), _tile(data, picture, _found(data, picture, found)))
-        )
-    sheet = np.full(
-        (sum(left.shape[0] + MARGIN for left, _ in rows) + MARGIN, 2 * TILE_WIDTH + 3 * MARGIN, 3), 0, np.uint8
-    )
-    sheet[:] = BACKGROUND
-    y = MARGIN
-    for pair in rows:
-        for column, tile in enumerate(pair):
-            x = MARGIN + column * (TILE_WIDTH + MARGIN)
-            sheet[y : y + len(tile), x : x + TILE_WIDTH] = tile
-        y += len(pair[0]) + MARGIN
-    try:
-        path.write_bytes(cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+        both = annotated_instances(picture), _found(data, picture, found)
+        sheet.add([_tile(data, picture, instances) for instances in both])
+    sheet.write(path)
 
 
 def annotated_instances(picture: AnnotatedPicture) -> Instances:
@@ -99,5 +78,4 @@ def _found(data: InstanceSet, picture: AnnotatedPicture, detections: Sequence[De
 
 def _tile(data: InstanceSet, picture: AnnotatedPicture, instances: Instances) -> Tile:
     drawn = render(Frame((picture.load(),), "rgb24"), instances, data.classes).rgb()
-    height = max(1, round(drawn.shape[0] * TILE_WIDTH / drawn.shape[1]))
-    return np.asarray(cv2.resize(drawn, (TILE_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(drawn, tile_size(*drawn.shape[:2]), interpolation=cv2.INTER_AREA), np.uint8)
