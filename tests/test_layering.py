@@ -25,7 +25,7 @@ FLOORS = [
     {"decode", "gpu"},
     {"source", "engine"},
     {"sink", "builder", "track"},
-    {"pipeline", "train.seal", "train.torch_file"},
+    {"pipeline", "train.seal", "train.torch_file", "train.recipe"},
     {"train.recipes", "train.distributed", "train.log", "train.curves", "train.models", "train.data"},
     {"train.checkpoint_fields", "train.forecast"},
     {"train.checkpoint", "train.losses", "train.optimiser", "train.settings", "train.evaluate"},

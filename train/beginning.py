@@ -14,7 +14,7 @@ from solo_rt.train.distributed import Job
 from solo_rt.train.forecast import suggest_recipe
 from solo_rt.train.initial import load_backbone, start_from
 from solo_rt.train.models.semantic import SemanticNetwork
-from solo_rt.train.recipes import Recipe, count_steps
+from solo_rt.train.recipe import Recipe, count_steps
 from solo_rt.train.settings import Settings
 from solo_rt.train.state import TrainingState, frozen_tensors
 from solo_rt.train.task import Task, make_task

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from solo_rt.train.recipes import Phase, Recipe
+from solo_rt.train.recipe import Phase, Recipe
 
 FEW = 2000  # pictures; published recipes were made for the 2,975 of Cityscapes and more
 SMALL_SETS = {True: "small", False: "solov2-nano"}  # recipes for them, by whether pixels are labelled

@@ -19,7 +19,7 @@ from solo_rt.train.data.batches import Part, fetch, load_parts
 from solo_rt.train.distributed import join_job
 from solo_rt.train.forecast import forecast
 from solo_rt.train.log import RunLog, read_log, require_tensorboard
-from solo_rt.train.recipes import Recipe
+from solo_rt.train.recipe import Recipe
 from solo_rt.train.settings import Settings
 from solo_rt.train.state import TrainingState
 from solo_rt.train.task import Task

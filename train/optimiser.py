@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from solo_rt.train.recipes import Recipe
+from solo_rt.train.recipe import Recipe
 
 MOMENTUM = 0.9
 POWER = 0.9  # of the polynomial schedule

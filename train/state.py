@@ -22,7 +22,7 @@ from solo_rt.train.models import build_model
 from solo_rt.train.models.network import Network
 from solo_rt.train.models.semantic import SemanticNetwork
 from solo_rt.train.optimiser import learning_rate, make_optimiser, set_rate
-from solo_rt.train.recipes import Recipe
+from solo_rt.train.recipe import Recipe
 from solo_rt.train.settings import Settings
 from solo_rt.train.task import LossFunction, Task
 

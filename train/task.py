@@ -30,7 +30,7 @@ from solo_rt.train.losses.instances import instance_losses
 from solo_rt.train.losses.semantic import HardPixels, semantic_losses
 from solo_rt.train.models import is_semantic
 from solo_rt.train.models.network import Network
-from solo_rt.train.recipes import Recipe
+from solo_rt.train.recipe import Recipe
 from solo_rt.train.settings import WORLD
 from solo_rt.train.validation import Stop, draw_instances, draw_labels, measure_instances, measure_semantic
 

@@ -22,7 +22,7 @@ from solo_rt.train.settings import ALL, Settings
 
 if TYPE_CHECKING:
     from solo_rt.train.loop import Progress
-    from solo_rt.train.recipes import Recipe
+    from solo_rt.train.recipe import Recipe
 
 UNLISTED = ("total", "lr", "gradient_norm")  # values of a step that are no parts of the loss
 
@@ -136,7 +136,8 @@ def train(
     keep_memory()
     from solo_rt.engine.precision import has_bf16
     from solo_rt.train.models import check_model
-    from solo_rt.train.recipes import RECIPES, Phase, adapt, find_recipe
+    from solo_rt.train.recipe import Phase, adapt
+    from solo_rt.train.recipes import RECIPES, find_recipe
 
     if recipe is not None and recipe not in RECIPES:
         raise UsageError(f"--recipe {recipe}: expected one of {', '.join(RECIPES)}")

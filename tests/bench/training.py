@@ -33,7 +33,8 @@ from solo_rt.device import Device
 from solo_rt.engine.precision import has_bf16
 from solo_rt.train.data.batches import fetch, load_parts
 from solo_rt.train.distributed import join_job
-from solo_rt.train.recipes import RECIPES, adapt, count_steps, find_recipe
+from solo_rt.train.recipe import adapt, count_steps
+from solo_rt.train.recipes import RECIPES, find_recipe
 from solo_rt.train.settings import Settings
 from solo_rt.train.state import TrainingState
 from solo_rt.train.task import make_task

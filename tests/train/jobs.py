@@ -30,7 +30,7 @@ from solo_rt.train.data.batches import fetch, load_parts
 from solo_rt.train.distributed import join_job
 from solo_rt.train.loop import Progress, train
 from solo_rt.train.models import build_model
-from solo_rt.train.recipes import Phase, Recipe
+from solo_rt.train.recipe import Phase, Recipe
 from solo_rt.train.settings import Settings
 from solo_rt.train.state import TrainingState
 from solo_rt.train.task import make_task

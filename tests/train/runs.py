@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from solo_rt.train.checkpoint import Checkpoint
-from solo_rt.train.recipes import Phase, Recipe
+from solo_rt.train.recipe import Phase, Recipe
 from solo_rt.train.settings import Settings
 
 

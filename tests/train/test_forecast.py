@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from solo_rt.train.forecast import forecast, suggest_recipe
-from solo_rt.train.recipes import RECIPES, Phase
+from solo_rt.train.recipe import Phase
+from solo_rt.train.recipes import RECIPES
 
 TWO = replace(RECIPES["small"], phases=(Phase((32, 64), 4, steps=100), Phase((64, 128), 2, steps=300)))
 

@@ -27,7 +27,7 @@ from solo_rt.train.data.batches import Part, load_parts
 from solo_rt.train.distributed import Job
 from solo_rt.train.export import static_graph
 from solo_rt.train.loop import Outcome, Progress, train
-from solo_rt.train.recipes import Phase
+from solo_rt.train.recipe import Phase
 from solo_rt.train.state import TrainingState, seed_step
 from solo_rt.train.task import Task, make_task
 

@@ -33,7 +33,7 @@ from solo_rt.train.quantised import (
     round_weights,
     typical_limit,
 )
-from solo_rt.train.recipes import Phase, Recipe
+from solo_rt.train.recipe import Phase, Recipe
 from solo_rt.train.settings import Settings
 
 IMGSZ = (64, 96)

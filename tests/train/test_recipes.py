@@ -11,7 +11,8 @@ from torch import nn
 from solo_rt.errors import UsageError
 from solo_rt.train.models import BUILDERS, build_model
 from solo_rt.train.optimiser import learning_rate, make_optimiser, parameter_groups, set_rate
-from solo_rt.train.recipes import RECIPES, Phase, Recipe, adapt, count_steps, find_recipe
+from solo_rt.train.recipe import Phase, Recipe, adapt, count_steps
+from solo_rt.train.recipes import RECIPES, find_recipe
 
 
 def plan(schedule: str, steps: int = 100, **changes: object) -> Recipe:
