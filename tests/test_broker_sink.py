@@ -216,6 +216,11 @@ def test_nobody_there_is_one_line_before_anything_is_computed() -> None:
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_host_that_cannot_be_is_one_line() -> None:
+    with pytest.raises(UsageError, match=r"^output redis://a\.\.b/x: "):
+        open_sink("redis://a..b/x", info=info())
+
+
 def test_an_address_has_its_parts() -> None:
     full = BrokerAddress.parse("rediss://me:a%40b@[::1]:7000/cam%20{source}?maxlen=5&db=2")
     assert full == BrokerAddress("::1", 7000, "cam {source}", "me", "a@b", True, 5, 2)

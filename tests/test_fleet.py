@@ -188,6 +188,7 @@ def test_what_keeps_an_owner_from_beginning_ends_the_fleet_and_all_owners(monkey
     assert all(owner.is_ended for owner in owners.hired)
 
 
-def test_a_broker_s_stream_is_that_of_the_camera_whoever_owns_it() -> None:
+def test_streams_are_those_of_the_camera_whoever_owns_it() -> None:
     camera = Camera("door", "rtsp://x", turn=2)
-    assert camera.outputs(["{source}.jsonl", "redis://host/{source}"]) == ["door+3.jsonl", "redis://host/door"]
+    wanted = ["{source}.jsonl", "redis://host/{source}", "rtsp://media/{source}"]
+    assert camera.outputs(wanted) == ["door+3.jsonl", "redis://host/door", "rtsp://media/door"]

@@ -58,6 +58,13 @@ def test_a_name_that_comes_twice_is_numbered(tmp_path: Path) -> None:
     assert names(tmp_path / "out") == ["a.jpg", "a_000001.jpg", "a_000002.jpg"]
 
 
+def test_numbers_are_not_kept(tmp_path: Path) -> None:
+    with open_sink(f"{tmp_path}/out/", info=info()) as sink:
+        for i in range(3):
+            sink.write(result_of(rgb_frame(noise(i), index=i)))
+        assert not sink._files._names
+
+
 def test_no_frame_leaves_an_empty_folder(tmp_path: Path) -> None:
     write(f"{tmp_path}/out/", [])
     assert names(tmp_path / "out") == []

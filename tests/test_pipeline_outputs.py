@@ -126,6 +126,14 @@ def test_a_run_ends_when_no_output_is_left() -> None:
             outputs.write(result_of(yuv_frame(i)))
 
 
+def test_a_run_that_is_watched_goes_on_without_outputs() -> None:
+    sink = Shaky(fails=(1,))
+    outputs = Outputs([sink], may_all_fail=True)
+    write_all(outputs)
+    assert sink.got == [0]
+    assert outputs.failures[0].missed == 5
+
+
 def test_all_outputs_are_closed_and_what_fails_is_told() -> None:
     said: list[str] = []
     outputs = Outputs([Shaky(fails_to_close=True), Shaky()], on_step=said.append)
@@ -186,6 +194,17 @@ def test_an_output_that_hangs_is_left_behind_once_the_run_is_stopped(monkeypatch
     go_on.set()
 
 
+def test_the_only_output_may_hang_when_the_run_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outputs_module, "GIVE_UP_SECONDS", 0.1)
+    go_on, stop, hung = threading.Event(), threading.Event(), Shaky()
+    hung.write = lambda result: go_on.wait(WAIT)  # type: ignore[assignment]
+    outputs = Outputs([hung], stop=stop)
+    stop.set()
+    write_all(outputs)
+    assert outputs.failures[0].missed == 6
+    go_on.set()
+
+
 def test_an_output_that_goes_on_after_a_stop_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output_module, "POLL_SECONDS", 0.01)
     stop, slow = threading.Event(), Shaky()
@@ -219,3 +238,24 @@ def test_events_come_between_the_results_before_and_after_them() -> None:
     outputs.note({"source_state": "lost"})
     outputs.close()
     assert sink.got == [0, {"source_state": "stalled"}, 1, {"source_state": "lost"}]
+
+
+def test_an_event_that_could_not_be_noted_is_noted_later() -> None:
+    sink, full = Shaky(can_resume=True), [True]
+
+    def note(event: Mapping[str, object]) -> None:
+        if full:
+            full.pop()
+            raise SinkError("output shaky: no room for an event")
+        sink.got.append(event)
+
+    sink.note = note  # type: ignore[method-assign]
+    outputs = Outputs([sink])
+    outputs.prepare(freshest=False, in_turn=True)
+    outputs.write(result_of(yuv_frame(0)))
+    outputs.note({"source_state": "connecting"})
+    outputs.write(result_of(yuv_frame(1)))
+    outputs.note({"source_state": "live"})
+    outputs.write(result_of(yuv_frame(2)))
+    outputs.close()
+    assert sink.got == [0, Gap(1, 1), {"source_state": "connecting"}, {"source_state": "live"}, 2]

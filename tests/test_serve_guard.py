@@ -241,6 +241,11 @@ def test_the_token_lets_programs_in_as_a_header(locked):
     assert {get(locked, "/metrics", Authorization=value).status for value in wrong} == {401}
 
 
+def test_players_are_asked_for_a_password_and_browsers_are_not(locked):
+    kinds = {path: get(locked, path).headers["www-authenticate"] for path in ("/", "/api/state", "/sources/cam0.mjpg")}
+    assert kinds == {"/": "Bearer", "/api/state": "Bearer", "/sources/cam0.mjpg": 'Basic realm="solo-rt"'}
+
+
 def test_the_token_becomes_a_cookie_that_stays_in_the_browser(locked):
     answer = get(locked, f"/?token={TOKEN}")
     cookie, *attributes = answer.headers["set-cookie"].split("; ")

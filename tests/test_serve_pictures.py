@@ -14,7 +14,20 @@ import pytest
 from children import wait_until
 from fakes import STREET_SPEC, colour_frame
 from found import CLASSES, found
-from sites import begin, connect, get, grey_frame, info, pixels, request, seen, site, state, websocket_address
+from sites import (
+    begin,
+    connect,
+    get,
+    grey_frame,
+    info,
+    pixels,
+    read_answer,
+    request,
+    seen,
+    site,
+    state,
+    websocket_address,
+)
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect as open_websocket
 
@@ -22,7 +35,7 @@ from solo_rt.errors import UsageError
 from solo_rt.events import ZoneState
 from solo_rt.render import Style, render
 from solo_rt.result import Result
-from solo_rt.serve import streams, watcher
+from solo_rt.serve import connection, streams, watcher
 from solo_rt.serve.look import Look
 from solo_rt.serve.metrics import write_metrics
 from solo_rt.serve.picture import encode, make_picture, scaled_frame
@@ -336,6 +349,32 @@ def test_a_stream_that_nobody_reads_is_cut_off_and_costs_others_nothing(monkeypa
         finally:
             stop.set()
             filming.join()
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_picture_that_nobody_takes_does_not_keep_its_connection(monkeypatch, keeps):
+    monkeypatch.setattr(connection, "TAKE_SECONDS", 0.3)
+    with ExitStack() as stack, site("cam0") as (served, (hooks,)):
+        hooks.on_frame(noise(0, size=(720, 1280)))
+        clients = [stack.enter_context(socket.socket()) for _ in range(3)]
+        for client in clients:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            client.settimeout(10)
+            client.connect(("127.0.0.1", served.address.port))
+            asked = request(served, "/sources/cam0.jpg")
+            client.sendall(asked.replace(b"Connection: close", b"Connection: keep-alive") if keeps else asked)
+        time.sleep(2)
+        for client in clients:
+            answer = read_answer(client)
+            assert answer is not None
+            assert len(answer.body) < int(answer.headers["content-length"])
+        slow = stack.enter_context(connect(served))
+        slow.sendall(request(served, "/sources/cam0.jpg"))
+        data = b""
+        while piece := slow.recv(1 << 14):
+            data += piece
+            time.sleep(0.02)
+        assert pixels(data.partition(b"\r\n\r\n")[2]).shape == (720, 1280, 3), "who takes it slowly gets it all"
 
 
 def test_motion_jpeg_shows_every_new_picture_and_ends_with_the_run():

@@ -19,13 +19,16 @@ from solo_rt.cli import main
 from solo_rt.errors import SourceError, UsageError
 from solo_rt.events import Event, ZoneState
 from solo_rt.pipeline import Pipeline
+from solo_rt.pipeline.report import RunReport
 from solo_rt.pipeline.running import run
+from solo_rt.pipeline.timing import Stats
 from solo_rt.serve import Site
 from solo_rt.serve.metrics import write_metrics
 from solo_rt.source import StateChange
 
 pytestmark = pytest.mark.usefixtures("never_hang")
 
+NO_STATS = Stats(0, *[0.0] * 6)
 HOSTILE = '<img src=x onerror=alert(1)>"\\'
 
 
@@ -76,6 +79,13 @@ def test_pixels_that_are_no_squares_make_the_picture_wider():
         assert one(served)["aspect"] == pytest.approx(64 * 4 / 3 / 48, abs=1e-3)
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this system has no sockets for both")
+def test_all_addresses_are_those_of_ipv4_too():
+    with Site("[::]:0", token=TOKEN) as served, connect(served) as client:
+        client.sendall(request(served, "/healthz", host="127.0.0.1"))
+        assert client.recv(12) == b"HTTP/1.1 200"
+
+
 def test_the_state_of_a_source_is_told_with_its_reason_and_as_an_event():
     with site("cam0") as (served, (hooks,)):
         for change, status in (("stalled", 503), ("live", 200), ("connecting", 503), ("lost", 503)):
@@ -110,6 +120,32 @@ def test_all_is_well_while_one_of_several_sources_gives_pictures():
         hooks[1].on_source_state(StateChange("stalled", "", 0.0))
         answer = get(served, "/healthz")
         assert (answer.status, answer.error) == (503, "no source gives results")
+
+
+def test_a_camera_that_is_given_up_stays_lost_and_a_film_that_has_ended_gives_nothing():
+    report = RunReport(
+        read=1, processed=1, dropped=0, skipped=0, failed=0, instances=0, seconds=1.0, stages={}, latency=NO_STATS,
+        damage="1 outage", failures=(), behind={}, interrupted=False,
+    )  # fmt: skip
+    with site("door", "film") as (served, (door, film)):
+        film.on_end(replace(report, damage=None))
+        assert get(served, "/healthz").status == 200
+        door.on_source_state(StateChange("lost", "no answer for 3 s", 0.0))
+        door.on_end(report)
+        shown = [(source["state"], source["reason"]) for source in state(served)["sources"]]
+        assert shown == [("lost", "no answer for 3 s"), ("ended", "")]
+        assert get(served, "/healthz").status == 503
+    with site("film") as (served, (film,)):
+        film.on_end(report)
+        assert get(served, "/healthz").status == 200
+
+
+def test_a_source_elsewhere_that_is_reached_again_is_not_well_before_it_is():
+    with Site("127.0.0.1:0") as served:
+        view = served.far_view("door")
+        for told, status in (("connecting", 200), ("live", 200), ("connecting", 503), ("live", 200), ("ended", 200)):
+            view.tell(told, "", {})
+            assert get(served, "/healthz").status == status
 
 
 def test_a_run_is_told_as_it_goes_and_counts_are_its_own():

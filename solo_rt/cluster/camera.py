@@ -14,6 +14,7 @@ from solo_rt.pipeline.opening import PLACE
 from solo_rt.pipeline.report import Progress, RunReport
 from solo_rt.result import Result
 from solo_rt.sink.broker_address import BROKERS
+from solo_rt.sink.encoding import PUSHED
 from solo_rt.source import SourceInfo, StateChange
 from solo_rt.source.base import SourceState
 from solo_rt.track.zones import zones_of
@@ -22,6 +23,8 @@ from solo_rt.uri import scheme
 AGAIN_SECONDS = 5.0  # from a camera's failure to the next try
 RATE_SECONDS = 1.0  # over which frames are counted, at least
 WAITING = ("read", "sink")  # stages that are no work of the model's
+
+STREAMS = (*BROKERS, *PUSHED)  # by the scheme of an output's address
 
 State = SourceState | Literal["running", "ended", "failed"]
 
@@ -35,13 +38,13 @@ class Camera:
     turn: int = 0
 
     def outputs(self, wanted: Sequence[str], *, again: int = 0) -> list[str]:
-        """Return the outputs' addresses: a file of each owner, for it may not be the last's to write; one stream.
+        """Return the outputs' addresses: a file of each owner, for it may not be the last's to write; streams stay.
 
         One more is what an owner has begun `again`, so often, after failures. No source has a + in its name.
         """
         turn = f"+{self.turn + 1}" if self.turn or again else ""
         name = f"{self.name}{turn}{f'.{again + 1}' if again else ''}"
-        return [uri.replace(PLACE, self.name if scheme(uri) in BROKERS else name) for uri in wanted]
+        return [uri.replace(PLACE, self.name if scheme(uri) in STREAMS else name) for uri in wanted]
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ def run_local(
         name="" if several else name,
         sources=sources if several else (),
         sinks=[*files, WINDOW] if show else files,
+        is_watched=serve is not None,
         hooks=hooks_of,
     )
     with (

@@ -66,6 +66,7 @@ class Pipeline:
     stall_after: float = defaults.STALL_SECONDS
     video: VideoOptions = field(default_factory=VideoOptions)  # of video outputs, nvenc on the same GPU as `decoder`
     overwrite: bool = False  # let pictures go into a folder that holds such files already
+    is_watched: bool = False  # a page shows the results, so that the run goes on when all outputs have failed
     trace: Path | None = None  # a file for what every thread did when: see Trace
     name: str = ""  # of the source, for its results and the zones that are on it
     # Instead of `source`; names are those of `name_sources`.
@@ -115,7 +116,8 @@ class Pipeline:
         with ExitStack() as stack:
             source, engine, on_gpu = self.open_ends(stack, stop, hooks, names, may_stay=True)
             check_options(engine.spec, options)
-            outputs = stack.enter_context(closing(Outputs(stop=stop, on_step=hooks.on_step)))
+            outputs = Outputs(stop=stop, on_step=hooks.on_step, may_all_fail=self.is_watched)
+            stack.enter_context(closing(outputs))
             for sink in sinks:
                 if isinstance(sink, str):
                     outputs.add(self._open_sink(sink, source.info, engine.spec, gpu, stop))

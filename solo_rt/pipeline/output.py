@@ -176,7 +176,8 @@ class Output:
 
     def _note_events(self) -> None:
         while self.events:
-            self.sink.note(self.events.popleft())
+            self.sink.note(self.events[0])
+            self.events.popleft()  # not before: where the output fails it is noted later
 
     def _close(self) -> None:
         """Finish the sink, its last gap noted if it can be."""

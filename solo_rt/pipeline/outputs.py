@@ -31,6 +31,7 @@ class Outputs:
         *,
         stop: threading.Event | None = None,
         on_step: Callable[[str], None] | None = None,
+        may_all_fail: bool = False,
     ) -> None:
         """Take opened sinks; `on_step` is told which one is being waited for."""
         self.times, self.latency = Histogram(), Histogram()  # of all writes; from the decoder to the end of a write
@@ -38,6 +39,7 @@ class Outputs:
         self.on_wait: Callable[[], None] = lambda: None
         self._stop = stop or threading.Event()
         self._freshest = self._in_turn = False
+        self._may_all_fail = may_all_fail
         self._on_step = on_step or (lambda doing: None)
         self._lock = threading.Lock()  # guards the two histograms
         self._outputs: list[Output] = []
@@ -76,7 +78,8 @@ class Outputs:
     def write(self, result: Result) -> None:
         """Have a result written by the sinks that work.
 
-        Raises: SinkError once there are sinks, but none that ever will; whatever else a sink has raised.
+        Raises: SinkError once there are sinks, but none that ever will, unless they `may_all_fail` or are left behind
+        after a stop; whatever else a sink has raised.
         """
         if not self._outputs:
             self._count(result, 0.0)
@@ -89,7 +92,8 @@ class Outputs:
             if output.is_left:
                 output.pass_over()
             output.raise_error()
-        if self._outputs and all(output.is_lost for output in self._outputs):
+        is_over = bool(self._outputs) and all(output.is_lost for output in self._outputs)
+        if is_over and not self._may_all_fail and not self._stop.is_set():
             raise SinkError(self._outputs[0].reason)
 
     def note(self, event: Mapping[str, object]) -> None:

@@ -37,7 +37,8 @@ class Address:
         """Return a socket on which connections arrive. Raises: UsageError if there can be none."""
         try:
             family, _, _, _, where = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
-            listening = socket.create_server(where[:2], family=family, backlog=BACKLOG)
+            both = self.host == "::" and socket.has_dualstack_ipv6()  # all addresses: IPv4, too
+            listening = socket.create_server(where[:2], family=family, backlog=BACKLOG, dualstack_ipv6=both)
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise UsageError(f"serve: cannot listen on {self}: {reason}; choose another address or port") from error

@@ -187,7 +187,8 @@ class Desk:
         return Response(text, headers={"content-type": CONTENT_TYPE})
 
     async def _tell_health(self, _request: Request) -> Response:
-        if any(view.is_well for view in list(self._views.values())) or not self._views:
+        views = list(self._views.values())
+        if any(view.is_well for view in views) or all(view.has_ended for view in views):
             return _json('{"status": "ok"}')
         return _json('{"error": "no source gives results"}', status=503)
 

@@ -38,11 +38,6 @@ class FarView(View):
             ask = self._ask
         return ask()
 
-    @property
-    def is_well(self) -> bool:
-        with self._lock:
-            return self._state in ("live", "running", "ended", "connecting")
-
     def record(self) -> dict[str, object]:
         """Return all that is shown as plain JSON values; times in milliseconds."""
         record = super().record()

@@ -29,6 +29,7 @@ from solo_rt.serve.address import is_loopback, is_number
 MOST_HEAD = 8192  # bytes of a request before its body
 MOST_BODY = 1 << 16  # bytes; nothing that is asked for has any
 OPEN = "/healthz"  # needs no token, and says nothing but whether all is well
+PICTURES = "/sources/"  # for players
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(:\d{1,5})?")
 SECURITY = {
     "content-security-policy": "default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; "
@@ -107,7 +108,10 @@ class Guard:
             entry = {"refresh": "0; url=/", "set-cookie": cookie}
             return Response('<link rel="icon" href="/icon.svg">', headers=entry, media_type="text/html")
         reason = "expected the token that was printed when the run began: open /?token=..., or send it as a Bearer"
-        raise Refused(401, reason, {"www-authenticate": "Bearer"})
+        # Players send a password only where they are asked for one in this way, which the page is not: a browser would
+        # ask its user.
+        kind = 'Basic realm="solo-rt"' if scope["path"].startswith(PICTURES) else "Bearer"
+        raise Refused(401, reason, {"www-authenticate": kind})
 
     def _check_host(self, headers: Headers) -> str:
         hosts = headers.getlist("host")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
+
+import numpy as np
 
 from solo_rt.errors import UsageError
 from solo_rt.render import DEFAULT_STYLE, Style
@@ -13,6 +15,7 @@ from solo_rt.render import DEFAULT_STYLE, Style
 WIDTHS = (320, 480, 640, 960, 1280, 1920)  # of pictures, so that viewers whose windows differ a little share theirs
 MOST_WIDTH = 8192
 SWITCHES = ("masks", "boxes", "labels", "tracks", "zones")
+NUMBERS = 10_000  # that classes may be called by
 _RANGE = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?")
 
 
@@ -43,7 +46,7 @@ class Look:
         return cls(
             style=Style(**switches),
             conf=_conf(said.get("conf", "0")),
-            classes=frozenset(_class_ids(said["classes"], classes)) if "classes" in said else None,
+            classes=_class_ids(said["classes"], classes) if "classes" in said else None,
             width=_width(said["width"]) if "width" in said else None,
         )
 
@@ -66,12 +69,14 @@ def _width(text: str) -> int:
     return next((width for width in WIDTHS if width >= int(text)), MOST_WIDTH)
 
 
-def _class_ids(text: str, names: Sequence[str]) -> Iterable[int]:
+def _class_ids(text: str, names: Sequence[str]) -> frozenset[int]:
+    chosen = np.zeros(max(NUMBERS, len(names)), np.bool_)  # however often ranges repeat each other
     for part in filter(None, text.split(",")):
         found = _RANGE.fullmatch(part)
         if part in names:
-            yield names.index(part)
+            chosen[names.index(part)] = True
         elif found is not None:
-            yield from range(int(found[1]), int(found[2] or found[1]) + 1)
+            chosen[int(found[1]) : int(found[2] or found[1]) + 1] = True
         else:
             raise UsageError("look: expected classes by name or number, like classes=person,3-5")
+    return frozenset(np.flatnonzero(chosen).tolist())

@@ -47,6 +47,7 @@ class View:
         self._lock = threading.Lock()  # guards all that follows
         self._info: SourceInfo | None = None
         self._state: State = "connecting"
+        self._has_run = False
         self._reason = ""
         self._newest: Result | None = None
         self._number = 0  # of results so far
@@ -103,9 +104,15 @@ class View:
 
     @property
     def is_well(self) -> bool:
-        """Whether pictures come, will come, or have all come."""
+        """Whether pictures come, or are about to for the first time."""
         with self._lock:
-            return self._state in ("live", "running", "ended") or (self._state == "connecting" and not self._number)
+            return self._state in ("live", "running") or (self._state == "connecting" and not self._has_run)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all pictures have come."""
+        with self._lock:
+            return self._state == "ended"
 
     def record(self) -> dict[str, object]:
         """Return all that is shown as plain JSON values; times in milliseconds, ages in seconds."""
@@ -165,7 +172,10 @@ class View:
             self._progress = progress
 
     def _end(self, report: RunReport) -> None:
-        self._become("ended", report.damage or "")
+        with self._lock:
+            is_lost = self._state == "lost"  # and given up: that is why the run has ended
+        if not is_lost:
+            self._become("ended", report.damage or "")
 
     def _fail(self, error: BaseException) -> None:
         self._become("failed", str(error) or type(error).__name__)
@@ -173,6 +183,7 @@ class View:
     def _become(self, state: State, reason: str = "") -> None:
         with self._lock:
             self._state, self._reason = state, reason
+            self._has_run |= state in ("live", "running")
         self._happenings.add(self.name, {"event": "state", "state": state, "reason": reason})
 
 

@@ -106,7 +106,8 @@ class _Stream:
             from redis.retry import Retry
         except ImportError as error:
             raise UsageError(f"output {redact(uri)}: it needs redis; pip install 'solo-rt[redis]'") from error
-        self.failures: tuple[type[Exception], ...] = (redis.RedisError, OSError)
+        # The last one is of a host whose name cannot be one.
+        self.failures: tuple[type[Exception], ...] = (redis.RedisError, OSError, UnicodeError)
         self._key, self._maxlen = address.stream, address.maxlen
         self._client: Any = redis.Redis(
             host=address.host,

@@ -35,7 +35,8 @@ class FrameFiles:
         Raises: OSError; UsageError if it holds files of this suffix, which might be overwritten, unless `overwrite`.
         """
         self._uri, self._folder, self._suffix, self._overwrite = uri, folder, suffix, overwrite
-        self._names: set[str] = set()
+        self._names: set[str] = set()  # of frames that had some: numbers are never the same
+        self._written = 0
         self._folder.mkdir(exist_ok=True)
         if not os.access(self._folder, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -55,8 +56,10 @@ class FrameFiles:
                 raise FileExistsError(errno.EEXIST, f"{path.name} is somebody else's")
             replace_file(path, encode())
         except (OSError, cv2.error) as error:
-            raise write_failure(self._uri, error, len(self._names)) from error
-        self._names.add(name)
+            raise write_failure(self._uri, error, self._written) from error
+        self._written += 1
+        if frame.name:
+            self._names.add(name)
 
 
 class PictureSink(Sink):
