@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -195,6 +197,11 @@ def read(path: Path) -> list[Frame]:
         frames = list(source)
         assert source.damage is None
     return frames
+
+
+def json_lines(path: Path) -> list[dict[str, Any]]:
+    """Return what each line of a file holds."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def assert_refused(path: Path, *words: str) -> None:

@@ -6,6 +6,7 @@ import os
 import tempfile
 
 import pytest
+from command_line import Solo
 from hypothesis import settings
 
 import solo_rt  # noqa: F401
@@ -27,15 +28,15 @@ def _no_measuring():
 
 
 @pytest.fixture
-def solo(capsys):
+def solo(capsys: pytest.CaptureFixture[str]) -> Solo:
     """Return a function that runs the command line and returns exit code, stdout and stderr."""
     from solo_rt.cli import main
 
-    def run(*arguments):
+    def run(*arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as left:
             main([str(argument) for argument in arguments])
         shown = capsys.readouterr()
-        return left.value.code, shown.out, shown.err
+        return int(left.value.code or 0), shown.out, shown.err
 
     return run
 

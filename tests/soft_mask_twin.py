@@ -81,3 +81,8 @@ def make_instances(masks: Masks, frame_size: tuple[int, int]) -> Instances:
             boxes[i] = xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
     scores = np.linspace(0.95, 0.3, n, dtype=np.float32)
     return Instances(frame_size, boxes, scores, np.arange(n, dtype=np.int32) % 7, masks)
+
+
+def iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """Return the intersection of two dense masks over their union."""
+    return (a & b).sum() / (a | b).sum()

@@ -11,12 +11,12 @@ from typing import Any
 
 import onnx
 import pytest
+from command_line import Solo
 
 from solo_rt import builder as build_engine
 from solo_rt.builder import build_checked, compiler, engine_spec
 from solo_rt.builder.compiler import BuildOptions
 from solo_rt.builder.network import typed_model
-from solo_rt.cli import main
 from solo_rt.decoders import DetectionsDecoder, SoloV2Decoder
 from solo_rt.engine import find_model, open_engine
 from solo_rt.engine.model_file import int8_of, read_model, read_spec
@@ -27,18 +27,16 @@ from solo_rt.errors import CacheError, EngineError, UsageError
 from solo_rt.progress import Show
 
 
-def test_int8_needs_pictures(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as left:
-        main(["build-engine", "--int8"])
-    assert left.value.code == 2
-    assert "--int8 needs --calib" in capsys.readouterr().err
+def test_int8_needs_pictures(solo: Solo) -> None:
+    code, _, err = solo("build-engine", "--int8")
+    assert code == 2
+    assert "--int8 needs --calib" in err
 
 
-def test_a_fixed_input_cannot_be_changed_afterwards(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as left:
-        main(["build-engine", "--shapes", "448x768"])
-    assert left.value.code == 2
-    assert "fixed at 256x448, batch 1; give the checkpoint" in capsys.readouterr().err
+def test_a_fixed_input_cannot_be_changed_afterwards(solo: Solo) -> None:
+    code, _, err = solo("build-engine", "--shapes", "448x768")
+    assert code == 2
+    assert "fixed at 256x448, batch 1; give the checkpoint" in err
 
 
 def test_the_output_is_an_engine(tmp_path: Path) -> None:
@@ -148,28 +146,24 @@ def fake_gpu(index: int) -> SimpleNamespace:
     [(0, "", "for no card in particular, to be looked at"), (2, "Fake 1", "not compared with the FP32 model; solo-rt")],
 )
 def test_a_plan_that_is_not_compared_is_for_the_card_where_there_is_one(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], cards: int, gpu: str, said: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, solo: Solo, cards: int, gpu: str, said: str
 ) -> None:
     Builder(monkeypatch, tmp_path)
     monkeypatch.setattr(build_engine, "device_count", lambda: cards)
     monkeypatch.setattr(build_engine, "open_gpu", fake_gpu)
-    with pytest.raises(SystemExit) as left:
-        main(["build-engine", "--no-check", "--device", "1"])
-    assert left.value.code == 0
-    assert said in capsys.readouterr().err
+    code, _, err = solo("build-engine", "--no-check", "--device", 1)
+    assert code == 0
+    assert said in err
     (path,) = tmp_path.glob("cache/*.engine")
     plan = read_plan(path)
     assert (plan.key.gpu, plan.key.cuda, plan.agreement) == (gpu, "13" if gpu else "", {})
 
 
-def test_without_onnx_the_way_to_it_is_said(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_onnx_the_way_to_it_is_said(monkeypatch: pytest.MonkeyPatch, solo: Solo) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(SystemExit) as left:
-        main(["build-engine"])
-    assert left.value.code == 2
-    assert capsys.readouterr().err == "solo-rt: error: build-engine needs onnx; install it with pip install onnx\n"
+    code, _, err = solo("build-engine")
+    assert code == 2
+    assert err == "solo-rt: error: build-engine needs onnx; install it with pip install onnx\n"
 
 
 def test_a_builder_that_needs_a_card_says_why_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,21 +10,6 @@ import cv2
 import numpy as np
 import pytest
 
-from solo_rt.cli import main
-
-
-@pytest.fixture
-def solo(capsys: pytest.CaptureFixture[str]):
-    """Return a function that runs the command line and returns exit code, stdout and stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as left:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return int(left.value.code or 0), out, err
-
-    return run
-
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:

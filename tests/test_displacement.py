@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from soft_mask_twin import make_instances, make_masks
+from soft_mask_twin import iou, make_instances, make_masks
 
 from solo_rt.errors import UsageError
 from solo_rt.track.displacement import Displacement
@@ -50,10 +50,6 @@ def found(*masks, stride=4):
 
 def small(frame):
     return SmallPicture.of(frame)
-
-
-def iou(a, b):
-    return (a & b).sum() / (a | b).sum()
 
 
 @pytest.mark.parametrize("pixel_format", ["rgb24", "yuv420p"])

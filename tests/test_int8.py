@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from command_line import Solo
 from fakes import STREET_SPEC, write_deep_street_model, write_street_model, write_tiny_model
 from numpy.typing import NDArray
 
@@ -36,7 +37,6 @@ from solo_rt.spec import ModelSpec
 from solo_rt.train.data.pictures import write_picture
 from solo_rt.types import IGNORED, Output
 
-Solo = Callable[..., tuple[int, str, str]]
 WORLD = "test://?size=80x48&frames=60"  # 12 pictures: 9 for the ranges, 3 to compare
 
 

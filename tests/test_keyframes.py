@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from fakes import STREET_SPEC, FakeEngine, FakeSink, FakeSource
 
-from solo_rt.cli import main
 from solo_rt.errors import EngineError, UsageError
 from solo_rt.pipeline import Pipeline, run, stream
 from solo_rt.pipeline.keyframes import Keyframes
@@ -154,18 +153,14 @@ def test_semantic_models_have_no_key_frames():
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "2.5", "often", ""])
-def test_the_option_says_what_it_takes(text, capsys):
-    with pytest.raises(SystemExit) as left:
-        main(["run", "--source", WORLD, "--keyframe-interval", text])
-    assert left.value.code == 2
-    assert f"expected a whole number from 1 on, or auto, got {text!r}" in capsys.readouterr().err
+def test_the_option_says_what_it_takes(text, solo):
+    code, _, err = solo("run", "--source", WORLD, "--keyframe-interval", text)
+    assert code == 2
+    assert f"expected a whole number from 1 on, or auto, got {text!r}" in err
 
 
-def test_the_summary_says_how_many_were_computed_and_how_many_moved(capsys):
-    with pytest.raises(SystemExit) as left:
-        main(["run", "--source", WORLD, "--keyframe-interval", "4"])
-    assert left.value.code == 0
-    assert "4 computed, 9 moved" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        main(["run", "--source", f"a={WORLD}", "--source", f"b={WORLD}", "--keyframe-interval", "auto"])
-    assert "a: " in capsys.readouterr().out
+def test_the_summary_says_how_many_were_computed_and_how_many_moved(solo):
+    code, out, _ = solo("run", "--source", WORLD, "--keyframe-interval", 4)
+    assert code == 0
+    assert "4 computed, 9 moved" in out
+    assert "a: " in solo("run", "--source", f"a={WORLD}", "--source", f"b={WORLD}", "--keyframe-interval", "auto")[1]

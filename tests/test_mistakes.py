@@ -6,7 +6,7 @@ import click
 import pytest
 from fakes import FakeEngine, FakeSource, write_tiny_model
 
-from solo_rt.cli import commands, main
+from solo_rt.cli import commands
 from solo_rt.pipeline import opening
 
 SECRET = "hunter2"
@@ -69,37 +69,31 @@ def test_every_command_has_a_base():
 
 
 @pytest.mark.parametrize(("name", "parameter"), list(cases()))
-def test_no_mistake_is_called_a_bug(name, parameter, tiny, capsys, monkeypatch):
+def test_no_mistake_is_called_a_bug(name, parameter, tiny, monkeypatch, solo):
     if name == "run" and parameter.name not in OF_ENGINES:
         monkeypatch.setattr(opening, "open_engine", lambda path, **_: FakeEngine())
     for value in WRONG:
-        with pytest.raises(SystemExit) as left:
-            main(mistaken(name, parameter, value, tiny))
-        shown = capsys.readouterr()
-        lines = [line for line in shown.err.splitlines() if line.startswith("solo-rt: error:")]
-        case = f"{name} {parameter.name}={value!r:.40}: {left.value.code} {shown.err[-300:]}"
-        assert left.value.code in range(6), case
-        assert "(a bug" not in shown.err, case
-        assert "Traceback" not in shown.err, case
-        assert SECRET not in shown.err + shown.out, case
-        assert len(lines) == (left.value.code in (2, 3, 5)) or left.value.code in (1, 4), case
+        code, out, err = solo(*mistaken(name, parameter, value, tiny))
+        lines = [line for line in err.splitlines() if line.startswith("solo-rt: error:")]
+        case = f"{name} {parameter.name}={value!r:.40}: {code} {err[-300:]}"
+        assert code in range(6), case
+        assert "(a bug" not in err, case
+        assert "Traceback" not in err, case
+        assert SECRET not in err + out, case
+        assert len(lines) == (code in (2, 3, 5)) or code in (1, 4), case
 
 
-def test_where_to_read_on_is_the_command_that_was_typed(capsys):
+def test_where_to_read_on_is_the_command_that_was_typed(solo):
     for arguments, command in (
         (["run", "--output"], "run"),
         (["eval", "--data"], "eval"),
         (["walk"], None),
         ([], None),
     ):
-        with pytest.raises(SystemExit):
-            main([*arguments])
-        err = capsys.readouterr().err
+        _, _, err = solo(*arguments)
         assert not arguments or f"(see solo-rt {command} --help)".replace("None ", "") in err
 
 
 @pytest.mark.parametrize("arguments", [["run", "v.mp4"], ["run", "--source", "x", "v.mp4"]])
-def test_a_video_without_its_option_is_told_where_it_goes(arguments, capsys):
-    with pytest.raises(SystemExit):
-        main(arguments)
-    assert "the video goes behind --source (see solo-rt run --help)" in capsys.readouterr().err
+def test_a_video_without_its_option_is_told_where_it_goes(arguments, solo):
+    assert "the video goes behind --source (see solo-rt run --help)" in solo(*arguments)[2]

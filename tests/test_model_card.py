@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from command_line import Solo
 from fakes import STREET_SPEC, TINY_SPEC
 
 from solo_rt.builder import engine_spec
-from solo_rt.cli import main
 from solo_rt.engine.plan import PlanKey, make_plan, sidecar, write_plan
 from solo_rt.spec import ModelSpec, Provenance
 
@@ -33,20 +33,14 @@ def write(
     return plan.path
 
 
-def inspect(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as left:
-        main(["inspect", *map(str, arguments)])
-    return int(left.value.code or 0), *capsys.readouterr()
-
-
 def rows(text: str) -> dict[str, str]:
     """Return what is printed, by what is printed before it."""
     return {name: value for name, _, value in (line.partition("  ") for line in text.splitlines()) if value}
 
 
-def test_an_engine_is_shown_with_its_machine_and_its_gate(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_an_engine_is_shown_with_its_machine_and_its_gate(solo: Solo, tmp_path: Path) -> None:
     path = write(tmp_path)
-    code, out, err = inspect(capsys, path)
+    code, out, err = solo("inspect", path)
     assert (code, err) == (0, "")
     shown = {name: value.strip() for name, value in rows(out).items()}
     assert shown["model"] == "tiny, fp16 engine, 0.0 MB"
@@ -60,9 +54,9 @@ def test_an_engine_is_shown_with_its_machine_and_its_gate(capsys: pytest.Capture
     assert shown["recipe"] == "by hand"
 
 
-def test_the_card_has_everything_the_file_says(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_card_has_everything_the_file_says(solo: Solo, tmp_path: Path) -> None:
     path = write(tmp_path, spec=STREET_SPEC)
-    code, out, _ = inspect(capsys, path, "--json")
+    code, out, _ = solo("inspect", path, "--json")
     card = json.loads(out)
     assert code == 0
     assert (card["path"], card["bytes"], card["precision"], card["agreement"]) == (str(path), 4, "fp16", AGREEMENT)
@@ -73,9 +67,9 @@ def test_the_card_has_everything_the_file_says(capsys: pytest.CaptureFixture[str
     assert card["outputs"] == {"labels": {"type": "uint8", "shape": [1, 24, 40]}}
 
 
-def test_what_was_left_open_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_what_was_left_open_is_said(solo: Solo, tmp_path: Path) -> None:
     key = replace(KEY, gpu="", cuda="", workspace=0, level=-1)
-    _, out, _ = inspect(capsys, write(tmp_path, key, agreement={}))
+    _, out, _ = solo("inspect", write(tmp_path, key, agreement={}))
     built_for = "no card in particular, TensorRT 10.16.1.11, linux-x86_64"
     for text in (built_for, "TensorRT's defaults", "not measured"):
         assert text in out
@@ -103,12 +97,10 @@ def change(path: Path, **parts: object) -> None:
         ({"sha256": "00"}, "its content is not what its description says"),
     ],
 )
-def test_a_wrong_description_is_one_line(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, parts: dict[str, object], message: str
-) -> None:
+def test_a_wrong_description_is_one_line(solo: Solo, tmp_path: Path, parts: dict[str, object], message: str) -> None:
     path = write(tmp_path)
     change(path, **parts)
-    code, out, err = inspect(capsys, path)
+    code, out, err = solo("inspect", path)
     assert (code, out, len(err.splitlines())) == (1, "", 1)
     assert message in err
 
@@ -124,18 +116,16 @@ def test_a_wrong_description_is_one_line(
     ],
 )
 def test_a_missing_or_damaged_description_is_one_line(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes | None, message: str
+    solo: Solo, tmp_path: Path, content: bytes | None, message: str
 ) -> None:
     path = write(tmp_path)
     sidecar(path).unlink() if content is None else sidecar(path).write_bytes(content)
-    code, out, err = inspect(capsys, path)
+    code, out, err = solo("inspect", path)
     assert (code, out, len(err.splitlines())) == (1, "", 1)
     assert message in err
 
 
-def test_what_others_wrote_into_a_file_does_not_steer_the_terminal(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_what_others_wrote_into_a_file_does_not_steer_the_terminal(solo: Solo, tmp_path: Path) -> None:
     spec = replace(TINY_SPEC, provenance=Provenance(data="\x1b]0;title\x07 cleared \x1b[2J"))
-    code, out, _ = inspect(capsys, write(tmp_path, spec=spec))
+    code, out, _ = solo("inspect", write(tmp_path, spec=spec))
     assert (code, rows(out)["data"].strip()) == (0, "�]0;title� cleared �[2J")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from clips import info, result_of, rgb_frame, run_child, yuv_frame
+from clips import info, json_lines, read, result_of, rgb_frame, run_child, yuv_frame
 
 from solo_rt.errors import SinkError
 from solo_rt.result import Result
@@ -19,16 +19,12 @@ from solo_rt.sink import Gap, open_sink
 from solo_rt.types import Instances, Masks
 
 
-def lines(path: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
 def test_a_header_comes_first(tmp_path: Path) -> None:
     given = info(uri="clip.mp4", frame_rate=Fraction(30000, 1001), time_base=Fraction(1, 90000))
     path = tmp_path / "a.jsonl"
     with open_sink(str(path), info=given, model="solov2-light", classes=("cat", "größe")) as sink:
         sink.write(result_of(yuv_frame(0)))
-    assert lines(path)[:1] == [
+    assert json_lines(path)[:1] == [
         {
             "solo_rt": 2,
             "source": "clip.mp4",
@@ -51,7 +47,7 @@ def test_one_compact_line_per_result(tmp_path: Path, suffix: str) -> None:
         for result in results:
             sink.write(result)
             assert path.read_bytes().endswith(b"\n")  # every line is with the operating system at once
-    header, *records, end = lines(path)
+    header, *records, end = json_lines(path)
     assert header["frame_rate"] is None
     assert records == [result.to_record() for result in results]
     assert end == {"end": {"results": 3}}
@@ -74,7 +70,7 @@ def test_objects_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with open_sink(str(tmp_path / "a.jsonl"), info=info()) as sink:
         sink.write(Result(yuv_frame(0), found, ("cat", "dog")))
     entry = {"class_id": 1, "class": "dog", "score": 0.5, "box": [0.0, 0.0, 8.0, 8.0], "track_id": 7}
-    assert lines(tmp_path / "a.jsonl")[1]["instances"] == [{**entry, "rle": {"size": [48, 64], "counts": "abc"}}]
+    assert json_lines(tmp_path / "a.jsonl")[1]["instances"] == [{**entry, "rle": {"size": [48, 64], "counts": "abc"}}]
 
 
 def test_a_file_name_that_is_no_unicode_survives(tmp_path: Path) -> None:
@@ -82,7 +78,7 @@ def test_a_file_name_that_is_no_unicode_survives(tmp_path: Path) -> None:
     frame = rgb_frame(np.zeros((4, 4, 3), np.uint8), name=name)
     with open_sink(str(tmp_path / "a.jsonl"), info=info()) as sink:
         sink.write(result_of(frame))
-    assert lines(tmp_path / "a.jsonl")[1]["name"] == name
+    assert json_lines(tmp_path / "a.jsonl")[1]["name"] == name
 
 
 def test_a_full_disk_is_a_sink_error(tmp_path: Path) -> None:
@@ -127,7 +123,7 @@ def test_kill_9_loses_no_line(tmp_path: Path) -> None:
     """
     path = tmp_path / "a.jsonl"
     assert run_child(body, path).returncode == -signal.SIGKILL
-    assert [record.get("frame") for record in lines(path)] == [None, *range(50)], "and no end is said"
+    assert [record.get("frame") for record in json_lines(path)] == [None, *range(50)], "and no end is said"
 
 
 def test_a_live_sources_results_say_when_they_were_captured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +133,7 @@ def test_a_live_sources_results_say_when_they_were_captured(tmp_path: Path, monk
         monkeypatch.setattr(time, "time", lambda: before + 3600)
         for i in range(2):
             sink.write(result_of(replace(yuv_frame(i), captured_at=captured + i * 0.04)))
-    _, first, second, _ = lines(tmp_path / "a.jsonl")
+    _, first, second, _ = json_lines(tmp_path / "a.jsonl")
     assert abs(first["wall_time"] - before) < 1  # both clocks are read one after the other
     assert second["wall_time"] - first["wall_time"] == pytest.approx(0.04, abs=2e-3)
     assert round(first["wall_time"], 3) == first["wall_time"]
@@ -149,14 +145,26 @@ def test_events_have_lines_of_their_own_and_are_no_results(tmp_path: Path) -> No
         sink.note({"source_state": {"state": "running"}})
         sink.write(result_of(yuv_frame(0)))
         sink.note(lost)
-    assert lines(tmp_path / "a.jsonl")[3:] == [lost, {"end": {"results": 1}}]
+    assert json_lines(tmp_path / "a.jsonl")[3:] == [lost, {"end": {"results": 1}}]
+
+
+def content(path: Path) -> bytes | int:
+    """Return the bytes of a picture, or how many frames a video has."""
+    return len(read(path)) if path.suffix == ".mp4" else path.read_bytes()
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "sheet.png", "pictures/"])
 def test_outputs_without_a_place_for_events_leave_them_out(tmp_path: Path, name: str) -> None:
-    with open_sink(f"{tmp_path}/{name}", info=info()) as sink:
-        sink.note({"source_state": {}})
-        sink.write(result_of(yuv_frame(0)))
+    written = []
+    for folder, events in ((tmp_path / "without", []), (tmp_path / "with", [{"source_state": {}}])):
+        folder.mkdir()
+        with open_sink(f"{folder}/{name}", info=info()) as sink:
+            for index in range(3):
+                for event in events:
+                    sink.note(event)
+                sink.write(result_of(yuv_frame(index)))
+        written.append({path.relative_to(folder): content(path) for path in folder.rglob("*") if path.is_file()})
+    assert written[0] == written[1] != {}
 
 
 def test_the_end_is_said_once(tmp_path: Path) -> None:
@@ -164,8 +172,8 @@ def test_the_end_is_said_once(tmp_path: Path) -> None:
     sink.write(result_of(yuv_frame(0)))
     sink.close()
     sink.close()
-    assert [*lines(tmp_path / "a.jsonl")[-1]] == ["end"]
-    assert len(lines(tmp_path / "a.jsonl")) == 3
+    assert [*json_lines(tmp_path / "a.jsonl")[-1]] == ["end"]
+    assert len(json_lines(tmp_path / "a.jsonl")) == 3
 
 
 def test_an_end_that_cannot_be_written_is_a_sink_error(tmp_path: Path) -> None:
@@ -183,7 +191,7 @@ def test_an_end_that_cannot_be_written_is_a_sink_error(tmp_path: Path) -> None:
     done = run_child(body, tmp_path / "a.jsonl")
     assert (done.returncode, done.stderr) == (0, "")
     assert "writing failed after 1 frames: File too large" in done.stdout
-    assert len(lines(tmp_path / "a.jsonl")) == 2
+    assert len(json_lines(tmp_path / "a.jsonl")) == 2
 
 
 def test_a_disk_that_heals_gets_the_rest_behind_a_gap(tmp_path: Path) -> None:
@@ -206,7 +214,7 @@ def test_a_disk_that_heals_gets_the_rest_behind_a_gap(tmp_path: Path) -> None:
     done = run_child("        from solo_rt.sink import Gap\n" + body, path)
     assert (done.returncode, done.stderr) == (0, "")
     failed = int(done.stdout)
-    _, *records, gap, last, end = lines(path)
+    _, *records, gap, last, end = json_lines(path)
     assert [record["frame"] for record in records] == list(range(failed))
     assert (gap, last["frame"]) == ({"gap": {"frame": failed, "frames": 2}}, failed + 2)
     assert end == {"end": {"results": failed + 1}}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from clips import json_lines
 from fakes import STREET_SPEC, FakeEngine, FakeSink, FakeSource
 from refine_twin import refined
-from soft_mask_twin import make_instances, make_masks, on_grid, random_masks
+from soft_mask_twin import iou, make_instances, make_masks, on_grid, random_masks
 
 from solo_rt import _native
-from solo_rt.cli import main
 from solo_rt.decode.refinement import refine
 from solo_rt.errors import UsageError
 from solo_rt.pipeline import run, stream
@@ -55,10 +54,6 @@ def coarse(mask, stride=10):
     seen = np.roll(mask, (stride // 3, stride // 3), (0, 1))[: h * stride, : w * stride]
     soft = (255 * seen.reshape(h, stride, w, stride).mean((1, 3))).astype(np.uint8)
     return make_instances(make_masks([soft], [(0, 0)], (h, w), (1 / stride, 1 / stride)), mask.shape)
-
-
-def iou(a, b):
-    return (a & b).sum() / (a | b).sum()
 
 
 @pytest.mark.parametrize("pixel_format", ["rgb24", "yuv420p"])
@@ -170,13 +165,10 @@ def test_refining_a_semantic_model_is_refused():
         run(FakeSource(), FakeEngine(spec=STREET_SPEC), [FakeSink()], options=Options(refine=True))
 
 
-def test_the_option_sharpens_what_is_written(tmp_path):
+def test_the_option_sharpens_what_is_written(tmp_path, solo):
     codes = []
     for options in ([], ["--refine"]):
-        with pytest.raises(SystemExit) as left:
-            main(["run", "--source", WORLD, "--quiet", "--save-jsonl", str(tmp_path / "a.jsonl"), *options])
-        assert left.value.code == 0
-        lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
-        codes.append([line.get("instances") for line in lines])
+        assert solo("run", "--source", WORLD, "--quiet", "--save-jsonl", tmp_path / "a.jsonl", *options)[0] == 0
+        codes.append([line.get("instances") for line in json_lines(tmp_path / "a.jsonl")])
     assert codes[0] != codes[1]
     assert [len(found or ()) for found in codes[0]] == [len(found or ()) for found in codes[1]]

@@ -9,10 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from clips import json_lines
 from fakes import STREET_SPEC, TINY_SPEC, FakeEngine, FakeSink, FakeSource, write_street_model
 
 from solo_rt import defaults
-from solo_rt.cli import main
 from solo_rt.engine import open_engine
 from solo_rt.errors import UsageError
 from solo_rt.pipeline import Pipeline, run, stream
@@ -26,17 +26,6 @@ SOURCE = "test://?size=90x61&frames=5"
 @pytest.fixture(scope="module")
 def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_street_model(tmp_path_factory.mktemp("model") / "street.onnx")
-
-
-def solo(*arguments: object) -> int:
-    """Run the command line and return its exit code."""
-    with pytest.raises(SystemExit) as left:
-        main([str(argument) for argument in arguments])
-    return int(left.value.code or 0)
-
-
-def lines(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 @pytest.mark.parametrize("needs_picture", [False, True])
@@ -98,18 +87,17 @@ def test_options_about_instances_are_refused_before_anything_is_written(street, 
     run(FakeSource(2), FakeEngine(spec=TINY_SPEC), [], options=Options(**values))
 
 
-def test_the_command_line_writes_every_output(street, tmp_path, capsys):
+def test_the_command_line_writes_every_output(street, tmp_path, solo):
     outputs = [tmp_path / "out.mp4", tmp_path / "out.jsonl"]
-    code = solo("run", "--model", street, "--source", SOURCE, "--output", outputs[0], "--save-jsonl", outputs[1],
-                "--save-images", tmp_path / "pictures", "--save-labels", tmp_path / "labels",
-                "--contact-sheet", tmp_path / "sheet.png")  # fmt: skip
-    out = capsys.readouterr().out
+    code, out, _ = solo("run", "--model", street, "--source", SOURCE, "--output", outputs[0],
+                        "--save-jsonl", outputs[1], "--save-images", tmp_path / "pictures",
+                        "--save-labels", tmp_path / "labels", "--contact-sheet", tmp_path / "sheet.png")  # fmt: skip
     assert code == 0
     assert "instance" not in out
     assert f"labels:{tmp_path / 'labels'}" in out
     with open_source(str(outputs[0])) as source:
         assert len(list(source)) == 5
-    header, *records, _ = lines(outputs[1])
+    header, *records, _ = json_lines(outputs[1])
     assert header["classes"] == ["road", "sky", "car"]
     names = [f"{i:06d}" for i in range(5)]
     assert sorted(path.stem for path in (tmp_path / "pictures").iterdir()) == names
@@ -123,38 +111,42 @@ def test_the_command_line_writes_every_output(street, tmp_path, capsys):
     assert cv2.imread(str(tmp_path / "sheet.png")) is not None
 
 
-def test_threaded_and_sync_runs_write_the_same_bytes(street, tmp_path):
+def test_threaded_and_sync_runs_write_the_same_bytes(street, tmp_path, solo):
     files = [tmp_path / "threads.jsonl", tmp_path / "sync.jsonl"]
     for path, flags in zip(files, ([], ["--sync"]), strict=True):
-        assert solo("run", "--model", street, "--source", SOURCE, "--save-jsonl", path, "--quiet", *flags) == 0
+        assert solo("run", "--model", street, "--source", SOURCE, "--save-jsonl", path, "--quiet", *flags)[0] == 0
     assert files[0].read_bytes() == files[1].read_bytes()
-    assert len(lines(files[0])) == 7
+    assert len(json_lines(files[0])) == 7
 
 
-def test_the_command_line_says_what_does_not_fit_a_semantic_model(street, capsys):
+def test_the_command_line_says_what_does_not_fit_a_semantic_model(street, solo):
     for flags in (["--conf", "0.25"], ["--max-det", "100"]):
-        assert solo("run", "--model", street, "--source", SOURCE, *flags) == 2
-        assert "street finds none: it is a semantic model; leave them out" in capsys.readouterr().err
+        code, _, err = solo("run", "--model", street, "--source", SOURCE, *flags)
+        assert code == 2
+        assert "street finds none: it is a semantic model; leave them out" in err
 
 
-def test_labels_of_instances_are_refused(tmp_path, capsys):
+def test_labels_of_instances_are_refused(tmp_path, solo):
     model = Path(__file__).parent / "data" / "tiny.onnx"
-    assert solo("run", "--model", model, "--source", SOURCE, "--save-labels", tmp_path / "out") == 2
-    assert "this one finds instances" in capsys.readouterr().err
+    code, _, err = solo("run", "--model", model, "--source", SOURCE, "--save-labels", tmp_path / "out")
+    assert code == 2
+    assert "this one finds instances" in err
 
 
-def test_help_names_the_defaults_of_instances(capsys):
-    assert solo("run", "--help") == 0
-    text = " ".join(capsys.readouterr().out.split())
+def test_help_names_the_defaults_of_instances(solo):
+    code, out, _ = solo("run", "--help")
+    text = " ".join(out.split())
+    assert code == 0
     assert f"[default: {defaults.CONF}]" in text
     assert f"[default: {defaults.MAX_DET}]" in text
 
 
-def test_inspect_shows_a_semantic_model(street, capsys):
-    assert solo("inspect", street) == 0
-    text = capsys.readouterr().out
+def test_inspect_shows_a_semantic_model(street, solo):
+    code, text, _ = solo("inspect", street)
+    assert code == 0
     assert "labels uint8 [1, 24, 40]" in text
     assert "palette of 3 colours, unpainted (1,), output labels, enlarged corners, kind semantic" in text
-    assert solo("inspect", street, "--json") == 0
-    card = json.loads(capsys.readouterr().out)
+    code, out, _ = solo("inspect", street, "--json")
+    card = json.loads(out)
+    assert code == 0
     assert (card["outputs"]["labels"]["type"], card["decoder"]["palette"][2]) == ("uint8", [0, 0, 142])

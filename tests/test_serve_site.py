@@ -15,7 +15,6 @@ import pytest
 from fakes import STREET_SPEC, FakeEngine, FakeSource, pipeline_threads, write_tiny_model
 from sites import TOKEN, begin, connect, get, info, read_answer, request, seen, site, state
 
-from solo_rt.cli import main
 from solo_rt.errors import SourceError, UsageError
 from solo_rt.events import Event, ZoneState
 from solo_rt.pipeline import Pipeline
@@ -285,24 +284,28 @@ def test_a_port_in_use_and_a_host_elsewhere_are_said_in_one_line():
         Site("127.0.0.1:0", token="short")
 
 
-def command(tmp_path, capsys, *arguments):
-    """Return the exit code of a run and what it has said."""
-    write_tiny_model(tmp_path / "tiny.onnx")
-    with pytest.raises(SystemExit) as end:
-        main(["run", "--model", str(tmp_path / "tiny.onnx"), "--threads", "1", *arguments])
-    return end.value.code, capsys.readouterr().err
+@pytest.fixture
+def command(tmp_path, solo):
+    """Return a function that returns the exit code of a run and what it has said."""
+    model = write_tiny_model(tmp_path / "tiny.onnx")
+
+    def run(*arguments):
+        code, _, err = solo("run", "--model", model, "--threads", 1, *arguments)
+        return code, err
+
+    return run
 
 
-def test_the_command_says_where_its_page_is(tmp_path, capsys):
+def test_the_command_says_where_its_page_is(command):
     sources = ["--source", "test://?size=160x96&frames=5"]
-    code, said = command(tmp_path, capsys, *sources, "--serve", "127.0.0.1:0")
+    code, said = command(*sources, "--serve", "127.0.0.1:0")
     assert code == 0
     assert said.splitlines()[0].startswith("page: http://127.0.0.1:")
     assert "token" not in said
-    code, said = command(tmp_path, capsys, *sources, *sources, "--serve", "0.0.0.0:0", "--quiet")
+    code, said = command(*sources, *sources, "--serve", "0.0.0.0:0", "--quiet")
     assert code == 0
     assert len(said.partition("/?token=")[2].split()[0]) >= 24
-    code, said = command(tmp_path, capsys, *sources, "--serve", "0.0.0.0:0", "--serve-token", TOKEN)
+    code, said = command(*sources, "--serve", "0.0.0.0:0", "--serve-token", TOKEN)
     assert code == 0
     assert TOKEN not in said
 
@@ -316,23 +319,19 @@ def test_the_command_says_where_its_page_is(tmp_path, capsys):
         (["--serve", "127.0.0.1:0", "--decoder", "nvdec"], "--serve: expected --decoder cpu, got nvdec"),
     ],
 )
-def test_a_page_that_cannot_be_is_said_before_anything_is_written(tmp_path, capsys, arguments, said):
+def test_a_page_that_cannot_be_is_said_before_anything_is_written(tmp_path, command, arguments, said):
     output = tmp_path / "out.jsonl"
     output.write_text("precious")
-    code, err = command(
-        tmp_path, capsys, "--source", "test://?size=160x96&frames=5", "--output", str(output), *arguments
-    )
+    code, err = command("--source", "test://?size=160x96&frames=5", "--output", output, *arguments)
     assert code == 2
     (line,) = err.splitlines()
     assert said in line
     assert output.read_text() == "precious"
 
 
-def test_the_token_is_in_no_print_of_the_options(tmp_path, capsys, monkeypatch):
+def test_the_token_is_in_no_print_of_the_options(monkeypatch, solo):
     monkeypatch.setenv("SOLO_RT_RUN_SERVE_TOKEN", TOKEN)
-    with pytest.raises(SystemExit):
-        main(["run", "--source", "x", "--serve", "--print-config"])
-    out = capsys.readouterr().out
+    _, out, _ = solo("run", "--source", "x", "--serve", "--print-config")
     assert TOKEN not in out
     assert 'serve-token = "***"  # environment variable SOLO_RT_RUN_SERVE_TOKEN' in out
     assert 'serve = "127.0.0.1:8088"  # flag' in out

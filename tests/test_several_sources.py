@@ -8,9 +8,10 @@ from pathlib import Path
 import av
 import pytest
 from cameras import camera
+from clips import json_lines
+from command_line import Solo
 from fakes import FakeEngine, FakeSink, FakeSource, write_tiny_model
 
-from solo_rt.cli import main
 from solo_rt.commands.summary import sum_up
 from solo_rt.errors import EngineError, SourceError, UsageError
 from solo_rt.pipeline import Hooks, Pipeline, opening, stream
@@ -144,36 +145,30 @@ def test_names_can_be_given(tmp_path: Path, monkeypatch) -> None:
         name_sources(["a=1.mp4", "a=2.mp4"])
 
 
-def test_the_only_source_has_its_name_in_outputs_as_well(tmp_path: Path, monkeypatch) -> None:
+def test_the_only_source_has_its_name_in_outputs_as_well(tmp_path: Path, monkeypatch, solo: Solo) -> None:
     monkeypatch.chdir(tmp_path)
     write_tiny_model(tmp_path / "tiny.onnx")
     source = "door=test://?size=160x96&frames=2"
-    with pytest.raises(SystemExit) as end:
-        main(["run", "--model", "tiny.onnx", "--source", source, "--output", "{source}.jsonl", "--quiet"])
-    assert end.value.code == 0
+    assert solo("run", "--model", "tiny.onnx", "--source", source, "--output", "{source}.jsonl", "--quiet")[0] == 0
     assert len((tmp_path / "door.jsonl").read_text().splitlines()) == 4
 
 
-def test_command_line_runs_several_sources_and_says_what_became_of_each(tmp_path, monkeypatch, capsys):
+def test_command_line_runs_several_sources_and_says_what_became_of_each(tmp_path, monkeypatch, solo):
     monkeypatch.chdir(tmp_path)
     write_tiny_model(tmp_path / "tiny.onnx")
     arguments = ["run", "--model", "tiny.onnx", "--output", "{source}.jsonl", "--source", "no/film.mp4"]
     for seed in range(2):
         arguments += ["--source", f"test://?size=160x96&frames=5&seed={seed}"]
-    with pytest.raises(SystemExit) as end:
-        main([*arguments, "--json"])
-    out, err = capsys.readouterr()
+    code, out, err = solo(*arguments, "--json")
     sources = json.loads(out)["sources"]
-    assert end.value.code == 4
+    assert code == 4
     assert list(sources) == ["film", "source", "source-2"]
     assert "No such file" in sources["film"]["error"]
     assert [sources[name]["frames"]["processed"] for name in ("source", "source-2")] == [5, 5]
     assert json.loads(out)["outputs"] == ["film.jsonl", "source.jsonl", "source-2.jsonl"]
     assert "solo-rt: error: source film: " in err
     assert len((tmp_path / "source-2.jsonl").read_text().splitlines()) == 7
-    with pytest.raises(SystemExit) as end:
-        main(["run", "--model", "tiny.onnx", "--source", "no/a.mp4", "--source", "no/b.mp4"])
-    assert end.value.code == 3
+    assert solo("run", "--model", "tiny.onnx", "--source", "no/a.mp4", "--source", "no/b.mp4")[0] == 3
 
 
 @pytest.mark.parametrize(
@@ -319,7 +314,7 @@ def test_a_faulty_camera_does_not_touch_the_others(tmp_path: Path, fault: str) -
     for name in ("good", "well"):
         end = report.sources[name]
         assert (end.damage, end.failures, end.failed) == (None, (), 0)
-        _, *lines = [json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()]
+        _, *lines = json_lines(tmp_path / f"{name}.jsonl")
         assert {line["source_state"]["state"] for line in lines if "source_state" in line} <= {"connecting", "live"}
         with av.open(str(tmp_path / f"{name}.mp4")) as film:
             shown = sum(1 for _ in film.decode(video=0))

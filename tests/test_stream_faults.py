@@ -16,7 +16,7 @@ import av
 import pytest
 from cameras import camera, player
 from children import wait_until
-from clips import H264, write_clip
+from clips import H264, json_lines, write_clip
 from fakes import FakeEngine
 
 from solo_rt import defaults
@@ -58,10 +58,6 @@ def is_accounted(report):
     return report.read == report.processed + report.dropped + report.skipped + report.failed
 
 
-def records(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
 @pytest.mark.parametrize("fault", ["another size", "time goes back", "loop", "time wraps", "hours later"])
 def test_stream_that_changes_on_the_way_is_written_whole(fault, clip, tmp_path):
     parts = {
@@ -78,7 +74,7 @@ def test_stream_that_changes_on_the_way_is_written_whole(fault, clip, tmp_path):
     assert report.failures == ()
     sent = 30 * len(parts) if fault != "time wraps" else 60
     assert report.processed >= sent - 2 * len(parts)  # of two streams one behind the other the seam is damaged
-    found = [record for record in records(lines) if "frame" in record]
+    found = [record for record in json_lines(lines) if "frame" in record]
     assert [record["frame"] for record in found] == list(range(report.read))
     assert all(a["time_s"] < b["time_s"] < a["time_s"] + 5 for a, b in pairwise(found))
     assert {tuple(record["size"]) for record in found} == {(48, 64)} | (
@@ -248,7 +244,7 @@ def test_clock_of_the_system_that_is_set_moves_labels_only(tmp_path):
     assert process.returncode == 143
     assert cam.connections == 1
     assert not any(word in said for word in ("stalled", "outage", "live again"))
-    found = [record for record in records(lines) if "frame" in record]
+    found = [record for record in json_lines(lines) if "frame" in record]
     for field in ("time_s", "wall_time"):
         assert all(a[field] <= b[field] < a[field] + 30 for a, b in pairwise(found)), field
     assert all(a["time_s"] < b["time_s"] for a, b in pairwise(found))

@@ -6,11 +6,11 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from command_line import Solo
 from gpu_memory import require_gpu
 
 import solo_rt
 from solo_rt.builder.agreement import agreement
-from solo_rt.cli import main
 
 pytestmark = pytest.mark.tensorrt
 
@@ -18,14 +18,14 @@ WORLD = "test://?seed=11&size=640x360&frames=12"
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_an_engine_finds_what_the_model_finds(precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_finds_what_the_model_finds(
+    precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, solo: Solo
+) -> None:
     require_gpu()
     if importlib.util.find_spec("tensorrt") is None:
         pytest.skip("TensorRT is not installed; see docs/tensorrt.md")
     monkeypatch.setenv("SOLO_RT_CACHE", str(tmp_path))
-    with pytest.raises(SystemExit) as built:
-        main(["build-engine", f"--{precision}"])
-    assert built.value.code == 0
+    assert solo("build-engine", f"--{precision}")[0] == 0
     found, expected = (
         list(solo_rt.stream(WORLD, backend=backend, render=True)) for backend in ("tensorrt", "onnxruntime")
     )

@@ -6,9 +6,9 @@ import json
 
 import numpy as np
 import pytest
+from clips import json_lines
 from fakes import FakeEngine, FakeSink, FakeSource
 
-from solo_rt.cli import main
 from solo_rt.errors import EngineError
 from solo_rt.pipeline import run, stream
 from solo_rt.pipeline.options import Options
@@ -46,15 +46,13 @@ def test_threads_and_lanes_give_the_ids_that_the_plain_loop_gives(tracked):
     assert ids(stream(WORLD, track=True, sync=True)) == ids(stream(WORLD, track=True, lanes=3)) == ids(tracked)
 
 
-def test_ids_are_in_every_output_that_has_a_place_for_them(tmp_path, tracked, monkeypatch):
+def test_ids_are_in_every_output_that_has_a_place_for_them(tmp_path, tracked, monkeypatch, solo):
     monkeypatch.chdir(tmp_path)
     outputs = ["a.jsonl", "a.parquet", "coco:c.json", "mots:m.txt", "ytvis:y.json", "crops:crops"]
     arguments = [part for output in outputs for part in ("--output", output)]
-    with pytest.raises(SystemExit) as left:
-        main(["run", "--source", WORLD, "--track", "--quiet", *arguments])
-    assert left.value.code == 0
+    assert solo("run", "--source", WORLD, "--track", "--quiet", *arguments)[0] == 0
     expected = [(r.frame.index, i) for r in tracked for i in r.instances.track_ids.tolist()]
-    records = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()[1:-1]]
+    _, *records, _ = json_lines(tmp_path / "a.jsonl")
     assert [(r["frame"], i["track_id"]) for r in records for i in r["instances"]] == expected
     entries = json.loads((tmp_path / "c.json").read_text())
     assert [(entry["image_id"], entry["track_id"]) for entry in entries] == expected

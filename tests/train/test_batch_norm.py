@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from learning import learn
 from torch import Tensor, nn
 
 from solo_rt.train.models.parts import batch_norm as batch_norm_module
@@ -29,16 +30,6 @@ def layer(relu: type[nn.Module] | None = nn.ReLU) -> nn.Sequential:
         made[1].weight.uniform_(-2, 2)
         made[1].bias.normal_()
     return made
-
-
-def learn(made: nn.Sequential, x: Tensor) -> list[Tensor]:
-    """Return the output, all gradients, and what the layer remembers."""
-    x = x.clone(memory_format=torch.preserve_format).requires_grad_()
-    y = made(x)
-    torch.manual_seed(2)
-    y.backward(torch.randn(y.shape).to(y.dtype))
-    assert x.grad is not None
-    return [y.detach(), x.grad, *(p.grad for p in made.parameters() if p.grad is not None), *made.buffers()]
 
 
 def by_pytorch(made: nn.Sequential) -> nn.Sequential:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import Solo
 from trees import write_png, write_voc
 
-from solo_rt.cli import main
 from solo_rt.train.data.semantic.base import Legend, SemanticSet
 from solo_rt.train.data.semantic.check import MOST_ERRORS, LabelReport, check_labels, shared_pictures
 
@@ -65,21 +65,16 @@ def test_published_numbers_of_pictures_are_known() -> None:
     assert found.usable
 
 
-def test_the_command_checks_both_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def run(*arguments: str) -> tuple[int, str]:
-        with pytest.raises(SystemExit) as left:
-            main(["check-labels", *arguments])
-        return int(left.value.code or 0), capsys.readouterr().out
-
+def test_the_command_checks_both_parts(tmp_path: Path, solo: Solo) -> None:
     write_voc(tmp_path / "voc", {"train": ["a", "b"], "val": ["b"]}, np.arange(24, dtype=np.uint8).reshape(4, 6) % 21)
-    code, out = run(f"voc:{tmp_path / 'voc'}")
+    code, out, _ = solo("check-labels", f"voc:{tmp_path / 'voc'}")
     assert code == 0
     assert f"2 pictures of voc:{tmp_path / 'voc'} train, 0.0% of the pixels ignored" in out
     assert "tvmonitor" in out
     assert "warning: 1 names are in both train and val, such as b" in out
     for folder, values in {"images": np.zeros((4, 4, 3), np.uint8), "labels": np.eye(4, dtype=np.uint8) * 255}.items():
         write_png(tmp_path / "mine" / folder / "a.png", values)
-    code, out = run(f"folder:{tmp_path / 'mine'}", "--json")
+    code, out, _ = solo("check-labels", f"folder:{tmp_path / 'mine'}", "--json")
     record = json.loads(out)
     assert (code, record["in_both_parts"]) == (1, ["a"])
     assert [part["split"] for part in record["parts"]] == ["train and val"]
@@ -87,7 +82,7 @@ def test_the_command_checks_both_parts(tmp_path: Path, capsys: pytest.CaptureFix
     for part in ("train", "val"):  # of the same names, but not the same pictures
         write_png(tmp_path / "two" / "images" / part / "a.png", np.zeros((4, 4, 3), np.uint8))
         write_png(tmp_path / "two" / "labels" / part / "a.png", np.eye(4, dtype=np.uint8))
-    record = json.loads(run(f"folder:{tmp_path / 'two'}", "--json")[1])
+    record = json.loads(solo("check-labels", f"folder:{tmp_path / 'two'}", "--json")[1])
     assert [part["split"] for part in record["parts"]] == ["train", "val"]
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import torch
+from command_line import Solo
 from torch import nn
 
-from solo_rt.cli import main
 from solo_rt.errors import SinkError, UsageError
 from solo_rt.train.checkpoint import (
     Checkpoint,
@@ -295,42 +295,36 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path: Path, capsys: pytest.Captur
     assert capsys.readouterr().out == ""
 
 
-def inspect(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as left:
-        main(["inspect", *map(str, arguments)])
-    return int(left.value.code or 0), *capsys.readouterr()
-
-
-def test_inspect_shows_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_shows_a_checkpoint(tmp_path: Path, solo: Solo) -> None:
     path = tmp_path / "x.pt"
     training = {"recipe": "{}", "best": 0.25}
     provenance = {"seed": 5, "command": "solo-rt train", "metrics": {"AP": 0.5}}
     save_checkpoint(replace(make(9), training=training, provenance=provenance, imgsz=(32, 64)), path)
-    code, out, err = inspect(capsys, path)
+    code, out, err = solo("inspect", path)
     assert (code, err) == (0, "")
     shown = {name: value.strip() for name, _, value in (line.partition("  ") for line in out.splitlines())}
     assert shown["model"] == f"toy, 3 parameters, {path.stat().st_size / 1e6:.1f} MB"
     assert (shown["input"], shown["classes"]) == ("32x64", "2: a, b")
     assert (shown["trained"], shown["best measured"]) == ("9 steps, can be resumed", "0.2500")
     assert (shown["command"], shown["seed"], shown["metrics"]) == ("solo-rt train", "5", "AP 0.500")
-    code, out, _ = inspect(capsys, path, "--json")
+    code, out, _ = solo("inspect", path, "--json")
     card = json.loads(out)
     assert (card["name"], card["classes"], card["imgsz"], card["step"]) == ("toy", ["a", "b"], [32, 64], 9)
     save_checkpoint(make(), path)
-    _, out, _ = inspect(capsys, path)
+    _, out, _ = solo("inspect", path)
     assert "the network's own size" in out
     assert "1 steps\n" in out
 
 
-def test_a_file_of_others_is_named_with_what_reads_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_of_others_is_named_with_what_reads_it(tmp_path: Path, solo: Solo) -> None:
     torch.save(nn.Linear(1, 1), tmp_path / "yolo.pt")
     torch.save(nn.Linear(1, 1).state_dict(), tmp_path / "weights.pt")
     torch.save(nn.Linear(1, 1).state_dict(), tmp_path / "weights.pth")
     for name in ("yolo.pt", "weights.pt", "weights.pth"):
-        code, out, err = inspect(capsys, tmp_path / name)
+        code, out, err = solo("inspect", tmp_path / name)
         assert (code, out, len(err.splitlines())) == (2, "", 1)
         assert name in err
         assert "import-weights" in err
-    code, _, err = inspect(capsys, "")
+    code, _, err = solo("inspect", "")
     assert code == 2
     assert "expected a model file or the name of a model (" in err

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from solo_rt.cli import main
 from solo_rt.device import Device
 from solo_rt.engine.threads import describe
 from solo_rt.errors import EngineError, SpecError
@@ -51,22 +50,20 @@ def test_engine_computes_the_network_at_any_size(checkpoint):
         engine.resized((60, 96))
 
 
-def test_the_scale_of_a_measurement_is_that_of_the_checkpoint_or_of_the_network(checkpoint, tmp_path, capsys):
+def test_the_scale_of_a_measurement_is_that_of_the_checkpoint_or_of_the_network(checkpoint, tmp_path, solo):
     assert open_checkpoint(checkpoint, device=Device("cpu")).test_scale == (448, 256)
     source = load_checkpoint(checkpoint)
     world = write_coco(tmp_path / "coco", images=1, size=(90, 160))
     save_checkpoint(replace(source, classes=("ball", "ring"), test_scale=(100, 60)), tmp_path / "x.pt")
-    options = ["eval", "--model", str(tmp_path / "x.pt"), "--data", f"coco:{world.parent}", "--device", "cpu", "--json"]
+    options = ["eval", "--model", tmp_path / "x.pt", "--data", f"coco:{world.parent}", "--device", "cpu", "--json"]
     for given, expected in (([], "100 by 60"), (["--test-scale", "80x70"], "80 by 70")):
-        with pytest.raises(SystemExit) as left:
-            main([*options, "--exact", *given])
-        scores = json.loads(capsys.readouterr().out)
-        assert (left.value.code, scores["images"]) == (0, 1)
+        code, out, _ = solo(*options, "--exact", *given)
+        scores = json.loads(out)
+        assert (code, scores["images"]) == (0, 1)
         assert scores["protocol"].startswith(f"published procedure, pictures of at most {expected} pixels, either way")
-    with pytest.raises(SystemExit) as left:
-        main([*options, "--test-scale", "80x70"])
-    assert left.value.code == 2
-    assert "--test-scale is for --exact of a checkpoint" in capsys.readouterr().err
+    code, _, err = solo(*options, "--test-scale", "80x70")
+    assert code == 2
+    assert "--test-scale is for --exact of a checkpoint" in err
 
 
 def test_closed_engine_and_missing_device_are_explained(checkpoint):
@@ -79,7 +76,7 @@ def test_closed_engine_and_missing_device_are_explained(checkpoint):
             open_checkpoint(checkpoint, device=Device("cuda"))
 
 
-def test_a_semantic_checkpoint_is_measured_by_its_logits(tmp_path, capsys):
+def test_a_semantic_checkpoint_is_measured_by_its_logits(tmp_path, solo):
     """Through the command, on held-out pictures of the world, at a size that is not the network's own."""
     torch.manual_seed(0)
     weights = build_model("fast-scnn", 8).state_dict()
@@ -87,10 +84,9 @@ def test_a_semantic_checkpoint_is_measured_by_its_logits(tmp_path, capsys):
     save_checkpoint(Checkpoint("fast-scnn", LEGEND.classes, weights, 0, {}, {}), path)
     engine = open_checkpoint(path, device=Device("cpu"), imgsz=(64, 96), output_kind="logits").resized((32, 64))
     assert engine.infer({"image": np.zeros((1, 3, 32, 64), np.float32)})["logits"].shape == (1, 8, 32, 64)
-    with pytest.raises(SystemExit) as left:
-        main(["eval", "--model", str(path), "--data", "world:", "--max-images", "1", "--device", "cpu", "--json"])
-    scores = json.loads(capsys.readouterr().out)
-    assert (left.value.code, scores["images"]) == (0, 1)
+    code, out, _ = solo("eval", "--model", path, "--data", "world:", "--max-images", 1, "--device", "cpu", "--json")
+    scores = json.loads(out)
+    assert (code, scores["images"]) == (0, 1)
     assert scores["protocol"] == "val, network input 512x1024, logits resized to the pictures, by torch cpu"
     assert set(scores["per_class"]) == set(LEGEND.classes)
 

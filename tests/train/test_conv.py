@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from learning import by_pytorch, learn, pictures, planes_like
+from torch import Tensor
 
 from solo_rt.train.models import build_model
 from solo_rt.train.models.parts import conv as conv_module
@@ -23,34 +25,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return noted
 
 
-def pictures(*shape: int) -> Tensor:
-    torch.manual_seed(0)
-    return torch.randn(shape).contiguous(memory_format=torch.channels_last)
-
-
 def layer(*args: Any, **how: Any) -> Conv2d:
     torch.manual_seed(1)
     return Conv2d(*args, **how).to(memory_format=torch.channels_last)
-
-
-def learn(made: nn.Conv2d, x: Tensor, *, planes: bool = False) -> list[Tensor]:
-    """Return the output and the gradients of the input, the weights and the bias."""
-    x = x.clone(memory_format=torch.preserve_format).requires_grad_()
-    y = made(x)
-    torch.manual_seed(2)
-    dy = torch.randn_like(y)
-    y.backward(dy.contiguous() if planes else dy)
-    return [y.detach(), *(value.grad for value in (x, made.weight, made.bias) if value is not None)]  # type: ignore[misc]
-
-
-def by_pytorch(made: Conv2d) -> nn.Conv2d:
-    """Return a plain convolution with the same weights."""
-    plain = nn.Conv2d(
-        made.in_channels, made.out_channels, made.kernel_size, made.stride, made.padding, made.dilation,
-        bias=made.bias is not None,
-    )  # type: ignore[arg-type]  # fmt: skip
-    plain.load_state_dict(made.state_dict())
-    return plain.to(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(
@@ -63,12 +40,14 @@ def by_pytorch(made: Conv2d) -> nn.Conv2d:
         layer(7, 5, 5, 2),
     ],
 )
-@pytest.mark.parametrize("planes", [False, True])
+@pytest.mark.parametrize("gradient_of", [torch.randn_like, planes_like], ids=["pixels", "planes"])
 @pytest.mark.parametrize("shape", [(3, 7, 16, 20), (1, 7, 9, 11)])
-def test_it_learns_as_pytorch_would(shape: tuple[int, ...], planes: bool, made: Conv2d, calls: list[object]) -> None:
+def test_it_learns_as_pytorch_would(
+    shape: tuple[int, ...], gradient_of: Callable[[Tensor], Tensor], made: Conv2d, calls: list[object]
+) -> None:
     x = pictures(*shape)
     made.zero_grad()
-    found, expected = learn(made, x, planes=planes), learn(by_pytorch(made), x, planes=planes)
+    found, expected = learn(made, x, gradient_of), learn(by_pytorch(made), x, gradient_of)
     assert len(found) == (4 if made.bias is not None else 3)
     assert len(calls) == 1
     for one, other in zip(found, expected, strict=True):

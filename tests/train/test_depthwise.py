@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor, nn
+from learning import by_pytorch, learn, pictures, planes_like
+from torch import Tensor
 
 from solo_rt.train.models.parts import depthwise as depthwise_module
 from solo_rt.train.models.parts.depthwise import Depthwise
@@ -12,48 +13,30 @@ from solo_rt.train.models.parts.depthwise import Depthwise
 STEPS = [(1, 1, 1), (2, 1, 1), (1, 4, 4), (2, 1, 0)]  # stride, dilation, padding
 
 
-def pictures(*shape: int) -> Tensor:
-    torch.manual_seed(0)
-    return torch.randn(shape).contiguous(memory_format=torch.channels_last)
-
-
 def layer(stride: int = 1, dilation: int = 1, padding: int = 1, *, kernel: int = 3, bias: bool = False) -> Depthwise:
     torch.manual_seed(1)
     return Depthwise(6, 6, kernel, stride, padding, dilation, groups=6, bias=bias).to(memory_format=torch.channels_last)
 
 
-def learn(made: nn.Conv2d, x: Tensor) -> list[Tensor]:
-    """Return the output and the gradients of the input and the weights."""
-    x = x.clone(memory_format=torch.preserve_format).requires_grad_()
-    y = made(x)
-    torch.manual_seed(2)
-    y.backward(torch.randn(y.shape).bfloat16().to(y.dtype))
-    assert x.grad is not None
-    assert made.weight.grad is not None
-    return [y.detach(), x.grad, made.weight.grad]
-
-
-def by_pytorch(made: Depthwise) -> nn.Conv2d:
-    """Return a plain convolution with the same weights."""
-    plain = nn.Conv2d(6, 6, 3, made.stride, made.padding, made.dilation, groups=6, bias=False)
-    plain.load_state_dict(made.state_dict())
-    return plain.to(memory_format=torch.channels_last)
+def rounded(y: Tensor) -> Tensor:
+    """Return a gradient of `y` that is the same in single and in half precision."""
+    return planes_like(y.float()).bfloat16().to(y.dtype)
 
 
 @pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize("shape", [(3, 6, 16, 20), (1, 6, 9, 11)])
 def test_it_learns_as_pytorch_would(shape: tuple[int, ...], steps: tuple[int, int, int]) -> None:
     made, x = layer(*steps), pictures(*shape)
-    for found, expected in zip(learn(made, x), learn(by_pytorch(made), x), strict=True):
+    for found, expected in zip(learn(made, x, rounded), learn(by_pytorch(made), x, rounded), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("steps", STEPS)
 def test_under_autocast_maps_are_rounded_and_nothing_else_is(steps: tuple[int, int, int]) -> None:
     made, x = layer(*steps), pictures(4, 6, 30, 34).bfloat16()
-    expected = learn(by_pytorch(made), x.float())
+    expected = learn(by_pytorch(made), x.float(), rounded)
     with torch.autocast("cpu", torch.bfloat16):
-        y, dx, dweights = learn(made, x)
+        y, dx, dweights = learn(made, x, rounded)
         assert made(x.float()).dtype == torch.bfloat16
     for found, wanted in ((y, expected[0]), (dx, expected[1])):
         assert found.dtype == torch.bfloat16

@@ -17,8 +17,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from command_line import Solo
 
-from solo_rt.cli import main
 from solo_rt.errors import DatasetError, UsageError
 from solo_rt.train.data import download as downloads
 from solo_rt.train.data.download import count_files, download
@@ -330,26 +330,20 @@ def test_what_needs_a_login_is_brought_by_the_user(shop: Host, tmp_path: Path) -
 
 
 def test_the_command_downloads_and_counts(
-    shop: Host, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    shop: Host, tmp_path: Path, solo: Solo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as left:
-            main(["download", *arguments])
-        out, err = capsys.readouterr()
-        return int(left.value.code or 0), out, err
-
-    code, out, _ = run("free", "--verify")
+    code, out, _ = solo("download", "free", "--verify")
     assert (code, "0 of 2 files" in out) == (1, True)
-    code, out, _ = run("free")
+    code, out, _ = solo("download", "free")
     assert (code, out.strip()) == (0, str(tmp_path / "data" / "free"))
-    code, out, _ = run("free", "--verify", "--json")
+    code, out, _ = solo("download", "free", "--verify", "--json")
     assert (code, json.loads(out)) == (0, [{"pattern": "pictures/*.jpg", "expected": 2, "found": 2}])
-    assert run("free", "--root", str(tmp_path / "other"))[1].strip() == str(tmp_path / "other" / "free")
-    assert "cityscapes" in run()[1]
+    assert solo("download", "free", "--root", tmp_path / "other")[1].strip() == str(tmp_path / "other" / "free")
+    assert "cityscapes" in solo("download")[1]
     for option in ("--verify", "--keep"):
-        code, _, err = run(option)
+        code, _, err = solo("download", option)
         assert (code, err) == (2, f"solo-rt: error: {option}: expected the NAME of a data set as well\n")
-    code, _, err = run("nothing")
+    code, _, err = solo("download", "nothing")
     assert (code, "nothing known about a data set nothing; choose one of voc, voc-aug" in err) == (2, True)
 
 

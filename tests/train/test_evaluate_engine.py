@@ -12,11 +12,11 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 from card import Card, card
+from command_line import Solo
 from fakes import STREET_SPEC, write_street_model
 from trt_fakes import VERSION, install, write_fitting
 
 from solo_rt.builder import engine_spec
-from solo_rt.cli import main
 from solo_rt.engine import find_model
 from solo_rt.engine.model_file import read_spec
 from solo_rt.engine.plan import Plan, read_plan, sidecar
@@ -36,7 +36,7 @@ class Workshop:
     folder: Path
     card: Card
     patch: pytest.MonkeyPatch
-    capsys: pytest.CaptureFixture[str]
+    solo: Solo
 
     def build(self, model: Path, *, noted: bool = True, decodes: bool = True) -> Plan:
         """Return a plan in the cache that computes what an engine of `model` has for outputs, by ONNX Runtime.
@@ -65,17 +65,13 @@ class Workshop:
 
     def eval(self, *arguments: object) -> tuple[int, str, str]:
         """Return exit code, stdout and stderr."""
-        with pytest.raises(SystemExit) as left:
-            main(["eval", *map(str, arguments)])
-        return int(left.value.code or 0), *self.capsys.readouterr()
+        return self.solo("eval", *arguments)
 
 
 @pytest.fixture
-def workshop(
-    card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Workshop:
+def workshop(card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, solo: Solo) -> Workshop:
     monkeypatch.setenv("SOLO_RT_CACHE", str(tmp_path / "cache"))
-    return Workshop(tmp_path, card, monkeypatch, capsys)
+    return Workshop(tmp_path, card, monkeypatch, solo)
 
 
 @pytest.fixture(scope="module")

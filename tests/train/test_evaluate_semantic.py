@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,9 +10,9 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from command_line import Solo
 from fakes import STREET_SPEC, write_street_model, write_tiny_model
 
-from solo_rt.cli import main
 from solo_rt.engine import precision
 from solo_rt.errors import DatasetError
 from solo_rt.train.evaluate.cityscapes import InstanceTally
@@ -21,21 +20,6 @@ from solo_rt.train.evaluate.protocol import computed_by
 from solo_rt.train.evaluate.semantic import Tally
 from solo_rt.train.evaluate.shards import Shard
 from solo_rt.train.evaluate.tallies import Counted, merge_tallies, write_tally
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def solo(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return a function that runs `solo-rt eval` and returns exit code, stdout and stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as left:
-            main(["eval", *map(str, arguments)])
-        out, err = capsys.readouterr()
-        return int(left.value.code or 0), out, err
-
-    return run
 
 
 @pytest.fixture
@@ -64,10 +48,20 @@ def models(tmp_path: Path) -> dict[str, Path]:
     }
 
 
-def test_the_table_names_protocol_and_classes(solo: Run, street: Path, models: dict[str, Path], tmp_path: Path) -> None:
+def test_the_table_names_protocol_and_classes(
+    solo: Solo, street: Path, models: dict[str, Path], tmp_path: Path
+) -> None:
     sheet = tmp_path / "sheet.png"
     code, out, err = solo(
-        "--model", models["labels"], "--data", f"folder:{street}", "--pictures", sheet, "--backend", "onnxruntime"
+        "eval",
+        "--model",
+        models["labels"],
+        "--data",
+        f"folder:{street}",
+        "--pictures",
+        sheet,
+        "--backend",
+        "onnxruntime",
     )
     assert code == 0
     how = "network input 24x40, labels resized to the pictures, by onnxruntime cpu"
@@ -76,34 +70,34 @@ def test_the_table_names_protocol_and_classes(solo: Run, street: Path, models: d
         assert word in out
     assert "warning: the model's labels were enlarged" in err
     assert cv2.imread(str(sheet)).shape[1] == 3 * 480 + 4 * 8
-    assert "warning" not in solo("--model", models["logits"], "--data", f"folder:{street}")[2]
+    assert "warning" not in solo("eval", "--model", models["logits"], "--data", f"folder:{street}")[2]
 
 
-def test_several_views_are_asked_for_by_scales_and_flip(solo: Run, street: Path, models: dict[str, Path]) -> None:
+def test_several_views_are_asked_for_by_scales_and_flip(solo: Solo, street: Path, models: dict[str, Path]) -> None:
     options = ("--data", f"folder:{street}", "--scales", "0.5,1,1.5", "--flip", "--json")
-    code, out, _ = solo("--model", models["logits"], *options)
+    code, out, _ = solo("eval", "--model", models["logits"], *options)
     scores = json.loads(out)
     assert (code, scores["images"]) == (0, 5)
     assert scores["protocol"].split(", by ")[0].endswith("scales 0.5, 1, 1.5, each also mirrored")
     assert scores["metrics"]["mIoU"] > 0.7
-    assert "--output-kind logits" in solo("--model", models["labels"], *options)[2]
+    assert "--output-kind logits" in solo("eval", "--model", models["labels"], *options)[2]
 
 
-def test_parts_put_together_score_as_one_run(solo: Run, street: Path, models: dict[str, Path], tmp_path: Path) -> None:
+def test_parts_put_together_score_as_one_run(solo: Solo, street: Path, models: dict[str, Path], tmp_path: Path) -> None:
     options = ("--model", models["logits"], "--data", f"folder:{street}", "--max-images", 4)
     files = [tmp_path / f"{part}.json" for part in (1, 2, 3)]
     for part, file in enumerate(files, 1):
-        assert solo(*options, "--shard", f"{part}/3", "--results", file)[:2] == (0, f"{file}\n")
-    whole, together = solo(*options, "--json")[1], solo("--merge", *files, "--json")[1]
+        assert solo("eval", *options, "--shard", f"{part}/3", "--results", file)[:2] == (0, f"{file}\n")
+    whole, together = solo("eval", *options, "--json")[1], solo("eval", "--merge", *files, "--json")[1]
     assert json.loads(whole) == json.loads(together)
-    code, _, err = solo("--merge", *files[:2])
+    code, _, err = solo("eval", "--merge", *files[:2])
     assert (code, "expected 3 parts, got 2" in err) == (2, True)
     other = json.loads(files[0].read_text())
     other["what"][0] = "folder:elsewhere"
     files[0].write_text(json.dumps(other))
-    assert "expected another part of" in solo("--merge", *files)[2]
+    assert "expected another part of" in solo("eval", "--merge", *files)[2]
     files[0].write_text('{"solo-rt tally": 1}')
-    assert "expected what solo-rt eval --shard writes" in solo("--merge", *files)[2]
+    assert "expected what solo-rt eval --shard writes" in solo("eval", "--merge", *files)[2]
 
 
 @pytest.mark.parametrize(
@@ -138,35 +132,35 @@ def test_weights_of_instances_survive_the_file(tmp_path: Path) -> None:
         merge_tallies([tmp_path / "1.json"] * 2)
 
 
-def test_options_that_do_not_fit_are_refused(solo: Run, street: Path, models: dict[str, Path]) -> None:
+def test_options_that_do_not_fit_are_refused(solo: Solo, street: Path, models: dict[str, Path]) -> None:
     semantic = ("--model", models["labels"], "--data", f"folder:{street}")
-    assert "--exact and --conf are for models that find instances" in solo(*semantic, "--conf", 0.5)[2]
-    assert "expected factors such as 0.5,0.75" in solo(*semantic, "--scales", "big")[2]
+    assert "--exact and --conf are for models that find instances" in solo("eval", *semantic, "--conf", 0.5)[2]
+    assert "expected factors such as 0.5,0.75" in solo("eval", *semantic, "--scales", "big")[2]
     instances = ("--model", models["instances"], "--data", "coco:nowhere", "--flip")
-    code, _, err = solo(*instances)
+    code, _, err = solo("eval", *instances)
     assert (code, "--scales and --flip are for models that give every pixel a class" in err) == (2, True)
 
 
-def test_metrics_are_recorded_in_the_model(solo: Run, street: Path, models: dict[str, Path]) -> None:
+def test_metrics_are_recorded_in_the_model(solo: Solo, street: Path, models: dict[str, Path]) -> None:
     from solo_rt.engine.model_file import read_spec
 
-    assert solo("--model", models["logits"], "--data", f"folder:{street}", "--record")[0] == 0
+    assert solo("eval", "--model", models["logits"], "--data", f"folder:{street}", "--record")[0] == 0
     assert set(read_spec(models["logits"]).provenance.metrics) == {"mIoU", "pixel_accuracy"}
 
 
 def test_what_16_bits_cost_is_recorded_beside_32(
-    solo: Run, street: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    solo: Solo, street: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from solo_rt.engine.model_file import read_spec
 
     pytest.importorskip("openvino")
     monkeypatch.setattr(precision, "has_bf16", lambda: True)
     asked = ("--model", models["logits"], "--data", f"folder:{street}", "--record", "--precision")
-    code, _, err = solo(*asked, "bf16")
+    code, _, err = solo("eval", *asked, "bf16")
     assert (code, "what bf16 costs is known beside fp32; run with --precision fp32 first" in err) == (2, True)
-    assert solo(*asked, "fp32")[0] == 0
+    assert solo("eval", *asked, "fp32")[0] == 0
     before = read_spec(models["logits"])
-    assert solo(*asked, "bf16")[0] == 0
+    assert solo("eval", *asked, "bf16")[0] == 0
     after = read_spec(models["logits"])
     assert after == replace(before, costs={"bf16": 0.0})
     assert "bf16 +0.0000" in describe(models["logits"])

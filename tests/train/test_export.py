@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import signal
-from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -14,10 +13,10 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+from command_line import Solo
 
 from solo_rt import engine as engine_module
 from solo_rt.builder import comparison, engine_spec
-from solo_rt.cli import main
 from solo_rt.engine import Engine, open_engine
 from solo_rt.engine import precision as precision_module
 from solo_rt.engine.model_file import read_spec
@@ -29,8 +28,6 @@ from solo_rt.train.export import export, static_graph
 from solo_rt.train.export.graph import StaticGraph
 from solo_rt.train.export.onnx_file import OPSET, record_metrics
 from solo_rt.train.models import build_model
-
-Solo = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +187,7 @@ def test_an_output_that_cannot_be_written_is_one_line_and_leaves_nothing(
 
 
 def test_sigterm_in_the_middle_leaves_nothing_and_exit_code_143(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, solo: Solo
 ) -> None:
     def killed(_graph: StaticGraph, path: Path) -> None:
         path.write_bytes(b"half")
@@ -198,10 +195,9 @@ def test_sigterm_in_the_middle_leaves_nothing_and_exit_code_143(
 
     monkeypatch.setattr(export_module, "write_graph", killed)
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as left:
-        main(["export", str(checkpoint), "--imgsz", "64x96", "-o", str(tmp_path / "x.onnx")])
-    assert left.value.code == 143
-    assert capsys.readouterr().err.strip() == "solo-rt: interrupted"  # click ends the line of the ^C first
+    code, _, err = solo("export", checkpoint, "--imgsz", "64x96", "-o", tmp_path / "x.onnx")
+    assert code == 143
+    assert err.strip() == "solo-rt: interrupted"  # click ends the line of the ^C first
     assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(signal.SIGTERM) == before
 

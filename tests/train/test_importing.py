@@ -14,10 +14,10 @@ import foreign
 import numpy as np
 import pytest
 import torch
+from command_line import Solo
 from foreign import Trained, assert_same_outputs, renamed, train_small
 from torch import Tensor
 
-from solo_rt.cli import main
 from solo_rt.engine import open_engine
 from solo_rt.errors import UsageError
 from solo_rt.train.checkpoint import load_checkpoint, save_checkpoint
@@ -283,29 +283,23 @@ def test_the_normalisation_of_a_checkpoint_reaches_the_exported_file(
     assert (size.mean, size.std) == (back.mean, back.std)
 
 
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as left:
-        main([str(argument) for argument in arguments])
-    return int(left.value.code or 0)
-
-
 def test_what_is_imported_is_exported_and_runs(
-    trained: Trained, official: dict[str, Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Trained, official: dict[str, Tensor], tmp_path: Path, solo: Solo
 ) -> None:
     torch.save({"state_dict": official}, tmp_path / "x.pth")
     chosen = ("--classes", "ant, bee,cow", "-o", tmp_path / "x.pt")
-    assert run("import-weights", tmp_path / "x.pth", *chosen) == 0
-    assert capsys.readouterr().out == (
-        f"{tmp_path / 'x.pt'}: small with 3 classes, {len(official)} tensors from official\n"
-    )
-    assert run("import-weights", tmp_path / "x.pth", *chosen, "--json", "--test-scale", "640x400") == 0
+    code, out, _ = solo("import-weights", tmp_path / "x.pth", *chosen)
+    assert code == 0
+    assert out == f"{tmp_path / 'x.pt'}: small with 3 classes, {len(official)} tensors from official\n"
+    code, shown, _ = solo("import-weights", tmp_path / "x.pth", *chosen, "--json", "--test-scale", "640x400")
+    assert code == 0
     assert load_checkpoint(tmp_path / "x.pt").test_scale == (640, 400)
-    assert run("import-weights", tmp_path / "x.pth", *chosen, "--test-scale", "400x640") == 2
-    shown = capsys.readouterr()
-    assert "expected the long side first, as in 640x400" in shown.err
-    card = json.loads(shown.out)
+    code, out, err = solo("import-weights", tmp_path / "x.pth", *chosen, "--test-scale", "400x640")
+    assert (code, out) == (2, "")
+    assert "expected the long side first, as in 640x400" in err
+    card = json.loads(shown)
     assert (card["tensors"], card["classes"]) == (len(official), ["ant", "bee", "cow"])
-    assert run("export", tmp_path / "x.pt", "--imgsz", "64x96", "-o", tmp_path / "x.onnx") == 0
+    assert solo("export", tmp_path / "x.pt", "--imgsz", "64x96", "-o", tmp_path / "x.onnx")[0] == 0
     engine = open_engine(tmp_path / "x.onnx", backend="onnxruntime", device="cpu")
     image = trained.image()
     heads = engine.infer({engine.spec.input.name: image.numpy()})
@@ -316,41 +310,43 @@ def test_what_is_imported_is_exported_and_runs(
 
 
 def test_the_command_lists_what_does_not_fit_and_writes_nothing(
-    official: dict[str, Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    official: dict[str, Tensor], tmp_path: Path, solo: Solo
 ) -> None:
     torch.save({"spare": torch.zeros(1), **official}, tmp_path / "x.pth")
-    assert run("import-weights", tmp_path / "x.pth", "-o", tmp_path / "x.pt") == 2
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert shown.err.splitlines()[0] == "unexpected: spare"
-    assert "holds no whole network" in shown.err.splitlines()[1]
-    assert run("import-weights", tmp_path / "x.pth", "-o", tmp_path / "x.onnx") == 2
-    assert run("import-weights", tmp_path / "x.pth", "-o", tmp_path / "x.pt", "--from", "yolact") == 2
+    code, out, err = solo("import-weights", tmp_path / "x.pth", "-o", tmp_path / "x.pt")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[0] == "unexpected: spare"
+    assert "holds no whole network" in err.splitlines()[1]
+    assert solo("import-weights", tmp_path / "x.pth", "-o", tmp_path / "x.onnx")[0] == 2
+    assert solo("import-weights", tmp_path / "x.pth", "-o", tmp_path / "x.pt", "--from", "yolact")[0] == 2
     assert [path.name for path in tmp_path.iterdir()] == ["x.pth"]
 
 
 def test_the_command_keeps_the_file_it_reads_and_says_first_that_it_cannot_write(
-    official: dict[str, Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    official: dict[str, Tensor], tmp_path: Path, solo: Solo
 ) -> None:
     weights = tmp_path / "x.pt"
     torch.save(official, weights)
     before = weights.read_bytes()
     (tmp_path / "link.pt").symlink_to(weights)
     for name in ("x.pt", "link.pt"):
-        assert run("import-weights", weights, "-o", tmp_path / name, "--classes", "a,b,c") == 2
-        assert "expected another file than the weights" in capsys.readouterr().err
+        code, _, err = solo("import-weights", weights, "-o", tmp_path / name, "--classes", "a,b,c")
+        assert code == 2
+        assert "expected another file than the weights" in err
     assert weights.read_bytes() == before
-    assert run("import-weights", tmp_path / "none.pth", "-o", tmp_path / "none" / "y.pt") == 2
-    assert f"there is no folder {tmp_path / 'none'}" in capsys.readouterr().err
+    code, _, err = solo("import-weights", tmp_path / "none.pth", "-o", tmp_path / "none" / "y.pt")
+    assert code == 2
+    assert f"there is no folder {tmp_path / 'none'}" in err
 
 
 @pytest.mark.parametrize("classes", ["", "ant,,bee"])
 def test_empty_names_are_no_names_of_classes(
-    classes: str, official: dict[str, Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    classes: str, official: dict[str, Tensor], tmp_path: Path, solo: Solo
 ) -> None:
     torch.save({"meta": {"CLASSES": CLASSES}, "state_dict": official}, tmp_path / "x.pth")
-    assert run("import-weights", tmp_path / "x.pth", "-o", tmp_path / "x.pt", "--classes", classes) == 2
-    assert "--classes: expected 3 distinct names" in capsys.readouterr().err
+    code, _, err = solo("import-weights", tmp_path / "x.pth", "-o", tmp_path / "x.pt", "--classes", classes)
+    assert code == 2
+    assert "--classes: expected 3 distinct names" in err
 
 
 def test_the_command_offers_every_source() -> None:

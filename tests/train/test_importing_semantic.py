@@ -10,10 +10,10 @@ import foreign_zoo
 import numpy as np
 import pytest
 import torch
+from command_line import Solo
 from foreign_semantic import State, as_published, keep_in_memory, numbered, renamed_modules, trained
 from torch import Tensor, nn
 
-from solo_rt.cli import main
 from solo_rt.engine import open_engine
 from solo_rt.errors import UsageError
 from solo_rt.spec import MEAN, STD
@@ -305,20 +305,13 @@ def test_a_file_of_one_code_base_is_refused_as_another_s(
             import_weights(FILE, source=other)
 
 
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as left:
-        main([str(argument) for argument in arguments])
-    return int(left.value.code or 0)
-
-
-def test_a_published_fast_scnn_is_imported_exported_and_runs(tmp_path: Path) -> None:
+def test_a_published_fast_scnn_is_imported_exported_and_runs(tmp_path: Path, solo: Solo) -> None:
     network = trained("fast-scnn-tramac", 19)
     theirs = renamed_modules(network.state_dict(), foreign.TRAMAC_FAST_SCNN)
     torch.save({f"module.{key}": value for key, value in without(theirs, "auxlayer.").items()}, tmp_path / FILE)
-    assert run("import-weights", tmp_path / FILE, "-o", tmp_path / "x.pt") == 0
-    assert (
-        run("export", tmp_path / "x.pt", "--imgsz", "64x96", "--output-kind", "logits", "-o", tmp_path / "x.onnx") == 0
-    )
+    assert solo("import-weights", tmp_path / FILE, "-o", tmp_path / "x.pt")[0] == 0
+    options = ("--imgsz", "64x96", "--output-kind", "logits")
+    assert solo("export", tmp_path / "x.pt", *options, "-o", tmp_path / "x.onnx")[0] == 0
     engine = open_engine(tmp_path / "x.onnx", backend="onnxruntime", device="cpu")
     found = engine.infer({engine.spec.input.name: image().numpy()})["logits"]
     spec = engine.spec

@@ -11,8 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from command_line import Solo
 
-from solo_rt.cli import main
 from solo_rt.engine import open_engine
 from solo_rt.errors import DatasetError
 from solo_rt.train.data.instances import open_instances
@@ -25,12 +25,6 @@ from solo_rt.train.data.world_files import write_coco
 from solo_rt.train.evaluate.detections import detect, detect_exactly
 from solo_rt.train.evaluate.semantic import count
 from solo_rt.train.evaluate.views import Views
-
-
-def solo(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as left:
-        main(list(map(str, arguments)))
-    return int(left.value.code or 0), *capsys.readouterr()
 
 
 def spoil(folder: Path) -> None:
@@ -59,7 +53,7 @@ def test_each_picture_is_named_once_and_all_are_counted(caplog: pytest.LogCaptur
 
 
 def test_eval_of_instances_measures_the_other_pictures(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, solo: Solo, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = write_coco(tmp_path / "data", images=5, size=(90, 160)).parent
     whole = write_coco(tmp_path / "whole", images=5, size=(90, 160))
@@ -70,38 +64,38 @@ def test_eval_of_instances_measures_the_other_pictures(
     record["annotations"] = [item for item in record["annotations"] if item["image_id"] in kept]
     whole.write_text(json.dumps(record))
     options = ("--device", "cpu", "--backend", "onnxruntime", "--json")
-    code, out, _ = solo(capsys, "eval", "--data", f"coco:{data}", *options)
+    code, out, _ = solo("eval", "--data", f"coco:{data}", *options)
     assert code == 0
     assert "left out 3 of 5 pictures" in caplog.text
     assert "expected 90x160 as annotated, got 64x36" in caplog.text
     scores = json.loads(out)
     assert scores["images"] == 2
-    code, out, _ = solo(capsys, "eval", "--data", f"coco:{tmp_path / 'whole'}", *options)
+    code, out, _ = solo("eval", "--data", f"coco:{tmp_path / 'whole'}", *options)
     assert json.loads(out)["metrics"] == scores["metrics"]
 
     parts = [tmp_path / f"part{i}.json" for i in (1, 2)]
     for i, part in enumerate(parts, 1):
         shard = ("--shard", f"{i}/2", "--results", part)
-        assert solo(capsys, "eval", "--data", f"coco:{data}", *options, *shard)[0] == 0
-    code, out, _ = solo(capsys, "eval", "--merge", *parts, "--json")
+        assert solo("eval", "--data", f"coco:{data}", *options, *shard)[0] == 0
+    code, out, _ = solo("eval", "--merge", *parts, "--json")
     assert json.loads(out)["metrics"] == scores["metrics"]
 
-    code, out, err = solo(capsys, "eval", "--data", f"coco:{data}", *options, "--strict")
+    code, out, err = solo("eval", "--data", f"coco:{data}", *options, "--strict")
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert "cannot read picture" in err
 
 
 def test_eval_of_labels_measures_the_other_pictures(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, solo: Solo, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = write_folder(tmp_path / "data", training_world(seed=0, size=(36, 64), length=5))
     (data / "images" / sorted((data / "images").iterdir())[1].name).write_bytes(b"no picture")
     next(iter(sorted((data / "labels").iterdir()))).write_bytes(b"no labels")
     options = ("--model", "fast-scnn", "--data", f"folder:{data}", "--device", "cpu", "--backend", "onnxruntime")
-    code, out, _ = solo(capsys, "eval", *options, "--json")
+    code, out, _ = solo("eval", *options, "--json")
     assert (code, json.loads(out)["images"]) == (0, 3)
     assert "left out 2 of 5 pictures" in caplog.text
-    code, _, err = solo(capsys, "eval", *options, "--strict")
+    code, _, err = solo("eval", *options, "--strict")
     assert (code, len(err.splitlines())) == (2, 1)
 
 

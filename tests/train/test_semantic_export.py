@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from solo_rt.builder import engine_spec
 from solo_rt.builder.network import typed_model
-from solo_rt.cli import main
 from solo_rt.engine import open_engine
 from solo_rt.errors import ExportError, SpecError, UsageError
 from solo_rt.pipeline import stream
@@ -259,12 +258,11 @@ def test_a_graph_whose_labels_differ_fails_the_export(checkpoint, tiny_graph, tm
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_writes_the_kind_it_is_asked_for(checkpoint, tiny_graph, tmp_path, capsys):
+def test_the_command_writes_the_kind_it_is_asked_for(checkpoint, tiny_graph, tmp_path, solo):
     out = tmp_path / "m.onnx"
-    with pytest.raises(SystemExit) as left:
-        main(["export", str(checkpoint), "-o", str(out), "--output-kind", "coarse"])
-    assert left.value.code == 0
-    assert "relative error to PyTorch: labels 0.0e+00" in capsys.readouterr().out
+    code, said, _ = solo("export", checkpoint, "-o", out, "--output-kind", "coarse")
+    assert code == 0
+    assert "relative error to PyTorch: labels 0.0e+00" in said
     assert [output.name for output in onnx.load(out).graph.output] == ["coarse"]
 
 
@@ -275,16 +273,14 @@ def test_an_instance_network_has_no_output_kind(tmp_path):
         export(tmp_path / "m.pt", tmp_path / "m.onnx", output_kind="labels")
 
 
-def test_exported_models_run_from_the_command_line(exported, tmp_path):
+def test_exported_models_run_from_the_command_line(exported, tmp_path, solo):
     """Odd frames, smaller and larger than the network's input, on threads and without: the same bytes."""
     model, _ = exported("labels")
     files = [tmp_path / "threads.jsonl", tmp_path / "sync.jsonl"]
     for size in ("91x51", "222x129"):
         source = f"test://?size={size}&frames=3"
         for path, flags in zip(files, ([], ["--sync"]), strict=True):
-            with pytest.raises(SystemExit) as left:
-                main(["run", "--model", str(model), "--source", source, "--save-jsonl", str(path), *flags])
-            assert left.value.code == 0
+            assert solo("run", "--model", model, "--source", source, "--save-jsonl", path, *flags)[0] == 0
         assert files[0].read_bytes() == files[1].read_bytes()
         (result,) = stream(source, model=model, max_frames=1)
         assert result.semantic is not None

@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from command_line import Solo
 from trees import write_palette_png
 
-from solo_rt.cli import main
 from solo_rt.errors import DatasetError, UsageError
 from solo_rt.train.data.pictures import read_labels, read_picture, write_picture
 from solo_rt.train.data.semantic.folder import open_folder, write_folder
@@ -133,10 +133,9 @@ def test_unreadable_files_say_which(tmp_path: Path) -> None:
         read_labels(tmp_path / "cut.png")
 
 
-def test_demo_data_writes_held_out_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as left:
-        main(["demo-data", str(tmp_path), "--frames", "1", "--size", "64x64", "--semantic", "2"])
-    assert (left.value.code, capsys.readouterr().out.split()[-1]) == (0, str(tmp_path / "semantic"))
+def test_demo_data_writes_held_out_pictures(tmp_path: Path, solo: Solo) -> None:
+    code, out, _ = solo("demo-data", tmp_path, "--frames", 1, "--size", "64x64", "--semantic", 2)
+    assert (code, out.split()[-1]) == (0, str(tmp_path / "semantic"))
     data = open_folder(tmp_path / "semantic", split="val")
     assert (data.names, data.legend) == (("000000", "000001"), LEGEND)
     np.testing.assert_array_equal(data[1].labels, held_out_world()[1].labels)

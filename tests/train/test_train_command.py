@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from command_line import Solo
 
-from solo_rt.cli import main
 from solo_rt.engine import precision
 from solo_rt.train.checkpoint import describe_checkpoint, load_checkpoint
 from solo_rt.train.data.semantic.folder import write_folder
@@ -23,28 +23,20 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SMALL = ("--phase", "32x64:2:2", "--workers", "0")
 
 
-def solo(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """Run `solo-rt train` and return exit code, stdout and stderr."""
-    with pytest.raises(SystemExit) as left:
-        main(["train", *map(str, arguments)])
-    out, err = capsys.readouterr()
-    return int(left.value.code or 0), out, err
-
-
 def test_a_cpu_that_multiplies_bfloat16_trains_in_it(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    solo: Solo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "has_bf16", lambda: True)
-    _, _, err = solo(capsys, *SMALL, "--out", tmp_path / "run")
+    _, _, err = solo("train", *SMALL, "--out", tmp_path / "run")
     assert err.splitlines()[0] == "solov2-nano, 7 classes, 2 steps on 1 x cpu in bf16"
     assert json.loads(load_checkpoint(tmp_path / "run" / "last.pt").training["settings"])["amp"] == "bf16"
 
 
 def test_a_run_leaves_a_checkpoint_a_log_and_curves(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    solo: Solo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "has_bf16", lambda: False)
-    code, out, err = solo(capsys, *SMALL, "--out", tmp_path / "run", "--ema", 0, "--lr", 0.001, "--seed", 3)
+    code, out, err = solo("train", *SMALL, "--out", tmp_path / "run", "--ema", 0, "--lr", 0.001, "--seed", 3)
     assert (code, out) == (0, f"{tmp_path / 'run' / 'last.pt'}\n")
     assert err.splitlines()[0] == "solov2-nano, 7 classes, 2 steps on 1 x cpu"  # then progress, on a slow machine
     assert json.loads(load_checkpoint(tmp_path / "run" / "last.pt").training["settings"])["amp"] == "off"
@@ -68,69 +60,63 @@ def test_threads_are_told_to_sleep_before_pytorch_is_loaded(tmp_path: Path) -> N
     assert (child.stdout, child.stderr) == ("1000\n", "")
 
 
-def test_all_held_out_pictures_can_be_measured(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_all_held_out_pictures_can_be_measured(solo: Solo, tmp_path: Path) -> None:
     data = write_folder(tmp_path / "mine", held_out_world(size=(32, 64), length=3))
     run = ("--model", "fast-scnn", "--data", f"folder:{data}", "--recipe", "small", *SMALL, "--out", tmp_path / "run")
-    assert solo(capsys, *run, "--val", "all", "--preview", tmp_path / "sheet.png")[0] == 0
+    assert solo("train", *run, "--val", "all", "--preview", tmp_path / "sheet.png")[0] == 0
     assert '"val_mIoU": ' in (tmp_path / "run" / "log.jsonl").read_text()
     assert (tmp_path / "sheet.png").is_file()
 
 
-def test_the_grids_of_a_run_are_those_it_is_measured_exported_and_resumed_with(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_the_grids_of_a_run_are_those_it_is_measured_exported_and_resumed_with(solo: Solo, tmp_path: Path) -> None:
     grids = (9, 7, 5, 3, 2)
     data = write_coco(tmp_path / "data", images=1, size=(32, 64)).parent
     run = ("--data", f"coco:{data}", *SMALL, "--val", 1, "--preview", tmp_path / "sheet.png", "--out", tmp_path / "run")
-    assert solo(capsys, *run, "--grids", "9,7,5,3,2")[0] == 0
+    assert solo("train", *run, "--grids", "9,7,5,3,2")[0] == 0
     checkpoint = load_checkpoint(tmp_path / "run" / "last.pt")
     assert static_graph(checkpoint).spec.decoder.grids == grids  # type: ignore[union-attr]
     assert describe_checkpoint(tmp_path / "run" / "last.pt")["grids"] == grids
-    code, _, err = solo(capsys, *run, "--grids", "9,7,5,3,1", "--resume", "auto")
+    code, _, err = solo("train", *run, "--grids", "9,7,5,3,1", "--resume", "auto")
     assert (code, "grids was [9, 7, 5, 3, 2], is (9, 7, 5, 3, 1)" in err) == (2, True)
 
 
-def test_a_run_goes_on_where_it_was_and_another_is_not_mixed_with_it(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_run_goes_on_where_it_was_and_another_is_not_mixed_with_it(solo: Solo, tmp_path: Path) -> None:
     run = (*SMALL, "--out", tmp_path / "run")
-    assert solo(capsys, *run, "--max-steps", 1)[0] == 0
+    assert solo("train", *run, "--max-steps", 1)[0] == 0
     assert load_checkpoint(tmp_path / "run" / "last.pt").step == 1
-    code, _, err = solo(capsys, *run)
+    code, _, err = solo("train", *run)
     assert (code, "already holds a run; choose another folder or --resume auto" in err) == (2, True)
-    code, _, err = solo(capsys, *run, "--resume", "auto")
+    code, _, err = solo("train", *run, "--resume", "auto")
     assert (code, "resumed at step 1" in err) == (0, True)
     assert load_checkpoint(tmp_path / "run" / "last.pt").step == 2
 
 
-def test_a_damaged_checkpoint_is_passed_over_and_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_passed_over_and_named(solo: Solo, tmp_path: Path) -> None:
     run = (*SMALL, "--out", tmp_path / "run", "--save-every", 1, "--resume", "auto")
-    assert solo(capsys, *run)[0] == 0
+    assert solo("train", *run)[0] == 0
     newest = tmp_path / "run" / "step-00000002.pt"
     newest.write_bytes(newest.read_bytes()[:1000])
-    code, _, err = solo(capsys, *run)
+    code, _, err = solo("train", *run)
     assert code == 0
     assert "resumed at step 1" in err
     assert load_checkpoint(newest).step == 2
 
 
-def test_a_recipe_brings_its_network_unless_another_is_named(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_recipe_brings_its_network_unless_another_is_named(solo: Solo, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "mine", held_out_world(size=(32, 64), length=2))
     data = ("--data", f"folder:{folder}", "--recipe", "enet-camvid", "--class-weights", "auto")
     for model, named in (("enet", ()), ("fast-scnn", ("--model", "fast-scnn"))):
-        assert solo(capsys, *named, *data, *SMALL, "--out", tmp_path / model)[0] == 0
+        assert solo("train", *named, *data, *SMALL, "--out", tmp_path / model)[0] == 0
         assert load_checkpoint(tmp_path / model / "last.pt").model == model
 
 
 @pytest.mark.parametrize("model", ["solov2-nano", "fast-scnn"])
-def test_training_goes_on_from_other_classes(capsys: pytest.CaptureFixture[str], tmp_path: Path, model: str) -> None:
+def test_training_goes_on_from_other_classes(solo: Solo, tmp_path: Path, model: str) -> None:
     from solo_rt.train.checkpoint import Checkpoint, save_checkpoint
     from solo_rt.train.models import build_model
 
     save_checkpoint(Checkpoint(model, ("a", "b"), build_model(model, 2).state_dict(), 1, {}, {}), tmp_path / "x.pt")
-    code, _, err = solo(capsys, "--model", model, *SMALL, "--init", tmp_path / "x.pt", "--out", tmp_path / "run")
+    code, _, err = solo("train", "--model", model, *SMALL, "--init", tmp_path / "x.pt", "--out", tmp_path / "run")
     assert code == 0
     assert "renewed" in err
     assert load_checkpoint(tmp_path / "run" / "last.pt").model == model
@@ -159,17 +145,17 @@ def test_training_goes_on_from_other_classes(capsys: pytest.CaptureFixture[str],
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_written(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: tuple[object, ...], message: str
+    solo: Solo, tmp_path: Path, arguments: tuple[object, ...], message: str
 ) -> None:
-    code, _, err = solo(capsys, "--workers", 0, "--out", tmp_path / "run", *arguments)
+    code, _, err = solo("train", "--workers", 0, "--out", tmp_path / "run", *arguments)
     assert code == 2
     assert message in err
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.skipif(find_spec("tensorboard") is not None, reason="TensorBoard is installed")
-def test_tensorboard_is_asked_for_by_name(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    code, _, err = solo(capsys, *SMALL, "--out", tmp_path / "run", "--tensorboard")
+def test_tensorboard_is_asked_for_by_name(solo: Solo, tmp_path: Path) -> None:
+    code, _, err = solo("train", *SMALL, "--out", tmp_path / "run", "--tensorboard")
     assert (code, "--tensorboard needs the package tensorboard" in err) == (2, True)
 
 

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from command_line import Solo
 from torch import Tensor, nn
 
-from solo_rt.cli import main
 from solo_rt.engine import Engine
 from solo_rt.progress import OnProgress
 from solo_rt.spec import MEAN, STD
@@ -58,9 +58,7 @@ def test_metrics_are_those_of_the_unpadded_pictures(size: tuple[int, int], pictu
     assert scores["val_pixel_accuracy"] == pytest.approx(summarise(confusion)["pixel_accuracy"], abs=1e-3)
 
 
-def test_instances_are_found_as_eval_finds_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_instances_are_found_as_eval_finds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, solo: Solo) -> None:
     uri = f"coco:{write_coco(tmp_path / 'data', images=2, size=(90, 160)).parent}"
     torch.manual_seed(0)
     model = build_model("solov2-nano", len(CLASSES)).eval()
@@ -69,23 +67,10 @@ def test_instances_are_found_as_eval_finds_them(
         model.head.solo_kernel.weight.normal_(0, 0.3)
     save_checkpoint(Checkpoint("solov2-nano", CLASSES, model.state_dict(), 0, {}, {}), tmp_path / "x.pt")
     results = tmp_path / "results.json"
-    with pytest.raises(SystemExit) as left:
-        main(
-            [
-                "eval",
-                "--model",
-                f"{tmp_path}/x.pt",
-                "--data",
-                uri,
-                "--device",
-                "cpu",
-                "--results",
-                str(results),
-                "--json",
-            ]
-        )
-    assert left.value.code == 0
-    metrics = json.loads(capsys.readouterr().out)["metrics"]
+    options = ("--data", uri, "--device", "cpu", "--results", results, "--json")
+    code, out, _ = solo("eval", "--model", tmp_path / "x.pt", *options)
+    assert code == 0
+    metrics = json.loads(out)["metrics"]
 
     found: list[Detection] = []
     monkeypatch.setattr(validation, "detect", lambda *given, **_: found.extend(detect(*given)) or found)
