@@ -50,7 +50,7 @@ class Output:
         self._is_to_be_closed = not stays_open
         self.taken = 0  # results, those included that newer ones replaced
         self._offered = self._written = 0  # results
-        self._has_begun = False
+        self._has_begun = self._is_freshest = False
         self._next_index = 0  # of the frame after the last one written
         self._gap: Gap | None = None  # what is missing right now
         self._retry_at = 0.0

@@ -62,7 +62,9 @@ class VideoSource(Source):
         self._uri, self._gpu = uri, gpu
         self._context: PrimaryContext | None = None  # only if pictures stay on the GPU
         self._frames: Iterator[Frame] = iter(())
+        self._reading: Generator[Frame, None, None] | None = None
         self._given = 0  # frames
+        self._is_turned = False  # by a quarter
         self._container, self._index_ignored = open_file(uri, max_pixels)
         try:
             self._choose_streams(sound=sound)
@@ -105,7 +107,7 @@ class VideoSource(Source):
 
     def close(self) -> None:
         self._frames = iter(())
-        if hasattr(self, "_reading"):
+        if self._reading is not None:
             # A thread that was left behind may be in FFmpeg still: nothing may be taken from it.
             if inspect.getgeneratorstate(self._reading) == inspect.GEN_RUNNING:
                 return
