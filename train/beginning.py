@@ -52,8 +52,16 @@ def begin(
         if any(side % divisor for side in phase.imgsz):
             height, width = phase.imgsz
             raise UsageError(f"expected an input size divisible by {divisor}, got {height}x{width}; change --imgsz")
-    if (settings.val or settings.preview) and not task.held_out().has_parts:  # if it is missing, that is said now
-        say(f"{settings.data} has no parts: --val and --preview look at pictures that are trained on; see docs/data.md")
+    if settings.val or settings.preview:  # if it is missing, that is said now
+        held_out = task.held_out()
+        if not held_out.has_parts:
+            say(f"{settings.data} has no parts: --val and --preview look at what is trained on; see docs/data.md")
+        strangers = sorted(set(held_out.classes) - set(task.data.classes))
+        if strangers and (semantic or len(strangers) == len(set(held_out.classes))):
+            raise UsageError(
+                f"{settings.data}: part val has classes that part train has not: {', '.join(strangers[:5])}; give both "
+                "parts the same ones, or leave --val and --preview out"
+            )
     if checkpoint is None and settings.init:
         fit = start_from(settings.init, state.model, name=recipe.model, classes=task.data.classes)
         say(f"{settings.init}: {fit.describe()}")
@@ -93,8 +101,8 @@ def _find_checkpoint(out: Path, settings: Settings, job: Job) -> Checkpoint | No
         return checkpoint
     found = newest_checkpoint(out, lambda why: log.warning("passed over: %s", why)) if job.leads else None
     path = job.agree(str(found or ""))
-    if not path and job.leads and holds_run(out):
-        log.warning("%s holds no whole checkpoint; starting anew", out)
+    if not path and holds_run(out):
+        raise UsageError(f"{out} holds a run, but no whole checkpoint; move it away, or choose another --out")
     return load_checkpoint(Path(path)) if path else None
 
 

@@ -196,11 +196,13 @@ def save_step(checkpoint: Checkpoint, folder: Path, *, keep: int, best: bool = F
 def newest_checkpoint(folder: Path, on_damaged: Callable[[str], None]) -> Path | None:
     """Return the newest whole checkpoint of a run, or None without any; `on_damaged(why)` hears of each passed over.
 
-    What a run that was killed left half written goes.
+    `last.pt` and `best.pt` count where they are no links, as in a copy of a run. What a run that was killed left half
+    written goes.
     """
     for torn in folder.glob(".*.pt*.part"):
         torn.unlink()
-    for path in _steps(folder):
+    copies = [path for path in (folder / "last.pt", folder / "best.pt") if path.is_file() and not path.is_symlink()]
+    for path in [*_steps(folder), *copies]:
         try:
             _, proven = _load(path)
         except UsageError as error:
@@ -214,7 +216,7 @@ def newest_checkpoint(folder: Path, on_damaged: Callable[[str], None]) -> Path |
 
 def holds_run(folder: Path) -> bool:
     """Return whether a run has left anything in `folder` that a new one would mix with."""
-    return bool(_steps(folder)) or (folder / "last.pt").exists()
+    return bool(_steps(folder)) or any((folder / name).exists() for name in ("last.pt", "best.pt"))
 
 
 def require_newest(checkpoint: Checkpoint, folder: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from solo_rt.device import Device
 from solo_rt.errors import SoloRTError, UsageError
@@ -67,6 +67,12 @@ class Job:
         parts: list[list[Item]] = [[] for _ in range(self.size)]
         dist.all_gather_object(parts, found)
         return [item for part in parts for item in part]
+
+    def share(self, network: nn.Module) -> None:
+        """Give the `network` of every process the tensors of the leading one's. Every process must call it."""
+        if self.size > 1:
+            for tensor in network.state_dict().values():
+                dist.broadcast(tensor, src=0)
 
     def agree(self, text: str) -> str:
         """Return the `text` of the leading process. Every process must call it."""

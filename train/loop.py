@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -15,7 +16,7 @@ from solo_rt.errors import DatasetError, SinkError, UsageError
 from solo_rt.train.beginning import begin, make_folder, task_of
 from solo_rt.train.checkpoint import save_step
 from solo_rt.train.curves import draw_curves
-from solo_rt.train.data.batches import Part, fetch, load_parts
+from solo_rt.train.data.batches import LoaderLost, Part, fetch, load_parts
 from solo_rt.train.distributed import join_job
 from solo_rt.train.forecast import forecast
 from solo_rt.train.log import RunLog, read_log, require_tensorboard
@@ -85,7 +86,9 @@ def train(
                 run_log = stack.enter_context(RunLog(out, step=state.step, tensorboard=settings.tensorboard))
             began, hours, tried = time.monotonic(), state.hours, state.step + TRIED
             end = min(recipe.steps, settings.max_steps or recipe.steps)
-            for progress, stopped in _steps(state, task, end, stop):
+            if job.leads and not (out / "best.pt").exists():
+                state.best = -math.inf  # whatever another folder holds
+            for progress, stopped in _saving_when_lost(_steps(state, task, end, stop), state, out):
                 state.hours = hours + (time.monotonic() - began) / 3600
                 final = stopped or state.step == end
                 due = state.step % settings.save_every == 0
@@ -153,6 +156,18 @@ def _steps(state: TrainingState, task: Task, end: int, stop: threading.Event) ->
                 return
 
 
+def _saving_when_lost(
+    steps: Iterator[tuple[Progress, bool]], state: TrainingState, out: Path
+) -> Iterator[tuple[Progress, bool]]:
+    """Yield the steps; write a checkpoint where the processes that load pictures are lost. Raises: LoaderLost."""
+    try:
+        yield from steps
+    except LoaderLost:
+        if state.job.leads and state.step:
+            _save(state, out, best=False, final=False)
+        raise
+
+
 class _Timed:
     """Passes on what `parts` yields and counts the `seconds` it takes to."""
 
@@ -172,7 +187,9 @@ class _Timed:
 
 def _measure(state: TrainingState, task: Task, stop: threading.Event) -> tuple[dict[str, float], bool]:
     """Return the metrics of the averaged weights, none if stopped meanwhile, and whether the first is the best yet."""
-    metrics = task.measure(state.averaged(), state.settings.val, state.job, stop.is_set)
+    network = state.averaged()
+    state.job.share(network)  # statistics of batch normalisation are those of each process's own pictures
+    metrics = task.measure(network, state.settings.val, state.job, stop.is_set)
     if not metrics:
         return {}, False
     value = next(iter(metrics.values()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -20,7 +21,8 @@ class Phase:
     epochs: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.imgsz) < 1 or self.batch < 1 or self.steps < 0 or (self.steps > 0) == (self.epochs > 0):
+        is_long = self.epochs == math.inf
+        if min(self.imgsz) < 1 or self.batch < 1 or self.steps < 0 or (self.steps > 0) == (self.epochs > 0) or is_long:
             raise UsageError(f"a phase needs a size, a batch and either steps or epochs, got {self}")
 
 

@@ -39,7 +39,10 @@ def seed_step(seed: int, step: int, rank: int) -> None:
 
 
 class TrainingState:
-    """What a run changes from step to step. Every process of a job has one; they stay equal."""
+    """What a run changes from step to step. Every process of a job has one.
+
+    They stay equal, but for the statistics of batch normalisation, of which the leading process's count.
+    """
 
     def __init__(self, recipe: Recipe, task: Task, settings: Settings, job: Job) -> None:
         self.recipe, self.settings, self.job = recipe, settings, job

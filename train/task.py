@@ -150,9 +150,13 @@ def _semantic_task(
         )
 
     held_out = cache(lambda: open_semantic(uri, split="val"))
+    # Photographs of any size are trained on at another one, and measured at that of the file to be; see `export`.
+    whole = None if data.augmentation.short_side is None else recipe.whole or recipe.phases[-1].imgsz
 
     def measure(model: Network, pictures: int, job: Job, stop: Stop) -> dict[str, float]:
-        return measure_semantic(model, held_out(), pictures=pictures, job=job, left_out=left_out, stop=stop)
+        return measure_semantic(
+            model, held_out(), pictures=pictures, job=job, imgsz=whole, left_out=left_out, stop=stop
+        )
 
     return Task(
         data,
@@ -161,7 +165,7 @@ def _semantic_task(
         tall=None,
         held_out=held_out,
         measure=measure,
-        draw=lambda model, path: draw_labels(model, held_out(), path),
+        draw=lambda model, path: draw_labels(model, held_out(), path, imgsz=whole),
         palette=legend.palette,
         unpainted=legend.unpainted,
         class_weights={} if weights is None else dict(zip(legend.classes, weights.tolist(), strict=True)),

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from solo_rt.errors import DatasetError
+from solo_rt.preprocess import Letterbox
 from solo_rt.train.checkpoint import Checkpoint
 from solo_rt.train.data.instances import InstanceSet
 from solo_rt.train.data.left_out import LeftOut
@@ -42,14 +45,15 @@ def measure_semantic(
     *,
     pictures: int,
     job: Job,
+    imgsz: tuple[int, int] | None = None,
     left_out: LeftOut | None = None,
     stop: Stop = lambda: False,
 ) -> dict[str, float]:
     """Return mIoU and pixel accuracy, 0..1, of `model` in evaluation mode on the first `pictures` of `data`.
 
-    Pictures are taken at their own size, padded to what the model divides. Every process must call it; each measures
-    its share, without overlap. Pictures that cannot be read are `left_out`, if there is one. NaN where no
-    pixel has a label. Empty where `stop()` of any process asks to end.
+    Pictures are fitted into `imgsz`, or taken at their own size, padded to what the model divides. Every process must
+    call it; each measures its share, without overlap. Pictures that cannot be read are `left_out`, if there is one. NaN
+    where no pixel has a label. Empty where `stop()` of any process asks to end.
     """
     left_out = left_out or LeftOut(strict=True)
     classes = len(data.classes)
@@ -62,23 +66,28 @@ def measure_semantic(
         except DatasetError as error:
             left_out.add(index, error)
             continue
-        confusion += count_pixels(picture.labels, _label(model, data, picture, job.device), classes=classes)
+        confusion += count_pixels(picture.labels, _label(model, data, picture, job.device, imgsz), classes=classes)
     if job.any(stop()):
         return {}
     scores = summarise(job.total(confusion))
     return {"val_mIoU": scores["mIoU"], "val_pixel_accuracy": scores["pixel_accuracy"]}
 
 
-def draw_labels(model: Network, data: SemanticSet, path: Path) -> None:
+def draw_labels(model: Network, data: SemanticSet, path: Path, *, imgsz: tuple[int, int] | None = None) -> None:
     """Write a sheet of pictures from all over `data`, their labels and those that `model` gives them, side by side.
 
-    Raises: DatasetError; UsageError when the file cannot be written.
+    Pictures that cannot be read are left out; `imgsz` as for `measure_semantic`. Raises: UsageError when the file
+    cannot be written.
     """
-    sheet = LabelSheet(data.legend)
+    sheet, left_out = LabelSheet(data.legend), LeftOut()
     device = next(model.parameters()).device
     for index in _spread(len(data), ROWS):
-        picture = data[index]
-        sheet.add(picture, _label(model, data, picture, device))
+        try:
+            picture = data[index]
+        except DatasetError as error:
+            left_out.add(index, error)
+        else:
+            sheet.add(picture, _label(model, data, picture, device, imgsz))
     sheet.write(path)
 
 
@@ -125,25 +134,34 @@ def draw_instances(
 ) -> None:
     """Write a sheet of pictures from all over `data`, the objects in them and what `model` finds, side by side.
 
-    Raises: DatasetError; UsageError when the file cannot be written.
+    Pictures that cannot be read are left out. Raises: DatasetError when no class is common; UsageError when the file
+    cannot be written.
     """
-    indices = _spread(len(data), ROWS)
+    indices, left_out = _spread(len(data), ROWS), LeftOut()
     device = next(model.parameters()).device
     with closing(_engine(model, name, classes, imgsz, device)) as engine:
-        found = detect(engine, data, indices, conf=LEAST_SCORE)
-    write_comparison(path, data, found, indices=indices)
+        found = detect(engine, data, indices, conf=LEAST_SCORE, left_out=left_out)
+    write_comparison(path, data, found, indices=[index for index in indices if index not in left_out.indices])
 
 
 @torch.no_grad()
-def _label(model: Network, data: SemanticSet, picture: Picture, device: torch.device) -> NDArray[np.uint8]:
-    """Return the labels `uint8 [H, W]` that `model` gives a picture at its own size."""
-    h, w = picture.labels.shape
+def _label(
+    model: Network, data: SemanticSet, picture: Picture, device: torch.device, imgsz: tuple[int, int] | None
+) -> NDArray[np.uint8]:
+    """Return the labels `uint8 [H, W]` that `model` gives a picture fitted into `imgsz`, or at its own size."""
+    size = h, w = picture.labels.shape
+    height, width = size if imgsz is None else Letterbox.fit(size, imgsz).resized
+    image = picture.image
+    if (height, width) != size:
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
     divisor = model.size_divisor
-    height, width = (-(-side // divisor) * divisor for side in (h, w))
-    loader = SemanticTrainingSet(data, Augmentation(crop=(height, width)))  # only pads
-    batch = loader.collate([SemanticSample(picture.image, picture.labels)])
-    found = model(batch.to(device).images).out[0, :, :h, :w].argmax(0)
-    return np.asarray(found.to(torch.uint8).cpu().numpy(), np.uint8)
+    padded = tuple(-(-side // divisor) * divisor for side in imgsz or size)
+    loader = SemanticTrainingSet(data, Augmentation(crop=(padded[0], padded[1])))  # only pads
+    batch = loader.collate([SemanticSample(image, np.zeros((height, width), np.uint8))])
+    logits = model(batch.to(device).images).out[:, :, :height, :width]
+    if (height, width) != size:
+        logits = F.interpolate(logits.float(), (h, w), mode="bilinear", align_corners=False)
+    return np.asarray(logits[0].argmax(0).to(torch.uint8).cpu().numpy(), np.uint8)
 
 
 def _engine(

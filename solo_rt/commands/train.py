@@ -49,7 +49,12 @@ File = LocalPath(exists=True, dir_okay=False)
 @click.option("--grids", type=Grids(), help="Cells along each side, by level: more for many small objects.")
 @click.option("--freeze/--no-freeze", default=True, help="Freeze what the recipe freezes.")
 @click.option("--augment/--no-augment", default=Settings.augment, help="Change pictures at random.")
-@click.option("--accumulate", type=Positive, default=Settings.accumulate, help="Parts to compute a batch in.")
+@click.option(
+    "--accumulate",
+    type=Positive,
+    default=Settings.accumulate,
+    help="Parts to compute a batch in; each counts alike, however much there is in it.",
+)
 @click.option("--amp", type=click.Choice(["off", "bf16", "fp16"]), help="Precision.  [default: bf16 where it is fast]")
 @click.option("--compile", "compiled", is_flag=True, help="Compile the network with torch.compile.")
 @click.option("--channels-last/--no-channels-last", default=Settings.channels_last, help="Memory layout.")
@@ -63,7 +68,9 @@ File = LocalPath(exists=True, dir_okay=False)
     show_default=True,
     help="Processes loading pictures.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=Settings.seed, help="Of the weights and of the data.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), default=Settings.seed, help="Of the weights and of the data."
+)
 @click.option("--out", type=LocalPath(), help="Folder of the run.  [default: runs/MODEL]")
 @click.option("--resume", default=Settings.resume, metavar="auto|off|FILE", help="Go on with the run in --out.")
 @click.option("--init", type=File, help="Checkpoint to start from; takes what fits.")

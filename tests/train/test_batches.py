@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from solo_rt.errors import DatasetError, UsageError
-from solo_rt.train.data.batches import MOST_BAD, Part, fetch, load_parts
+from solo_rt.train.data.batches import MOST_BAD, LoaderLost, Part, fetch, load_parts
 from solo_rt.train.data.world_dataset import WorldDataset
 
 
@@ -198,6 +198,24 @@ class Signalled(Counting):
 def test_a_signal_ends_no_loader_and_is_not_lost_while_they_start() -> None:
     assert len(list(load_parts(Signalled(5), steps=range(2), batch=5, workers=1))) == 2
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+class Killed(Counting):
+    """Pictures whose loader is killed, as the system does where memory is short."""
+
+    def sample(self, index: int, rng: np.random.Generator) -> tuple[int, float]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+def test_a_loader_that_is_killed_is_one_line() -> None:
+    with pytest.raises(LoaderLost, match=r"was killed \(DataLoader worker .*; if memory is short, give fewer"):
+        list(load_parts(Killed(5), steps=range(2), batch=5, workers=1))
+
+
+def test_numbers_of_draws_are_made_when_they_are_needed() -> None:
+    endless = load_parts(Counting(5), steps=range(10**12), batch=2)
+    assert len(next(endless).indices) == 2
 
 
 LEAVING = """

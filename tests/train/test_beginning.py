@@ -6,6 +6,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from runs import assert_same_run, settings, tiny
@@ -14,6 +16,7 @@ from solo_rt.device import Device
 from solo_rt.errors import DatasetError, UsageError
 from solo_rt.train import loop
 from solo_rt.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from solo_rt.train.data.semantic import open_semantic
 from solo_rt.train.data.world_files import write_coco
 from solo_rt.train.loop import Outcome, train
 from solo_rt.train.models import build_model
@@ -25,7 +28,7 @@ def test_measuring_on_training_pictures_is_said(tmp_path: Path) -> None:
     data = write_coco(tmp_path / "data", images=2, size=(36, 64)).parent
     said: list[str] = []
     train(tiny(1), tmp_path / "a", settings(data=f"coco:{data}", val=1), on_start=said.append)
-    assert f"coco:{data} has no parts: --val and --preview look at pictures that are trained on" in "".join(said)
+    assert f"coco:{data} has no parts: --val and --preview look at what is trained on" in "".join(said)
     said.clear()
     train(tiny(1), tmp_path / "b", settings(data=f"coco:{data}"), on_start=said.append)
     train(tiny(1), tmp_path / "c", settings(val=1), on_start=said.append)
@@ -39,6 +42,45 @@ def test_held_out_pictures_that_are_missing_are_missed_at_once(tmp_path: Path) -
     (data / "images").rename(data / "train2017")
     with pytest.raises(DatasetError, match=r"expected .*instances_val2017\.json"):
         train(tiny(1), tmp_path / "run", settings(data=f"coco:{data}", val=2))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_copied_checkpoint_is_gone_on_with_and_a_run_without_a_whole_one_is_left_alone(tmp_path: Path) -> None:
+    train(tiny(2), tmp_path / "run", settings())
+    for name in ("last.pt", "best.pt"):  # as a copy of a run has them where links are followed
+        copy = tmp_path / name.removesuffix(".pt")
+        copy.mkdir()
+        (copy / name).write_bytes((tmp_path / "run" / "step-00000001.pt").read_bytes())
+        said: list[str] = []
+        assert train(tiny(2), copy, settings(resume="auto"), on_start=said.append).step == 2
+        assert "resumed at step 1" in said
+    for path in (tmp_path / "run").glob("step-*.pt"):
+        path.write_bytes(path.read_bytes()[:-9])
+    log = (tmp_path / "run" / "log.jsonl").read_bytes()
+    with pytest.raises(UsageError, match="holds a run, but no whole checkpoint; move it away"):
+        train(tiny(2), tmp_path / "run", settings(resume="auto"))
+    assert (tmp_path / "run" / "log.jsonl").read_bytes() == log
+
+
+def test_parts_with_other_classes_are_refused_at_once(tmp_path: Path) -> None:
+    for part, names in (("train", ["sky", "road"]), ("val", ["sky", "road", "car"])):
+        for folder in ("images", "labels"):
+            (tmp_path / "data" / folder / part).mkdir(parents=True)
+        picture = np.zeros((36, 64, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / "data" / "images" / part / "a.png"), picture)
+        cv2.imwrite(str(tmp_path / "data" / "labels" / part / "a.png"), picture[..., 0] + len(names) - 1)
+    data = open_semantic(f"folder:{tmp_path / 'data'}", split="train")
+    assert data.classes == ("class 0", "class 1", "class 2"), "numbers are those of all parts"
+    coco = write_coco(tmp_path / "coco", images=2, size=(36, 64)).parent
+    (coco / "annotations").mkdir()
+    for part in ("train", "val"):
+        record = json.loads((coco / "instances.json").read_text())
+        for category in record["categories"]:
+            category["name"] = f"{part} {category['name']}"
+        (coco / "annotations" / f"instances_{part}2017.json").write_text(json.dumps(record))
+        (coco / f"{part}2017").symlink_to("images")
+    with pytest.raises(UsageError, match="part val has classes that part train has not: val "):
+        train(tiny(1), tmp_path / "run", settings(data=f"coco:{coco}", val=1))
     assert not (tmp_path / "run").exists()
 
 

@@ -338,6 +338,10 @@ def test_the_command_downloads_and_counts(
     assert (code, out.strip()) == (0, str(tmp_path / "data" / "free"))
     code, out, _ = solo("download", "free", "--verify", "--json")
     assert (code, json.loads(out)) == (0, [{"pattern": "pictures/*.jpg", "expected": 2, "found": 2}])
+    for picture in (tmp_path / "data" / "free" / "pictures").iterdir():
+        picture.unlink()
+    code, _, err = solo("download", "free")
+    assert (code, "0 of 2 files pictures/*.jpg are in" in err, "to get them again, delete ." in err) == (2, True, True)
     assert solo("download", "free", "--root", tmp_path / "other")[1].strip() == str(tmp_path / "other" / "free")
     assert "cityscapes" in solo("download")[1]
     for option in ("--verify", "--keep"):

@@ -27,6 +27,7 @@ from solo_rt.train.data.instances.packed import ARRAYS, choose, pack
 from solo_rt.train.data.instances.records import ObjectRecord, PictureRecord
 from solo_rt.train.data.instances.regions import find_region, find_regions
 from solo_rt.train.data.instances.world import held_out_world
+from solo_rt.train.data.pictures import read_numbers
 from solo_rt.train.data.world_files import write_coco
 
 CASIA = Path(__file__).resolve().parents[3] / "shared/data/casia-spt"
@@ -388,6 +389,13 @@ def test_a_number_is_an_object(tmp_path: Path, images: str, masks: str, ending: 
     assert data.classes == ("person",)
     assert [a.box for a in data[0].annotations] == [(2, 1, 6, 4), (2, 6, 6, 9)]
     np.testing.assert_array_equal(data[0].annotations[1].segmentation.cut_out(SIZE).dense(SIZE), numbers == 300)
+
+
+@pytest.mark.parametrize("numbers", [np.float32([[0.5]]), np.float32([[65536]]), np.int32([[-1]])])
+def test_numbers_that_do_not_fit_are_refused(tmp_path: Path, numbers: np.ndarray) -> None:
+    cv2.imwrite(str(tmp_path / "a.tiff"), np.tile(numbers, SIZE))
+    with pytest.raises(DatasetError, match=r"a\.tiff: expected whole numbers in 0\.\.65535, got others"):
+        read_numbers(tmp_path / "a.tiff")
 
 
 def test_of_masks_without_parts_a_tenth_is_held_out_whatever_else_there_is(tmp_path: Path) -> None:

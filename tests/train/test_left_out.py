@@ -16,7 +16,7 @@ from command_line import Solo
 from solo_rt.engine import open_engine
 from solo_rt.errors import DatasetError
 from solo_rt.train.data.instances import open_instances
-from solo_rt.train.data.left_out import NAMED, LeftOut
+from solo_rt.train.data.left_out import NAMED, LeftOut, require_some
 from solo_rt.train.data.pictures import read_labels, read_picture
 from solo_rt.train.data.semantic import open_semantic
 from solo_rt.train.data.semantic.folder import write_folder
@@ -46,8 +46,10 @@ def test_each_picture_is_named_once_and_all_are_counted(caplog: pytest.LogCaptur
     said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert said[:NAMED] == [f"left out: picture {index} is bad" for index in range(NAMED)]
     assert said[NAMED:] == ["left out: more pictures than 10; -v names them", "left out 13 of 99 pictures, see above"]
+    require_some(1, of=13)
+    require_some(0, of=0)
     with pytest.raises(DatasetError, match="none of 13 pictures can be read"):
-        left_out.report(13)
+        require_some(0, of=13)
     with pytest.raises(DatasetError, match="picture 1 is bad"):
         LeftOut(strict=True).add(1, DatasetError("picture 1 is bad"))
 
@@ -73,9 +75,9 @@ def test_eval_of_instances_measures_the_other_pictures(
     code, out, _ = solo("eval", "--data", f"coco:{tmp_path / 'whole'}", *options)
     assert json.loads(out)["metrics"] == scores["metrics"]
 
-    parts = [tmp_path / f"part{i}.json" for i in (1, 2)]
+    parts = [tmp_path / f"part{i}.json" for i in range(1, 6)]  # three of which have nothing that can be read
     for i, part in enumerate(parts, 1):
-        shard = ("--shard", f"{i}/2", "--results", part)
+        shard = ("--shard", f"{i}/5", "--results", part)
         assert solo("eval", "--data", f"coco:{data}", *options, *shard)[0] == 0
     code, out, _ = solo("eval", "--merge", *parts, "--json")
     assert json.loads(out)["metrics"] == scores["metrics"]
@@ -95,6 +97,8 @@ def test_eval_of_labels_measures_the_other_pictures(
     code, out, _ = solo("eval", *options, "--json")
     assert (code, json.loads(out)["images"]) == (0, 3)
     assert "left out 2 of 5 pictures" in caplog.text
+    code, shared, _ = solo("eval", *options, "--workers", 5, "--json")
+    assert (code, json.loads(shared)["metrics"]) == (0, json.loads(out)["metrics"])
     code, _, err = solo("eval", *options, "--strict")
     assert (code, len(err.splitlines())) == (2, 1)
 

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +23,7 @@ from solo_rt.device import Device
 from solo_rt.errors import SinkError, SoloRTError, UsageError
 from solo_rt.train import loop
 from solo_rt.train.checkpoint import Checkpoint, load_checkpoint
-from solo_rt.train.data.batches import Part, load_parts
+from solo_rt.train.data.batches import LoaderLost, Part, load_parts
 from solo_rt.train.distributed import Job
 from solo_rt.train.export import static_graph
 from solo_rt.train.loop import Outcome, Progress, train
@@ -43,6 +43,13 @@ def test_a_resumed_run_ends_with_the_state_of_an_unbroken_one(tmp_path: Path, em
     logs = [(tmp_path / run / "log.jsonl").read_text() for run in ("whole", "cut")]
     assert logs[0] == logs[1]
     assert train(recipe, tmp_path / "cut", settings(resume="auto")).step == 5  # nothing left to do
+
+
+def test_chance_within_steps_is_the_same_in_a_resumed_run(tmp_path: Path) -> None:
+    recipe = replace(tiny(3, model="fast-scnn"), label_step=2)  # and its dropout
+    whole = load_checkpoint(train(recipe, tmp_path / "whole", settings()).checkpoint)
+    train(recipe, tmp_path / "cut", settings(max_steps=1))
+    assert_same_run(whole, load_checkpoint(train(recipe, tmp_path / "cut", settings(resume="auto")).checkpoint))
 
 
 def test_an_average_of_no_decay_is_the_weights(tmp_path: Path) -> None:
@@ -275,6 +282,25 @@ def test_each_checkpoint_draws_a_preview_and_none_is_worth_a_run(
     assert cv2.imread(str(tmp_path / "sheet.png")).ndim == 3
     train(tiny(1, model="fast-scnn"), tmp_path / "more", settings(preview=tmp_path / "gone" / "sheet.png"))
     assert "no preview: cannot write" in caplog.text
+
+
+def test_a_run_that_loses_its_loaders_leaves_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose(parts: Iterator[Part], _device: torch.device) -> Iterator[Part]:
+        yield from islice(parts, 2)
+        raise LoaderLost("killed")
+
+    monkeypatch.setattr(loop, "fetch", lose)
+    with pytest.raises(LoaderLost, match="killed"):
+        train(tiny(9), tmp_path / "run", settings(save_every=99))
+    assert load_checkpoint(tmp_path / "run" / "last.pt").step == 2
+
+
+def test_a_run_resumed_in_another_folder_keeps_its_own_best(tmp_path: Path) -> None:
+    recipe = tiny(2, model="fast-scnn")
+    train(recipe, tmp_path / "one", settings(val=1))
+    first = str(tmp_path / "one" / "step-00000001.pt")
+    train(recipe, tmp_path / "other", settings(val=1, resume=first))
+    assert load_checkpoint(tmp_path / "other" / "best.pt").step == 2
 
 
 def test_a_picture_at_a_time_is_too_few_for_a_network_that_pools_all_of_it(tmp_path: Path) -> None:

@@ -165,13 +165,22 @@ def test_a_batch_without_objects_has_a_zero_mask_loss_and_a_gradient(kind: str) 
 @pytest.mark.parametrize("kind", KINDS)
 def test_objects_of_no_level_are_as_good_as_none(kind: str) -> None:
     batch = make_batch()
-    side = 2 * max(high for _, high in CONFIGS[kind].scale_ranges)
-    too_large = replace(batch, boxes=torch.tensor([[0, 0, side, side]] * len(batch.boxes)))
-    model, _, losses = losses_of(kind, too_large)
+    side = min(low for low, _ in CONFIGS[kind].scale_ranges) / 2
+    too_small = replace(batch, boxes=torch.tensor([[0, 0, side, side]] * len(batch.boxes)))
+    model, _, losses = losses_of(kind, too_small)
     losses.total.backward()
     assert losses.dice == losses.mean_iou == 0
     assert torch.isfinite(losses.total)
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_no_object_is_too_large() -> None:
+    """A bus along a picture that is eight times as wide as it is high."""
+    batch = make_batch()
+    side = 2.0 * max(high for _, high in CONFIGS["solov2"].scale_ranges)
+    huge = replace(batch, boxes=torch.tensor([[0, 0, side, side]] * len(batch.boxes)))
+    _, _, losses = losses_of("solov2", huge)
+    assert losses.dice > 0
 
 
 def undecided_heads(kind: str) -> tuple[Heads, float]:

@@ -109,6 +109,20 @@ def test_some_pictures_from_all_over_are_drawn(tmp_path: Path, model: str) -> No
     assert validation._spread(3, 8) == [0, 1, 2]
 
 
+def test_photographs_are_measured_at_the_size_of_the_file_to_be() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    class Watching(Bright):
+        def forward(self, images: Tensor) -> SemanticOutput:
+            seen.append(tuple(images.shape[2:]))
+            return super().forward(images)
+
+    data = held_out_world(size=(48, 96))
+    own, fitted = (measure_semantic(Watching(), data, pictures=2, job=ALONE, imgsz=size) for size in (None, (32, 40)))
+    assert seen == [(64, 96)] * 2 + [(32, 64)] * 2  # what 20x40 is padded to: a file has 32x40
+    assert fitted["val_pixel_accuracy"] == pytest.approx(own["val_pixel_accuracy"], abs=0.1)
+
+
 def test_measuring_ends_when_asked_to() -> None:
     asked: list[int] = []
 

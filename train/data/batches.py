@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from solo_rt.errors import DatasetError, UsageError
+from solo_rt.errors import DatasetError, SoloRTError, UsageError
 from solo_rt.train.data.base import Batch, TrainingSet
 from solo_rt.train.data.left_out import LeftOut
 from solo_rt.train.data.workers import WorkerContext, begin_worker, safe_start
@@ -57,29 +57,26 @@ def load_parts(
     sequences, and a batch comes from either. Both get their share of the batches, evenly spread; where one has fewer
     pictures than a batch holds, the batch shows some of them again.
     The next of the epoch takes the place of a picture that cannot be read, which is named once; not if `strict`.
-    Raises: UsageError when a batch cannot be dealt out evenly; DatasetError for a picture if `strict`, else for many.
+    Raises: UsageError when a batch cannot be dealt out evenly; DatasetError for a picture if `strict`, else for many;
+    LoaderLost when a worker is killed.
     """
     if not len(data):
         raise UsageError("the data set has no pictures to train on")
     share = share_of(batch, parts=parts, size=size)
-    numbers = [
-        list(range(start, start + share))
-        for step in steps
-        for start in (step * batch + (part * size + rank) * share for part in range(parts))
-    ]
     loader = DataLoader(
         _Draws(data, batch=batch, seed=seed, shuffled=shuffled, tall=tall, most_bad=0 if strict else MOST_BAD),
-        batch_sampler=numbers,
+        batch_sampler=_Numbers(steps, batch=batch, share=share, parts=parts, rank=rank, size=size),
         num_workers=workers,
         collate_fn=_Collate(data.collate),
         pin_memory=pin,
         multiprocessing_context=WorkerContext() if workers else None,
         worker_init_fn=begin_worker,
+        generator=torch.Generator(),  # of its own: it must not draw from the one that a step is computed with
     )
     left_out = LeftOut(strict=strict)
     with safe_start():
         loaded = iter(loader)
-    for part in loaded:
+    for part in _until_lost(loaded):
         if isinstance(part, DatasetError):
             raise part
         for index, error in part.bad:
@@ -113,6 +110,44 @@ def fetch(parts: Iterator[Part], device: torch.device) -> Iterator[Part]:
         ahead = coming
     if ahead is not None:
         yield ahead
+
+
+class LoaderLost(SoloRTError):
+    """A process that loads pictures was killed; the training itself is well."""
+
+
+def _until_lost(parts: Iterator[Part | DatasetError]) -> Iterator[Part | DatasetError]:
+    """Yield the parts. Raises: LoaderLost."""
+    try:
+        yield from parts
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise LoaderLost(
+            f"a process that loads pictures was killed ({str(error).splitlines()[0]}); if memory is short, give fewer "
+            "--workers; go on with --resume auto"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """The numbers of the draws of each part, made when they are needed."""
+
+    steps: range
+    batch: int
+    share: int
+    parts: int
+    rank: int
+    size: int
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in self.steps:
+            for part in range(self.parts):
+                start = step * self.batch + (part * self.size + self.rank) * self.share
+                yield list(range(start, start + self.share))
+
+    def __len__(self) -> int:
+        return len(self.steps) * self.parts
 
 
 class _Drawn(NamedTuple):

@@ -29,8 +29,12 @@ class LeftOut:
                 log.warning("left out: more pictures than %d; -v names them", NAMED)
 
     def report(self, count: int) -> None:
-        """Say how many of `count` pictures were left out, if any were. Raises: DatasetError when all were."""
-        if count and len(self.indices) == count:
-            raise DatasetError(f"none of {count} pictures can be read; is the data set complete?")
+        """Say how many of `count` pictures were left out, if any were."""
         if self.indices:
             log.warning("left out %d of %d pictures, see above", len(self.indices), count)
+
+
+def require_some(count: int, *, of: int) -> None:
+    """Raise DatasetError where `of` some pictures none could be read."""
+    if of and not count:
+        raise DatasetError(f"none of {of} pictures can be read; is the data set complete?")

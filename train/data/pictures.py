@@ -66,14 +66,22 @@ def read_labels(path: Path) -> NDArray[np.uint8]:
 
 
 def read_numbers(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Return what is stored for each pixel, `[H, W]`: a grey value, or an index of a palette. Raises: DatasetError."""
+    """Return what is stored for each pixel, `[H, W]`: a grey value, or an index of a palette.
+
+    Raises: DatasetError, also for numbers that do not fit into 16 bits.
+    """
     if _has_palette(path):
         return _read_indices(path)
     numbers = _decode(path, cv2.IMREAD_UNCHANGED, what="labels")
     if numbers.ndim != 2:
         got = f"{numbers.shape[2]} channels"
         raise DatasetError(f"labels {path}: expected numbers, grey or with a palette, got {got}")
-    return numbers.astype(np.uint16) if numbers.dtype != np.uint8 else np.asarray(numbers, np.uint8)
+    if numbers.dtype == np.uint8:
+        return np.asarray(numbers, np.uint8)
+    kept = numbers.astype(np.uint16)
+    if not np.array_equal(kept, numbers):
+        raise DatasetError(f"labels {path}: expected whole numbers in 0..65535, got others, as {numbers.dtype}")
+    return kept
 
 
 def lookup_table(ids: dict[int, int]) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from solo_rt.engine import Engine
 from solo_rt.files import replace_file
 from solo_rt.progress import OnProgress
 from solo_rt.train.data.instances import InstanceSet, open_instances
-from solo_rt.train.data.left_out import LeftOut
+from solo_rt.train.data.left_out import LeftOut, require_some
 from solo_rt.train.evaluate.cityscapes_instances import CityscapesScores, score_cityscapes
 from solo_rt.train.evaluate.comparison import write_comparison
 from solo_rt.train.evaluate.detections import (
@@ -86,6 +86,7 @@ def score_findings(findings: Findings, *, results: Path | None = None, pictures:
     """
     data = open_instances(findings.data, split=findings.split, images=findings.max_images)
     indices = [index for index in range(len(data)) if index not in findings.left_out]
+    require_some(len(indices), of=len(data))
     detections = findings.detections
     if results is not None:
         replace_file(results, json.dumps(detections).encode())

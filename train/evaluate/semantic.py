@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from solo_rt.engine import Engine
 from solo_rt.errors import DatasetError
 from solo_rt.progress import OnProgress
-from solo_rt.train.data.left_out import LeftOut
+from solo_rt.train.data.left_out import LeftOut, require_some
 from solo_rt.train.data.semantic import Picture, SemanticSet, open_semantic
 from solo_rt.train.data.semantic.cityscapes import instance_files, read_instance_ids
 from solo_rt.train.evaluate.cityscapes import (
@@ -145,6 +145,7 @@ def evaluate_pixels(
 def score_counted(counted: Counted) -> SemanticScores:
     """Return the scores of what was counted. Raises: DatasetError."""
     data = open_semantic(counted.data, split=counted.split)
+    require_some(counted.tally.images, of=len(data))
     return score(counted.tally, data, protocol=f"{counted.split}, {counted.protocol}")
 
 

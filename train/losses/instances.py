@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -43,11 +44,13 @@ def instance_losses(
     """Return the losses of what `model` made of `batch`.
 
     `imgsz` is the height and width that pictures are trained at: the scale ranges of a model are in pixels of its own
-    size and shrink with it. Everything else as for `solo_losses`.
+    size and shrink with it; the last one has no end, which the published ones do not reach. Everything else as for
+    `solo_losses`.
     """
     config = model.config
     zoom = imgsz[0] / model.imgsz[0]
     ranges = [(low * zoom, high * zoom) for low, high in config.scale_ranges]
+    ranges[-1] = ranges[-1][0], math.inf  # of inputs much wider than high, objects are larger than their height says
     targets = assign(batch, grids=config.grids, scale_ranges=ranges)
     return solo_losses(outputs, batch, targets, reduce=reduce, processes=processes)
 

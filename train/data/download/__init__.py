@@ -48,9 +48,16 @@ def download(
         raise DatasetError(
             f"{name} must be fetched by hand: {source.instructions}, {files} into {folder}, and run this again"
         )
-    for archive in source.archives:
-        if not _stamped(folder, archive):
-            _install(archive, folder, keep=keep, patience=patience, show=show)
+    new = [archive for archive in source.archives if not _stamped(folder, archive)]
+    for archive in new:
+        _install(archive, folder, keep=keep, patience=patience, show=show)
+    short = next((count for count in count_files(name, root) if count.found < count.expected), None)
+    if short is not None and not new:
+        stamps = " and ".join(_stamp(folder, archive).name for archive in source.archives)
+        raise DatasetError(
+            f"{name}: {short.found} of {short.expected} files {short.pattern} are in {folder}, though its archives "
+            f"were unpacked there; to get them again, delete {stamps}"
+        )
     return folder
 
 

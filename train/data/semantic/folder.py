@@ -12,6 +12,7 @@ with its own number; all other values are ignored then.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from solo_rt.errors import DatasetError, UsageError
@@ -39,7 +40,7 @@ def open_folder(root: Path, *, split: str) -> SemanticSet:
         images, labels = images / split, labels / split
     pictures, masks = pair_files(files_by_stem(images), files_by_stem(labels, suffixes=MASKS), where=root)
     legend, ids = read_legend(root)
-    legend = legend or _numbered(masks)
+    legend = legend or _numbered(_all_masks(root / "labels") if has_parts else masks)
     files = FilePairs(tuple(pictures), tuple(masks), lookup_table(ids) if ids else None)
     names = tuple(path.stem for path in pictures)
     return SemanticSet("folder", legend, names, files, has_parts=has_parts)
@@ -96,11 +97,17 @@ def write_folder(folder: Path, data: SemanticSet, *, on_image: OnProgress = lamb
     return folder
 
 
+def _all_masks(folder: Path) -> list[Path]:
+    """Return the label files of all parts, which have the same classes."""
+    return [path for path in sorted(folder.glob("*/*")) if path.suffix.lower() in MASKS]
+
+
 def _numbered(masks: list[Path]) -> Legend:
-    """Return classes named by their numbers, up to the largest number in any label file."""
+    """Return classes named by their numbers, up to the largest number in any label file that can be read."""
     largest = 0
     for path in masks:
-        labels = read_labels(path)
-        largest = max(largest, int(labels[labels != IGNORED].max(initial=0)))
+        with suppress(DatasetError):  # said by those who look at the pictures one by one
+            labels = read_labels(path)
+            largest = max(largest, int(labels[labels != IGNORED].max(initial=0)))
     names = tuple(f"class {number}" for number in range(largest + 1))
     return Legend(names, voc_palette(len(names)))
