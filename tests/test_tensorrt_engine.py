@@ -189,6 +189,43 @@ def test_a_closed_engine_says_so(gpu: SpiedGpu, plan: Plan) -> None:
         engine.infer({"image": picture(0)})
 
 
+def test_an_engine_may_be_closed_while_it_computes_and_others_wait(
+    card: Card, gpu: SpiedGpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, go_on = threading.Event(), threading.Event()
+
+    def wait(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        started.set()
+        go_on.wait(10)
+        return compute(inputs)
+
+    install(monkeypatch, card, PORTS, wait)
+    plan = write_fitting(tmp_path, TINY_SPEC)
+    before = {name: getattr(card.state, name) for name in EXISTING}
+    engine = TensorRtEngine(plan, b"plan", gpu=gpu, lanes=1)
+    ends: list[object] = []
+
+    def infer() -> None:
+        try:
+            ends.append(engine.infer({"image": np.ones(SIZE, np.float32)}).keys())
+        except EngineError as error:
+            ends.append(str(error))
+
+    threads = [threading.Thread(target=call, daemon=True) for call in (infer, infer, infer, engine.close)]
+    threads[0].start()
+    assert started.wait(10)
+    for thread in threads[1:]:
+        thread.start()
+        thread.join(0.1)
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in threads)
+    assert len(ends) == 3
+    assert "the engine is closed; open another one" in ends
+    assert {name: getattr(card.state, name) for name in EXISTING} == before
+
+
 def test_a_plan_that_tensorrt_refuses_gives_its_reason(gpu: SpiedGpu, plan: Plan) -> None:
     with pytest.raises(EngineError, match=r"cannot load it: Serialization assertion failed\. Version tag does not"):
         TensorRtEngine(plan, b"broken", gpu=gpu)

@@ -100,13 +100,16 @@ def test_plugins_that_are_not_in_it_are_named(path: Path) -> None:
         load_plugins(Registry(known=OPERATORS[:1]).module(), path)
 
 
-def test_the_first_error_is_the_reason() -> None:
+def test_the_first_error_since_the_last_one_is_the_reason(caplog: pytest.LogCaptureFixture) -> None:
     class Logger:
         Severity = SimpleNamespace(INTERNAL_ERROR=0, ERROR=1, WARNING=2, INFO=3)
 
     messages = Messages(SimpleNamespace(ILogger=Logger))
     assert messages.reason() == "it gave no reason"
+    caplog.set_level("DEBUG", logger="solo_rt.engine.tensorrt_library")
     for level, text in ((3, "hello"), (2, "a\nwarning"), (0, "the  cause\n"), (1, "and this")):
         messages.logger.log(level, text)
     assert messages.reason() == "the cause"
-    assert (messages.errors, messages.warnings) == (["the cause", "and this"], ["a warning"])
+    assert [record.getMessage() for record in caplog.records] == ["TensorRT: a warning"]
+    messages.logger.log(1, "another frame's")
+    assert messages.reason() == "another frame's"

@@ -71,7 +71,7 @@ class TensorRtEngine:
             if self._engine is None:
                 raise EngineError(f"{plan.path}: TensorRT {trt.__version__} cannot load it: {self._messages.reason()}")
             self._lanes: list[_Lane] = [self._open_lane() for _ in range(lanes)]
-        self._idle: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[_Lane | None] | None = queue.SimpleQueue()  # None in it: closed
         for lane in self._lanes:
             self._idle.put(lane)
 
@@ -109,7 +109,11 @@ class TensorRtEngine:
 
     def close(self) -> None:
         """Release the contexts, then the engine and the runtime; `infer` raises EngineError afterwards."""
-        lanes, self._lanes, self._idle = self._lanes, [], queue.SimpleQueue()
+        lanes, self._lanes = self._lanes, []
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            idle.put(None)
+        del idle  # with the lanes in it
         try:
             with self._gpu.bound():
                 while lanes:
@@ -124,14 +128,17 @@ class TensorRtEngine:
     @contextmanager
     def _lane(self) -> Iterator[_Lane]:
         """Give the body a lane for itself. Raises: EngineError."""
-        if not self._lanes:
+        idle = self._idle  # which `close` takes away from the others
+        lane = None if idle is None else idle.get()
+        if idle is None or lane is None:
+            if idle is not None:
+                idle.put(None)  # for the next one who waits
             raise EngineError("the engine is closed; open another one")
-        lane = self._idle.get()
         try:
             with self._gpu.bound():
                 yield lane
         finally:
-            self._idle.put(lane)
+            idle.put(lane)
 
     def _open_lane(self) -> _Lane:
         # Without self: lanes keep what `compute` holds, and an engine that they keep waits for the garbage collector.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from solo_rt.gpu.native_library import find_library, load_function
 PLUGIN_PATH = "SOLO_RT_PLUGINS"  # environment variable: the library, where it is not found by itself
 MODULES = ("tensorrt", "tensorrt_bindings")  # the package, and what it wraps, which is enough
 
+log = logging.getLogger(__name__)
 _loaded: dict[Path, object] = {}  # libraries stay loaded as long as the process: plugin objects point into them
 
 
@@ -47,7 +49,6 @@ class Messages:
 
     def __init__(self, trt: Any) -> None:
         errors: list[str] = []
-        warnings: list[str] = []
         severity = trt.ILogger.Severity
 
         class Logger(trt.ILogger):  # type: ignore[misc]
@@ -56,14 +57,16 @@ class Messages:
                 if level in (severity.INTERNAL_ERROR, severity.ERROR):
                     errors.append(line)
                 elif level == severity.WARNING:
-                    warnings.append(line)
+                    log.debug("TensorRT: %s", line)
 
-        self.errors, self.warnings = errors, warnings
+        self.errors = errors
         self.logger = Logger()
 
     def reason(self) -> str:
-        """Return the first thing that went wrong, which is the cause of the others."""
-        return self.errors[0] if self.errors else "it gave no reason"
+        """Return the first thing that went wrong since the last time, which is the cause of the others."""
+        reason = self.errors[0] if self.errors else "it gave no reason"
+        self.errors.clear()
+        return reason
 
 
 def find_plugins() -> Path:

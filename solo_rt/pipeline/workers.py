@@ -228,7 +228,8 @@ class _Workers:
             channel.cancel()
         deadline = time.monotonic() + self._patience
         for thread in self._threads:
-            if thread is threading.current_thread():  # the garbage collector found a forgotten stream here
+            # The garbage collector found a forgotten stream here, or the interpreter ends while they are started.
+            if thread is threading.current_thread() or thread.ident is None:
                 continue
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():

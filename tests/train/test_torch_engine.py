@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -291,3 +293,18 @@ def test_the_run_time_opens_checkpoints_on_a_gpu(tmp_path: Path) -> None:
         engine = open_engine(path, device=device)
         assert isinstance(engine, TorchEngine)
         engine.close()
+
+
+def test_a_forgotten_engine_does_not_wait_for_the_garbage_collector() -> None:
+    graph = graph_of("semantic")
+    image = pictures(graph)[0]
+    gc.collect()
+    gc.disable()
+    try:
+        engine = TorchEngine(graph, torch.device("cpu"), gpu=HostGpu(), library=emulated_kernels())
+        engine.infer({"image": image})
+        is_alive = weakref.ref(engine)
+        del engine
+        assert is_alive() is None
+    finally:
+        gc.enable()

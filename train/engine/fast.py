@@ -49,7 +49,7 @@ class TorchEngine:
         library = library or Kernels(find_kernels())
         self.backend = f"torch fp16, {gpu.name}"
         self.lanes = 1
-        self._device, self._gpu = device, gpu
+        self._gpu = gpu
         with gpu.bound():
             self._stream = gpu.stream()
             with on_stream(self._stream, device):
@@ -61,8 +61,20 @@ class TorchEngine:
             self._input = gpu.pinned(image.shape, image.dtype)
             self._downloads = Downloads(gpu, self._stream, outputs)
             tensors = {self.spec.input.name: image, **outputs}
-            self._tensors = Replay(gpu, self._stream, self._queue_tensors)
-            self._frames = FramePath(gpu, library, self._stream, self.spec, tensors=tensors, compute=self._queue)
+            # Without self: what these hold they keep, and an engine that keeps itself waits for the garbage collector.
+            stream, given, downloads = self._stream, self._input, self._downloads
+
+            def compute() -> None:
+                with on_stream(stream, device), cudnn_set(exact=False):
+                    model.compute()
+                downloads.queue()
+
+            def compute_tensors() -> None:
+                gpu.upload(model.image.data_ptr(), given, stream)
+                compute()
+
+            self._tensors = Replay(gpu, stream, compute_tensors)
+            self._frames = FramePath(gpu, library, stream, self.spec, tensors=tensors, compute=compute)
 
     def infer(self, inputs: Mapping[str, Float32]) -> dict[str, Output]:
         """Return the outputs by name, arrays that belong to the caller. Raises: EngineError."""
@@ -93,18 +105,6 @@ class TorchEngine:
             log.debug("%s", error)
         self._model = None
         del self._tensors, self._frames, self._input, self._downloads
-
-    def _queue_tensors(self) -> None:
-        assert self._model is not None
-        self._gpu.upload(self._model.image.data_ptr(), self._input, self._stream)
-        self._queue()
-
-    def _queue(self) -> None:
-        """Queue network, decoding and downloads."""
-        assert self._model is not None
-        with on_stream(self._stream, self._device), cudnn_set(exact=False):
-            self._model.compute()
-        self._downloads.queue()
 
     def _check_open(self) -> None:
         if self._model is None:
