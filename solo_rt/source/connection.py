@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import logging
 import threading
 import time
@@ -70,6 +71,7 @@ class Lost:
     """What could not be shown, of all connections of a source. Written by their threads."""
 
     undecodable: int = 0  # packets
+    read_errors: int = 0  # that were got over
     damaged: int = 0  # pictures
     late: int = 0  # packets that were left out because decoding was behind
 
@@ -89,6 +91,7 @@ class Connection:
         self._address, self._max_pixels, self._threads = address, max_pixels, threads
         self._wants_sound, self._read_seconds = sound, read_seconds
         self._packets_of_sound: list[av.Packet] = []  # since the last frame
+        self._end = Disconnected("the stream ended", has_ended=True)  # unless it ends in another way
         self._frames: Queue[tuple[Frame, list[av.Packet]] | Disconnected] = Queue(MOST_WAITING)
         self._is_abandoned = threading.Event()
         self._thread = threading.Thread(target=self._work, name="solo-rt connection", daemon=True)
@@ -123,20 +126,28 @@ class Connection:
         except Disconnected as error:
             end = error
         except Exception as error:  # PyAV raises all kinds of exceptions, whose texts may hold the password
-            is_stall = isinstance(error, av.error.ExitError)
-            end = Disconnected(_reason(error), is_final=isinstance(error, _FINAL), is_stall=is_stall)
+            end = _disconnected(error)
         self._put(end)
 
-    def _read(self) -> Disconnected:
+    def _open(self) -> av.container.InputContainer:
         address, live = self._address, _LIVE if self._address.is_live else {"fflags": "genpts"}
-        with av.open(
-            address.url,
-            format=address.format,
-            metadata_errors="replace",
-            options={"max_pixels": str(self._max_pixels)},  # probing decodes, too
-            container_options={**live, **address.options},
-            timeout=(OPEN_SECONDS, self._read_seconds) if self._read_seconds else None,
-        ) as container:
+        try:
+            return av.open(
+                address.url,
+                format=address.format,
+                metadata_errors="replace",
+                options={"max_pixels": str(self._max_pixels)},  # probing decodes, too
+                container_options={**live, **address.options},
+                timeout=(OPEN_SECONDS, self._read_seconds) if self._read_seconds else None,
+            )
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            raise Disconnected("no such host, or another server than expected") from None
+
+    def _read(self) -> Disconnected:
+        address = self._address
+        with self._open() as container:
             try:
                 stream, heard = choose_streams(address.uri, container, sound=self._wants_sound)
             except SourceError as error:
@@ -178,7 +189,7 @@ class Connection:
                 if not self._put((frame, packets)):
                     break
                 del picture, frame  # or they would live until the next one comes
-        return Disconnected("the stream ended", has_ended=True)
+        return self._end
 
     def _pictures(
         self,
@@ -216,6 +227,7 @@ class Connection:
         while not self._is_abandoned.is_set():
             try:
                 for packet in container.demux(*streams):
+                    self._lost.read_errors += errors
                     errors = 0
                     if packet.stream is stream:
                         yield packet
@@ -224,13 +236,12 @@ class Connection:
                     if self._is_abandoned.is_set():
                         return
                 return
-            except (ConnectionError, TimeoutError, av.error.ExitError):
-                raise
             except Exception as error:  # see _pictures; the next demux() goes on behind the damage
                 errors += 1
-                self._lost.undecodable += 1
-                if errors == MAX_ERRORS:
-                    raise Disconnected(_reason(error)) from None
+                if errors == MAX_ERRORS or isinstance(error, (ConnectionError, TimeoutError, av.error.ExitError)):
+                    self._end = _disconnected(error)
+                    yield None
+                    return
 
     def _put(self, item: tuple[Frame, list[av.Packet]] | Disconnected) -> bool:
         """Hand an item over when there is room and return True; False if nobody wants it any more."""
@@ -269,11 +280,15 @@ def _has_no_times(container: av.container.InputContainer) -> bool:
     return bool(kind.flags & av.format.Flags.no_timestamps.value) or kind.name.endswith("pipe")
 
 
+def _disconnected(error: Exception) -> Disconnected:
+    is_stall = isinstance(error, av.error.ExitError)
+    return Disconnected(_reason(error), is_final=isinstance(error, _FINAL), is_stall=is_stall)
+
+
 def _reason(error: Exception) -> str:
     """Return what went wrong without the address, which PyAV puts into the texts of its exceptions."""
     if isinstance(error, av.error.ExitError):
         return "no answer in time"
     if isinstance(error, av.error.ProtocolNotFoundError):
         return "the FFmpeg of this PyAV does not speak its protocol; build PyAV against one that does"
-    reason = str(getattr(error, "strerror", None) or type(error).__name__)
-    return "no such host, or another server than expected" if reason == "Input/output error" else reason
+    return str(getattr(error, "strerror", None) or type(error).__name__)

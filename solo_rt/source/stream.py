@@ -24,6 +24,7 @@ from solo_rt.types import Frame
 
 # Seconds between attempts: 150 in the first hour, and none is much longer than an eighth of the time that has passed.
 FIRST_WAIT, LONGEST_WAIT, GROWTH, JITTER = 0.5, 30.0, 1.12, 0.2
+FILM_SECONDS = 60.0  # without a picture, until a film that is not live has broken off: it can be read once only
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class StreamSource(Source):
         lost = self._lost
         counts = (
             (lost.undecodable, "undecodable packet", ""),
+            (lost.read_errors, "read error", ""),
             (lost.damaged, "damaged frame", ""),
             (lost.late, "packet", " left out because decoding was too slow"),
             (self._outages, "outage", f" of {self._away:.1f} s in all"),
@@ -141,7 +143,7 @@ class StreamSource(Source):
             max_pixels=self._max_pixels,
             threads=self._threads,
             sound=self._wants_sound,
-            read_seconds=None if self._address.kind == "pipe" else 2 * self._stall_after,
+            read_seconds=None if self._address.kind == "pipe" else 2 * max(self._stall_after, FILM_SECONDS),
         )
         try:
             patience, since = OPEN_SECONDS + self._stall_after, time.monotonic()
@@ -159,10 +161,15 @@ class StreamSource(Source):
                 fits = sound is not None and self._sound is not None and sound.codec == self._sound.codec
                 yield frame, packets if fits else []
                 del frame  # or it would live until the next one comes
-                period = 1 / self._facts.frame_rate if self._facts.frame_rate else 0
-                patience, since = max(self._stall_after, float(3 * period)), time.monotonic()
+                patience, since = self._patience(self._facts), time.monotonic()
         finally:
             connection.abandon()
+
+    def _patience(self, facts: Facts) -> float:
+        """Return for how many seconds there may be no picture behind another one."""
+        if not facts.is_live:
+            return max(self._stall_after, FILM_SECONDS)
+        return max(self._stall_after, float(3 / facts.frame_rate) if facts.frame_rate else 0.0)
 
     def _is_worth_trying(self, end: Disconnected, *, since: float, is_new: bool) -> bool:
         """Return whether to connect once more after no picture came `since` then; if not, note why, unless all came."""
