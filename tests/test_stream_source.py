@@ -390,21 +390,32 @@ def test_film_on_a_web_server_is_read_once_and_not_live(web, tmp_path, name):
 
 
 @contextmanager
-def sender(data, *, cut=None, pause=0.0):
-    """Serve the bytes at any path of a web server, those before `cut` alone, with a pause in the middle."""
+def sender(data, *, tells="length", cut=None, pause=0.0):
+    """Serve the bytes at any path of a web server, those before `cut` alone, with a pause in the middle.
+
+    It tells their length, only that of each of its `chunks`, or `nothing` and hangs up behind them.
+    """
 
     class Sender(_Quiet):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self):
             self.send_response(200)
-            self.send_header("content-length", str(len(data)))
+            if tells == "chunks":
+                self.send_header("transfer-encoding", "chunked")
+            elif tells == "length":
+                self.send_header("content-length", str(len(data)))
             self.end_headers()
             self.close_connection = True
             with suppress(OSError):
-                self.wfile.write(data[: len(data) // 2])
+                self.send(data[: len(data) // 2])
                 ends.wait(pause)
-                self.wfile.write(data[len(data) // 2 : cut])
+                self.send(data[len(data) // 2 : cut])
+                if cut is None:
+                    self.send(b"")
+
+        def send(self, piece):
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if tells == "chunks" else piece)
 
     ends = threading.Event()
     with ThreadingHTTPServer(("127.0.0.1", 0), Sender) as server:
@@ -427,6 +438,48 @@ def test_film_that_breaks_off_gives_all_that_came_and_says_what_happened(tmp_pat
     with sender(data, cut=cut) as uri, open_source(uri, threads=2) as source:
         assert len(list(source)) == count
         assert source.damage == f"{uri}: it broke off: Input/output error"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "tells"), [(".mkv", "chunks"), (".mkv", "nothing"), (".mp4", "chunks"), (".avi", "chunks")]
+)
+def test_film_that_was_cut_off_before_it_was_sent_lacks_its_end(tmp_path, suffix, tells):
+    path = tmp_path / f"film{suffix}"
+    write_clip(path, count=30, codec="mpeg4", muxer={"movflags": "faststart"} if suffix == ".mp4" else None)
+    data = path.read_bytes()
+    with sender(data, tells=tells) as uri, open_source(uri) as source:
+        assert len(list(source)) == 30
+        assert source.damage is None
+    with sender(data, tells=tells, cut=len(data) * 3 // 4) as uri, open_source(uri) as source:
+        shown = list(source)[-1].time_s + 1 / 30
+        assert source.damage.endswith(f"it ends at {shown:.2f} s of 1.00 s, the rest is missing")
+
+
+def test_film_that_was_cut_off_on_its_way_through_a_pipe_lacks_its_end(tmp_path):
+    write_clip(tmp_path / "film.mkv", count=30, codec="mpeg4")
+    data = (tmp_path / "film.mkv").read_bytes()
+    program = "import solo_rt; source = solo_rt.open_source('-'); print(len(list(source)), source.damage)"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, input=data[: len(data) // 2], capture_output=True, timeout=60, check=True)
+    count, _, damage = done.stdout.decode().strip().partition(" ")
+    assert damage == f"-: it ends at {int(count) / 30:.2f} s of 1.00 s, the rest is missing"
+
+
+def test_length_that_ffmpeg_copied_from_its_input_into_a_pipe_is_no_promise(tmp_path):
+    write_clip(tmp_path / "film.mkv", count=12)
+    with av.open(str(tmp_path / "film.mkv")) as film, (tmp_path / "part.mkv").open("wb") as file:
+        pipe = SimpleNamespace(write=file.write)  # nothing can be written once more
+        with av.open(pipe, "w", format="matroska") as part:
+            copied = part.add_stream_from_template(film.streams.video[0])
+            copied.metadata["DURATION"] = "00:01:40.000000000"
+            for packet in film.demux(video=0):
+                if packet.size:
+                    packet.stream = copied
+                    part.mux(packet)
+    with sender((tmp_path / "part.mkv").read_bytes(), tells="chunks") as uri, open_source(uri) as source:
+        assert not source.info.live
+        assert len(list(source)) == 12
+        assert source.damage is None
 
 
 def test_film_may_pause_for_longer_than_a_camera(tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ from solo_rt.source.demuxer import choose_streams
 from solo_rt.source.ffmpeg_clock import come_out_when
 from solo_rt.source.interlace import deinterlaced
 from solo_rt.source.lateness import Lateness
-from solo_rt.source.losses import estimated_end
+from solo_rt.source.losses import declared_frames, early_end, estimated_end
 from solo_rt.source.planes import is_turned, to_frame
 from solo_rt.source.sound import Sound, open_sound
 from solo_rt.types import DEFAULT_FRAME_RATE, Frame
@@ -47,11 +47,14 @@ _LIVE = {"fflags": "genpts", "fpsprobesize": "6", "probesize": "1000000", "analy
 class Disconnected(Exception):
     """No further picture comes; says why. `is_final` if trying again is no use."""
 
-    def __init__(self, reason: str, *, is_final: bool = False, is_stall: bool = False, has_ended: bool = False) -> None:
+    def __init__(
+        self, reason: str, *, is_final: bool = False, is_stall: bool = False, has_ended: bool = False, missing: str = ""
+    ) -> None:
         super().__init__(reason)
         self.is_final = is_final
         self.is_stall = is_stall  # connected, and still no picture
         self.has_ended = has_ended  # in good order
+        self.missing = missing  # what a film that has ended lacks, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,7 @@ class Connection:
         self._address, self._max_pixels, self._threads = address, max_pixels, threads
         self._wants_sound, self._read_seconds = sound, read_seconds
         self._packets_of_sound: list[av.Packet] = []  # since the last frame
+        self._count = 0  # packets of the video
         self._end = Disconnected("the stream ended", has_ended=True)  # unless it ends in another way
         self._frames: Queue[tuple[Frame, list[av.Packet]] | Disconnected] = Queue(MOST_WAITING)
         self._is_abandoned = threading.Event()
@@ -141,7 +145,7 @@ class Connection:
                 timeout=(OPEN_SECONDS, self._read_seconds) if self._read_seconds else None,
             )
         except OSError as error:
-            if error.errno != errno.EIO:
+            if not _is_input_output(error):
                 raise
             raise Disconnected("no such host, or another server than expected") from None
 
@@ -162,7 +166,7 @@ class Connection:
             if is_live:
                 codec.flags |= av.codec.context.Flags.low_delay
             pts, index, step = None, 0, max(1, round(1 / ((rate or DEFAULT_FRAME_RATE) * stream.time_base)))
-            time_base, first_at = stream.time_base, None
+            time_base, first_at, shown_until = stream.time_base, None, Fraction(0)
             is_timeless = is_live and _has_no_times(container)
             if is_timeless:
                 rate, time_base = None, CLOCK
@@ -185,10 +189,14 @@ class Connection:
                     continue
                 self._lost.damaged += picture.is_corrupt
                 index += 1
+                shown_until = max(shown_until, (pts + (picture.duration or step)) * time_base)
                 packets, self._packets_of_sound = self._packets_of_sound, []
                 if not self._put((frame, packets)):
                     break
                 del picture, frame  # or they would live until the next one comes
+            frames = declared_frames(container, stream)
+            if not is_live and self._end.has_ended and (frames is None or self._count < frames):
+                self._end.missing = early_end(container, stream, shown_until, at_least=2 * step * time_base)
         return self._end
 
     def _pictures(
@@ -230,6 +238,7 @@ class Connection:
                     self._lost.read_errors += errors
                     errors = 0
                     if packet.stream is stream:
+                        self._count += packet.size > 0
                         yield packet
                     elif packet.size and len(self._packets_of_sound) < MOST_SOUND:
                         self._packets_of_sound.append(packet)
@@ -239,7 +248,10 @@ class Connection:
             except Exception as error:  # see _pictures; the next demux() goes on behind the damage
                 errors += 1
                 if errors == MAX_ERRORS or isinstance(error, (ConnectionError, TimeoutError, av.error.ExitError)):
-                    self._end = _disconnected(error)
+                    # Where a web server named no length and hangs up, FFmpeg expects more, but that is the end.
+                    is_unsized = self._address.kind == "network" and container.size <= 0
+                    if not (is_unsized and _is_input_output(error)):
+                        self._end = _disconnected(error)
                     yield None
                     return
 
@@ -278,6 +290,10 @@ def _has_no_times(container: av.container.InputContainer) -> bool:
     """Return whether a stream is bare pictures, which FFmpeg counts at 25 per second, however many there are."""
     kind = container.format
     return bool(kind.flags & av.format.Flags.no_timestamps.value) or kind.name.endswith("pipe")
+
+
+def _is_input_output(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.EIO
 
 
 def _disconnected(error: Exception) -> Disconnected:

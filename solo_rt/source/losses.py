@@ -43,7 +43,7 @@ class Losses:
         self.undecodable = self.read_errors = self.damaged_frames = 0
         self.end: Fraction | None = None  # of the last picture, in seconds
         self._container, self._stream = container, stream
-        self._format = container.format.name.partition(",")[0]
+        self._format = _short_name(container)
         self._structure = Structure(path, self._format)
         self._time_base = stream.time_base
         self._near = round(_NEAR / self._time_base)
@@ -131,31 +131,56 @@ class Losses:
 
     def _measure_ending(self) -> str:
         """Return how much of what the file declares is missing; nothing when it is all there."""
-        step = min(self._steps) * self._time_base
-        end, declared = self.end, self._declared_end()
-        frames = self._declared_frames()
+        frames, step = self._declared_frames(), min(self._steps) * self._time_base
         missing = None if frames is None else max(0, frames - self._packets)
-        if end is not None and declared is not None and missing != 0 and declared - end >= (2 - bool(missing)) * step:
-            return f"it ends at {float(end):.2f} s of {float(declared):.2f} s, the rest is missing"
+        if self.end is not None and missing != 0:
+            early = early_end(self._container, self._stream, self.end, at_least=(2 - bool(missing)) * step)
+            if early:
+                return early
         if missing:
             return f"{missing} of {frames} frames are missing"
         is_cut_off = self._last_packet is not None and self._structure.is_cut_off(self._last_packet[0])
         return "it is cut off" if is_cut_off else ""
 
     def _declared_frames(self) -> int | None:
-        frames: int = self._stream.frames
         if self._is_part:
             return None
-        if self._format == "mov" and frames:
-            return len(self._stream.index_entries)  # without what edit lists leave out
         if self._format == "apng":
             return self._structure.declared_frames()
-        return frames if self._format == "avi" else None
+        return declared_frames(self._container, self._stream)
 
-    def _declared_end(self) -> Fraction | None:
-        if self._format == "avi":
-            return self._stream.frames * self._time_base or None
-        return estimated_end(self._container, self._stream) if self._format in _DECLARED else None
+
+def declared_frames(container: av.container.InputContainer, stream: av.VideoStream) -> int | None:
+    """Return how many packets of the video there are by what MP4 and AVI say, None for others."""
+    name, frames = _short_name(container), int(stream.frames)
+    if name == "mov" and frames:
+        return len(stream.index_entries)  # without what edit lists leave out
+    return frames if name == "avi" else None
+
+
+def early_end(
+    container: av.container.InputContainer, stream: av.VideoStream, end: Fraction, *, at_least: Fraction
+) -> str:
+    """Return in words that the video ends early, if it declares at least so many seconds behind `end`; else nothing."""
+    declared = _declared_end(container, stream)
+    if declared is None or declared - end < at_least:
+        return ""
+    return f"it ends at {float(end):.2f} s of {float(declared):.2f} s, the rest is missing"
+
+
+def _declared_end(container: av.container.InputContainer, stream: av.VideoStream) -> Fraction | None:
+    name = _short_name(container)
+    if name == "avi":
+        return stream.frames * stream.time_base or None
+    # Into a pipe FFmpeg writes the length that its input had, whatever it makes of it.
+    is_hearsay = name == "matroska" and container.size <= 0 and "DURATION" not in stream.metadata
+    return estimated_end(container, stream) if name in _DECLARED and not is_hearsay else None
+
+
+def _short_name(container: av.container.InputContainer) -> str:
+    """Return FFmpeg's name of the format, the first one where it has several."""
+    name: str = container.format.name
+    return name.partition(",")[0]
 
 
 def estimated_end(container: av.container.InputContainer, stream: av.VideoStream) -> Fraction | None:

@@ -174,8 +174,7 @@ class StreamSource(Source):
     def _is_worth_trying(self, end: Disconnected, *, since: float, is_new: bool) -> bool:
         """Return whether to connect once more after no picture came `since` then; if not, note why, unless all came."""
         if not self._is_live:
-            if not end.has_ended or is_new:
-                self._ending = f"it broke off: {end}"
+            self._ending = end.missing if end.has_ended and not is_new else f"it broke off: {end}"
             return False
         at_most = defaults.FIRST_RETRY_SECONDS if is_new else math.inf
         allowed = at_most if self._retry_for is None else self._retry_for
