@@ -26,7 +26,7 @@ from solo_rt.types import Frame, Instances, Masks, UInt8
 
 FORMATS = {
     ".mkv": "matroska", ".webm": "webm", ".ts": "mpegts", ".avi": "avi", ".nut": "nut", ".mp4": "mp4", ".mov": "mov",
-    ".gif": "gif", ".apng": "apng",
+    ".gif": "gif", ".apng": "apng", ".flv": "flv",
 }  # fmt: skip
 THIRTY = Fraction(1, 30)
 LOSSLESS = {"qp": "0", "preset": "ultrafast"}

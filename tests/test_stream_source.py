@@ -428,6 +428,28 @@ def sender(data, *, tells="length", cut=None, pause=0.0):
         thread.join()
 
 
+@pytest.mark.parametrize(
+    ("suffix", "options", "is_live"),
+    [
+        (".flv", {}, True),
+        (".mp4", {"movflags": "frag_keyframe+empty_moov"}, True),
+        (".mp4", {"movflags": "faststart"}, False),
+        (".mkv", {}, False),
+    ],
+    ids=["FLV", "fragments", "MP4", "Matroska"],
+)
+def test_what_has_no_length_is_live_and_what_has_one_is_a_film(tmp_path, suffix, options, is_live):
+    path = tmp_path / f"film{suffix}"
+    write_clip(path, count=12, codec="flv1" if suffix == ".flv" else "mpeg4", muxer=options)
+    data = path.read_bytes()
+    if suffix == ".flv":  # as a server writes it that does not know how long it will go on
+        start = data.index(b"duration\0") + len(b"duration\0")
+        data = data[:start] + bytes(8) + data[start + 8 :]
+    for tells in ("length", "chunks", "nothing"):
+        with sender(data, tells=tells) as uri, open_source(uri, retry_for=0.1) as source:
+            assert source.info.live == (is_live and tells != "length"), tells
+
+
 def test_film_that_breaks_off_gives_all_that_came_and_says_what_happened(tmp_path):
     write_clip(tmp_path / "film.mkv", count=30, codec="mpeg4")
     data = (tmp_path / "film.mkv").read_bytes()

@@ -157,7 +157,7 @@ class Connection:
             except SourceError as error:
                 raise Disconnected(str(error), is_final=True) from None
             # A length is what tells a film on a web server from a camera.
-            is_live = address.is_live or (address.kind == "network" and container.duration is None)
+            is_live = address.is_live or (address.kind == "network" and not _has_length(container, stream))
             rate = stream.average_rate or stream.guessed_rate or None
             codec = stream.codec_context
             codec.options = {"max_pixels": str(self._max_pixels)}
@@ -284,6 +284,15 @@ _FINAL = (
     PermissionError,
     FileNotFoundError,
 )
+
+
+def _has_length(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
+    """Return whether it is known where something on a web server ends."""
+    name, duration = container.format.name, container.duration
+    if name == "hls" or container.size > 0 or duration is None:
+        return duration is not None
+    # FLV says 0. Of MP4 in fragments, whose header counts no frames, FFmpeg has added up those that it has seen.
+    return duration > 0 and not (name.startswith("mov") and stream.frames == 0)
 
 
 def _has_no_times(container: av.container.InputContainer) -> bool:
