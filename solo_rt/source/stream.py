@@ -137,13 +137,15 @@ class StreamSource(Source):
     def _follow(self) -> Iterator[tuple[Frame, list[av.Packet]]]:
         """Yield the frames of one connection, each with the sound before it. Raises: Disconnected after the last."""
         # FFmpeg's own patience is the second line: it takes longer than it says, and some devices never give up.
+        # What may be a film may pause for longer.
+        longest = self._stall_after if self._address.is_live else max(self._stall_after, FILM_SECONDS)
         connection = Connection(
             self._address,
             self._lost,
             max_pixels=self._max_pixels,
             threads=self._threads,
             sound=self._wants_sound,
-            read_seconds=None if self._address.kind == "pipe" else 2 * max(self._stall_after, FILM_SECONDS),
+            read_seconds=None if self._address.kind == "pipe" else 2 * longest,
         )
         try:
             patience, since = OPEN_SECONDS + self._stall_after, time.monotonic()
