@@ -62,6 +62,7 @@ class Facts:
     """What a stream says of itself."""
 
     is_live: bool
+    is_playlist: bool  # live, and each of its files comes at once
     frame_rate: Fraction | None
     time_base: Fraction
     pixel_aspect: Fraction
@@ -170,7 +171,9 @@ class Connection:
             is_timeless = is_live and _has_no_times(container)
             if is_timeless:
                 rate, time_base = None, CLOCK
-            pictures = self._pictures(container, stream, heard, may_be_late=is_live and not is_timeless)
+            is_playlist = is_live and container.format.name == "hls"  # what is not read yet waits on its server
+            may_be_late = is_live and not is_timeless and not is_playlist
+            pictures = self._pictures(container, stream, heard, may_be_late=may_be_late)
             timed = with_times(pictures, container, stream, step)
             for picture, captured_at in deinterlaced(timed, codec=codec.codec.canonical_name):
                 if is_timeless:
@@ -181,7 +184,7 @@ class Connection:
                     aspect = stream.sample_aspect_ratio or Fraction(1)
                     aspect = 1 / aspect if is_turned(picture) else aspect
                     end, sound = estimated_end(container, stream), open_sound(address.uri, heard)
-                    self.facts = Facts(is_live, rate, time_base, aspect, end, sound)
+                    self.facts = Facts(is_live, is_playlist, rate, time_base, aspect, end, sound)
                 try:
                     frame = to_frame(picture, index=index, pts=pts, time_base=time_base, captured_at=captured_at)
                 except Exception:  # a damaged header may claim a layout that swscale does not know

@@ -18,6 +18,7 @@ from solo_rt.errors import SourceError, UsageError
 from solo_rt.source.address import Address
 from solo_rt.source.base import Source, SourceInfo, SourceState, StateChange
 from solo_rt.source.connection import OPEN_SECONDS, Connection, Disconnected, Facts, Lost
+from solo_rt.source.playlist import Playlist
 from solo_rt.source.sound import Sound
 from solo_rt.source.stream_clock import StreamClock
 from solo_rt.types import Frame
@@ -34,8 +35,9 @@ class StreamSource(Source):
 
     What is live is reached again whenever it is lost or gives no picture for `stall_after` seconds, whatever else it
     sends. It is lost for good, and ends, when there is none for `retry_for` seconds; None is for ever, but ten seconds
-    before the first. Its times strictly increase, over outages and whatever its clock does (see StreamClock). What is
-    not live, a film on a web server or what a program writes to a pipe, is read once and waits for its reader.
+    before the first. Its times strictly increase, over outages and whatever its clock does (see StreamClock); for
+    those of HLS see Playlist. What is not live, a film on a web server or what a program writes to a pipe, is read once
+    and waits for its reader.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class StreamSource(Source):
         self._outages, self._away = 0, 0.0  # how many, and seconds
         self._ending = ""  # why there are no more frames, unless that is as it should be
         self._facts: Facts | None = None
+        self._playlist: Playlist | None = None  # of a live one, also once it has an end
         self._state: SourceState = "connecting"
         self._has_told = False  # that it cannot be reached yet
         self._frames: Iterator[Frame] = iter(())
@@ -117,7 +120,7 @@ class StreamSource(Source):
                             self._count_outage(frame.captured_at - last_at)
                         self._enter("live")
                     last_at = frame.captured_at
-                    placed = clock.place(frame) if self._is_live else frame
+                    placed = clock.place(frame) if self._is_live or self._playlist is not None else frame
                     if self._sound is not None:
                         for packet in packets:
                             shift = (placed.pts - frame.pts) * frame.time_base
@@ -130,9 +133,12 @@ class StreamSource(Source):
                     return
                 self._enter("stalled" if end.is_stall else "connecting", str(end))
             clock.reconnect()
+            if self._playlist is not None:
+                self._playlist.reconnect()
             self._is_stopped.wait(wait * random.uniform(1 - JITTER, 1 + JITTER))
             wait = min(wait * GROWTH, LONGEST_WAIT)
-            self._enter("connecting")
+            if self._playlist is None or self._state != "stalled":  # its server is there, and asked for more
+                self._enter("connecting")
 
     def _follow(self) -> Iterator[tuple[Frame, list[av.Packet]]]:
         """Yield the frames of one connection, each with the sound before it. Raises: Disconnected after the last."""
@@ -148,7 +154,7 @@ class StreamSource(Source):
             read_seconds=None if self._address.kind == "pipe" else 2 * longest,
         )
         try:
-            patience, since = OPEN_SECONDS + self._stall_after, time.monotonic()
+            is_open, patience, since = False, OPEN_SECONDS + self._stall_after, time.monotonic()
             while not self._is_stopped.is_set():
                 try:
                     frame, packets = connection.get()
@@ -161,17 +167,30 @@ class StreamSource(Source):
                 self._facts, sound = connection.facts, connection.facts.sound
                 self._sound = self._sound or sound
                 fits = sound is not None and self._sound is not None and sound.codec == self._sound.codec
-                yield frame, packets if fits else []
+                is_new = self._playlist is None or not self._playlist.was_given(frame, is_whole=not self._is_live)
+                if is_new:
+                    waited = time.monotonic() - since if is_open else 0.0
+                    yield self._paced(frame, waited=waited), packets if fits else []
                 del frame  # or it would live until the next one comes
-                patience, since = self._patience(self._facts), time.monotonic()
+                if is_new or not is_open:
+                    is_open, since = True, time.monotonic()
+                patience = self._patience(self._facts)
         finally:
             connection.abandon()
+
+    def _paced(self, frame: Frame, *, waited: float) -> Frame:
+        """Return the frame as it is, or of a live playlist when it is due; it was `waited` for, in seconds."""
+        assert self._facts is not None
+        if self._playlist is None and self._facts.is_playlist:
+            self._playlist = Playlist(self._is_stopped)
+        return frame if self._playlist is None else self._playlist.keep(frame, waited=waited)
 
     def _patience(self, facts: Facts) -> float:
         """Return for how many seconds there may be no picture behind another one."""
         if not facts.is_live:
             return max(self._stall_after, FILM_SECONDS)
-        return max(self._stall_after, float(3 / facts.frame_rate) if facts.frame_rate else 0.0)
+        periods = float(3 / facts.frame_rate) if facts.frame_rate else 0.0
+        return max(self._stall_after, periods, self._playlist.patience if self._playlist is not None else 0.0)
 
     def _is_worth_trying(self, end: Disconnected, *, since: float, is_new: bool) -> bool:
         """Return whether to connect once more after no picture came `since` then; if not, note why, unless all came."""
