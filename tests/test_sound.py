@@ -13,7 +13,6 @@ from sounds import RATE, sound_of, write_with_sound
 
 from solo_rt.source import open_source
 from solo_rt.source import sound as sound_module
-from solo_rt.source import video as video_source
 from solo_rt.source.sound import Sound
 
 
@@ -67,7 +66,7 @@ def test_sound_that_no_container_of_ours_knows_is_said_to_be_left_out(tmp_path: 
     def refuse(stream: av.AudioStream) -> None:
         raise ValueError("'matroska' format does not support 'wmav2' codec")
 
-    monkeypatch.setattr(video_source, "Sound", refuse)
+    monkeypatch.setattr(sound_module, "Sound", refuse)
     with open_source(str(write_with_sound(tmp_path / "a.mkv")), sound=True) as source:
         assert source.info.sound is None
         assert len(list(source)) == 30
