@@ -68,6 +68,21 @@ def test_closed_channel_gives_what_it_holds_then_ends():
             channel.get()
 
 
+def test_item_that_was_waited_for_is_still_there_or_a_newer_one():
+    channel = Channel(1, freshest=True)
+    thread = in_thread(channel.wait)
+    channel.put("old")
+    assert joined(thread) is None
+    channel.put("new")
+    channel.close()
+    channel.wait()
+    assert not channel.is_over
+    assert channel.get() == "new"
+    assert channel.is_over
+    with pytest.raises(Closed):
+        channel.wait()
+
+
 def test_cancelled_channel_gives_nothing():
     channel = Channel(2)
     channel.put(1)

@@ -65,6 +65,31 @@ def test_nobody_waits_for_more_than_one_frame_of_each_other() -> None:
     assert max(counts) - min(counts) <= 6, counts
 
 
+def test_cameras_give_the_newest_frame_they_have_when_the_engine_turns_to_them() -> None:
+    is_busy, read, all_read = threading.Event(), threading.Semaphore(0), threading.Event()
+
+    def gate_of_source(index):
+        if index == 1:
+            assert is_busy.wait(WAIT)
+        if index == 9:
+            read.release()
+            assert all_read.wait(WAIT)
+
+    def gate_of_engine(call):
+        if call == 0:
+            is_busy.set()
+            assert all(read.acquire(timeout=WAIT) for _ in "abcdef")
+            all_read.set()
+
+    first: dict[str, int] = {}
+    hooks = Hooks(on_frame=lambda result: first.setdefault(result.source, result.frame.index))
+    sources = {name: FakeSource(10, live=True, gate=gate_of_source) for name in "abcdef"}
+    options = Options(max_staleness=60)
+    ends = several(sources, FakeEngine(gate=gate_of_engine), options=options, hooks=lambda name: hooks)
+    assert sum(index < 8 for index in first.values()) <= 2  # the one that was computed and the one that was next
+    assert all(report.read == report.processed + report.dropped == 10 for report in ends.values())
+
+
 def test_engine_is_never_at_more_frames_than_it_has_lanes() -> None:
     busy, most = threading.Semaphore(2), []
 

@@ -107,6 +107,30 @@ def test_lanes_are_at_work_at_once_and_no_more_of_them() -> None:
     assert sorted(engine.sizes) == [1, 1, 2, 2]
 
 
+@pytest.mark.parametrize(("batch", "lanes"), [(1, 1), (3, 1), (2, 2)])
+def test_as_many_are_begun_as_are_computed_next(batch: int, lanes: int) -> None:
+    shared = share(BatchEngine(batch, lanes=lanes))
+    begun = [shared.begin(shared.draw(), timeout=0) for _ in range(batch * lanes + 1)]
+    assert begun == [True] * (batch * lanes) + [False]
+
+
+def test_number_that_does_not_wait_holds_nobody_up_and_keeps_its_place() -> None:
+    engine = BatchEngine(1)
+    callers = Callers(share(engine))
+    early, late = callers.engine.draw(), callers.engine.draw()
+    callers.ask(1, is_served=True)
+    callers.ask(2)
+    assert callers.engine.begin(late, timeout=0)
+    assert not callers.engine.begin(early, timeout=0)
+    callers.engine.end()
+    assert callers.engine.begin(early, timeout=0)
+    assert not callers.engine.begin(late, timeout=0)
+    engine.go.release(9)
+    assert float(callers.engine.infer(picture(3))["out"][0, 0, 0]) == 4
+    callers.finish()
+    assert callers.engine.begin(late, timeout=0)
+
+
 def test_a_picture_that_cannot_be_computed_fails_alone() -> None:
     engine = BatchEngine(3, fails_on=3)
     callers = Callers(share(engine))

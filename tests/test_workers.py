@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from dataclasses import replace
 
+import numpy as np
 import pytest
-from fakes import Planted, colour_frame, pipeline_threads
+from children import wait_until
+from fakes import FakeEngine, Planted, colour_frame, pipeline_threads
 
+from solo_rt.pipeline import workers
+from solo_rt.pipeline.sharing import SharedEngine, share
 from solo_rt.pipeline.stage import Counts, Job, Stage
 from solo_rt.pipeline.workers import run_in_turn, run_threaded
 
@@ -23,13 +29,34 @@ def jobs(count: int) -> Iterator[Job]:
     return (Job(colour_frame(index)) for index in range(count))
 
 
-def lanes(count: int, work: Callable[[int], object] = lambda index: None, *, name: str = "infer") -> Stage:
+def lanes(
+    count: int,
+    work: Callable[[int], object] = lambda index: None,
+    *,
+    name: str = "infer",
+    line: SharedEngine | None = None,
+) -> Stage:
     """Return a stage whose lanes call `work` with the frame's number."""
-    return Stage(name, lambda job: work(job.frame.index), lanes=count)
+    return Stage(name, lambda job: work(job.frame.index), lanes=count, line=line)
 
 
-def through(feed: Iterator[Job], *stages: Stage, counts: Counts | None = None, live: bool = False):
-    return run_threaded(feed, stages, counts or Counts(), live=live, stop=threading.Event(), on_wait=lambda: None)
+def through(
+    feed: Iterator[Job],
+    *stages: Stage,
+    counts: Counts | None = None,
+    live: bool = False,
+    stop: threading.Event | None = None,
+    stale_after: float = math.inf,
+):
+    return run_threaded(
+        feed,
+        stages,
+        counts or Counts(),
+        live=live,
+        stop=stop or threading.Event(),
+        on_wait=lambda: None,
+        stale_after=stale_after,
+    )
 
 
 def received(results: Iterator[Job]) -> tuple[list[int], Exception | None]:
@@ -194,3 +221,140 @@ def test_busy_lanes_of_a_live_source_leave_the_freshest_frame_waiting():
 
     assert received(through(feed(), lanes(2, work), counts=counts, live=True)) == ([0, 1, 9], None)
     assert counts.dropped == 7
+
+
+@contextmanager
+def taken(results: Iterator[Job]) -> Iterator[list[object]]:
+    """Let another thread take the results; give the list that is `received` then, once all have come."""
+    seen: list[object] = []
+    taker = threading.Thread(target=lambda: seen.extend(received(results)))
+    taker.start()
+    yield seen
+    taker.join(WAIT)
+    assert not taker.is_alive()
+
+
+class Others:
+    """Those who share an engine that is busy: one has begun the frame that is next, until they leave."""
+
+    def __init__(self, line: SharedEngine) -> None:
+        self.line = line
+        self.come()
+
+    def come(self) -> None:
+        assert self.line.begin(self.line.draw(), WAIT)
+
+    def leave(self) -> None:
+        self.line.end()
+
+    def see(self, waiting: int) -> None:
+        """Return once so many threads stand behind them."""
+        wait_until(lambda: len(self.line._waiting) == 1 + waiting)
+
+
+@pytest.fixture
+def others():
+    may_end = threading.Event()
+    engine = FakeEngine(gate=lambda call: waited(may_end))
+    line = share(engine)
+    computing = threading.Thread(target=line.infer, args=({"image": np.zeros((1, 3, 32, 64), np.float32)},))
+    computing.start()
+    wait_until(lambda: engine.calls == 1)
+    yield Others(line)
+    may_end.set()
+    computing.join(WAIT)
+
+
+def test_frame_is_taken_when_its_turn_has_come_and_is_the_newest_then(others):
+    counts, all_read = Counts(), threading.Event()
+
+    def feed():
+        yield from jobs(10)
+        all_read.set()
+
+    stages = lanes(1, name="prepare", line=others.line), lanes(1, line=others.line), lanes(1, name="decode")
+    with taken(through(feed(), *stages, counts=counts, live=True)) as seen:
+        waited(all_read)
+        others.leave()
+    assert seen == [[9], None]
+    assert counts.dropped == 9
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_who_had_too_old_a_frame_at_its_turn_is_next_with_another_and_holds_nobody_up(others, monkeypatch, live):
+    monkeypatch.setattr(workers, "POLL_SECONDS", WAIT)  # whoever stands in line stays there
+    counts, may_go_on, order = Counts(), threading.Event(), []
+
+    def feed():
+        old, new = jobs(2)
+        yield replace(old, frame=replace(old.frame, captured_at=time.monotonic() - 100))
+        waited(may_go_on)
+        yield new
+
+    def rival():
+        others.come()
+        order.append("rival")
+        others.leave()
+
+    stage = lanes(1, lambda index: order.append(index), line=others.line)
+    with taken(through(feed(), stage, counts=counts, live=live, stale_after=50)) as seen:
+        others.see(waiting=1)
+        others.leave()
+        wait_until(lambda: counts.stale == 1)
+        others.come()
+        thread = threading.Thread(target=rival)
+        thread.start()
+        others.see(waiting=1)
+        may_go_on.set()
+        others.see(waiting=2)
+        others.leave()
+    thread.join(WAIT)
+    assert (seen, order, counts.stale) == ([[1], None], [1, "rival"], 1)
+
+
+def test_last_frame_of_a_source_is_computed_however_long_it_stood_in_line(others):
+    with taken(through(jobs(3), lanes(1, line=others.line), live=True, stale_after=1e-9)) as seen:
+        others.see(waiting=1)
+        wait_until(lambda: "solo-rt read" not in {thread.name for thread in pipeline_threads()})
+        others.leave()
+    assert seen == [[2], None]
+
+
+def test_engine_is_held_until_a_frame_is_computed_even_if_that_fails(others):
+    others.leave()
+
+    def fail(index):
+        assert not others.line.begin(others.line.draw(), timeout=0)
+        raise Planted(index)
+
+    results = through(jobs(3), lanes(1, name="prepare", line=others.line), lanes(1, fail, line=others.line), live=True)
+    indices, error = received(results)
+    assert (indices, repr(error)[:7]) == ([], "Planted")
+    others.come()
+
+
+def test_run_that_is_stopped_does_not_wait_for_its_turn(others):
+    counts, stop = Counts(), threading.Event()
+    stage = lanes(1, line=others.line)
+    with taken(through(jobs(1), stage, counts=counts, live=True, stop=stop)) as seen:
+        others.see(waiting=1)
+        stop.set()
+    assert seen == [[], None]
+    assert not stage.times.count
+
+
+def test_leaving_while_a_frame_waits_for_its_turn_ends_all_threads(others):
+    others.leave()
+
+    def feed():
+        yield from jobs(1)
+        others_are_in.acquire(timeout=WAIT)
+        yield from jobs(1)
+
+    others_are_in = threading.Semaphore(0)
+    with closing(through(feed(), lanes(1, line=others.line), live=True)) as results:
+        next(results)
+        others.come()
+        others_are_in.release()
+        others.see(waiting=1)
+    assert pipeline_threads() == []

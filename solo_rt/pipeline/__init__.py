@@ -6,9 +6,10 @@
 Every arrow between two threads is a `Channel`. Inference has a thread per lane of the engine and gives frames on in
 their order. With a `FrameEngine`, whose work is on a GPU, infer is prepare and the painting of masks as well; render
 writes the labels. A stage takes a frame only when there is room for its result, so that the frames of a live source
-wait where newer ones can still replace them. A frame on which a stage fails is left out, or ends the run: the frames
-before it are still handed out, then the exception is raised on the caller's thread with the stage's name. A sink that
-fails ends alone.
+wait where newer ones can still replace them. On an engine that several sources share they wait there for their turns as
+well, and one thread prepares and infers. A frame on which a stage fails is left out, or ends the run: the frames before
+it are still handed out, then the exception is raised on the caller's thread with the stage's name. A sink that fails
+ends alone.
 """
 
 from __future__ import annotations

@@ -91,15 +91,29 @@ class Channel(Generic[T]):
     def get(self, timeout: float | None = None) -> T:
         """Return the oldest item. Raises: TimeoutError after `timeout` seconds; Closed when closed and empty."""
         with self._ready:
-            if not self._ready.wait_for(lambda: self._first in self._items or self._first == self._end, timeout):
-                raise TimeoutError
-            if self._first == self._end:
-                raise Closed(self._reason)
+            self._wait(timeout)
             item = self._items.pop(self._first)
             self._first += 1
             self._held += self._handover
             self._not_full.notify()
             return item
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is closed and empty."""
+        with self._ready:
+            return self._first == self._end
+
+    def wait(self) -> None:
+        """Wait until `get` has an item to return. Raises: Closed when closed and empty."""
+        with self._ready:
+            self._wait(None)
+
+    def _wait(self, timeout: float | None) -> None:
+        if not self._ready.wait_for(lambda: self._first in self._items or self._first == self._end, timeout):
+            raise TimeoutError
+        if self._first == self._end:
+            raise Closed(self._reason)
 
     def done(self) -> None:
         """Give back the place of an item that came out; without `handover` that has happened already."""

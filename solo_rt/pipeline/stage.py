@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from solo_rt.decoders import SemanticDecoder
 from solo_rt.events import Event, ZoneState
+from solo_rt.pipeline.sharing import SharedEngine
 from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.trace import Trace
 from solo_rt.preprocess import Letterbox
@@ -95,9 +96,14 @@ class Stage:
         lanes: int = 1,
         cancel: Callable[[], None] = lambda: None,
         computes: bool = False,
+        line: SharedEngine | None = None,
     ) -> None:
-        """`cancel` lets calls of the function fail soon, if it can. One that `computes` leaves moved frames alone."""
+        """`cancel` lets calls of the function fail soon, if it can. One that `computes` leaves moved frames alone.
+
+        `line` is the engine in whose line a frame stands, if it may get old, before it is taken for this stage.
+        """
         self.name = name
+        self.line = line
         self.cancel = cancel
         self.lanes = lanes
         self.times = Histogram()

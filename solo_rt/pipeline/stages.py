@@ -21,6 +21,7 @@ from solo_rt.gpu.labels import GpuLabels
 from solo_rt.pipeline.frame_rate import FrameRateLimit, Pace
 from solo_rt.pipeline.options import Interval, Options
 from solo_rt.pipeline.sanity import Sanity
+from solo_rt.pipeline.sharing import SharedEngine
 from solo_rt.pipeline.stage import Counts, Job, Stage, name_stage
 from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.trace import Trace
@@ -129,6 +130,7 @@ def _refine_job(job: Job) -> None:
 def _network_stages(engine: Engine, painting: Painting | None) -> list[Stage]:
     """Return the stages from a frame to the outputs of the network."""
     to = engine.spec.input
+    line = engine if isinstance(engine, SharedEngine) else None
 
     def prepare_job(job: Job) -> None:
         job.tensor, job.letterbox = prepare(job.frame, to)
@@ -139,15 +141,15 @@ def _network_stages(engine: Engine, painting: Painting | None) -> list[Stage]:
         job.tensor = None
 
     if not isinstance(engine, FrameEngine):
-        infer = Stage("infer", infer_job, lanes=engine.lanes, cancel=engine.cancel, computes=True)
-        return [Stage("prepare", prepare_job, computes=True), infer]
+        infer = Stage("infer", infer_job, lanes=engine.lanes, cancel=engine.cancel, computes=True, line=line)
+        return [Stage("prepare", prepare_job, computes=True, line=line), infer]
     infer_frame = engine.infer_frame
 
     def infer_frame_job(job: Job) -> None:
         job.letterbox = Letterbox.fit((job.frame.height, job.frame.width), (to.height, to.width))
         job.outputs, job.rendered = infer_frame(job.frame, painting)
 
-    return [Stage("infer", infer_frame_job, lanes=engine.lanes, cancel=engine.cancel, computes=True)]
+    return [Stage("infer", infer_frame_job, lanes=engine.lanes, cancel=engine.cancel, computes=True, line=line)]
 
 
 def _zones_stage(spec: ModelSpec, zones: tuple[Zone, ...]) -> Stage:

@@ -1,7 +1,8 @@
 """The threads of the stages: one per lane, joined by channels. Outputs and several sources have their own.
 
 Lanes of a stage work on several frames at once. They take turns in reserving a place in the next channel and taking a
-frame for it, so that results leave in the order of the frames, and those that failed as well.
+frame for it, so that results leave in the order of the frames, and those that failed as well. What a frame stands in
+line for, see Note [A frame is begun when its turn has come], are stages of one thread.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import closing
+from itertools import pairwise, takewhile
 from typing import Generic, Protocol, TypeVar
 
 from solo_rt.errors import EngineError
 from solo_rt.pipeline.channel import Channel, Closed
+from solo_rt.pipeline.sharing import SharedEngine
 from solo_rt.pipeline.stage import Counts, Job, Stage
 
 POLL_SECONDS = 0.1  # how often a waiting caller looks at its stop event and reports progress
@@ -149,7 +152,7 @@ def open_interruptibly(open_it: Callable[[], T], stop: threading.Event) -> T:
 
 
 class _Workers:
-    """The threads of one run: one that reads, one per lane of a stage. `receive` returns their jobs in order."""
+    """The threads of one run: one that reads, one per lane of stages. `receive` returns their jobs in order."""
 
     def __init__(
         self, jobs: Iterator[Job], stages: Sequence[Stage], counts: Counts, *, live: bool, stale_after: float
@@ -158,19 +161,24 @@ class _Workers:
         # A place is taken while a frame is worked on: each further lane needs one of its own. A frame that may not get
         # old is handed over: it is begun when the stage behind is free, too, and waits for nothing from there on.
         is_handed_over = live or stale_after < math.inf
-        behind = [*(stage.lanes for stage in stages[1:]), 1]
-        outboxes = [
-            Channel[Job](max(stage.lanes, lanes), handover=True) if is_handed_over else Channel[Job](1 + stage.lanes)
-            for stage, lanes in zip(stages, behind, strict=True)
-        ]
+        # Of what stands in line one thread does all stages, so that what it has begun is never lost on the way.
+        in_line = list(takewhile(lambda stage: stage.line is not None, stages)) if is_handed_over else []
+        self._line = in_line[0].line if in_line else None
+        groups = [[stage] for stage in stages]
+        groups[: len(in_line)] = [in_line] if in_line else []
+        lanes = [group[-1].lanes for group in groups]
+        places = [max(pair) for pair in pairwise([*lanes, 1])] if is_handed_over else [1 + here for here in lanes]
+        if in_line:
+            places[0] += 1  # or a frame could not be prepared while the one before is decoded
+        outboxes = [Channel[Job](count, handover=is_handed_over) for count in places]
         self._channels = [Channel[Job](1, freshest=True) if live else Channel[Job](2), *outboxes]
         self._has_handed_out = False
         self._threads = [self._thread("read", self._read, jobs, self._channels[0], counts)]
         self._counts, self._stale_after = counts, stale_after
-        for stage, inbox, outbox in zip(stages, self._channels, outboxes, strict=False):
-            turn = threading.Lock()
+        for group, inbox, outbox in zip(groups, self._channels, outboxes, strict=False):
+            name, line, turn = group[-1].name, self._line if group is in_line else None, threading.Lock()
             self._threads += [
-                self._thread(stage.name, self._work, stage, inbox, outbox, turn) for _ in range(stage.lanes)
+                self._thread(name, self._work, group, line, inbox, outbox, turn) for _ in range(group[-1].lanes)
             ]
         self._patience = LEAVE_SECONDS
         self._cancelled_at: float | None = None  # a frame that hangs
@@ -199,8 +207,11 @@ class _Workers:
         raise error
 
     def drain(self) -> None:
-        """Take no further frames; those under way still arrive."""
-        self._channels[0].close()
+        """Take no further frames; those under way still arrive. What stands in line for its turn is not under way."""
+        if self._line is None:
+            self._channels[0].close()
+        else:
+            self._channels[0].cancel()
 
     def end_hanging_frames(self) -> None:
         """Cancel a frame that a stage does not finish. Raises: EngineError if that is no help."""
@@ -257,12 +268,39 @@ class _Workers:
     def _take(self, inbox: Channel[Job]) -> Job:
         """Return the next job that is not too old to be begun. Raises: Closed."""
         job = inbox.get()
-        while inbox is self._channels[0] and time.monotonic() - job.frame.captured_at > self._stale_after:
+        while inbox is self._channels[0] and self._is_stale(job):
             self._counts.stale += 1
             job = inbox.get()
         return job
 
-    def _work(self, stage: Stage, inbox: Channel[Job], outbox: Channel[Job], turn: threading.Lock) -> None:
+    def _take_in_turn(self, inbox: Channel[Job], line: SharedEngine) -> Job:
+        """Return the job that `_take` would, once it may be begun; whoever calls has to `end` it. Raises: Closed."""
+        number = line.draw()
+        while True:
+            inbox.wait()  # who has no frame holds nobody up
+            if not line.begin(number, POLL_SECONDS):  # the run may have ended meanwhile
+                continue
+            try:
+                job = inbox.get()
+            except Closed:
+                line.end()
+                raise
+            if inbox.is_over or not self._is_stale(job):  # of `max_frames` the last one is not replaced any more
+                return job
+            line.end()
+            self._counts.stale += 1
+
+    def _is_stale(self, job: Job) -> bool:
+        return time.monotonic() - job.frame.captured_at > self._stale_after
+
+    def _work(
+        self,
+        stages: Sequence[Stage],
+        line: SharedEngine | None,
+        inbox: Channel[Job],
+        outbox: Channel[Job],
+        turn: threading.Lock,
+    ) -> None:
         """Work as one lane; `turn` is held while a place and the job for it are taken, so that they stay in order."""
         while True:
             with turn:
@@ -272,15 +310,19 @@ class _Workers:
                 except Closed:
                     return
                 try:
-                    job = self._take(inbox)
+                    job = self._take(inbox) if line is None else self._take_in_turn(inbox, line)
                 except Closed as end:
                     outbox.close(at=place, reason=end.reason)
                     return
             try:
-                stage(job)
+                for stage in stages:
+                    stage(job)
             except BaseException as error:
                 outbox.close(at=place, reason=error)
                 return
+            finally:
+                if line is not None:
+                    line.end()
             outbox.fill(place, job)
             inbox.done()
             del job
