@@ -25,7 +25,7 @@ from clips import (
 )
 
 from solo_rt.errors import SinkError, UsageError
-from solo_rt.sink import VideoOptions, base, open_sink
+from solo_rt.sink import VideoOptions, open_sink, output_file
 from solo_rt.sink.encoding import VideoCodec
 from solo_rt.source import open_source
 
@@ -150,7 +150,7 @@ def test_a_place_without_permission_is_refused_at_once(tmp_path: Path, monkeypat
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(base, "os", SimpleNamespace(**{**vars(os), "open": refuse}))
+    monkeypatch.setattr(output_file, "os", SimpleNamespace(**{**vars(os), "open": refuse}))
     with pytest.raises(UsageError, match=r"a\.mp4: Permission denied"):
         open_sink(str(tmp_path / "a.mp4"), info=info())
 
