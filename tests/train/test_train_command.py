@@ -137,7 +137,7 @@ def test_training_goes_on_from_other_classes(solo: Solo, tmp_path: Path, model: 
         (("--grids", "40,x"), "expected numbers like 40,36,24,16,12, got '40,x'"),
         (("--phase", "32x64:0:1"), "expected HxW:STEPS:BATCH"),
         (("--data", "nowhere:"), "--data nowhere:"),
-        (("--seed", -1), "-1 is not in the range x>=0"),
+        (("--seed", -1), "-1 is not in the range 0<=x<=2147483647"),
         (("--amp", "fp16"), "--amp fp16 needs --device cuda"),
         (("--accumulate", 3), "a batch of 32 cannot be dealt out"),
         (("--imgsz", "100x64"), "expected an input size divisible by 32, got 100x64"),
