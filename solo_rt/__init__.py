@@ -10,8 +10,7 @@ Importing this package loads nothing else; a name is imported from its module wh
 Note [Nothing is sent]
     ONNX Runtime keeps a device id and a database of events for Microsoft in the cache folder, and OpenVINO one for
     Google Analytics in ~/intel. Both are told not to before they are imported: that is here, since every import of
-    theirs is behind this one. ORT_DISABLE_TELEMETRY=0 in the environment keeps
-    ONNX Runtime's.
+    theirs is behind this one. ORT_DISABLE_TELEMETRY=0 in the environment keeps ONNX Runtime's.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ from solo_rt.train.torch_file import read_torch_file
 FORMAT = 3
 READABLE = (1, 2, 3)  # format 1 has another `training`: it can be exported and be started from, not resumed
 SEALED = 3  # the first format that ends with its SHA-256
+LINKS = ("last.pt", "best.pt")  # to the newest, and to the best measured
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +182,7 @@ def save_step(checkpoint: Checkpoint, folder: Path, *, keep: int, best: bool = F
     path = folder / _step_name(checkpoint.step)
     save_checkpoint(checkpoint, path)
     try:
-        for name in ("last.pt", "best.pt") if best else ("last.pt",):
+        for name in LINKS if best else LINKS[:1]:
             with replaced_file(folder / name, durable=True) as link:
                 link.symlink_to(path.name)
         for old in [other for other in _steps(folder) if other.name <= path.name][keep:]:
@@ -201,7 +202,7 @@ def newest_checkpoint(folder: Path, on_damaged: Callable[[str], None]) -> Path |
     """
     for torn in folder.glob(".*.pt*.part"):
         torn.unlink()
-    copies = [path for path in (folder / "last.pt", folder / "best.pt") if path.is_file() and not path.is_symlink()]
+    copies = [path for path in map(folder.joinpath, LINKS) if path.is_file() and not path.is_symlink()]
     for path in [*_steps(folder), *copies]:
         try:
             _, proven = _load(path)
@@ -216,7 +217,7 @@ def newest_checkpoint(folder: Path, on_damaged: Callable[[str], None]) -> Path |
 
 def holds_run(folder: Path) -> bool:
     """Return whether a run has left anything in `folder` that a new one would mix with."""
-    return bool(_steps(folder)) or any((folder / name).exists() for name in ("last.pt", "best.pt"))
+    return bool(_steps(folder)) or any((folder / name).exists() for name in LINKS)
 
 
 def require_newest(checkpoint: Checkpoint, folder: Path) -> None:

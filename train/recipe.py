@@ -60,6 +60,11 @@ class Recipe:
             raise UsageError(f"a recipe needs a positive rate, an average decay in [0, 1) and phases, got {self}")
 
     @property
+    def imgsz(self) -> tuple[int, int]:
+        """Height and width of the network input that the checkpoint is exported at."""
+        return self.whole or self.phases[-1].imgsz
+
+    @property
     def steps(self) -> int:
         return sum(phase.steps for phase in self.phases)
 

@@ -214,7 +214,7 @@ class TrainingState:
             },
             palette=self.palette,
             unpainted=self.unpainted,
-            imgsz=self.recipe.whole or self.recipe.phases[-1].imgsz,
+            imgsz=self.recipe.imgsz,
             grids=self.recipe.grids,
             provenance={
                 "recipe": json.dumps(asdict(self.recipe)),

@@ -151,7 +151,7 @@ def _semantic_task(
 
     held_out = cache(lambda: open_semantic(uri, split="val"))
     # Photographs of any size are trained on at another one, and measured at that of the file to be; see `export`.
-    whole = None if data.augmentation.short_side is None else recipe.whole or recipe.phases[-1].imgsz
+    whole = None if data.augmentation.short_side is None else recipe.imgsz
 
     def measure(model: Network, pictures: int, job: Job, stop: Stop) -> dict[str, float]:
         return measure_semantic(

@@ -158,11 +158,10 @@ def evaluate(
                 found = evaluation.find(part or WHOLE, pictures=pictures, on_image=on_image)
             else:
                 found = evaluation.find_in_parts(workers, on_image)
+    recorded = precision if record else None
     if isinstance(found, Counted):
-        return _finish_pixels(found, part, results=results, record=precision if record else None, as_json=as_json)
-    return _finish_instances(
-        found, part, results=results, pictures=pictures, record=precision if record else None, as_json=as_json
-    )
+        return _finish_pixels(found, part, results=results, record=recorded, as_json=as_json)
+    return _finish_instances(found, part, results=results, pictures=pictures, record=recorded, as_json=as_json)
 
 
 def _check(

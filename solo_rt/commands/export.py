@@ -100,7 +100,7 @@ def _calibration(calib: str) -> Iterator[Frame]:
 
 
 def _note_cost(path: Path, pictures: Iterable[Frame]) -> tuple[str, float]:
-    """Note what bf16 loses in the ONNX file at `path`; return of what, and how much. Raises: as `lost`."""
+    """Note what bf16 loses in the ONNX file at `path`; return of what, and how much. Raises: as `measure_loss`."""
     from solo_rt.builder.comparison import measure_loss
     from solo_rt.engine import open_engine
     from solo_rt.train.export.onnx_file import record_cost

@@ -51,8 +51,8 @@ def download(
     new = [archive for archive in source.archives if not _stamped(folder, archive)]
     for archive in new:
         _install(archive, folder, keep=keep, patience=patience, show=show)
-    short = next((count for count in count_files(name, root) if count.found < count.expected), None)
-    if short is not None and not new:
+    short = None if new else next((count for count in count_files(name, root) if count.found < count.expected), None)
+    if short is not None:
         stamps = " and ".join(_stamp(folder, archive).name for archive in source.archives)
         raise DatasetError(
             f"{name}: {short.found} of {short.expected} files {short.pattern} are in {folder}, though its archives "
