@@ -145,7 +145,7 @@ class View:
         return {**record, "stages": {name: _in_ms(times) for name, times in stages.items()}}
 
     def _start(self, info: SourceInfo, engine: Engine) -> None:
-        self.model = Model(engine.spec, engine.backend, class_colours(engine.spec))
+        self.model = Model(engine.spec, engine.backend, palette_of(engine.spec))
         with self._lock:
             self._info = info
         self._become("live" if info.live else "running")
@@ -187,8 +187,8 @@ class View:
         self._happenings.add(self.name, {"event": "state", "state": state, "reason": reason})
 
 
-def class_colours(spec: ModelSpec) -> tuple[Rgb, ...]:
-    """Return the colours that a model's classes have in all outputs."""
+def palette_of(spec: ModelSpec) -> tuple[Rgb, ...]:
+    """Return the colours that a model's classes have in all outputs, by class id."""
     if isinstance(spec.decoder, SemanticDecoder):
         return spec.decoder.palette
     return class_palette(len(spec.classes))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import errno
 import logging
 import threading
 import time
@@ -20,6 +19,7 @@ from solo_rt.errors import SourceError
 from solo_rt.source.address import Address
 from solo_rt.source.avi import with_times
 from solo_rt.source.demuxer import choose_streams
+from solo_rt.source.disconnection import Disconnected, disconnected, is_input_output
 from solo_rt.source.ffmpeg_clock import come_out_when
 from solo_rt.source.interlace import deinterlaced
 from solo_rt.source.lateness import Lateness
@@ -42,19 +42,6 @@ log = logging.getLogger(__name__)
 # What a stream is must be known soon (bytes, microseconds), and what it took to know it is shown as well: without the
 # key frame in it there would be no picture until the next one.
 _LIVE = {"fflags": "genpts", "fpsprobesize": "6", "probesize": "1000000", "analyzeduration": "2000000"}
-
-
-class Disconnected(Exception):
-    """No further picture comes; says why. `is_final` if trying again is no use."""
-
-    def __init__(
-        self, reason: str, *, is_final: bool = False, is_stall: bool = False, has_ended: bool = False, missing: str = ""
-    ) -> None:
-        super().__init__(reason)
-        self.is_final = is_final
-        self.is_stall = is_stall  # connected, and still no picture
-        self.has_ended = has_ended  # in good order
-        self.missing = missing  # what a film that has ended lacks, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +118,7 @@ class Connection:
         except Disconnected as error:
             end = error
         except Exception as error:  # PyAV raises all kinds of exceptions, whose texts may hold the password
-            end = _disconnected(error)
+            end = disconnected(error)
         self._put(end)
 
     def _open(self) -> av.container.InputContainer:
@@ -146,7 +133,7 @@ class Connection:
                 timeout=(OPEN_SECONDS, self._read_seconds) if self._read_seconds else None,
             )
         except OSError as error:
-            if not _is_input_output(error):
+            if not is_input_output(error):
                 raise
             raise Disconnected("no such host, or another server than expected") from None
 
@@ -253,8 +240,8 @@ class Connection:
                 if errors == MAX_ERRORS or isinstance(error, (ConnectionError, TimeoutError, av.error.ExitError)):
                     # Where a web server named no length and hangs up, FFmpeg expects more, but that is the end.
                     is_unsized = self._address.kind == "network" and container.size <= 0
-                    if not (is_unsized and _is_input_output(error)):
-                        self._end = _disconnected(error)
+                    if not (is_unsized and is_input_output(error)):
+                        self._end = disconnected(error)
                     yield None
                     return
 
@@ -277,18 +264,6 @@ def _abandon_all() -> None:
         connection.join(LEAVE_SECONDS)
 
 
-_FINAL = (
-    av.error.ProtocolNotFoundError,
-    av.error.DemuxerNotFoundError,
-    av.error.DecoderNotFoundError,
-    av.error.HTTPUnauthorizedError,
-    av.error.HTTPForbiddenError,
-    av.error.HTTPNotFoundError,
-    PermissionError,
-    FileNotFoundError,
-)
-
-
 def _has_length(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
     """Return whether it is known where something on a web server ends."""
     name, duration = container.format.name, container.duration
@@ -302,21 +277,3 @@ def _has_no_times(container: av.container.InputContainer) -> bool:
     """Return whether a stream is bare pictures, which FFmpeg counts at 25 per second, however many there are."""
     kind = container.format
     return bool(kind.flags & av.format.Flags.no_timestamps.value) or kind.name.endswith("pipe")
-
-
-def _is_input_output(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno == errno.EIO
-
-
-def _disconnected(error: Exception) -> Disconnected:
-    is_stall = isinstance(error, av.error.ExitError)
-    return Disconnected(_reason(error), is_final=isinstance(error, _FINAL), is_stall=is_stall)
-
-
-def _reason(error: Exception) -> str:
-    """Return what went wrong without the address, which PyAV puts into the texts of its exceptions."""
-    if isinstance(error, av.error.ExitError):
-        return "no answer in time"
-    if isinstance(error, av.error.ProtocolNotFoundError):
-        return "the FFmpeg of this PyAV does not speak its protocol; build PyAV against one that does"
-    return str(getattr(error, "strerror", None) or type(error).__name__)

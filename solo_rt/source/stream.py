@@ -17,7 +17,8 @@ from solo_rt import defaults
 from solo_rt.errors import SourceError, UsageError
 from solo_rt.source.address import Address
 from solo_rt.source.base import Source, SourceInfo, SourceState, StateChange
-from solo_rt.source.connection import OPEN_SECONDS, Connection, Disconnected, Facts, Lost
+from solo_rt.source.connection import OPEN_SECONDS, Connection, Facts, Lost
+from solo_rt.source.disconnection import Disconnected
 from solo_rt.source.playlist import Playlist
 from solo_rt.source.sound import Sound
 from solo_rt.source.stream_clock import StreamClock
@@ -59,6 +60,7 @@ class StreamSource(Source):
         self._wants_sound = sound
         self._sound: Sound | None = None  # of the first connection that has some
         self._retry_for, self._stall_after = retry_for, stall_after
+        self._film_stalls_after = max(stall_after, FILM_SECONDS)
         self._is_stopped = threading.Event()
         self._lost = Lost()
         self._outages, self._away = 0, 0.0  # how many, and seconds
@@ -144,7 +146,7 @@ class StreamSource(Source):
         """Yield the frames of one connection, each with the sound before it. Raises: Disconnected after the last."""
         # FFmpeg's own patience is the second line: it takes longer than it says, and some devices never give up.
         # What may be a film may pause for longer.
-        longest = self._stall_after if self._address.is_live else max(self._stall_after, FILM_SECONDS)
+        longest = self._stall_after if self._address.is_live else self._film_stalls_after
         connection = Connection(
             self._address,
             self._lost,
@@ -188,7 +190,7 @@ class StreamSource(Source):
     def _patience(self, facts: Facts) -> float:
         """Return for how many seconds there may be no picture behind another one."""
         if not facts.is_live:
-            return max(self._stall_after, FILM_SECONDS)
+            return self._film_stalls_after
         periods = float(3 / facts.frame_rate) if facts.frame_rate else 0.0
         return max(self._stall_after, periods, self._playlist.patience if self._playlist is not None else 0.0)
 
