@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -59,6 +60,28 @@ def test_a_graph_is_destroyed_when_it_is_forgotten(card: Card) -> None:
         assert done == [1, 1]
         del launch
     assert card.state.graphs == before
+
+
+def test_what_is_forgotten_while_a_graph_is_recorded_is_released_behind_it(card: Card) -> None:
+    gpu, frees = card.open(), []
+    with gpu.bound():
+        stream = gpu.stream()
+        before = card.state.blocks
+
+        def work() -> None:
+            circle: list[object] = [gpu.allocate(64)]
+            circle.append(circle)
+
+        gc.disable()
+        try:
+            work()
+            graph = gpu.capture(stream, lambda: frees.append(gc.collect()))
+        finally:
+            gc.enable()
+        graph()
+        stream.synchronize()
+    assert frees[0] > 0
+    assert card.state.blocks == before
 
 
 def test_a_capture_that_fails_says_what_failed_and_leaves_the_stream_as_it_was(card: Card) -> None:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from ctypes import POINTER, byref, c_char_p, c_float, c_int32, c_int64, c_void_p
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,31 @@ _CALLS: dict[str, list[type[Any]]] = {
     "elapsed": [POINTER(c_float), c_void_p, c_void_p],
     "destroy_event": [c_void_p],
 }
-capturing = threading.Lock()  # held by whoever records a graph, of which a process may record one at a time
+
+
+class _Releases(threading.local):
+    """What a thread that records a graph has yet to release: in a recording CUDA refuses it, and the recording with it.
+
+    The garbage collector may come at any time.
+    """
+
+    put_off: list[Callable[[], None]] | None = None  # None while it records none
+
+
+_recording, _releases = threading.Lock(), _Releases()
+
+
+@contextmanager
+def recording() -> Iterator[None]:
+    """Return a context to record a graph in, of which a process may record one at a time."""
+    with _recording:
+        put_off = _releases.put_off = []
+        try:
+            yield
+        finally:
+            _releases.put_off = None
+            for release in put_off:
+                release()
 
 
 class Handle:
@@ -124,13 +149,19 @@ class Gpu:
 
     @contextmanager
     def bound(self) -> Iterator[None]:
-        """Return a context in which CUDA uses this device on the calling thread. Cheap enough for every frame."""
+        """Return a context in which CUDA uses this device on the calling thread. Cheap enough for every frame.
+
+        The thread goes on using it: going back to a device that it has not used would cost a context there.
+        """
         self.call("use_device", self._index)
         yield
 
     def release(self, name: str, handle: int) -> None:
-        """Call a function that releases something of this device, on any thread."""
-        self.call.quietly(name, handle)
+        """Call a function that releases something of this device, on any thread, once that records no graph."""
+        if _releases.put_off is not None:
+            _releases.put_off.append(partial(self.release, name, handle))
+        else:
+            self.call.quietly(name, handle)
 
     def allocate(self, nbytes: int) -> Buffer:
         """Return memory on the device. Raises: EngineError."""
@@ -162,7 +193,7 @@ class Gpu:
 
     def capture(self, stream: Stream, work: Callable[[], None]) -> Callable[[], None]:
         """Record what `work` queues on `stream` as a graph, and return what launches it there. Raises: EngineError."""
-        with capturing:
+        with recording():
             self.call("begin_capture", stream.handle)
             try:
                 work()

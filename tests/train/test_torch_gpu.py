@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from solo_rt.errors import EngineError, UsageError
-from solo_rt.gpu.cuda import capturing
+from solo_rt.gpu.cuda import _recording
 from solo_rt.train.engine import torch_gpu
 from solo_rt.train.engine.torch_gpu import TorchGpu
 
@@ -69,7 +69,7 @@ def test_a_capture_that_fails_says_what_failed(pytorch: PyTorch, said: str | Non
     with pytest.raises(EngineError, match=said or "^CUDA: operation failed due to a previous error during capture$"):
         gpu().capture(STREAM, work)  # type: ignore[arg-type]
     assert pytorch.current == "default"
-    assert not capturing.locked()
+    assert not _recording.locked()
 
 
 def test_a_graph_is_launched_on_its_stream(pytorch: PyTorch) -> None:

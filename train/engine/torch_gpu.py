@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from solo_rt.errors import EngineError, SoloRTError
-from solo_rt.gpu.cuda import Gpu, Stream, capturing
+from solo_rt.gpu.cuda import Gpu, Stream, recording
 
 
 class TorchGpu(Gpu):
@@ -37,7 +37,7 @@ class TorchGpu(Gpu):
         try:
             with (
                 _translated(),
-                capturing,
+                recording(),
                 cuda.stream(side),
                 cuda.graph(graph, stream=side, capture_error_mode="thread_local"),
             ):
