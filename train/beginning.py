@@ -27,16 +27,17 @@ def begin(
 ) -> tuple[TrainingState, Task]:
     """Return the state to go on from, a resumed one or a new one with its initial weights, and the first task."""
     checkpoint = _find_checkpoint(out, settings, job)
+    begins_with = settings.init or settings.backbone_weights
     if settings.qat and checkpoint is None and settings.init is None:
         raise UsageError("--qat goes on from a network that was trained without it; give its checkpoint as --init")
     task = task_of(recipe, settings, 0)
     recipe = count_steps(recipe, len(task.data))
+    if recipe.frozen and checkpoint is None and not begins_with:
+        recipe = replace(recipe, frozen=False)
+        say("the backbone starts from nothing, so none of it is frozen; give it --backbone-weights")
     if checkpoint is not None:
         was_frozen = '"frozen": true' in checkpoint.training.get("recipe", "")
         recipe = replace(recipe, frozen=recipe.frozen and was_frozen)
-    elif recipe.frozen and not (settings.init or settings.backbone_weights):
-        recipe = replace(recipe, frozen=False)
-        say("the backbone starts from nothing, so none of it is frozen; give it --backbone-weights")
     batch = recipe.phases[0].batch
     if recipe.lr_batch is not None and recipe.lr_batch != batch:
         rate = recipe.lr * batch / recipe.lr_batch
@@ -44,33 +45,18 @@ def begin(
     state = TrainingState(recipe, task, settings, job)
     semantic = isinstance(state.model, SemanticNetwork)
     hint = suggest_recipe(recipe, len(task.data), semantic=semantic)
-    if hint and not (settings.init or settings.backbone_weights):
+    if hint and not begins_with:
         say(hint)
-    divisor = state.model.size_divisor
     for phase in recipe.phases:
         share_of(phase.batch, parts=settings.accumulate, size=job.size)
-        if any(side % divisor for side in phase.imgsz):
-            height, width = phase.imgsz
+        height, width = phase.imgsz
+        divisor = state.model.size_divisor
+        if height % divisor or width % divisor:
             raise UsageError(f"expected an input size divisible by {divisor}, got {height}x{width}; change --imgsz")
-    if settings.val or settings.preview:  # if it is missing, that is said now
-        held_out = task.held_out()
-        if not held_out.has_parts:
-            say(f"{settings.data} has no parts: --val and --preview look at what is trained on; see docs/data.md")
-        strangers = sorted(set(held_out.classes) - set(task.data.classes))
-        if strangers and (semantic or len(strangers) == len(set(held_out.classes))):
-            raise UsageError(
-                f"{settings.data}: part val has classes that part train has not: {', '.join(strangers[:5])}; give both "
-                "parts the same ones, or leave --val and --preview out"
-            )
-    if checkpoint is None and settings.init:
-        fit = start_from(settings.init, state.model, name=recipe.model, classes=task.data.classes)
-        say(f"{settings.init}: {fit.describe()}")
-        lacking = frozen_tensors(state.model).intersection(fit.missing + fit.misshaped)
-        if recipe.frozen and lacking:
-            state.recipe = replace(recipe, frozen=False)
-            say(f"{len(lacking)} tensors that the recipe freezes did not come along, so none of it is frozen")
-    if checkpoint is None and settings.backbone_weights:
-        say(f"{settings.backbone_weights}: {load_backbone(settings.backbone_weights, state.model).describe()}")
+    if settings.val or settings.preview:  # what is amiss with them is said now
+        _check_held_out(task, settings, semantic=semantic, say=say)
+    if checkpoint is None:
+        _take_weights(state, task, settings, say)
     state.begin()
     if checkpoint is not None:
         state.restore(checkpoint)
@@ -79,6 +65,33 @@ def begin(
         if before != job.size:
             say(f"the run had {before} processes and has {job.size} now: the same batches, but rounded differently")
     return state, task
+
+
+def _check_held_out(task: Task, settings: Settings, *, semantic: bool, say: Callable[[str], None]) -> None:
+    """Raise UsageError unless part val can be measured and drawn by what is trained on part train."""
+    held_out = task.held_out()
+    if not held_out.has_parts:
+        say(f"{settings.data} has no parts: --val and --preview look at what is trained on; see docs/data.md")
+    strangers = sorted(set(held_out.classes) - set(task.data.classes))
+    if strangers and (semantic or len(strangers) == len(set(held_out.classes))):
+        raise UsageError(
+            f"{settings.data}: part val has classes that part train has not: {', '.join(strangers[:5])}; give both "
+            "parts the same ones, or leave --val and --preview out"
+        )
+
+
+def _take_weights(state: TrainingState, task: Task, settings: Settings, say: Callable[[str], None]) -> None:
+    """Give a new network the weights that it is to start from, if there are any, and say what fitted."""
+    recipe = state.recipe
+    if settings.init:
+        fit = start_from(settings.init, state.model, name=recipe.model, classes=task.data.classes)
+        say(f"{settings.init}: {fit.describe()}")
+        lacking = frozen_tensors(state.model).intersection(fit.missing + fit.misshaped)
+        if recipe.frozen and lacking:
+            state.recipe = replace(recipe, frozen=False)
+            say(f"{len(lacking)} tensors that the recipe freezes did not come along, so none of it is frozen")
+    if settings.backbone_weights:
+        say(f"{settings.backbone_weights}: {load_backbone(settings.backbone_weights, state.model).describe()}")
 
 
 def make_folder(out: Path) -> None:

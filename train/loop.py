@@ -75,10 +75,8 @@ def train(
         say = on_start if job.leads else lambda line: None
         state, task = begin(recipe, out, settings, job, say)
         recipe = state.recipe
-        if task.class_weights:
-            say("class weights: " + ", ".join(f"{name} {value:.3g}" for name, value in task.class_weights.items()))
-        place = f"{job.size} x {job.device}" + (f" in {settings.amp}" if settings.amp != "off" else "")
-        say(f"{recipe.model}, {len(state.classes)} classes, {recipe.steps} steps on {place}")
+        for line in _introduce(state, task):
+            say(line)
         stopped = False
         with ExitStack() as stack:
             if job.leads:
@@ -90,14 +88,15 @@ def train(
                 state.best = -math.inf  # whatever another folder holds
             for progress, stopped in _saving_when_lost(_steps(state, task, end, stop), state, out):
                 state.hours = hours + (time.monotonic() - began) / 3600
+                is_last = state.step == recipe.steps
                 final = stopped or state.step == end
                 due = state.step % settings.save_every == 0
-                measures = settings.val > 0 and not stopped and (due or state.step == recipe.steps)
+                measures = settings.val > 0 and not stopped and (due or is_last)
                 if job.leads:
                     on_step(progress)
                     if state.step == tried:
                         say(forecast(recipe, state.step, pictures_per_second=progress.pictures_per_second))
-                    if not measures and (state.step % settings.log_every == 0 or state.step == recipe.steps):
+                    if not measures and (state.step % settings.log_every == 0 or is_last):
                         run_log.write(state.step, progress.values)  # first: what a resumed run repeats is dropped
                     if due or final:
                         _save(state, out, best=False, final=final)
@@ -117,6 +116,15 @@ def train(
                 _save(state, out, best=False, final=True)
             _draw_curves(out)
     return Outcome(out / "last.pt", state.step, stopped or state.step < recipe.steps, job.leads)
+
+
+def _introduce(state: TrainingState, task: Task) -> Iterator[str]:
+    """Yield lines that say what is trained, and on what."""
+    recipe, settings, job = state.recipe, state.settings, state.job
+    if task.class_weights:
+        yield "class weights: " + ", ".join(f"{name} {value:.3g}" for name, value in task.class_weights.items())
+    place = f"{job.size} x {job.device}" + (f" in {settings.amp}" if settings.amp != "off" else "")
+    yield f"{recipe.model}, {len(state.classes)} classes, {recipe.steps} steps on {place}"
 
 
 def _steps(state: TrainingState, task: Task, end: int, stop: threading.Event) -> Iterator[tuple[Progress, bool]]:
