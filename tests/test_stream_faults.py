@@ -23,7 +23,7 @@ from solo_rt import defaults
 from solo_rt.errors import SourceError
 from solo_rt.pipeline import Pipeline, run
 from solo_rt.pipeline.options import Options
-from solo_rt.source import connection, open_source, stream
+from solo_rt.source import connection, open_source, stream, stream_input
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("never_hang")]
 
@@ -37,7 +37,7 @@ EVERY = Options(policy="every-frame")
 def _quick(monkeypatch):
     monkeypatch.setattr(stream, "FIRST_WAIT", 0.05)
     monkeypatch.setattr(defaults, "FIRST_RETRY_SECONDS", 1.0)
-    monkeypatch.setattr(connection, "OPEN_SECONDS", 2.0)
+    monkeypatch.setattr(stream_input, "OPEN_SECONDS", 2.0)
     monkeypatch.setattr(connection, "MAX_LATE_SECONDS", 30.0)  # what is sent at once is not late
 
 

@@ -20,7 +20,7 @@ from clips import H264, write_clip
 from solo_rt import defaults
 from solo_rt.errors import SourceError, UsageError
 from solo_rt.source import camera as camera_module
-from solo_rt.source import connection, open_source, stream
+from solo_rt.source import connection, open_source, stream, stream_input
 from solo_rt.source.address import Address
 from solo_rt.source.camera import camera_address
 from solo_rt.source.stream import StreamSource
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("never_hang")
 def _quick(monkeypatch):
     monkeypatch.setattr(stream, "FIRST_WAIT", 0.05)
     monkeypatch.setattr(defaults, "FIRST_RETRY_SECONDS", 1.0)
-    monkeypatch.setattr(connection, "OPEN_SECONDS", 5.0)
+    monkeypatch.setattr(stream_input, "OPEN_SECONDS", 5.0)
 
 
 def states(source):

@@ -17,11 +17,12 @@ from solo_rt import defaults
 from solo_rt.errors import SourceError, UsageError
 from solo_rt.source.address import Address
 from solo_rt.source.base import Source, SourceInfo, SourceState, StateChange
-from solo_rt.source.connection import OPEN_SECONDS, Connection, Facts, Lost
+from solo_rt.source.connection import Connection, Lost
 from solo_rt.source.disconnection import Disconnected
 from solo_rt.source.playlist import Playlist
 from solo_rt.source.sound import Sound
 from solo_rt.source.stream_clock import StreamClock
+from solo_rt.source.stream_input import OPEN_SECONDS, Facts
 from solo_rt.types import Frame
 
 # Seconds between attempts: 150 in the first hour, and none is much longer than an eighth of the time that has passed.
