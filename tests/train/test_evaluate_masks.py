@@ -291,6 +291,29 @@ def test_comparison_shows_truth_beside_finds(world, tmp_path):
     assert np.array_equal(none[8:278, 496:976], plain[0])
 
 
+@pytest.mark.parametrize(("side", "is_labelled"), [(6, False), (60, True)])
+def test_labels_that_would_hide_the_objects_are_left_out_of_a_comparison(tmp_path, side, is_labelled):
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images/0.png"), np.zeros((100, 120, 3), np.uint8))
+    x, y = 30, 30
+    corners = [x, y, x + side, y, x + side, y + side, x, y + side]
+    record = {
+        "images": [{"id": 0, "file_name": "0.png", "height": 100, "width": 120}],
+        "categories": [{"id": 1, "name": "ant"}],
+        "annotations": [
+            {"id": 1, "image_id": 0, "category_id": 1, "area": side**2, "iscrowd": 0, "bbox": [x, y, side, side]}
+            | {"segmentation": [corners]}
+        ],
+    }
+    (tmp_path / "instances.json").write_text(json.dumps(record))
+    write_comparison(tmp_path / "sheet.png", open_instances(f"coco:{tmp_path}"), [], indices=[0])
+    tile = cv2.imread(str(tmp_path / "sheet.png"))[8:408, 8:488]
+    assert tile[4 * y + 8, 4 * x + 8].any()
+    around = (4 * (x - 2), 4 * (y - 2), 4 * (x + side + 2), 4 * (y + side + 2))
+    tile[around[1] : around[3], around[0] : around[2]] = 0
+    assert tile.any() == is_labelled
+
+
 def test_annotations_drawn_as_instances_keep_their_pixels(world):
     for index in range(6):
         picture = world[index]

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from solo_rt.render import render
+from solo_rt.render import Style, instance_labels, render
 from solo_rt.train.data.instances import AnnotatedPicture, InstanceSet
 from solo_rt.train.data.instances.masks import Cutout, RunLengths
 from solo_rt.train.evaluate.detections import Detection
@@ -21,14 +21,17 @@ LEAST_SCORE = 0.3  # of what is drawn
 def write_comparison(path: Path, data: InstanceSet, detections: Sequence[Detection], *, indices: Sequence[int]) -> None:
     """Write a row for each of the first pictures of `indices`: the annotations on the left, the finds on the right.
 
-    Crowds are not drawn, nor what scores below 0.3. Raises: UsageError when the file cannot be written.
+    Crowds are not drawn, nor what scores below 0.3; nor labels where they would cover more than the objects do.
+    Raises: UsageError when the file cannot be written.
     """
     sheet = Sheet()
     for index in indices[:ROWS]:
         picture = data[index]
         found = [d for d in detections if d["image_id"] == picture.id and d["score"] >= LEAST_SCORE]
         both = annotated_instances(picture), _found(data, picture, found)
-        sheet.add([_tile(data, picture, instances) for instances in both])
+        frame = Frame((picture.load(),), "rgb24")
+        style = Style(labels=_have_room_for_labels(frame, both, data.classes))
+        sheet.add([_tile(render(frame, instances, data.classes, style=style)) for instances in both])
     sheet.write(path)
 
 
@@ -76,6 +79,12 @@ def _found(data: InstanceSet, picture: AnnotatedPicture, detections: Sequence[De
     return as_instances(cutouts, labels, [d["score"] for d in detections], picture.size)
 
 
-def _tile(data: InstanceSet, picture: AnnotatedPicture, instances: Instances) -> Tile:
-    drawn = render(Frame((picture.load(),), "rgb24"), instances, data.classes).rgb()
-    return np.asarray(cv2.resize(drawn, tile_size(*drawn.shape[:2]), interpolation=cv2.INTER_AREA), np.uint8)
+def _have_room_for_labels(frame: Frame, both: Sequence[Instances], classes: Sequence[str]) -> bool:
+    labels = [label for instances in both for label in instance_labels(frame, instances, classes)]
+    boxes = np.concatenate([instances.boxes for instances in both])
+    return sum(label.coverage.size for label in labels) <= float(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1).sum())
+
+
+def _tile(drawn: Frame) -> Tile:
+    size = tile_size(drawn.height, drawn.width)
+    return np.asarray(cv2.resize(drawn.rgb(), size, interpolation=cv2.INTER_AREA), np.uint8)
