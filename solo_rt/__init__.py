@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from solo_rt.errors import SoloRTError
     from solo_rt.pipeline import Hooks, Options, Pipeline, run, stream
     from solo_rt.pipeline.report import RunReport
+    from solo_rt.render import Style
     from solo_rt.result import Result
     from solo_rt.sink import VideoOptions, open_sink
     from solo_rt.source import open_source
@@ -50,6 +51,7 @@ _HOMES = {
     "RunReport": "pipeline.report",
     "SemanticMap": "types",
     "SoloRTError": "errors",
+    "Style": "render",
     "VideoOptions": "sink",
     "Zone": "track.zones",
     "open_engine": "engine",
@@ -72,6 +74,7 @@ __all__ = [
     "RunReport",
     "SemanticMap",
     "SoloRTError",
+    "Style",
     "VideoOptions",
     "Zone",
     "open_engine",

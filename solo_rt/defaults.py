@@ -1,4 +1,4 @@
-"""What is taken where nothing is said: numbers that the command line names and the library uses.
+"""What is taken where nothing is said: what the command line names and the library uses.
 
 They have a module of their own because the command line shows its help without loading the library.
 """
@@ -15,3 +15,5 @@ MAX_FAILURES = 30  # frames in a row that the command line lets fail before it g
 STALL_SECONDS = 5.0  # without a picture, until the connection to a live source is given up
 FIRST_RETRY_SECONDS = 10.0  # to go on trying to reach a live source before its first picture
 SERVE = "127.0.0.1:8088"  # where the page is, for browsers of this machine only
+PARTS = ("masks", "boxes", "labels", "tracks", "zones")  # of what is drawn: all but boxes, unless said otherwise
+ALPHA = 0.45  # opacity of masks and classes

@@ -66,6 +66,8 @@ def some_value(option):
         text = option.type.choices[-1]
     elif option.name == "phase":
         text = "64x96:10:2"
+    elif option.name == "draw":
+        text = "boxes,tracks"
     elif option.name == "grids":
         text = "40,36,24,16,12"
     elif option.type.name == "LONGxSHORT":

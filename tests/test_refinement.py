@@ -16,7 +16,6 @@ from solo_rt.decode.refinement import refine
 from solo_rt.errors import UsageError
 from solo_rt.pipeline import run, stream
 from solo_rt.pipeline.options import Options
-from solo_rt.preprocess import prepare
 from solo_rt.types import Frame, Instances
 
 pytestmark = pytest.mark.usefixtures("never_hang")
@@ -141,23 +140,6 @@ def test_a_run_with_refine_differs_in_nothing_but_masks_and_boxes():
         assert other.instances.masks.step == (0.5, 0.5)
         assert {*other.stage_seconds} - {*one.stage_seconds} == {"refine"}
     assert any(a.instances.rles() != b.instances.rles() for a, b in zip(plain, sharp, strict=True))
-
-
-class PaintingEngine(FakeEngine):
-    """Would paint masks as they come from the network."""
-
-    def infer_frame(self, frame, painting=None):
-        tensor, _ = prepare(frame, self.spec.input)
-        return self.infer({"image": tensor}), None if painting is None else frame
-
-
-def test_an_engine_that_paints_leaves_that_to_the_pipeline():
-    engines = FakeEngine(), PaintingEngine()
-    sinks = [FakeSink(needs_picture=True) for _ in engines]
-    for engine, sink in zip(engines, sinks, strict=True):
-        run(FakeSource(count=3), engine, [sink], options=Options(refine=True, conf=0.0))
-    assert sinks[0].pictures == sinks[1].pictures
-    assert len(sinks[0].pictures) == 3
 
 
 def test_refining_a_semantic_model_is_refused():

@@ -16,6 +16,7 @@ from fakes import FakeEngine, FakeSink, FakeSource, Planted, pipeline_threads
 from solo_rt.engine import open_engine
 from solo_rt.errors import UsageError
 from solo_rt.pipeline import Options, Pipeline, opening, run, stream, streaming
+from solo_rt.render import Style
 from solo_rt.track.zones import Zone
 
 pytestmark = pytest.mark.usefixtures("never_hang")
@@ -55,7 +56,7 @@ def test_all_that_is_said_arrives(monkeypatch):
     of_frames = {
         "conf": 0.4, "max_det": 7, "classes": ("red",), "max_frames": 9, "max_fps": 5.0, "policy": "freshest",
         "max_staleness": 0.3, "max_failures": 2, "track": True, "refine": True, "keyframe_interval": 4, "sync": True,
-        "zones": (zone,),
+        "zones": (zone,), "style": Style(boxes=True),
     }  # fmt: skip
     assert inspect.signature(stream).parameters.keys() == {"source", "render", *of_the_run, *of_frames}
     seen = []

@@ -16,6 +16,7 @@ from found import found
 
 from solo_rt.errors import UsageError
 from solo_rt.pipeline import Hooks, Options, Pipeline, opening, run, stages, stream
+from solo_rt.render import Style
 from solo_rt.track.zones import Zone
 
 pytestmark = pytest.mark.usefixtures("never_hang")
@@ -138,9 +139,16 @@ class PaintingEngine(FakeEngine):
 
 
 @pytest.mark.parametrize(
-    ("options", "stays"), [(Options(), True), (Options(zones=(ROOM,)), False), (Options(track=True), False)]
+    ("options", "stays"),
+    [
+        (Options(), True),
+        (Options(style=Style(labels=False)), True),
+        (Options(style=Style(boxes=True)), False),
+        (Options(zones=(ROOM,)), False),
+        (Options(track=True), False),
+    ],
 )
-def test_frames_with_tracks_or_zones_do_not_stay_on_a_gpu(monkeypatch, options, stays):
+def test_frames_that_a_cpu_must_paint_do_not_stay_on_a_gpu(monkeypatch, options, stays):
     asked = []
     monkeypatch.setattr(opening, "check_decoder", lambda *_, **__: None)
     monkeypatch.setattr(opening, "CAN_STAY_ON_GPU", True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,24 @@ class Size(click.ParamType):  # type: ignore[type-arg]
         if self.name.startswith("LONG") and first < second:
             self.fail(f"expected the long side first, as in {second}x{first}, got {value!r}", param, ctx)
         return first, second
+
+
+class Names(click.ParamType):  # type: ignore[type-arg]
+    """Some of certain names, written A,B."""
+
+    name = "A,B"
+
+    def __init__(self, known: Sequence[str]) -> None:
+        self._known = known
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Return the names."""
+        if isinstance(value, tuple):
+            return value
+        names = tuple(name.strip() for name in str(value).split(","))
+        if not set(names) <= set(self._known):
+            self.fail(f"expected some of {', '.join(self._known)}, got {value!r}", param, ctx)
+        return names
 
 
 class PhaseText(click.ParamType):  # type: ignore[type-arg]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,13 +19,14 @@ from solo_rt.commands.options import (
     threads_option,
     trust_option,
 )
-from solo_rt.commands.parameters import CountOr, LocalPath, Secret
+from solo_rt.commands.parameters import CountOr, LocalPath, Names, Secret
 from solo_rt.errors import UsageError
 
 if TYPE_CHECKING:
     from solo_rt.engine import Precision
     from solo_rt.gpu.nvcodec import VideoDecoder, VideoEncoder
     from solo_rt.pipeline.options import Interval, Policy
+    from solo_rt.render import Style
     from solo_rt.sink.encoding import Audio, VideoCodec
 
 
@@ -98,6 +100,14 @@ if TYPE_CHECKING:
     type=CountOr("auto"),
     metavar="K|auto",
     help="Compute every K-th frame, or as few as what moves allows, and move what was found with the picture.",
+)
+@click.option(
+    "--draw",
+    type=Names(defaults.PARTS),
+    help=f"What outputs show: {', '.join(defaults.PARTS)}.  [default: all but boxes]",
+)
+@click.option(
+    "--alpha", type=float, help=f"Opacity of what masks and classes are tinted in.  [default: {defaults.ALPHA}]"
 )
 @click.option("--max-frames", type=int, help="End after this many results.")
 @click.option("--max-fps", type=float, help="Leave frames out so that at most this many per second remain.")
@@ -203,6 +213,8 @@ def run(
     track: bool,
     refine: bool,
     keyframe_interval: Interval | None,
+    draw: tuple[str, ...] | None,
+    alpha: float | None,
     max_frames: int | None,
     max_fps: float | None,
     policy: Policy,
@@ -250,6 +262,7 @@ def run(
         track=track,
         refine=refine,
         keyframe_interval=keyframe_interval,
+        style=_style(draw, alpha),
         sync=sync,
         zones=() if zones is None else read_zones(zones),
     )
@@ -308,6 +321,14 @@ def run(
     return run_local(
         sources, pipeline, files, show=show, serve=serve, serve_token=serve_token, quiet=quiet, as_json=as_json
     )
+
+
+def _style(draw: tuple[str, ...] | None, alpha: float | None) -> Style:
+    """Return how pictures are drawn. Raises: UsageError."""
+    from solo_rt.render import DEFAULT_STYLE
+
+    parts = {} if draw is None else {part: part in draw for part in defaults.PARTS}
+    return replace(DEFAULT_STYLE, alpha=defaults.ALPHA if alpha is None else alpha, **parts)
 
 
 def _files(

@@ -258,7 +258,9 @@ class Pipeline:
         engine = begin_engine(live=False)()
         is_painting = isinstance(engine, FrameEngine) and is_painted(engine.spec.decoder)
         # A CPU paints what is tracked, and looks at outlines and at how the picture moves.
-        needs_planes = self.options.track or self.options.refine or self.options.keyframe_interval is not None
+        options = self.options
+        needs_planes = options.track or options.refine or options.keyframe_interval is not None
+        needs_planes = needs_planes or not options.style.fits_engines
         on_gpu = may_stay and CAN_STAY_ON_GPU and is_painting and not needs_planes
         return start_source(on_gpu=on_gpu), engine, on_gpu
 

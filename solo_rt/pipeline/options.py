@@ -8,6 +8,7 @@ from typing import Literal
 
 from solo_rt import defaults
 from solo_rt.errors import UsageError
+from solo_rt.render import DEFAULT_STYLE, Style
 from solo_rt.track.zones import Zone, check_zones
 
 MOST_INSTANCES = 1 << 20  # per frame, more than any network has cells
@@ -32,6 +33,7 @@ class Options:
     zones: tuple[Zone, ...] = ()  # to count objects in, which turns tracking on
     refine: bool = False  # draw the outlines of masks to the edges in the picture: see `solo_rt.decode.refinement`
     keyframe_interval: Interval | None = None  # the model sees one frame in so many; its objects move on to the others
+    style: Style = DEFAULT_STYLE  # how outputs show what was found
     sync: bool = False  # one frame at a time on the caller's thread: the reference, and easy to debug
 
     def __post_init__(self) -> None:

@@ -61,7 +61,7 @@ def build_stages(
     is_semantic = spec.decoder.task == "semantic"
     least = min(conf, LEAST_SCORE) if options.track else conf
     task = _semantic_task(spec, wanted) if is_semantic else _instance_task(spec, wanted, conf=least, max_det=max_det)
-    sane = Sanity(spec.name)
+    sane, style = Sanity(spec.name), options.style
 
     def decode_job(job: Job) -> None:
         assert job.letterbox is not None
@@ -71,7 +71,9 @@ def build_stages(
 
     def render_job(job: Job) -> None:
         if job.rendered is None:
-            job.rendered = job.result(spec).draw()
+            job.rendered = job.result(spec).draw(style)
+            return
+        if not style.labels:
             return
         labels = task.labels(job.rendered, job.found)
         if gpu_labels is not None and job.rendered.device is not None:
@@ -81,8 +83,8 @@ def build_stages(
 
     painting = None
     is_changed = options.refine or options.track  # what an engine finds, which is what it paints
-    if with_picture and is_painted(spec.decoder) and not is_changed:
-        painting = Painting(classes=wanted, conf=conf, max_det=max_det, on_gpu=gpu_labels is not None)
+    if with_picture and is_painted(spec.decoder) and style.fits_engines and not is_changed:
+        painting = Painting(classes=wanted, conf=conf, max_det=max_det, style=style, on_gpu=gpu_labels is not None)
     stages = [*_network_stages(engine, painting), Stage("decode", decode_job, computes=True)]
     if options.keyframe_interval is not None:
         stages = _between_key_frames(stages, options.keyframe_interval)

@@ -20,6 +20,7 @@ from solo_rt.pipeline.stage import Counts
 from solo_rt.pipeline.stages import build_stages, read_jobs
 from solo_rt.pipeline.timing import Histogram
 from solo_rt.pipeline.workers import LEAVE_SECONDS
+from solo_rt.render import DEFAULT_STYLE, Style
 from solo_rt.result import Result
 from solo_rt.source import Source
 from solo_rt.track.zones import Zone, check_sources
@@ -50,10 +51,11 @@ def stream(
     refine: bool = False,
     keyframe_interval: Interval | None = None,
     render: bool = False,
+    style: Style = DEFAULT_STYLE,
     sync: bool = False,
     zones: tuple[Zone, ...] = (),
 ) -> Generator[Result, None, None]:
-    """Yield the result of every frame of a source, in order; `render=True` adds the annotated picture.
+    """Yield the result of every frame of a source, in order; `render=True` adds the picture, annotated in `style`.
 
     Several sources, a list of addresses or a mapping of names, run side by side on one engine; results come as they are
     ready, in order for each source, whose name is `Result.source`. One that fails ends alone, and what it raised is
@@ -82,6 +84,7 @@ def stream(
             track=track,
             refine=refine,
             keyframe_interval=keyframe_interval,
+            style=style,
             sync=sync,
             zones=zones,
         ),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from solo_rt import _native
+from solo_rt import _native, defaults
 from solo_rt.decoders import Rgb
 from solo_rt.errors import UsageError
 from solo_rt.render.legend import lay_out_legend, legend_rows
@@ -26,12 +26,12 @@ _MAX_OUTLINE = 32  # kMaxOutline in plugins/kernels/overlay.h
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How instances and classes are drawn."""
+    """How instances and classes are drawn; the switches are `defaults.PARTS`."""
 
-    alpha: float = 0.45  # opacity of a mask or a class, 0..1
+    alpha: float = defaults.ALPHA  # opacity of a mask or a class, 0..1
     outline: int | None = None  # thickness of its opaque outline in pixels, 0..32; None goes with the frame's size
     labels: bool = True  # class, track and score of instances, or a legend of the classes
-    masks: bool = True  # of instances
+    masks: bool = True  # of instances, or the colours of classes
     boxes: bool = False  # of instances
     tracks: bool = True  # where tracked instances were lately
     zones: bool = True  # with what they have counted
@@ -41,6 +41,11 @@ class Style:
             raise UsageError(f"style: expected alpha in 0..1, got {self.alpha}")
         if self.outline is not None and not 0 <= self.outline <= _MAX_OUTLINE:
             raise UsageError(f"style: expected outline in 0..{_MAX_OUTLINE} pixels, got {self.outline}")
+
+    @property
+    def fits_engines(self) -> bool:
+        """Whether an engine can paint it, but for its labels."""
+        return self.masks and not self.boxes
 
     def outline_of(self, frame_size: tuple[int, int]) -> int:
         """Return the thickness of the outline on a frame of this height and width, in pixels."""

@@ -9,12 +9,12 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 
+from solo_rt import defaults
 from solo_rt.errors import UsageError
 from solo_rt.render import DEFAULT_STYLE, Style
 
 WIDTHS = (320, 480, 640, 960, 1280, 1920)  # of pictures, so that viewers whose windows differ a little share theirs
 MOST_WIDTH = 8192
-SWITCHES = ("masks", "boxes", "labels", "tracks", "zones")
 NUMBERS = 10_000  # that classes may be called by
 _RANGE = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?")
 
@@ -39,10 +39,12 @@ class Look:
         except ValueError as error:
             raise UsageError("look: expected at most 16 pairs like boxes=1, joined by &") from error
         said = dict(pairs)
-        unknown = [name for name in said if name not in (*SWITCHES, "conf", "classes", "width")]
+        unknown = [name for name in said if name not in (*defaults.PARTS, "conf", "classes", "width")]
         if unknown or len(said) < len(pairs):
-            raise UsageError(f"look: expected each of {', '.join(SWITCHES)}, conf, classes and width at most once")
-        switches = {name: _switch(name, said[name]) for name in SWITCHES if name in said}
+            raise UsageError(
+                f"look: expected each of {', '.join(defaults.PARTS)}, conf, classes and width at most once"
+            )
+        switches = {name: _switch(name, said[name]) for name in defaults.PARTS if name in said}
         return cls(
             style=Style(**switches),
             conf=_conf(said.get("conf", "0")),
