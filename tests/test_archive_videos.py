@@ -74,6 +74,16 @@ def test_a_folder_that_cannot_be_read_is_named(archive, monkeypatch, caplog):
     assert caplog.messages == [f"{archive / 'day'}: Permission denied; what lies in it is left out"]
 
 
+@pytest.mark.parametrize(("target", "why"), [("away.mp4", "No such file"), ("link.mp4", "Too many levels")])
+def test_a_link_that_leads_nowhere_is_named_and_keeps_no_other_out(archive, caplog, target, why):
+    (archive / "day" / "link.mp4").symlink_to(target)
+    for source in (archive, archive / "**" / "*.m*"):
+        caplog.clear()
+        assert "cam0.mp4" in names(source)
+        (message,) = caplog.messages
+        assert message.startswith(f"{archive / 'day' / 'link.mp4'}: {why}")
+
+
 def test_a_file_is_an_archive_of_one(archive):
     assert names(archive / "day" / "notes.txt") == ["notes.txt"]
 

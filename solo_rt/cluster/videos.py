@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -38,7 +39,7 @@ def find_videos(sources: Sequence[str], *, output_dir: Path) -> list[Video]:
 
     Their names begin behind the folder, or behind what of a pattern holds no wildcard. Folders that are links are
     followed. Hidden files, those in hidden folders and what lies in `output_dir` are passed over, and with a pattern so
-    are pictures; folders that cannot be read are, too, with a warning.
+    are pictures; folders that cannot be read and links that lead nowhere are, too, with a warning.
     Raises: SourceError where there is none; UsageError for an address, for two of one name, and where `output_dir`
     holds the archive.
     """
@@ -104,8 +105,16 @@ def _matching(folder: Path, patterns: Set[tuple[str, ...]], around: frozenset[Pa
         return
     for entry in entries:
         left = {pattern[1:] for pattern in here if fnmatchcase(entry.name, pattern[0])}
-        if () in left:
-            yield folder / entry.name
         inside = (left - {()}) | anywhere
-        if inside and entry.is_dir():
-            yield from _matching(folder / entry.name, inside, around | {place})
+        if not (left or inside):
+            continue
+        path = folder / entry.name
+        try:
+            is_folder = stat.S_ISDIR(entry.stat().st_mode) if entry.is_symlink() else entry.is_dir()
+        except OSError as error:
+            log.warning("%s: %s; it is left out", path, error.strerror)
+            continue
+        if () in left:
+            yield path
+        if inside and is_folder:
+            yield from _matching(path, inside, around | {place})
