@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from clips import write_clip
 from fakes import write_tiny_model
 
 from solo_rt.commands.archive import MOST_NAMED
+from solo_rt.commands.options import print_json
 
 
 @pytest.fixture
@@ -44,6 +46,14 @@ def test_json_holds_all_of_it(archive, tmp_path):
     assert code == 0
     assert report["videos"] == {"all": 2, "before": 0, "done": 2, "failed": 0, "left": 0}
     assert (report["frames"], report["output_dir"]) == (7, str(tmp_path / "results"))
+
+
+def test_json_holds_names_that_are_no_text(capsysbinary):
+    failed = {os.fsdecode(b"caf\xe9.mkv"): "no video", "été.mkv": "neither"}
+    print_json(failed)
+    out = capsysbinary.readouterr().out
+    assert json.loads(out) == failed
+    assert "été.mkv".encode() in out
 
 
 def test_broken_videos_are_named_but_not_all_of_very_many_and_the_rest_is_done(archive, tmp_path):

@@ -6,12 +6,16 @@ import json
 import logging
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
 from contextlib import closing
 from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
 
 import pytest
 from archive_workers import busy, kill_one
@@ -22,6 +26,8 @@ from fakes import write_tiny_model
 from solo_rt import Options, Pipeline
 from solo_rt.cluster import Archive, process_archive
 from solo_rt.cluster.manifest import FILE, Manifest
+from solo_rt.cluster.processes import Processes
+from solo_rt.cluster.worker import Start
 from solo_rt.engine import without_threads
 from solo_rt.errors import EngineError, UsageError
 from solo_rt.track.zones import Zone
@@ -243,6 +249,22 @@ def test_workers_that_die_before_they_are_ready_end_the_run(made, tmp_path, monk
         process_archive(archive(made, tmp_path, "day"))
 
 
+def test_a_worker_that_ends_within_a_word_has_ended():
+    with closing(Processes(size=1, threads=1)) as employer:
+        worker = employer.hire(Start(Pipeline(), logging.INFO))
+        try:
+            ours, theirs = socket.socketpair()
+            worker._connection.close()
+            worker._connection = Connection(ours.detach())
+            theirs.sendall(struct.pack("!i", 100) + b"half of it")
+            theirs.close()
+            assert employer.wait([worker], WAIT) == [worker]
+            with pytest.raises(EOFError):
+                worker.receive()
+        finally:
+            worker.end()
+
+
 def test_a_worker_whose_engine_failed_gets_no_other_video(made, tmp_path, monkeypatch):
     program = """
 import sys
@@ -279,6 +301,17 @@ def test_every_output_is_one_file_per_video(made, tmp_path):
 def test_outputs_that_are_something_else_are_refused(made, tmp_path, output):
     with pytest.raises(UsageError, match="output"):
         archive(made, tmp_path, outputs=[output])
+
+
+def test_the_folder_of_the_results_may_be_called_like_the_kind_of_an_output(made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert process_archive(archive(made, Path("labels:results"), "day")).failed == {}
+    assert contents(tmp_path / "labels:results").keys() == {"one.mkv.jsonl", "two.mkv.jsonl"}
+
+
+def test_a_folder_of_results_for_each_source_is_refused(made, tmp_path):
+    with pytest.raises(UsageError, match="expected one folder for all results"):
+        archive(made, tmp_path / "{source}")
 
 
 def test_results_that_would_be_one_file_are_refused(made, tmp_path):

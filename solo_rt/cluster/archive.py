@@ -19,6 +19,7 @@ from solo_rt.errors import UsageError
 from solo_rt.files import file_sha256
 from solo_rt.gpu.nvcodec import gpu_of
 from solo_rt.pipeline import Pipeline
+from solo_rt.pipeline.opening import PLACE
 from solo_rt.sink import check_video, records
 from solo_rt.sink.address import check_zoned, split
 from solo_rt.source.ranges import WHOLE, Range, cut
@@ -53,6 +54,8 @@ class Archive:
             raise UsageError(f"range minutes must be at least {LEAST_MINUTES:g} and finite, got {self.range_minutes:g}")
         if self.folder.exists() and not self.folder.is_dir():
             raise UsageError(f"{self.folder}: expected a folder for the results, got a file")
+        if PLACE in str(self.folder):
+            raise UsageError(f"{self.folder}: expected one folder for all results; {PLACE} belongs into --output")
 
     @property
     def size(self) -> int:

@@ -46,7 +46,10 @@ class Process:
         self._tell(job)
 
     def receive(self) -> Message:
-        message: Message = self._connection.recv()
+        try:
+            message: Message = self._connection.recv()
+        except OSError as error:  # also of one that was killed within a word
+            raise EOFError from error
         return message
 
     def end(self) -> str:

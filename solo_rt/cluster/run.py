@@ -54,7 +54,8 @@ def process_archive(
     be written.
     """
     videos, settings = archive.videos(), archive.settings()
-    parts = archive.folder / PARTS / token_hex(4)  # of this run alone: workers of one that was cut off may still write
+    # Of this run alone: workers of one that was cut off may still write. A relative path could begin like `coco:`.
+    parts = archive.folder.absolute() / PARTS / token_hex(4)
     with ExitStack() as stack:
         employer = stack.enter_context(closing(_employer(archive, str(settings["model"]), [parts, videos[0].path])))
         try:

@@ -79,8 +79,8 @@ def command(name: str | None = None, *, show_default: bool = False) -> Callable[
 
 
 def print_json(record: object) -> None:
-    """Print a result on stdout."""
-    click.echo(json.dumps(record, ensure_ascii=False))
+    """Print a result on stdout; bytes of file names that are no UTF-8 stay escaped, as `\\udce9`."""
+    click.echo(json.dumps(record, ensure_ascii=False).encode(errors="backslashreplace"))
 
 
 def require_torch(command: str) -> None:
