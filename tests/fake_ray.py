@@ -16,7 +16,7 @@ class FakeRay:
     address = "auto"
 
     def __init__(self, *machines):
-        self.machines_, self.killed, self.asked = machines, [], []
+        self.machines_, self.taken, self.killed, self.asked = machines, 0, [], []
         self.waited, self.given_to_get = [], []  # time limits
         self.is_gone = self.is_left = self.is_silent = False
 
@@ -45,6 +45,9 @@ class FakeRay:
 
     def machines(self):
         return list(self.machines_)
+
+    def free_cpus(self):
+        return sum(machine.cpus for machine in self.machines_) - self.taken
 
     def close(self):
         self.is_left = True

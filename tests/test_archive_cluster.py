@@ -13,12 +13,13 @@ from fake_ray import FakeRay, LostActor
 from fakes import write_tiny_model
 
 from solo_rt import Pipeline, __version__
-from solo_rt.cluster import actors, process_archive
+from solo_rt.cluster import process_archive, room
 from solo_rt.cluster.actor import Actor, check
-from solo_rt.cluster.actors import Actors, RayWorker, Share, share_out
+from solo_rt.cluster.actors import Actors, RayWorker
 from solo_rt.cluster.archive import Archive
 from solo_rt.cluster.crew import Crew
 from solo_rt.cluster.ray_cluster import Machine
+from solo_rt.cluster.room import Share, share_out
 from solo_rt.cluster.worker import Outcome, Ready, Said, Start
 from solo_rt.errors import EngineError, SoloRTError, UsageError
 from solo_rt.files import file_sha256
@@ -47,7 +48,7 @@ def cluster(monkeypatch):
 
     def join(*machines):
         ray = FakeRay(*machines)
-        monkeypatch.setattr(actors, "RayCluster", lambda address: ray)
+        monkeypatch.setattr(room, "RayCluster", lambda address: ray)
         return ray
 
     return join
@@ -132,6 +133,8 @@ def test_an_actor_says_that_it_is_ready_and_what_is_logged(told):
         ([(8, 2), (8, 0)], {"device": "cuda"}, Share(2, 2, 1.0)),
         ([(8, 1)], {"device": "cuda", "workers": 3}, Share(3, 2, 1 / 3)),
         ([(8, 2)], {"device": "cuda", "workers": 3}, Share(3, 2, 0.5)),
+        ([(16, 1), (2, 3)], {"device": "cuda"}, Share(2, 2, 1.0)),
+        ([(16, 1), (2, 3)], {"device": "cuda", "workers": 6, "threads": 2}, Share(3, 2, 0.5)),
         ([(8, 2)], {"device": "auto"}, Share(4, 2, 0.0)),
     ],
 )
@@ -154,6 +157,29 @@ def test_what_a_cluster_cannot_lend_is_refused(machines, wanted, message):
     machines = [Machine(float(cpus), float(gpus)) for cpus, gpus in machines]
     with pytest.raises(UsageError, match=message):
         share_out(machines, **{"workers": None, "threads": None, "device": "cpu", **wanted})
+
+
+def test_machines_that_come_later_work_too_and_those_that_go_leave_no_room(cluster, monkeypatch):
+    monkeypatch.setattr(room, "LOOK_SECONDS", 0.0)
+    ray = cluster(Machine(2.0, 0.0))
+    free, bound = employ(threads=1), employ(threads=1, workers=3)
+    seen = []
+    for machines in ([2.0], [2.0, 4.0], [4.0], []):
+        ray.machines_ = [Machine(cpus, 0.0) for cpus in machines]
+        seen.append((free.size, bound.size))
+    assert seen == [(2, 2), (6, 3), (4, 3), (1, 1)]
+    ray.machines = lambda: 1 / 0  # it is gone
+    assert (free.size, bound.size) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("taken", "words"), [(2, []), (3, ["1 of its CPUs are free, and a worker takes 2; the run waits"])]
+)
+def test_a_cluster_that_others_have_taken_is_said_to_be_waited_for(cluster, caplog, taken, words):
+    cluster(Machine(4.0, 0.0)).taken = taken
+    employ()
+    assert len(caplog.messages) == len(words)
+    assert all(word in message for word, message in zip(words, caplog.messages, strict=True))
 
 
 def test_an_actor_that_is_lost_has_ended():

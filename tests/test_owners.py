@@ -9,7 +9,7 @@ import pytest
 from fake_ray import FakeActor, FakeRay, LostActor
 
 from solo_rt import Pipeline, __version__
-from solo_rt.cluster import owners
+from solo_rt.cluster import owners, room
 from solo_rt.cluster.camera import Camera, Figures
 from solo_rt.cluster.owners import NEWEST_SECONDS, RayOwner, RayOwners
 from solo_rt.cluster.ray_cluster import Machine
@@ -45,7 +45,7 @@ class Whole:
 def ray(monkeypatch):
     """Return a cluster in the place of a real one, whose actors say what is put into it."""
     one = FakeRay(Machine(4.0, 0.0), Machine(2.0, 0.0))
-    monkeypatch.setattr(owners, "RayCluster", lambda address: one)
+    monkeypatch.setattr(room, "RayCluster", lambda address: one)
     monkeypatch.setattr(owners, "CameraOwner", Whole)
     return one
 
@@ -73,6 +73,12 @@ def test_there_are_as_many_owners_as_the_cluster_has_room_for_each_with_its_cpus
     assert (settings["num_cpus"], settings["num_gpus"], settings["max_restarts"]) == (2, 0.0, 0)
     hiring.close()
     assert ray.is_left
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_number_of_owners_that_cannot_be_is_refused(ray, number) -> None:
+    with pytest.raises(UsageError, match=f"workers must be at least 1, and at most 1024, got {number}"):
+        hire(owners=number)
 
 
 def test_a_cluster_without_room_is_left(ray) -> None:

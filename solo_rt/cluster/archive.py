@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from solo_rt import __version__
+from solo_rt.cluster.crew import check_workers
 from solo_rt.cluster.manifest import FILE
 from solo_rt.cluster.outputs import DEFAULT, check_outputs, check_paths
 from solo_rt.cluster.ray_cluster import check_address
@@ -25,7 +26,6 @@ from solo_rt.sink.address import check_zoned, split
 from solo_rt.source.ranges import WHOLE, Range, cut
 from solo_rt.track.zones import check_sources
 
-MOST_WORKERS = 1024
 RANGE_MINUTES = 10.0
 LEAST_MINUTES = 0.01
 
@@ -48,8 +48,7 @@ class Archive:
         if self.cluster is not None:
             check_address(self.cluster)
         check_video(self.pipeline.video, self.outputs, gpu=gpu_of(self.pipeline.device))
-        if self.workers is not None and not 1 <= self.workers <= MOST_WORKERS:
-            raise UsageError(f"workers must be at least 1, and at most {MOST_WORKERS}, got {self.workers}")
+        check_workers(self.workers)
         if self.range_minutes is not None and not LEAST_MINUTES <= self.range_minutes < math.inf:
             raise UsageError(f"range minutes must be at least {LEAST_MINUTES:g} and finite, got {self.range_minutes:g}")
         if self.folder.exists() and not self.folder.is_dir():

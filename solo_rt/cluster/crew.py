@@ -9,11 +9,18 @@ from typing import Protocol
 
 from solo_rt.cluster.worker import Job, Message, Outcome, Ready, Said, Start
 from solo_rt.engine import candidate_of, without_threads
-from solo_rt.errors import EngineError, SoloRTError
+from solo_rt.errors import EngineError, SoloRTError, UsageError
 from solo_rt.pipeline import Pipeline
 
+MOST_WORKERS = 1024
 MOST_DEATHS = 3  # of workers one after the other that open the model
 log = logging.getLogger("solo_rt")
+
+
+def check_workers(workers: int | None) -> None:
+    """Raise UsageError for a number of workers that cannot be; None leaves it open."""
+    if workers is not None and not 1 <= workers <= MOST_WORKERS:
+        raise UsageError(f"workers must be at least 1, and at most {MOST_WORKERS}, got {workers}")
 
 
 class Worker(Protocol):
@@ -36,8 +43,11 @@ class Worker(Protocol):
 class Employer(Protocol):
     """Where workers come from."""
 
-    size: int  # how many workers there are, at most
     threads: int  # of the engine of each
+
+    @property
+    def size(self) -> int:
+        """How many workers there are, at most; that may change."""
 
     def hire(self, start: Start) -> Worker:
         """Return a new worker, who opens the model."""

@@ -113,7 +113,7 @@ class _Watch:
         if self._owner_of:
             is_due = now_ready != ready or self._clock() >= self._evened + EVEN_SECONDS
         else:
-            is_due = len(now_ready) == self._hiring.size or self._clock() >= self._began + GATHER_SECONDS
+            is_due = len(now_ready) >= self._hiring.size or self._clock() >= self._began + GATHER_SECONDS
         if is_due:
             self._share_out(now_ready)
         self._fleet.on_status(self._status())

@@ -10,10 +10,10 @@ from secrets import token_hex
 from typing import Any, Protocol
 
 from solo_rt import __version__
-from solo_rt.cluster.actors import share_out
 from solo_rt.cluster.camera import Camera, Figures
 from solo_rt.cluster.camera_owner import CameraOwner
-from solo_rt.cluster.ray_cluster import RayCluster, loss
+from solo_rt.cluster.ray_cluster import loss
+from solo_rt.cluster.room import Room
 from solo_rt.cluster.worker import Start
 from solo_rt.errors import EngineError, SoloRTError
 
@@ -48,7 +48,9 @@ class Owner(Protocol):
 class Owners(Protocol):
     """Where owners come from."""
 
-    size: int  # how many there are, at most
+    @property
+    def size(self) -> int:
+        """How many there are, at most; that may change."""
 
     def hire(self) -> Owner: ...
     def close(self) -> None: ...
@@ -115,23 +117,16 @@ class RayOwners:
         self, address: str, start: Start, *, owners: int | None, device: str, model_sha256: str, paths: Sequence[Path]
     ) -> None:
         """Join a cluster; `paths` are files and folders that every machine must see. Raises: UsageError."""
-        self._cluster = RayCluster(address)
-        try:
-            share = share_out(self._cluster.machines(), workers=owners, threads=start.pipeline.threads, device=device)
-        except BaseException:
-            self._cluster.close()
-            raise
-        self.size = share.size
+        self._room = Room(address, workers=owners, threads=start.pipeline.threads, device=device)
         self._told = __version__, model_sha256, str(Path.cwd()), [str(path) for path in paths], pickle.dumps(start)
-        self._remote = self._cluster.ray.remote(
-            num_cpus=share.threads,
-            num_gpus=share.gpus,
-            max_restarts=0,  # its cameras are with others by then
-            scheduling_strategy="SPREAD",
-        )(CameraOwner)
+        self._remote = self._room.actor(CameraOwner, calls=1)
+
+    @property
+    def size(self) -> int:
+        return self._room.size
 
     def hire(self) -> RayOwner:
-        return RayOwner(self._cluster.ray, self._remote.remote(*self._told))
+        return RayOwner(self._room.cluster.ray, self._remote.remote(*self._told))
 
     def close(self) -> None:
-        self._cluster.close()
+        self._room.close()

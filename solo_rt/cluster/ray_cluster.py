@@ -52,6 +52,11 @@ class RayCluster:
             if node["Alive"]
         ]
 
+    def free_cpus(self) -> float:
+        """Return how many CPUs of them all nobody has taken."""
+        free: float = self.ray.available_resources().get("CPU", 0.0)
+        return free
+
     def close(self) -> None:
         """Leave it; what was started on it from here ends."""
         self.ray.shutdown()
