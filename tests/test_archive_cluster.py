@@ -23,6 +23,7 @@ from solo_rt.cluster.room import Share, share_out
 from solo_rt.cluster.worker import Outcome, Ready, Said, Start
 from solo_rt.errors import EngineError, SoloRTError, UsageError
 from solo_rt.files import file_sha256
+from solo_rt.sink import VideoOptions
 
 
 @pytest.fixture
@@ -85,6 +86,12 @@ def test_a_cluster_that_lends_too_little_is_left_before_anything_is_written(tiny
         process_archive(Archive([str(tmp_path / "one.mkv")], tmp_path / "results", pipeline, cluster="auto"))
     assert ray.is_left
     assert not (tmp_path / "results").exists()
+
+
+def test_the_encoder_of_a_card_is_that_of_the_machines_of_the_cluster(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("solo_rt.sink.encoding.require_gpu", lambda *_: 1 / 0)
+    pipeline = Pipeline(model=tiny, device="cuda", video=VideoOptions(encoder="nvenc"))
+    Archive([str(tmp_path)], tmp_path / "results", pipeline, ["{source}.mp4"], cluster="auto")
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from children import wait_until
 from clips import write_clip
 from fakes import write_tiny_model
 
-from solo_rt import Pipeline, __version__
+from solo_rt import Options, Pipeline, __version__
 from solo_rt.cluster import camera as cameras
 from solo_rt.cluster.camera import Camera
 from solo_rt.cluster.camera_owner import CameraOwner
 from solo_rt.cluster.worker import Start
-from solo_rt.errors import UsageError
+from solo_rt.errors import EngineError, UsageError
 from solo_rt.files import file_sha256
 
 ENDLESS = "test://?live=1&size=64x48&fps=30&frames=100000"
@@ -65,6 +65,36 @@ def test_a_camera_that_fails_is_tried_again_and_costs_the_others_nothing(owner, 
     assert {gone.read, gone.processed, gone.dropped, gone.skipped, gone.failed, gone.fps, gone.cost} == {0}
     assert gone.latency == (0.0, 0.0)
     assert late.exists()
+
+
+def test_an_engine_that_is_of_no_use_to_any_camera_is_told_and_one_that_fails_for_some_is_not(owner, tmp_path) -> None:
+    owner.begin()
+    compute = owner._pipeline.model.infer
+
+    def fail(inputs):
+        raise EngineError("the card is lost")
+
+    owner.own([Camera("door", ENDLESS), Camera("gone", str(tmp_path / "x.mp4"))], [])
+    wait_until(lambda: owner.report()["door"].processed > 3)
+    owner._pipeline.model.infer = fail
+    wait_until(lambda: owner.report()["door"].state == "failed")
+    assert owner.report()["gone"].state == "failed", "which is no fault of the engine"
+    owner.own([Camera("door", ENDLESS)], [])
+    assert isinstance(owner.report(), EngineError)
+    assert "the card is lost" in str(owner.report())
+    owner._pipeline.model.infer = compute
+
+
+def test_frames_that_are_left_out_cost_nothing(tmp_path: Path) -> None:
+    model = write_tiny_model(tmp_path / "tiny.onnx")
+    pipeline = Pipeline(model=model, options=Options(max_fps=2.0), backend="onnxruntime", threads=1)
+    owner = CameraOwner(__version__, file_sha256(model), str(Path.cwd()), [], pickle.dumps(Start(pipeline, 0)))
+    owner.begin()
+    owner.own([Camera("door", ENDLESS)], [])
+    wait_until(lambda: owner.report()["door"].offered > 0)
+    door = owner.finish()["door"]
+    assert door.skipped > door.processed
+    assert door.offered <= 5.0, "of 30"
 
 
 def test_a_film_ends_and_says_what_of_it_was_missing(owner, tmp_path: Path) -> None:

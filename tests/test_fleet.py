@@ -188,6 +188,33 @@ def test_what_keeps_an_owner_from_beginning_ends_the_fleet_and_all_owners(monkey
     assert all(owner.is_ended for owner in owners.hired)
 
 
+def test_an_owner_that_cannot_begin_where_others_run_cameras_is_done_without(monkeypatch, caplog) -> None:
+    owners = FakeOwners(2, looks=(1, 2))
+    hear = FakeOwner.hear
+
+    def refuse(self):
+        if self.name == "owner0" or self.place:
+            return hear(self)
+        raise UsageError("owner of cameras on other: another version")
+
+    monkeypatch.setattr(FakeOwner, "hear", refuse)
+    play = Play(monkeypatch, owners, [nothing] * 100)
+    assert set(play.seen[-1].values()) == {"owner0"}
+    assert len(owners.hired) == 3, "another one after half a minute"
+    assert all(owner.is_ended for owner in owners.hired)
+    assert (
+        caplog.messages
+        == ["owner of cameras on other: another version; the others go on without it, and another one is tried in 30 s"]
+        * 2
+    )
+
+
+def test_why_a_camera_has_failed_is_said_once(monkeypatch, caplog) -> None:
+    gone, back = replace(LIVE, state="failed", reason="no such camera"), {}
+    Play(monkeypatch, FakeOwners(1, said=[[{"cam1": gone}] * 3 + [back] + [{"cam1": gone}]]), [nothing] * 9)
+    assert caplog.messages == ["cam1: no such camera; it is tried again every 5 s"] * 2
+
+
 def test_streams_are_those_of_the_camera_whoever_owns_it() -> None:
     camera = Camera("door", "rtsp://x", turn=2)
     wanted = ["{source}.jsonl", "redis://host/{source}", "rtsp://media/{source}"]

@@ -91,6 +91,22 @@ def test_machines_must_see_the_folders_of_outputs(tmp_path, solo, monkeypatch, o
     assert seen["paths"] == [Path(folder)]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--output", "events:{source}.csv"), "there are none; name them with --zones"),
+        (("--output", "./{source}.jsonl"), "two outputs are the same"),
+        (("--codec", "h265"), "codec h265: expected"),
+    ],
+)
+def test_outputs_that_cannot_be_are_refused_before_anybody_is_hired(run, arguments, words):
+    hired = FakeOwners(1, said=[[ENDED]])
+    code, _, err = run(hired, *arguments)
+    assert code == 2
+    assert words in err
+    assert hired.hired == []
+
+
 def test_quiet_says_nothing_and_json_all(run):
     assert run(FakeOwners(2, said=[[LIVE, ENDED]]), "--quiet") == (0, "", "")
     code, out, err = run(FakeOwners(2, said=[[FAST, ENDED]]), "--json", "--log-format", "json")

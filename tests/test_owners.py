@@ -105,6 +105,15 @@ def test_what_keeps_an_owner_from_the_model_is_raised(ray, monkeypatch) -> None:
         hire().hire().hear()
 
 
+def test_an_owner_without_its_engine_is_lost_and_says_why(ray, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(Whole, "report", lambda self: EngineError("the card is lost"))
+    owner = hire().hire()
+    owner.hear()
+    with pytest.raises(EOFError):
+        owner.hear()
+    assert caplog.messages == [f"{owner.name} on here: the card is lost"]
+
+
 def test_an_owner_that_is_lost_says_so_and_nothing_else() -> None:
     ray = FakeRay()
     owner = RayOwner(ray, LostActor("The actor died unexpectedly"))

@@ -47,7 +47,8 @@ class Archive:
         check_zoned(self.outputs, has_zones=bool(self.pipeline.options.zones))
         if self.cluster is not None:
             check_address(self.cluster)
-        check_video(self.pipeline.video, self.outputs, gpu=gpu_of(self.pipeline.device))
+        gpu = gpu_of(self.pipeline.device) if self.cluster is None else None  # those of its machines
+        check_video(self.pipeline.video, self.outputs, gpu=gpu)
         check_workers(self.workers)
         if self.range_minutes is not None and not LEAST_MINUTES <= self.range_minutes < math.inf:
             raise UsageError(f"range minutes must be at least {LEAST_MINUTES:g} and finite, got {self.range_minutes:g}")

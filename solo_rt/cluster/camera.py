@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
+from solo_rt.errors import EngineError
 from solo_rt.pipeline import Hooks, Pipeline
 from solo_rt.pipeline.opening import PLACE
 from solo_rt.pipeline.report import Progress, RunReport
@@ -59,7 +60,7 @@ class Figures:
     skipped: int = 0
     failed: int = 0
     fps: float = 0.0  # results per second
-    offered: float = 0.0  # frames per second that the camera gives
+    offered: float = 0.0  # frames per second that the camera gives and `max_fps` leaves
     latency: tuple[float, float] = (0.0, 0.0)  # seconds, of half and of 95 % of the results
     seconds: float = 0.0  # of work for a frame that nothing else holds up; 0 while unknown
 
@@ -84,13 +85,15 @@ class CameraRun:
     def __init__(self, camera: Camera, pipeline: Pipeline, outputs: Sequence[str]) -> None:
         """Begin; the model of the pipeline is an opened engine that several may use."""
         self._camera, self._outputs = camera, outputs
-        self._has_results = False  # since it began, or began again; of its thread alone
+        # Since it began, or began again; of its thread alone.
+        self._has_begun = self._has_results = False
         self._stop = threading.Event()
         self._lock = threading.Lock()  # guards all that follows
         self._figures = Figures("connecting")
         self._newest: Result | None = None
+        self._lacks_engine = False
         self._seconds = math.inf
-        self._counted = time.monotonic(), 0, 0  # when, frames read, results
+        self._counted = time.monotonic(), 0, 0  # when, frames read and not skipped, results
         self._pipeline = replace(
             pipeline,
             source=camera.uri,
@@ -118,6 +121,12 @@ class CameraRun:
         with self._lock:
             return self._newest
 
+    @property
+    def lacks_engine(self) -> bool:
+        """Whether it has failed because of the engine, at its work, and given no results since."""
+        with self._lock:
+            return self._lacks_engine
+
     def stop(self) -> None:
         """Let it end soon, its outputs finished."""
         self._stop.set()
@@ -129,12 +138,14 @@ class CameraRun:
     def _run(self) -> None:
         again = 0
         while not self._stop.is_set():
-            self._has_results = False
+            self._has_begun = self._has_results = False
             try:
                 sinks = self._camera.outputs(self._outputs, again=again)
                 report = replace(self._pipeline, sinks=sinks).run(stop=self._stop)
             except BaseException as error:  # whatever it is, the others go on
                 again += self._has_results
+                with self._lock:
+                    self._lacks_engine = self._has_begun and isinstance(error, EngineError)
                 self._become("failed", str(error) or type(error).__name__)
                 self._stop.wait(AGAIN_SECONDS)
             else:
@@ -142,13 +153,14 @@ class CameraRun:
                 return
 
     def _start(self, info: SourceInfo, _engine: object) -> None:
+        self._has_begun = True
         self._become("live" if info.live else "running")
 
     def _take(self, result: Result) -> None:
         self._has_results = True
         work = sum(seconds for stage, seconds in result.stage_seconds.items() if stage not in WAITING)
         with self._lock:
-            self._seconds = min(self._seconds, work)
+            self._seconds, self._lacks_engine = min(self._seconds, work), False
             self._newest = result if result.frame.device is None else None
 
     def _change(self, change: StateChange) -> None:
@@ -157,7 +169,7 @@ class CameraRun:
     def _count(self, progress: Progress) -> None:
         now = time.monotonic()
         with self._lock:
-            at, read, processed = self._counted
+            at, wanted, processed = self._counted
             figures = replace(
                 self._figures,
                 read=progress.read,
@@ -168,9 +180,10 @@ class CameraRun:
                 latency=(progress.latency.p50, progress.latency.p95),
             )
             if now >= at + RATE_SECONDS and math.isfinite(self._seconds):
-                offered, fps = (max(0, n) / (now - at) for n in (progress.read - read, progress.processed - processed))
+                counts = progress.read - progress.skipped, progress.processed
+                offered, fps = (max(0, n - n0) / (now - at) for n, n0 in zip(counts, (wanted, processed), strict=True))
                 figures = replace(figures, offered=offered, fps=fps, seconds=self._seconds)
-                self._counted = now, progress.read, progress.processed
+                self._counted = now, *counts
             self._figures = figures
 
     def _end(self, report: RunReport) -> None:

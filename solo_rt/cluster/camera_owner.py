@@ -13,7 +13,7 @@ from dataclasses import replace
 from solo_rt.cluster.actor import check
 from solo_rt.cluster.camera import Camera, CameraRun, Figures
 from solo_rt.cluster.worker import Start
-from solo_rt.errors import SoloRTError, UsageError
+from solo_rt.errors import EngineError, SoloRTError, UsageError
 from solo_rt.pipeline.stages import check_options
 from solo_rt.result import to_json
 
@@ -51,13 +51,15 @@ class CameraOwner:
             if camera not in self._runs:
                 self._runs[camera] = CameraRun(camera, self._pipeline, outputs)
 
-    def report(self) -> Mapping[str, Figures]:
-        """Return how its cameras are, by name."""
-        return {camera.name: run.figures for camera, run in list(self._runs.items())}
+    def report(self) -> Mapping[str, Figures] | EngineError:
+        """Return how its cameras are, by name, or what is wrong with the engine, if it is of use to none of them."""
+        if self._runs and all(run.lacks_engine for run in self._runs.values()):
+            return EngineError(next(iter(self._runs.values())).figures.reason)
+        return self._figures()
 
     def newest(self, name: str) -> str:
         """Return the newest result of a camera of its own as JSON, empty while there is none."""
-        found = (run.newest for camera, run in list(self._runs.items()) if camera.name == name)
+        found = (run.newest for camera, run in self._runs.items() if camera.name == name)
         return to_json(next(found, None))
 
     def finish(self) -> Mapping[str, Figures]:
@@ -66,4 +68,7 @@ class CameraOwner:
             run.stop()
         for run in self._runs.values():
             run.join(STOP_SECONDS / max(1, len(self._runs)))
-        return self.report()
+        return self._figures()
+
+    def _figures(self) -> Mapping[str, Figures]:
+        return {camera.name: run.figures for camera, run in self._runs.items()}

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from solo_rt.cluster.assignment import assign
-from solo_rt.cluster.camera import Camera, Figures
+from solo_rt.cluster.camera import AGAIN_SECONDS, Camera, Figures
 from solo_rt.cluster.owners import Owner, Owners
-from solo_rt.errors import EngineError
+from solo_rt.errors import EngineError, UsageError
 
 LOOK_SECONDS = 0.5  # between two looks at the owners
 SILENT_SECONDS = 5.0  # after which an owner that says nothing is lost
@@ -21,7 +21,7 @@ GATHER_SECONDS = 15.0  # for all owners to be ready, before those that are share
 EVEN_SECONDS = 30.0  # between two looks at what cameras cost, while nobody comes or goes
 FINISH_SECONDS = 2.5  # for all cameras to end
 MOST_DEATHS = 3  # of owners one after the other that open the model
-AGAIN_SECONDS = 30.0  # from then on, between two more of them, as long as others run cameras
+HIRE_SECONDS = 30.0  # from then on, between two more of them, as long as others run cameras
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +68,8 @@ class Fleet:
     def run(self, owners: Owners, stop: threading.Event) -> FleetReport:
         """Let the owners run all cameras until `stop` is set or all have ended, and return what happened.
 
-        Raises: what keeps an owner from opening the model; EngineError where one after the other dies of it, and no
-        other one is there.
+        Raises: what keeps an owner from opening the model, and EngineError where one after the other dies of it, if no
+        other one is ready.
         """
         watch = _Watch(self, owners)
         with closing(watch):
@@ -109,6 +109,8 @@ class _Watch:
                 self._hear(owner, owner.hear())
             except EOFError:
                 self._lose(owner)
+            except UsageError as error:
+                self._dismiss(owner, error)
         now_ready = {name for name, owner in self._owners.items() if owner.place}
         if self._owner_of:
             is_due = now_ready != ready or self._clock() >= self._evened + EVEN_SECONDS
@@ -146,6 +148,9 @@ class _Watch:
         self._heard[owner.name] = now
         for name, one in figures.items():
             if self._owner_of.get(name) == owner.name:
+                before = self._figures[name]
+                if one.state == "failed" and (before.state, before.reason) != (one.state, one.reason):
+                    log.warning("%s: %s; it is tried again every %g s", name, one.reason, AGAIN_SECONDS)
                 self._figures[name] = one
                 if one.processed and name in self._waiting:
                     self._longest = max(self._longest, now - self._waiting.pop(name))
@@ -165,6 +170,15 @@ class _Watch:
             self._waiting.setdefault(name, self._heard[owner.name])
             self._figures[name] = Figures("connecting", f"{owner.name} was lost")
 
+    def _dismiss(self, owner: Owner, error: UsageError) -> None:
+        """Do without an owner that cannot begin. Raises: the error, where no other one is ready."""
+        if not any(other.place for other in self._owners.values()):
+            raise error
+        del self._owners[owner.name]
+        owner.end()
+        log.warning("%s; the others go on without it, and another one is tried in %g s", error, HIRE_SECONDS)
+        self._hires_from = self._clock() + HIRE_SECONDS
+
     def _note_death(self, owner: Owner) -> None:
         """Note that an owner died before it was ready: of the model, or with a machine that is gone."""
         self._deaths += 1
@@ -173,7 +187,7 @@ class _Watch:
             return
         if not any(other.place for other in self._owners.values()):
             raise EngineError(f"{self._deaths} owners of cameras ended one after the other while they opened the model")
-        self._hires_from = self._clock() + AGAIN_SECONDS
+        self._hires_from = self._clock() + HIRE_SECONDS
 
     def _share_out(self, ready: set[str]) -> None:
         """Give every camera the owner that it is to have now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +18,8 @@ from solo_rt.cluster.room import Room
 from solo_rt.cluster.worker import Start
 from solo_rt.errors import EngineError, SoloRTError
 
+log = logging.getLogger(__name__)
+
 NEWEST_SECONDS = 2.0  # that an owner may take to tell its newest result
 
 
@@ -30,7 +33,11 @@ class Owner(Protocol):
         """Let it run these cameras, and no others."""
 
     def hear(self) -> Mapping[str, Figures] | None:
-        """Return its newest report, None while there is none newer. Raises: EOFError once it is lost; SoloRTError."""
+        """Return its newest report, None while there is none newer.
+
+        Raises: EOFError once it is lost, or its engine is; UsageError where it cannot begin; EngineError without its
+        cluster.
+        """
 
     def newest(self, camera: str) -> str:
         """Return the newest result of one of its cameras as JSON, empty where there is none to be had."""
@@ -80,6 +87,9 @@ class RayOwner:
             raise EngineError("the cluster is gone; start the fleet again once it is back") from error
         self._said = self._actor.report.remote()
         if isinstance(said, SoloRTError):
+            if self.place:
+                log.warning("%s on %s: %s", self.name, self.place, said)
+                raise EOFError  # a new one has a process of its own, and may have another machine
             raise said
         if isinstance(said, str):
             self.place = said

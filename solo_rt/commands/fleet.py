@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,8 @@ from solo_rt.errors import UsageError
 from solo_rt.files import file_sha256
 from solo_rt.pipeline import Pipeline
 from solo_rt.pipeline.opening import PLACE
-from solo_rt.sink.address import split
-from solo_rt.track.zones import check_sources
+from solo_rt.sink import check_video
+from solo_rt.sink.address import check_zoned, split
 from solo_rt.uri import expand_home, redact, scheme
 
 STOP_SECONDS = 10.0  # from a signal to the end of the process: the cluster has to be told
@@ -54,7 +55,9 @@ def run_fleet(
     for output in outputs:
         if PLACE not in output:
             raise UsageError(f"output {redact(output)}: with --cluster its name needs {PLACE}, as in {PLACE}.jsonl")
-    check_sources(pipeline.options.zones, sources)
+    check_zoned(outputs, has_zones=bool(pipeline.options.zones))
+    check_video(pipeline.video, outputs, gpu=None)  # those of the cluster's machines
+    replace(pipeline, sources=sources, sinks=outputs).of_each()  # refuses outputs of several that would be the same
     assert pipeline.model is None or isinstance(pipeline.model, (str, Path))
     folders = {_folder(output) for output in outputs if not scheme(output)}
     paths = [*sorted(folders), *(Path(uri) for uri in sources.values() if Path(uri).exists())]

@@ -145,8 +145,8 @@ def wants_sound(video: VideoOptions, outputs: Sequence[str]) -> bool:
     return video.audio == "copy" and any(_suffix(uri) in CONTAINERS for uri in outputs)
 
 
-def check_video(video: VideoOptions, outputs: Sequence[str], *, gpu: int) -> None:
-    """Return if there is an output for what was chosen, and a GPU where that needs one.
+def check_video(video: VideoOptions, outputs: Sequence[str], *, gpu: int | None) -> None:
+    """Return if there is an output for what was chosen, and a GPU where that needs one; None is one of elsewhere.
 
     Raises: UsageError, EngineError.
     """
@@ -166,7 +166,7 @@ def check_video(video: VideoOptions, outputs: Sequence[str], *, gpu: int) -> Non
             if value is not None:
                 got = " ".join(map(redact, outputs)) or "none"
                 raise UsageError(f"{name} {value}: expected {_holders(video)} as output, got {got}; leave --{name} out")
-    if video.encoder == "nvenc":
+    if video.encoder == "nvenc" and gpu is not None:
         require_gpu("nvenc", gpu)
 
 
