@@ -86,6 +86,9 @@ class ModelSpec:
             raise SpecError(f"model spec: expected a name without control characters, got {self.name!r:.80}")
         if len(set(self.classes)) != len(self.classes):
             raise SpecError(f"model {self.name}: class names must be distinct, got {list(self.classes)}")
+        numbers = {**self.provenance.metrics, **self.costs}
+        if not all(map(math.isfinite, numbers.values())):  # JSON has no others: the file could not be read again
+            raise SpecError(f"model {self.name}: expected finite metrics and costs, got {numbers}")
         if isinstance(self.decoder, SemanticDecoder) and len(self.decoder.palette) != len(self.classes):
             raise SpecError(
                 f"model {self.name}: expected one colour per class, "

@@ -383,12 +383,18 @@ def test_a_file_in_int8_keeps_the_numbers_of_what_it_was_made_of(quantised: Path
     assert (code, "what INT8 costs stands in the INT8 file" in err) == (2, True)
 
 
-def test_labels_measure_it_where_there_are_any(street: Path, tmp_path: Path, solo: Solo) -> None:
-    rng, data = np.random.default_rng(0), tmp_path / "data"
-    for kind, shape, suffix in (("images", (24, 40, 3), ".jpg"), ("labels", (24, 40), ".png")):
+def write_labelled(data: Path, labels: NDArray[np.uint8]) -> None:
+    """Write a data set of one picture."""
+    picture = np.random.default_rng(0).integers(0, 256, (*labels.shape, 3), np.uint8)
+    for kind, pixels, suffix in (("images", picture, ".jpg"), ("labels", labels, ".png")):
         (data / kind).mkdir(parents=True)
-        write_picture(data / kind / f"a{suffix}", rng.integers(0, 3 if kind == "labels" else 256, shape, np.uint8))
+        write_picture(data / kind / f"a{suffix}", pixels)
     (data / "classes.json").write_text(json.dumps({"classes": STREET_SPEC.classes}))
+
+
+def test_labels_measure_it_where_there_are_any(street: Path, tmp_path: Path, solo: Solo) -> None:
+    data = tmp_path / "data"
+    write_labelled(data, np.random.default_rng(1).integers(0, 3, (24, 40), np.uint8))
     output = tmp_path / "small.onnx"
     code, out, err = solo(
         "quantize", str(street), "--calib", WORLD, "-o", str(output), "--data", f"folder:{data}", "--force", "--json"
@@ -397,6 +403,15 @@ def test_labels_measure_it_where_there_are_any(street: Path, tmp_path: Path, sol
     said = json.loads(out)
     assert said["metric"] == "mIoU"
     assert said["lost"] == pytest.approx(said["float"] - said["int8"])
+
+
+def test_labels_of_nothing_say_nothing_about_what_it_loses(street: Path, tmp_path: Path, solo: Solo) -> None:
+    write_labelled(tmp_path / "data", np.full((24, 40), 255, np.uint8))
+    output = tmp_path / "small.onnx"
+    code, _, err = solo(
+        "quantize", str(street), "--calib", WORLD, "-o", str(output), "--data", f"folder:{tmp_path / 'data'}", "--force"
+    )
+    assert (code, "finds nothing that is labelled there" in err, output.exists()) == (2, True, False)
 
 
 def test_what_loses_too_much_is_not_written(

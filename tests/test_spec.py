@@ -39,6 +39,13 @@ def test_names_and_paths_that_are_no_utf8_survive_as_escapes():
     assert ModelSpec.from_json(spec.to_json().encode().decode()) == spec
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_numbers_that_no_file_could_be_read_with_are_refused(number):
+    for values in ({"costs": {"int8": number}}, {"provenance": Provenance(metrics={"mIoU": number})}):
+        with pytest.raises(SpecError, match="expected finite metrics and costs"):
+            replace(TINY_SPEC, **values)
+
+
 def test_output_shapes_follow_from_grids_classes_and_stride():
     assert TINY_SPEC.decoder.cells == 25
     assert TINY_SPEC.output_shapes == {"scores": (1, 25, 3), "kernels": (1, 25, -1), "features": (1, -1, 8, 16)}

@@ -97,10 +97,14 @@ def check_recordable(path: Path, precision: Precision) -> None:
 def record_metrics(model: str, metrics: Mapping[str, float], *, names: Sequence[str], precision: Precision) -> None:
     """Write the metrics `names` into the model file they were measured on, or what a precision costs of the first.
 
-    Raises: UsageError.
+    Raises: UsageError, also where nothing could be measured.
     """
     path = Path(model)
     check_recordable(path, precision)
+    if not metrics[names[0]] >= 0:
+        raise UsageError(
+            f"--record {path}: there is no {names[0]}: the data has nothing of the model's classes; choose other data"
+        )
     require_torch("eval --record")
     from solo_rt.engine.model_file import read_spec
     from solo_rt.train.export.onnx_file import record_cost

@@ -53,7 +53,13 @@ def quantize(model: str, calib: str, output: Path, frames: int, data: str | None
             loss = lost_agreement(path, part, calibration)
         else:
             what = "mIoU" if is_semantic(path, ()) else "AP"
-            metrics = {name: _measure(file, data, what, show) for name, file in (("float", path), ("int8", part))}
+            metrics["float"] = _measure(path, data, what, show)
+            if not metrics["float"] > 0:
+                raise UsageError(
+                    f"--data {data}: {path} finds nothing that is labelled there, which says nothing about what INT8 "
+                    "loses; choose other data, or train it first"
+                )
+            metrics["int8"] = _measure(part, data, what, show)
             loss = Loss(what, metrics["float"] - metrics["int8"])
         if not loss.is_small and not force:
             raise ExportError(

@@ -148,6 +148,15 @@ def test_metrics_are_recorded_in_the_model(solo: Solo, street: Path, models: dic
     assert set(read_spec(models["logits"]).provenance.metrics) == {"mIoU", "pixel_accuracy"}
 
 
+def test_what_cannot_be_measured_is_not_recorded(solo: Solo, street: Path, models: dict[str, Path]) -> None:
+    for path in (street / "labels").iterdir():
+        cv2.imwrite(str(path), np.full((48, 80), 255, np.uint8))
+    before = models["logits"].read_bytes()
+    code, _, err = solo("eval", "--model", models["logits"], "--data", f"folder:{street}", "--record")
+    assert (code, "there is no mIoU: the data has nothing of the model's classes" in err) == (2, True)
+    assert models["logits"].read_bytes() == before
+
+
 def test_what_16_bits_cost_is_recorded_beside_32(
     solo: Solo, street: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
