@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from command_line import Solo
@@ -23,8 +24,9 @@ from solo_rt.engine.model_file import int8_of, read_model, read_spec
 from solo_rt.engine.operators import OPERATORS
 from solo_rt.engine.plan import Plan, PlanPrecision, read_content, read_plan, sidecar
 from solo_rt.engine.plan_cache import NOTES, check_trust
-from solo_rt.errors import CacheError, EngineError, UsageError
+from solo_rt.errors import CacheError, EngineError, SoloRTError, UsageError
 from solo_rt.progress import Show
+from solo_rt.train.data.pictures import write_picture
 
 
 def test_int8_needs_pictures(solo: Solo) -> None:
@@ -37,6 +39,23 @@ def test_a_fixed_input_cannot_be_changed_afterwards(solo: Solo) -> None:
     code, _, err = solo("build-engine", "--shapes", "448x768")
     assert code == 2
     assert "fixed at 256x448, batch 1; give the checkpoint" in err
+
+
+def test_an_engine_is_not_built_again(tmp_path: Path, solo: Solo) -> None:
+    (tmp_path / "a.engine").touch()
+    code, _, err = solo("build-engine", "--model", tmp_path / "a.engine")
+    assert (code, "expected an .onnx file or a checkpoint (.pt), got an engine" in err) == (2, True)
+
+
+def test_a_checkpoint_may_be_in_the_home_folder(tmp_path: Path, solo: Solo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.pt").write_bytes(b"no checkpoint")
+    assert f"{tmp_path / 'a.pt'}: not a file that torch.save wrote" in solo("build-engine", "--model=~/a.pt")[2]
+
+
+def test_where_an_engine_cannot_be_written_is_said_before_the_work(tmp_path: Path, solo: Solo) -> None:
+    code, _, err = solo("build-engine", "--output", tmp_path / "none" / "a.engine")
+    assert (code, f"there is no folder {tmp_path / 'none'}" in err) == (2, True)
 
 
 def test_the_output_is_an_engine(tmp_path: Path) -> None:
@@ -217,6 +236,19 @@ def test_a_plan_gets_its_name_once_it_was_compared_on_the_gpu_that_was_asked_for
         assert build_checked(find_model(), BuildOptions(), device=1).plan.agreement == {"found": 1.0}
     assert opened == [(b"plan 1", "Fake 1"), "closed"]
     assert len(list(tmp_path.glob("cache/*.engine"))) == agrees
+
+
+@pytest.mark.parametrize(("folder", "said"), [("black", "finds nothing on the pictures of"), ("none", "none")])
+def test_pictures_that_nothing_can_be_compared_on_are_said_before_the_work(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str, said: str
+) -> None:
+    builder = Builder(monkeypatch, tmp_path)
+    monkeypatch.setattr(build_engine, "open_gpu", fake_gpu)
+    (tmp_path / "black").mkdir()
+    write_picture(tmp_path / "black" / "0.png", np.zeros((64, 112, 3), np.uint8))
+    with pytest.raises(SoloRTError, match=said):
+        build_checked(find_model(), BuildOptions(), calibration=str(tmp_path / folder))
+    assert builder.built == 0
 
 
 def test_a_plan_that_was_not_compared_is_built_again_to_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

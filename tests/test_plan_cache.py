@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +46,13 @@ def test_half_precision_is_preferred(model: Path) -> None:
         write(model, precision)
     assert find_plan(model, MACHINE).key.precision == "fp16"
     assert find_plan(model, MACHINE, is_fp32=True).key.precision == "fp32"
+
+
+@pytest.mark.parametrize("levels", [(1, 5), (5, 1)])
+def test_of_one_precision_the_last_one_built_is_taken(model: Path, levels: tuple[int, int]) -> None:
+    for built_at, level in enumerate(levels):
+        os.utime(write(model, level=level).path, (built_at, built_at))
+    assert find_plan(model, MACHINE).key.level == levels[-1]
 
 
 def test_where_nothing_is_in_float32_that_is_said_of_what_there_is(model: Path) -> None:

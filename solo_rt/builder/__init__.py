@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from solo_rt.builder.comparison import compare, frames, inputs
+from solo_rt.builder.comparison import compare, finds_something, frames, inputs
 from solo_rt.builder.compiler import BuildOptions, build, plan_key
 from solo_rt.builder.labels import gives_coarse, with_labels
 from solo_rt.builder.network import typed_model
@@ -38,6 +38,7 @@ from solo_rt.types import Frame
 
 # Lowest share of instances found again and lowest mean mask IoU of them, by precision.
 LIMITS = {"fp32": (0.99, 0.995), "fp16": (0.97, 0.98), "int8": (0.90, 0.90)}
+DEFAULT_PICTURES = "test://?frames=80"  # to compare on, of the world that the shipped models know
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,8 @@ def build_checked(
 
     A fitting plan in the cache is returned as it is unless `rebuild`. Unless `is_checked` nothing is run, and where
     there is no card the plan is for none in particular: TensorRT for RTX makes such plans.
-    Raises: UsageError; EngineError, also when the plan sees too little; CacheError.
+    Raises: UsageError, also for pictures on which the model finds nothing; EngineError, also when the plan sees too
+    little; CacheError.
     """
     kept = cache_folder()  # which has to know what was built here, wherever that is: now, and not after the work
     if output is not None and output.suffix != SUFFIX:
@@ -91,6 +93,8 @@ def build_checked(
         found = None if rebuild else _built_before(target, key)
         if found is not None and (found.agreement or not is_checked):
             return Built(found, False)
+        if is_checked:
+            _check_pictures(path, calibration)
         content = build(
             typed_model(path, spec, options.precision, inputs(spec, _frames(calibration))), options, show=show
         )
@@ -132,8 +136,18 @@ def _decodes(path: Path) -> bool:
     return set(OPERATORS) <= set(read_onnx(path).operators)
 
 
+def _check_pictures(model: Path, uri: str | None) -> None:
+    """Raise UsageError, before the minutes of a build, where a comparison on these pictures would say nothing."""
+    with closing(open_engine(model, backend="onnxruntime", device="cpu")) as reference:
+        if not any(finds_something(reference, picture) for picture in _frames(uri)):
+            raise UsageError(
+                f"{reference.spec.name} finds nothing on the pictures of {uri or DEFAULT_PICTURES}, so that an engine "
+                "cannot be compared with it; give --calib with pictures like those the model will see, or --no-check"
+            )
+
+
 def _frames(uri: str | None) -> Iterator[Frame]:
-    return frames(uri or "test://?frames=80", CALIBRATION_PICTURES)
+    return frames(uri or DEFAULT_PICTURES, CALIBRATION_PICTURES)
 
 
 def _gate(model: Path, candidate: Engine, precision: PlanPrecision, uri: str | None) -> dict[str, float]:

@@ -56,6 +56,13 @@ def measure_loss(reference: Engine, candidate: Engine, pictures: Iterable[Frame]
     return "masks", 1 - measured["found"] * measured["mask_iou"]
 
 
+def finds_something(engine: Engine, picture: Frame) -> bool:
+    """Return whether an engine finds an instance in a picture, or gives a pixel of it a class."""
+    if isinstance(engine.spec.decoder, SemanticDecoder):
+        return bool((_labels(engine, picture) < len(engine.spec.classes)).any())
+    return len(_instances(engine, picture)) > 0
+
+
 def compare(reference: Engine, candidate: Engine, pictures: Iterable[Frame]) -> dict[str, float]:
     """Return how far `candidate` sees what `reference` sees.
 

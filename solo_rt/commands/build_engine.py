@@ -11,7 +11,7 @@ import click
 
 from solo_rt import defaults
 from solo_rt.commands.lines import tell
-from solo_rt.commands.options import as_json, command, print_json, require_onnx
+from solo_rt.commands.options import as_json, check_writable, command, print_json, require_onnx, require_torch
 from solo_rt.commands.parameters import LocalPath, Size
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
@@ -64,6 +64,8 @@ def build_engine(
     chosen = precision or "fp16"
     if chosen == "int8" and calib is None:
         raise UsageError("--int8 needs --calib DIR|VIDEO: pictures like those the model will see")
+    if output is not None:
+        check_writable(output, overwrite=True)
     options = BuildOptions(
         precision=chosen,  # type: ignore[arg-type]  # one of the three flag values
         workspace=(workspace or 0) << 20,
@@ -104,17 +106,20 @@ def _onnx_file(model: str | None, imgsz: tuple[int, int] | None, batch: int | No
 
     Raises: UsageError, also for a size or a batch that an ONNX file does not have: its shapes are fixed.
     """
-    if model is not None and Path(model).suffix == ".pt":
-        from solo_rt.train.export import export
-
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / f"{Path(model).stem}.onnx"
-            export(Path(model), path, imgsz=imgsz, batch=batch or 1)
-            yield path
-        return
     from solo_rt.engine.model_file import find_model, read_spec
 
     path = find_model(model)
+    if path.suffix == ".pt":
+        require_torch("build-engine of a checkpoint")
+        from solo_rt.train.export import export
+
+        with TemporaryDirectory() as folder:
+            exported = Path(folder) / f"{path.stem}.onnx"
+            export(path, exported, imgsz=imgsz, batch=batch or 1)
+            yield exported
+        return
+    if path.suffix != ".onnx":
+        raise UsageError(f"{path}: expected an .onnx file or a checkpoint (.pt), got an engine")
     size = read_spec(path).input
     if (imgsz or (size.height, size.width), batch or size.batch) != ((size.height, size.width), size.batch):
         raise UsageError(

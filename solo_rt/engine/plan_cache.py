@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 def find_plan(model: Path, machine: Mapping[str, str], *, is_fp32: bool = False) -> Plan:
     """Return the cached plan of an ONNX file for this machine, FP16 before INT8 before FP32, with `is_fp32` that first.
 
+    Of one precision, it is the one that was built last: with other options, or other pictures for the ranges of INT8.
     `machine` is as in `check_plan`. Plans that do not fit are passed over; the log says why.
     Raises: EngineError where none fits; CacheError.
     """
@@ -40,7 +41,7 @@ def find_plan(model: Path, machine: Mapping[str, str], *, is_fp32: bool = False)
     if not found:
         raise EngineError(f"no engine of {model} fits this machine; make one with solo-rt build-engine --model {model}")
     order = ("fp32", *PREFERENCE) if is_fp32 else PREFERENCE
-    return min(found, key=lambda plan: order.index(plan.key.precision))
+    return min(found, key=lambda plan: (order.index(plan.key.precision), -plan.path.stat().st_mtime_ns))
 
 
 def note_built(plan: Plan) -> None:
