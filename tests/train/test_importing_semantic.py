@@ -305,6 +305,17 @@ def test_a_file_of_one_code_base_is_refused_as_another_s(
             import_weights(FILE, source=other)
 
 
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (5, 1, 1, 1)])
+@of_each([row for row in PUBLISHED if row[1] in ("dunet-r50s", "ocnet-base-r50s", "fast-scnn-leftthomas")])
+def test_tensors_of_another_shape_are_no_crash(
+    source: str, model: str, classes: int, table: str, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, theirs = as_published(model, classes, table)
+    keep_in_memory(monkeypatch, {key: torch.zeros(shape) for key in theirs})
+    with pytest.raises(UsageError, match=r"one of another shape|one class at least|no whole network"):
+        import_weights(FILE, source=source)
+
+
 def test_a_published_fast_scnn_is_imported_exported_and_runs(tmp_path: Path, solo: Solo) -> None:
     network = trained("fast-scnn-tramac", 19)
     theirs = renamed_modules(network.state_dict(), foreign.TRAMAC_FAST_SCNN)

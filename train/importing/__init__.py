@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from solo_rt.errors import UsageError
+from solo_rt.errors import SoloRTError, UsageError
 from solo_rt.train.checkpoint import Checkpoint, network_shapes, not_finite
 from solo_rt.train.importing.adet import ADET
 from solo_rt.train.importing.base import Imported, Source
@@ -50,7 +50,7 @@ def import_weights(
     """
     file = read_weights_file(path)
     origin = _find_source(path, file, source)
-    imported = origin.translate(file)
+    imported = _translated(path, file, origin)
     model, report = _best_fit(origin.name, imported)
     if not report.complete:
         raise IncompleteWeightsError(path, report)
@@ -84,6 +84,22 @@ def _find_source(path: Path, file: WeightsFile, name: str) -> Source:
             f"{path}: no known code base has tensors called {', '.join(list(file.weights)[:3])}; known: {known}"
         )
     raise UsageError(f"--from {name}: expected auto or one of {known}")
+
+
+def _translated(path: Path, file: WeightsFile, origin: Source) -> Imported:
+    """Return what a file holds. Raises: UsageError, also where tensors are too small for what is done with them."""
+    try:
+        imported = origin.translate(file)
+    except SoloRTError:
+        raise
+    except (TypeError, ValueError, IndexError, RuntimeError) as error:  # of torch, about a dimension
+        reason = " ".join(str(error).split())
+        raise UsageError(
+            f"{path}: expected the tensors of {origin.name}, got one of another shape: {reason}"
+        ) from error
+    if imported.num_classes < 1:
+        raise UsageError(f"{path}: expected one class at least, got none")
+    return imported
 
 
 def _best_fit(source: str, imported: Imported) -> tuple[str, Report]:
