@@ -213,6 +213,19 @@ def test_tegrastats_adds_up_the_power_of_the_board(tmp_path, monkeypatch):
         assert counters["board"]() == pytest.approx(2 * 5.0 * 0.2)
 
 
+@pytest.mark.parametrize(
+    ("line", "watts"),
+    [
+        ("VDD_IN 5000mW/4800mW VDD_CPU_GPU_CV 900mW/900mW VDD_SOC 1500mW/1500mW", 5.0),
+        ("tj@77C VDD_GPU_SOC 3150mW/2971mW VDD_CPU_CV 14312mW/12415mW VIN_SYS_5V0 4968mW/5048mW NC 0mW/0mW", 22.43),
+        ("VDD_GPU 1000mW/1mW VDD_CPU_SOC_MSS 2000mW/1mW VIN_SYS_5V0 4000mW/1mW VIN 26000mW/1mW", 26.0),
+        ("RAM 1/2MB CPU [1%@729] GR3D_FREQ 0%", None),
+    ],
+)
+def test_the_power_of_a_board_is_that_of_the_rail_before_all_others_or_of_all(line, watts):
+    assert energy.board_power(line) == (None if watts is None else pytest.approx(watts))
+
+
 def test_a_lap_knows_its_memory_and_its_energy(monkeypatch):
     reset = []
     monkeypatch.setattr(meter, "reset_peak", lambda: reset.append(True))

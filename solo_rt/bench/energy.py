@@ -14,7 +14,8 @@ from solo_rt.bench.meter import Joules
 from solo_rt.bench.nvml import Card
 
 TEGRASTATS_MS = 200  # between two of its lines
-_TOTAL = re.compile(r"\b(?:VDD_IN|POM_5V_IN|VIN_SYS_5V0) (\d+)mW")  # of the whole board, by generation
+WHOLE = ("VIN", "VDD_IN", "POM_5V_IN")  # rails that feed all others, by generation; an AGX Orin has none
+_RAIL = re.compile(r"\b([A-Z]\w*) (\d+)mW")
 
 
 @contextmanager
@@ -53,18 +54,35 @@ def rapl(package: Path) -> Joules:
 
 @contextmanager
 def tegrastats(program: str) -> Iterator[Joules]:
-    """Give what adds up the power of a whole Jetson board, line by line."""
+    """Give what adds up the power of a whole Jetson board, line by line; None where the lines do not tell it."""
     with tempfile.TemporaryDirectory() as folder:
         lines = Path(folder) / "lines"
         with lines.open("wb") as output:
             process = subprocess.Popen(
                 [program, "--interval", str(TEGRASTATS_MS)], stdout=output, stderr=subprocess.DEVNULL
             )
+
+        def count() -> float | None:
+            powers = [board_power(line) for line in lines.read_text().splitlines(keepends=True) if line.endswith("\n")]
+            known = [power for power in powers if power is not None]
+            return None if powers and not known else sum(known) * 1e-3 * TEGRASTATS_MS
+
         try:
-            yield lambda: sum(map(int, _TOTAL.findall(lines.read_text()))) * 1e-3 * TEGRASTATS_MS * 1e-3
+            yield count
         finally:
             process.terminate()
             process.wait()
+
+
+def board_power(line: str) -> float | None:
+    """Return the watts of the whole board by a line of tegrastats; None where there are none in it.
+
+    Where no rail feeds all others that is the sum of them, as jtop has it: VIN_SYS_5V0 of an AGX Orin is beside those
+    of the GPU and the CPU. Source: rbonghi/jetson_stats, issues 51 and 344.
+    """
+    rails = {name: int(milliwatts) for name, milliwatts in _RAIL.findall(line)}
+    whole = next((rails[name] for name in WHOLE if name in rails), sum(rails.values()))
+    return whole * 1e-3 if rails else None
 
 
 def _read(path: Path) -> int | None:
