@@ -6,12 +6,14 @@ import copy
 import json
 import os
 import threading
+import weakref
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
-from fakes import STREET_SPEC, TINY_SPEC, FakeEngine, write_street_model, write_tiny_model
+from fakes import STREET_SPEC, TINY_SPEC, FakeEngine, FakeSource, write_street_model, write_tiny_model
 
 from solo_rt.bench import clip as clips
 from solo_rt.bench import measurement
@@ -31,6 +33,22 @@ CLIP = "test://?size=80x48&frames=20&fps=200"
 @pytest.fixture(autouse=True)
 def _short_laps(monkeypatch):
     monkeypatch.setattr(measurement, "QUICK", Pace(seconds=0.02, least=3, most=3))
+
+
+def test_only_the_frames_that_are_measured_on_are_held(monkeypatch):
+    planes, most = [], 0
+
+    class Watched(FakeSource):
+        def __iter__(self):
+            nonlocal most
+            for frame in super().__iter__():
+                planes.append(weakref.ref(frame.planes[0]))
+                most = max(most, sum(plane() is not None for plane in planes))
+                yield frame
+
+    monkeypatch.setattr(clips, "open_source", lambda *_, **__: nullcontext(Watched(200)))
+    assert [frame.index for frame in open_clip("fake").frames] == list(range(0, 120, 15))
+    assert most < 12
 
 
 @pytest.fixture

@@ -67,15 +67,18 @@ def open_clip(uri: str | None) -> Clip:
         info = source.info
         if info.live:
             raise UsageError(f"source {info.uri}: expected a clip, got a live source; record some seconds of it")
-        frames = list(zip(range(KEPT * EVERY), source, strict=False))
-    if len(frames) < LEAST_FRAMES:
-        raise UsageError(f"source {info.uri}: expected a clip of at least {LEAST_FRAMES} frames, got {len(frames)}")
+        frames, count = [], 0
+        for count, frame in zip(range(1, KEPT * EVERY + 1), source, strict=False):
+            if count % EVERY == 1:  # of 4K, all of them would take 1.5 GB
+                frames.append(frame)
+    if count < LEAST_FRAMES:
+        raise UsageError(f"source {info.uri}: expected a clip of at least {LEAST_FRAMES} frames, got {count}")
     return Clip(
         address,
         SAMPLE if uri is None else info.uri if scheme(info.uri) else Path(info.uri).name,
         _sha256(address, info.kind),
         info.frame_rate or DEFAULT_RATE,
-        tuple(frame for _, frame in frames[::EVERY]),
+        tuple(frames),
     )
 
 
