@@ -17,7 +17,11 @@ from solo_rt.cpu import processor, usable_cores
 from solo_rt.errors import SoloRTError
 
 REQUIRED = ("numpy", "av", "cv2", "onnxruntime", "pycocotools", "click", "rich")
-OPTIONAL = ("openvino", "torch", "onnx", "pyarrow", "pygame", "uvicorn")
+# What the extras bring, by module.
+OPTIONAL = (
+    *("openvino", "torch", "onnx", "onnxscript", "pyarrow", "pygame", "redis"),
+    *("starlette", "uvicorn", "websockets", "ray"),
+)
 
 
 @dataclass(frozen=True, slots=True)

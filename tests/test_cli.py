@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from fakes import FakeSource
 
 import solo_rt
 from solo_rt.cli import commands
+from solo_rt.doctor import OPTIONAL
 from solo_rt.errors import SinkError, SourceError
 from solo_rt.pipeline import opening
 
@@ -308,6 +310,15 @@ def test_doctor_tells_what_is_there(solo):
     assert {"CUDA kernels", "TensorRT plugins"} <= findings.keys()
     assert code == (0 if all(f["found"] for f in findings.values() if f["required"]) else 1)
     assert solo("doctor")[0] == code
+
+
+def test_doctor_looks_for_what_every_extra_brings():
+    text = (Path(__file__).parent.parent / "pyproject.toml").read_text()
+    section = text.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    extras = re.findall(r"^(\w+) = (\[.*\])$", section, re.MULTILINE)
+    packages = {re.match(r"\w+", package)[0] for _, listed in extras for package in json.loads(listed)}
+    assert {"torch", "ray", "redis"} <= packages
+    assert packages <= set(OPTIONAL)
 
 
 def test_doctor_looks_for_the_tensorrt_that_would_be_used(solo, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 from backends import BACKENDS
 
 from solo_rt.engine import candidate_of, find_model, open_engine, without_threads
+from solo_rt.errors import UsageError
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -28,6 +29,11 @@ def test_int8_that_was_chosen_can_be_asked_for(backend):
     assert asked == (backend, "int8")
     with closing(open_engine(file, backend=asked.backend, precision=asked.precision)) as again:
         assert again.backend == first.backend
+
+
+def test_the_precision_of_a_built_engine_is_not_asked_for(tiny):
+    with pytest.raises(UsageError, match="expected auto or fp32 with the tensorrt backend"):
+        open_engine(tiny, backend="tensorrt", precision="bf16")
 
 
 def test_what_a_file_says_by_itself_is_not_asked_for():

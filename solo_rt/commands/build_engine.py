@@ -11,7 +11,15 @@ import click
 
 from solo_rt import defaults
 from solo_rt.commands.lines import tell
-from solo_rt.commands.options import as_json, check_writable, command, print_json, require_onnx, require_torch
+from solo_rt.commands.options import (
+    MOST_IN_BATCH,
+    as_json,
+    check_writable,
+    command,
+    print_json,
+    require_onnx,
+    require_torch,
+)
 from solo_rt.commands.parameters import LocalPath, Size
 from solo_rt.commands.progress import show_progress
 from solo_rt.errors import UsageError
@@ -27,7 +35,7 @@ from solo_rt.errors import UsageError
 @click.option("--int8", "precision", flag_value="int8", help="INT8 convolutions; needs --calib.")
 @click.option("--calib", metavar="DIR|VIDEO", help="Pictures for the ranges of INT8 and for the comparison afterwards.")
 @click.option("--shapes", type=Size("HxW"), help="Network input, height x width; of a checkpoint only.")
-@click.option("--batch", type=click.IntRange(min=1), help="Pictures at once; of a checkpoint only.")
+@click.option("--batch", type=click.IntRange(1, MOST_IN_BATCH), help="Pictures at once; of a checkpoint only.")
 @click.option(
     "--workspace", type=click.IntRange(min=1), metavar="MB", help="Most memory a layer may use while it runs."
 )

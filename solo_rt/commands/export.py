@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from solo_rt.commands.options import as_json, command, print_json, require_torch
+from solo_rt.commands.options import MOST_IN_BATCH, as_json, command, print_json, require_torch
 from solo_rt.commands.parameters import LocalPath, Size
 from solo_rt.errors import EngineError
 
@@ -28,7 +28,7 @@ MOST_PICTURES = 64  # that a precision is measured on
 @click.option("--imgsz", type=Size("HxW"), help="Network input, height x width.  [default: as trained]")
 @click.option(
     "--batch",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MOST_IN_BATCH),
     default=1,
     show_default=True,
     help="Pictures at once: those of several sources, or several of one file.",

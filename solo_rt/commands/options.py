@@ -14,6 +14,8 @@ from solo_rt import defaults
 from solo_rt.commands.config import Configured
 from solo_rt.errors import UsageError
 
+MOST_IN_BATCH = 256  # pictures that a model takes at once: more would only take memory
+
 log = logging.getLogger("solo_rt")
 
 model_option = click.option(

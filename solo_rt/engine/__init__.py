@@ -65,7 +65,9 @@ def open_engine(
     given, threads = threads, threads or max(default_threads(), lanes or 1)
     if kind not in CPU_BACKENDS:
         if precision not in ("auto", "fp32"):
-            raise UsageError(f"precision {precision}: expected auto with {path.suffix}, whose precision is its own")
+            raise UsageError(
+                f"precision {precision}: expected auto or fp32 with the {kind} backend, whose files have their own"
+            )
         is_fp32 = precision == "fp32"
         engine = _open_own(path, kind, device=wanted, threads=given, lanes=lanes, is_fp32=is_fp32, trusted=trusted)
     else:
