@@ -102,6 +102,12 @@ def test_a_record_has_all_layers_in_the_published_form(record):
         (lambda r: r["clip"].update(width="wide"), "width must be of type integer, got 'wide'"),
         (lambda r: r["clip"].update(width=True), "width must be of type integer, got True"),
         (lambda r: r["layers"]["network"]["laps"].append("x"), "laps must be of type number, got 'x'"),
+        (lambda r: r["layers"]["network"]["laps"].clear(), "laps must have 1 values at least, got 0"),
+        (lambda r: r["layers"]["network"].update(fps=float("nan")), "fps must be a number below 1e+15, got nan"),
+        (
+            lambda r: r["layers"]["network"].update(fps=10**16),
+            "fps must be a number below 1e+15, got 10000000000000000",
+        ),
         (lambda r: r["layers"]["network"].pop("fps"), "network lacks fps"),
         (lambda r: r["model"]["metrics"].update(AP=None), "AP must be of type number, got None"),
     ],

@@ -12,6 +12,7 @@ import pytest
 from fakes import TINY_SPEC, write_street_model, write_tiny_model
 from test_bench_compare import LAYER, RECORD
 
+from solo_rt import defaults
 from solo_rt.bench import measurement, rivals
 from solo_rt.bench.laps import Pace
 from solo_rt.bench.markdown import to_markdown
@@ -148,7 +149,7 @@ def test_the_loop_with_opencv_finds_what_the_reference_finds():
     outputs["kernels"] = rng.normal(0, 2, (25, 4)).astype(np.float32)
     wanted = decode_reference(outputs, TINY_SPEC, Letterbox.fit((48, 80), (32, 64)))
     soft, scores, labels = find(outputs, TINY_SPEC.decoder)
-    kept = wanted.scores >= rivals.SHOWS
+    kept = wanted.scores >= defaults.CONF
     assert kept.sum() > 2
     np.testing.assert_allclose(scores, wanted.scores[kept], rtol=1e-4)
     np.testing.assert_array_equal(labels, wanted.class_ids[kept])

@@ -18,7 +18,8 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float)
 }  # fmt: skip
 _KNOWN = {"$schema", "$defs", "$ref", "title", "description", "type", "required", "additionalProperties", "properties"}
-_KNOWN |= {"items", "const"}
+_KNOWN |= {"items", "minItems", "const"}
+MOST = 1e15  # what no number of a record reaches; NaN, which is no JSON either, is not below it
 
 
 @cache
@@ -55,6 +56,10 @@ def mistakes(value: object, rule: Mapping[str, Any] | None = None, where: str = 
     if kind is not None and (not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "boolean")):
         yield f"{where} must be of type {kind}, got {value!r:.40}"
         return
+    if isinstance(value, int | float) and not abs(value) < MOST:
+        yield f"{where} must be a number below {MOST:g}, got {value!r:.40}"
+    if isinstance(value, list) and len(value) < rule.get("minItems", 0):
+        yield f"{where} must have {rule['minItems']} values at least, got {len(value)}"
     if isinstance(value, dict):
         for name in rule.get("required", ()):
             if name not in value:

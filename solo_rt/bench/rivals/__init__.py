@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from solo_rt.errors import UsageError
 
 OURS = "solo-rt"
-SHOWS = 0.25  # lowest score of an object that is drawn
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from solo_rt.bench.rivals import SHOWS, Play, Task
+from solo_rt import defaults
+from solo_rt.bench.rivals import Play, Task
 from solo_rt.bench.rivals.video_loop import UInt8, draw_label, play_with, require_solov2
 from solo_rt.decoders import SoloV2Decoder
 from solo_rt.engine import find_model
@@ -73,7 +74,7 @@ def find(outputs: Mapping[str, Any], decoder: SoloV2Decoder) -> tuple[Float32, F
     soft, scores, labels, areas = soft[kept], scores[kept], labels[kept], areas[kept]
     scores = scores * decay(masks[kept], areas, labels, sigma=decoder.nms_sigma)
     order = np.argsort(-scores)[: decoder.max_instances]
-    order = order[scores[order] >= max(SHOWS, decoder.update_threshold)]
+    order = order[scores[order] >= max(defaults.CONF, decoder.update_threshold)]
     return soft[order], scores[order], labels[order]
 
 

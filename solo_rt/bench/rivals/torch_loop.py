@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from solo_rt.bench.rivals import SHOWS, Play, Task
+from solo_rt import defaults
+from solo_rt.bench.rivals import Play, Task
 from solo_rt.bench.rivals.torch_graph import TorchGraph
 from solo_rt.bench.rivals.video_loop import UInt8, draw_label, play_with, require_solov2
 from solo_rt.decoders import SoloV2Decoder
@@ -55,7 +56,7 @@ def open_play(task: Task) -> Play:
         with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
             outputs = network(image)
             found = decode(outputs["scores"][0], outputs["kernels"][0], outputs["features"][0], decoder)
-        kept = found.scores >= SHOWS
+        kept = found.scores >= defaults.CONF
         found = Found(found.soft[kept], found.scores[kept], found.labels[kept])
         boxes: list[list[int]] = []
         if len(found.labels):
