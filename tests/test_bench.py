@@ -304,6 +304,20 @@ def test_mistakes_are_found_before_anything_is_measured(solo, tiny, monkeypatch,
     assert (found, complaint in err, err.count("solo-rt: error")) == (code, True, 1), err
 
 
+@pytest.mark.parametrize("command", [["bench", "--model"], ["bench", "sweep", "--models"]])
+def test_an_engine_of_another_machine_is_opened_if_it_is_trusted(solo, tiny, monkeypatch, command):
+    asked = []
+
+    def open_engine(*_, trusted, **__):
+        asked.append(trusted)
+        raise EngineError("it is enough")
+
+    monkeypatch.setattr(measurement, "open_engine", open_engine)
+    for options in ([], ["--trust"]):
+        assert solo(*command, tiny, "--quick", "--source", CLIP, *options)[0] == 1
+    assert asked == [False, True]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written_is_found_before(solo, tiny, tmp_path):
     folder = tmp_path / "locked"

@@ -53,6 +53,7 @@ class Order:
     threads: int | None = None
     lanes: int | None = None
     quick: bool = False
+    trusted: bool = False  # a TensorRT engine that was not built here as well
 
     @property
     def pace(self) -> Pace:
@@ -88,6 +89,7 @@ class Order:
             precision=self.precision,
             threads=self.threads,
             lanes=self.lanes,
+            trusted=self.trusted,
         )
 
     def open_engine(self, stop: threading.Event) -> Engine:
@@ -100,6 +102,7 @@ class Order:
                 precision=self.precision,
                 threads=self.threads,
                 lanes=self.lanes,
+                trusted=self.trusted,
             ),
             stop,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -26,7 +27,7 @@ def list_orders(
 ) -> list[Order]:
     """Return what is to be measured: every model with every precision and every number of lanes."""
     return [
-        Order(model, base.source, base.backend, base.device, precision, base.threads, count, base.quick)
+        replace(base, model=model, precision=precision, lanes=count)
         for model, precision, count in product(models, precisions, lanes)
     ]
 

@@ -19,6 +19,7 @@ from solo_rt.commands.options import (
     model_option,
     precision_option,
     threads_option,
+    trust_option,
 )
 from solo_rt.commands.parameters import LocalPath
 from solo_rt.commands.progress import show_progress
@@ -50,6 +51,7 @@ chart_option = click.option("--chart", type=LocalPath(), help="Draw what was mea
 @backend_option
 @precision_option
 @threads_option
+@trust_option
 @click.option("--lanes", type=int, help="Frames computed at once, as in run.")
 @quick_option
 @json_option
@@ -68,6 +70,7 @@ def bench(
     backend: str,
     precision: Precision,
     threads: int | None,
+    trust: bool,
     lanes: int | None,
     quick: bool,
     json_file: Path | None,
@@ -85,7 +88,7 @@ def bench(
     from solo_rt.bench.markdown import to_markdown
     from solo_rt.bench.measurement import Order, measure
 
-    order = Order(model, source, backend, device, precision, threads, lanes, quick)
+    order = Order(model, source, backend, device, precision, threads, lanes, quick, trust)
     record, code = _take(lambda stop, on_step: measure(order, stop=stop, on_step=on_step, against=against))
     if record is None:
         return code
@@ -116,6 +119,7 @@ def bench_compare(first: Path, second: Path, anyway: bool) -> int:
 @device_option
 @backend_option
 @threads_option
+@trust_option
 @quick_option
 @json_option
 @markdown_option
@@ -128,6 +132,7 @@ def bench_sweep(
     device: str,
     backend: str,
     threads: int | None,
+    trust: bool,
     quick: bool,
     json_file: Path | None,
     markdown: Path | None,
@@ -149,7 +154,8 @@ def bench_sweep(
     known = [precision for precision in PRECISIONS if precision in wanted]
     if len(known) < len(wanted):
         raise UsageError(f"--precisions {precisions}: expected some of {', '.join(PRECISIONS)}, each once")
-    orders = list_orders(Order(None, source, backend, device, "auto", threads, None, quick), names, known, counts)
+    base = Order(None, source, backend, device, "auto", threads, None, quick, trust)
+    orders = list_orders(base, names, known, counts)
     refused: list[str] = []
 
     def refuse(order: Order, error: SoloRTError) -> None:

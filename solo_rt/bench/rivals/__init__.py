@@ -30,6 +30,7 @@ class Task:
     precision: str
     threads: int | None
     lanes: int | None
+    trusted: bool = False
 
     def to_record(self) -> dict[str, Any]:
         """Return the task as JSON values."""

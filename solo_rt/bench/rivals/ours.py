@@ -31,4 +31,5 @@ def open_task_engine(task: Task) -> Engine:
         precision=precision,
         threads=task.threads,
         lanes=task.lanes,
+        trusted=task.trusted,
     )
