@@ -169,6 +169,16 @@ def test_a_clip_in_the_home_folder_is_that_file(tmp_path, monkeypatch):
     assert Order(source="~/a.mp4").task("x", 30.0).clip == str(tmp_path / "a.mp4"), "others do not know the sign"
 
 
+def test_a_damaged_clip_is_refused(tmp_path):
+    picture = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    for number in range(20):
+        (tmp_path / f"{number}.png").write_bytes(picture if number != 3 else b"broken")
+    with pytest.raises(
+        UsageError, match=r"1 unreadable pictures were skipped: .*3\.png.*; expected a clip that is whole"
+    ):
+        open_clip(str(tmp_path))
+
+
 def test_pictures_are_a_clip_by_their_names_and_bytes(tmp_path):
     folders = [tmp_path / name for name in ("a", "b")]
     for folder in folders:

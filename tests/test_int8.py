@@ -184,6 +184,15 @@ def test_of_a_folder_every_picture_is_taken(folder: Path) -> None:
     assert (used, kept) == (["0.png", "1.png", "2.png"], ["3.png"])
 
 
+def test_what_cannot_be_read_is_said_once(
+    street: Path, folder: Path, tmp_path: Path, solo: Solo, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "4.png").write_bytes(b"broken")
+    assert solo("quantize", str(street), "--calib", str(folder), "-o", str(tmp_path / "x.onnx"), "--force")[0] == 0
+    (said,) = caplog.messages
+    assert "1 unreadable pictures were skipped" in said
+
+
 def test_four_pictures_are_enough_for_the_command(street: Path, folder: Path, tmp_path: Path, solo: Solo) -> None:
     output = tmp_path / "small.onnx"
     code, _, err = solo("quantize", str(street), "--calib", str(folder), "-o", str(output), "--force")

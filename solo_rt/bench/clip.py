@@ -60,7 +60,8 @@ class Clip:
 def open_clip(uri: str | None) -> Clip:
     """Return the clip at an address, the sample for None, which is made where it is not there yet.
 
-    Raises: UsageError for a live source and for one of less than `LEAST_FRAMES`; SourceError.
+    Raises: UsageError for a live source, for one of less than `LEAST_FRAMES` and for one with damage in those that are
+    read here; SourceError.
     """
     address = str(find_sample()) if uri is None else expand_home(uri)
     with open_source(address, retry_for=0) as source:  # a live one is refused, which needs no patience
@@ -71,6 +72,8 @@ def open_clip(uri: str | None) -> Clip:
         for count, frame in zip(range(1, KEPT * EVERY + 1), source, strict=False):
             if count % EVERY == 1:  # of 4K, all of them would take 1.5 GB
                 frames.append(frame)
+        if source.damage is not None:
+            raise UsageError(f"source {source.damage}; expected a clip that is whole")
     if count < LEAST_FRAMES:
         raise UsageError(f"source {info.uri}: expected a clip of at least {LEAST_FRAMES} frames, got {count}")
     return Clip(
@@ -129,7 +132,7 @@ class LoopedClip(Source):
 
     @property
     def damage(self) -> str | None:
-        """None: what is wrong with the clip was said when it was opened."""
+        """None: damage behind what `open_clip` reads is the same in each lap."""
         return None
 
     def __iter__(self) -> Iterator[Frame]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -23,12 +25,24 @@ from solo_rt.types import Frame, Instances
 Float32 = NDArray[np.float32]
 FRAME_STEP = 5  # of a video, every fifth frame: neighbours say nothing new
 
+log = logging.getLogger(__name__)
+
 
 def frames(uri: str, count: int) -> Iterator[Frame]:
-    """Yield the first pictures of a source, at most `count`; of a video every fifth. Raises: as `open_source`."""
+    """Yield the first pictures of a source, at most `count`; of a video every fifth. Raises: as `open_source`.
+
+    What is wrong with the source is logged, once for all times that it is read.
+    """
     with open_source(uri) as source:
         step = 1 if source.info.kind == "pictures" else FRAME_STEP
         yield from islice(source, 0, count * step, step)
+        if source.damage is not None:
+            _warn(source.damage)
+
+
+@cache
+def _warn(damage: str) -> None:
+    log.warning("not all of the source arrived: %s", damage)
 
 
 def inputs(spec: ModelSpec, pictures: Iterable[Frame]) -> Iterator[Float32]:
