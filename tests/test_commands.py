@@ -195,6 +195,6 @@ def test_a_folder_of_pictures_becomes_a_sheet_whatever_their_sizes(solo, tmp_pat
 
 
 def test_contact_sheet_of_one_frame_is_one_tile(solo, tmp_path):
-    assert solo("run", "--source", "test://?size=64x64&frames=1", "--contact-sheet", tmp_path / "s.jpg")[0] == 0
-    assert cv2.imread(str(tmp_path / "s.jpg")).shape == (480 + 16, 480 + 16, 3)
-    assert np.ptp(cv2.imread(str(tmp_path / "s.jpg"))) > 0
+    assert solo("run", "--source", "test://?size=64x64&frames=1", "--contact-sheet", tmp_path / "s.JPG")[0] == 0
+    assert cv2.imread(str(tmp_path / "s.JPG")).shape == (480 + 16, 480 + 16, 3)
+    assert np.ptp(cv2.imread(str(tmp_path / "s.JPG"))) > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tracemalloc
 from pathlib import Path
 
@@ -70,3 +71,13 @@ def test_every_shape_fits_into_its_tile(tmp_path: Path, size: tuple[int, int], e
     if expected[0] > 1:
         assert shown.sum() == expected[1]
         assert abs(np.flatnonzero(shown).mean() - 247.5) <= 0.5
+
+
+@pytest.mark.parametrize("name", ["caf\udce9.png", "a\nb.png"])
+def test_what_a_name_has_that_cannot_be_drawn_is_a_question_mark(tmp_path: Path, name: str) -> None:
+    sheets = []
+    for called in (name, re.sub(r"[\udce9\n]", "?", name)):
+        with open_sink(str(tmp_path / "sheet.png"), info=info()) as sink:
+            sink.write(result_of(rgb_frame(np.zeros((45, 80, 3), np.uint8), name=called)))
+        sheets.append((tmp_path / "sheet.png").read_bytes())
+    assert sheets[0] == sheets[1]

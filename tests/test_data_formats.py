@@ -245,6 +245,12 @@ def test_parquet_has_a_row_per_object(tmp_path: Path) -> None:
         np.testing.assert_array_equal(coco_mask.decode(code), found(*BOXES).dense(i))
 
 
+def test_parquet_takes_a_name_that_is_no_utf8(tmp_path: Path) -> None:
+    table = pytest.importorskip("pyarrow.parquet")
+    write(str(tmp_path / "a.parquet"), result(0, BOXES[0], frame=replace(yuv_frame(0), name="caf\udce9.png")))
+    assert table.read_table(tmp_path / "a.parquet").to_pylist()[0]["name"] == "caf\\udce9.png"
+
+
 def test_parquet_has_a_row_per_class_of_a_semantic_model(tmp_path: Path) -> None:
     table = pytest.importorskip("pyarrow.parquet")
     write(str(tmp_path / "a.parquet"), semantic(0), semantic(1), palette=PALETTE)

@@ -38,6 +38,11 @@ def test_png_holds_the_picture_exactly(tmp_path: Path) -> None:
     np.testing.assert_array_equal(frame.planes[0], noise())
 
 
+def test_an_ending_may_be_in_capitals(tmp_path: Path) -> None:
+    write(f"{tmp_path}/out/*.PNG", [rgb_frame(noise())])
+    assert names(tmp_path / "out") == ["000000.png"]
+
+
 def test_a_folder_gets_jpegs_named_by_frame_number(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     write(str(tmp_path / "out"), [yuv_frame(0), yuv_frame(7)])

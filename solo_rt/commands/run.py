@@ -339,9 +339,12 @@ def _files(
     contact_sheet: str | None,
 ) -> list[str]:
     """Return the outputs by address: those of --output, and those with an option of their own. Raises: UsageError."""
-    if save_jsonl is not None and not save_jsonl.endswith(".jsonl"):
+    if save_jsonl is not None and not save_jsonl.lower().endswith(".jsonl"):
         raise UsageError(f"--save-jsonl {save_jsonl}: expected a file that ends in .jsonl")
-    if contact_sheet is not None and not contact_sheet.endswith((".png", ".jpg")):
+    if contact_sheet is not None and not contact_sheet.lower().endswith((".png", ".jpg")):
         raise UsageError(f"--contact-sheet {contact_sheet}: expected a file that ends in .png or .jpg")
+    for option, folder in (("--save-images", save_images), ("--save-labels", save_labels)):
+        if folder == "":
+            raise UsageError(f"{option}: expected a folder, got an empty name")
     folders = [save_images and save_images.rstrip("/") + "/", save_labels and f"labels:{save_labels}"]
     return [*output, *filter(None, [save_jsonl, *folders, contact_sheet])]

@@ -68,12 +68,18 @@ def draw_label(frame: Frame, planes: tuple[UInt8, ...], label: Label) -> None:
         _paste(planes[c][y // 2 :, x // 2 :], label.half_coverage, mixtures[:, c])
 
 
+def legible(text: str) -> str:
+    """Return the text with a question mark for what cannot be drawn: OpenCV crashes at a file name that is no UTF-8."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 @lru_cache(maxsize=1024)
 def text_coverage(text: str, height: int, width: int | None = None) -> tuple[UInt8, UInt8]:
     """Return how much of each pixel the text covers, `uint8 [height, width]`, and the means of 2x2 pixels.
 
     Height and width are even; the width is that of the text unless given, and then text beyond it is cut off.
     """
+    text = legible(text)
     (_, ascent), descent = cv2.getTextSize("Ag", _FONT, 1.0, 1)
     scale = 0.72 * height / (ascent + descent)
     (text_width, ascent), descent = cv2.getTextSize(text, _FONT, scale, 1)

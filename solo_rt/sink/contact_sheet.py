@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from solo_rt.errors import UsageError
 from solo_rt.files import replace_file
+from solo_rt.render.lettering import legible
 from solo_rt.result import Result
 from solo_rt.sink.base import Sink, picture_of
 from solo_rt.sink.output_file import write_failure
@@ -80,7 +81,7 @@ def _tile(result: Result) -> Tile:
     name = result.frame.name or f"{result.frame.time_s:.2f} s"
     semantic = result.semantic
     found = f"{len(result.instances)} found" if semantic is None else f"{len(semantic.shares())} classes"
-    text = f"{name}  {found}"
+    text = legible(f"{name}  {found}")
     (width, above), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
     tile[: above + below + 6, : width + 8] = BACKGROUND
     cv2.putText(tile, text, (4, above + 4), cv2.FONT_HERSHEY_SIMPLEX, 0.45, INK, 1, cv2.LINE_AA)

@@ -87,7 +87,8 @@ class ParquetSink(Sink):
 
     def _rows_of(self, result: Result) -> list[dict[str, object]]:
         frame, record = result.frame, result.to_record()
-        common = {"frame": frame.index, "pts": frame.pts, "time_s": frame.time_s, "name": frame.name or None}
+        name = frame.name.encode("utf-8", "backslashreplace").decode()  # as JSON lines spell one that is no UTF-8
+        common = {"frame": frame.index, "pts": frame.pts, "time_s": frame.time_s, "name": name or None}
         if self._is_semantic:
             return [{**common, **entry} for entry in record["classes"]]  # type: ignore[attr-defined]
         height, width = result.instances.frame_size

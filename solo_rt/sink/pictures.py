@@ -88,4 +88,4 @@ class PictureSink(Sink):
 def split(uri: str) -> tuple[Path, str]:
     """Return the folder and the suffix of the pictures that `uri` asks for."""
     path = Path(uri)
-    return (path.parent, path.suffix) if path.stem == "*" else (path, ".jpg")
+    return (path.parent, path.suffix.lower()) if path.stem == "*" else (path, ".jpg")
