@@ -20,7 +20,9 @@ def read_document(path: str | Path, what: str, *, kind: Literal["toml", "json"])
             data = stream.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:
             raise ValueError(f"more than {MOST_BYTES >> 20} MB")
-        document = _parse_toml(data.decode()) if kind == "toml" else json.loads(data, object_pairs_hook=_once)
+        document = (
+            _parse_toml(data.decode("utf-8-sig")) if kind == "toml" else json.loads(data, object_pairs_hook=_once)
+        )
         if not isinstance(document, dict):
             raise ValueError(f"no object but {document!r:.40}")
     except OSError as error:

@@ -34,7 +34,7 @@ class Result:
     _: KW_ONLY
     rendered: Frame | None = None  # the annotated picture; only when a sink or the caller asked for it
     stage_seconds: Mapping[str, float] = field(default_factory=dict)  # time in each stage, by stage name
-    source: str = ""  # name of the source, where there are several
+    source: str = ""  # name of the source; empty for one that was given opened, without a name
     trails: tuple[Trail, ...] = ()  # with tracking: of each instance, where it was lately
     zones: tuple[ZoneState, ...] = ()  # with zones: each of them after this frame
     events: tuple[Event, ...] = ()  # with zones: what happened in this frame
@@ -106,10 +106,10 @@ class Result:
         except ImportError as error:
             raise UsageError("to_supervision needs supervision; pip install supervision") from error
         found, tracks = self.instances, self.instances.track_ids
-        dense = [found.dense(i) for i in range(len(found))]
+        dense = [found.dense(i) for i in range(len(found) if masks else 0)]
         return Detections(
             xyxy=found.boxes.copy(),
-            mask=np.stack(dense) if masks and dense else None,
+            mask=np.stack(dense) if dense else None,
             confidence=found.scores.copy(),
             class_id=found.class_ids.astype(np.int64),
             tracker_id=None if tracks is None else tracks.astype(np.int64),

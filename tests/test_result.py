@@ -23,7 +23,7 @@ from solo_rt.events import ZoneState
 from solo_rt.pipeline import Options, stream
 from solo_rt.render import Style, render
 from solo_rt.result import Result
-from solo_rt.types import SemanticMap
+from solo_rt.types import Instances, SemanticMap
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
 BOXES = ((0, 0, 20, 10), (10, 5, 30, 25), (40, 20, 64, 48))
@@ -62,7 +62,7 @@ def supervision(monkeypatch):
 
 @pytest.mark.usefixtures("supervision")
 @pytest.mark.parametrize("tracks", [None, [3, 1, 2]])
-def test_supervision_gets_masks_names_and_tracks(tracks):
+def test_supervision_gets_masks_names_and_tracks(tracks, monkeypatch):
     one = result(0, *BOXES, tracks=tracks)
     detections = one.to_supervision()
     np.testing.assert_array_equal(detections.xyxy, one.instances.boxes)
@@ -72,7 +72,9 @@ def test_supervision_gets_masks_names_and_tracks(tracks):
     assert detections.data["class_name"].tolist() == [CLASSES[i] for i in one.instances.class_ids]
     assert (detections.tracker_id is None) == (tracks is None)
     assert tracks is None or detections.tracker_id.tolist() == tracks
-    assert one.to_supervision(masks=False).mask is None
+    with monkeypatch.context() as patched:
+        patched.setattr(Instances, "dense", None)  # without masks none is made
+        assert one.to_supervision(masks=False).mask is None
     nothing = result(0).to_supervision()
     assert (nothing.mask, len(nothing.xyxy), len(nothing.data["class_name"])) == (None, 0, 0)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import pytest
 from cameras import camera
-from clips import json_lines
+from clips import json_lines, write_clip
 from command_line import Solo
 from fakes import FakeEngine, FakeSink, FakeSource, write_tiny_model
 
@@ -271,6 +271,23 @@ def test_what_ends_the_only_source_is_heard_of_as_well() -> None:
 def test_it_is_a_source_or_several(given) -> None:
     with pytest.raises(UsageError, match="expected a source or sources"):
         Pipeline(**given).run()
+
+
+@pytest.mark.parametrize("given", [{"sinks": "out.mp4"}, {"sinks": Path("out.mp4")}, {"sources": "a.mp4"}])
+def test_one_where_several_go_is_refused(given) -> None:
+    with pytest.raises(UsageError, match=rf"pipeline: expected {next(iter(given))} as a list, got '\w+.mp4'"):
+        Pipeline(**given)
+
+
+def test_the_only_source_has_the_name_of_its_address(tmp_path: Path) -> None:
+    heard: list[str] = []
+    film = tmp_path / "film.mkv"
+    write_clip(film, count=2)
+    for source in (film, f"film={film}"):
+        outputs = [str(tmp_path / "{source}.seen.jsonl")]
+        Pipeline(source, FakeEngine(), outputs, hooks=Hooks(on_frame=lambda result: heard.append(result.source))).run()
+        assert (tmp_path / "film.seen.jsonl").exists()
+    assert heard == ["film"] * 4
 
 
 def test_a_list_of_one_source_needs_no_name_in_outputs(tmp_path: Path) -> None:

@@ -245,6 +245,30 @@ def test_zones_switch_tracking_on():
 ZONES = (Zone("a", TRIANGLE, source="cam0", classes=("cat",)), Zone("b", TRIANGLE), Zone("c", TRIANGLE, source="cam1"))
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (
+            {"points": ((0, 0, 0), (1, 0, 0), (1, 1, 0))},
+            r"zone a: expected point 1 as two numbers, x and y, got \(0, 0, 0\)",
+        ),
+        ({"points": ((0, 0), (1, 0), 0.5)}, "zone a: expected point 3 as two numbers, x and y, got 0.5"),
+        ({"classes": "cat"}, r"zone a: expected classes as a tuple of names, got 'cat'; one alone is \('cat',\)"),
+        ({"size": (4, 3, 3)}, r"zone a: expected size = \[width, height\] in pixels, got \[4, 3, 3\]"),
+    ],
+)
+def test_a_zone_of_another_shape_is_refused(wrong, said):
+    with pytest.raises(UsageError, match=said):
+        Zone(**{"name": "a", "points": TRIANGLE, **wrong})
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path):
+    for name, text in (("a.toml", "[[line]]\nname = 'x'\npoints = [[0, 0], [1, 1]]"),
+                       ("a.json", '{"line": [{"name": "x", "points": [[0, 0], [1, 1]]}]}')):  # fmt: skip
+        (tmp_path / name).write_text(text, encoding="utf-8-sig")
+        assert [zone.name for zone in read_zones(tmp_path / name)] == ["x"]
+
+
 def test_each_source_has_its_zones_and_those_of_all():
     assert [zone.name for zone in zones_of(ZONES, "cam0")] == ["a", "b"]
     assert [zone.name for zone in zones_of(ZONES, "cam1")] == ["b", "c"]

@@ -196,11 +196,19 @@ def test_zones_of_a_source_need_its_name():
         lambda: Pipeline(FakeSource(1), FakeEngine(), [], Options(zones=(zone,))).run(),
         lambda: list(stream(FakeSource(1), model=FakeEngine(), zones=(zone,))),
         lambda: Pipeline(None, FakeEngine(), sources={"cam1": FakeSource(1)}, options=Options(zones=(zone,))).run(),
+        lambda: Pipeline("films/cam1.avi", FakeEngine(), options=Options(zones=(zone,))).run(),
+        lambda: run(FakeSource(1), FakeEngine(), [], options=Options(zones=(zone,))),
     ):
         with pytest.raises(UsageError, match=r"zone room: no source is called 'cam0'; there (is one without|are cam1)"):
             refused()
-    named = Pipeline(FakeSource(FRAMES), FakeEngine(), [], Options(zones=(zone,)), name="cam0").run()
-    assert named.to_record()["zones"] == COUNTED[:1]
+    for named in (
+        Pipeline(FakeSource(FRAMES), FakeEngine(), [], Options(zones=(zone,)), name="cam0"),
+        Pipeline("films/cam0.avi", FakeEngine(), options=Options(zones=(zone,))),
+        Pipeline("cam0=rtsp://host/1", FakeEngine(), options=Options(zones=(zone,))),
+    ):
+        assert named.run().to_record()["zones"] == COUNTED[:1]
+    *_, last = stream("films/cam0.avi", model=FakeEngine(), zones=(zone,))
+    assert (last.source, last.zones[0].name) == ("cam0", "room")
 
 
 def test_a_single_source_has_its_name_as_well(folder, solo):

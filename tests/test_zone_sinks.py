@@ -16,9 +16,10 @@ from found import CLASSES, result
 
 from solo_rt.errors import SinkError, UsageError
 from solo_rt.events import Event, ZoneState
+from solo_rt.pipeline import Pipeline
 from solo_rt.result import Result
 from solo_rt.sink import Gap, open_sink
-from solo_rt.sink.address import check_zoned
+from solo_rt.sink.address import check_needs
 
 POINTS = np.zeros((3, 2), np.float32)
 
@@ -154,11 +155,20 @@ def test_events_go_on_behind_a_gap(tmp_path: Path, monkeypatch) -> None:
 def test_tables_of_zones_need_zones_and_objects(tmp_path: Path) -> None:
     for uri in ("events:a.csv", "counts:a.csv"):
         with pytest.raises(UsageError, match=f"output {uri}: it holds what zones tell, and there are none"):
-            check_zoned(["a.csv", uri], has_zones=False)
-        check_zoned(["a.csv", uri], has_zones=True)
+            check_needs(["a.csv", uri], has_zones=False, has_tracks=False)
+        check_needs(["a.csv", uri], has_zones=True, has_tracks=True)
         with pytest.raises(UsageError, match="expected a model that finds objects"):
             open_sink(f"{uri[:6]}:{tmp_path}/a.csv", info=info(), palette=[(1, 2, 3)])
-    check_zoned(["a.csv", "coco:a.json"], has_zones=False)
+    check_needs(["a.csv", "coco:a.json"], has_zones=False, has_tracks=False)
+
+
+@pytest.mark.parametrize("uri", ["mots:a.txt", "ytvis:a.json"])
+def test_results_by_track_need_tracks(uri: str) -> None:
+    with pytest.raises(
+        UsageError, match=f"output {uri}: it holds objects that are followed, and none are; add --track"
+    ):
+        Pipeline("no.mp4", sinks=[uri]).run()
+    check_needs([uri], has_zones=False, has_tracks=True)
 
 
 def _no_space(descriptor: int, data: bytes) -> int:

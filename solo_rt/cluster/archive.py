@@ -22,7 +22,7 @@ from solo_rt.gpu.nvcodec import gpu_of
 from solo_rt.pipeline import Pipeline
 from solo_rt.pipeline.opening import PLACE
 from solo_rt.sink import check_video, records
-from solo_rt.sink.address import check_zoned, split
+from solo_rt.sink.address import check_needs, split
 from solo_rt.source.ranges import WHOLE, Range, cut
 from solo_rt.track.zones import check_sources
 
@@ -44,7 +44,8 @@ class Archive:
 
     def __post_init__(self) -> None:
         check_outputs(self.outputs)
-        check_zoned(self.outputs, has_zones=bool(self.pipeline.options.zones))
+        options = self.pipeline.options
+        check_needs(self.outputs, has_zones=bool(options.zones), has_tracks=options.track)
         if self.cluster is not None:
             check_address(self.cluster)
         gpu = gpu_of(self.pipeline.device) if self.cluster is None else None  # those of its machines

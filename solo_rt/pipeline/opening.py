@@ -28,7 +28,7 @@ from solo_rt.pipeline.stages import check_options
 from solo_rt.pipeline.trace import Trace
 from solo_rt.pipeline.workers import Opening, T
 from solo_rt.sink import Sink, VideoOptions, check_video, open_sink, wants_sound
-from solo_rt.sink.address import check_zoned
+from solo_rt.sink.address import check_needs
 from solo_rt.source import Source, SourceInfo, check_decoder, open_source
 from solo_rt.spec import ModelSpec
 from solo_rt.track.zones import check_sources, zones_of
@@ -68,12 +68,16 @@ class Pipeline:
     overwrite: bool = False  # let pictures go into a folder that holds such files already
     is_watched: bool = False  # a page shows the results, so that the run goes on when all outputs have failed
     trace: Path | None = None  # a file for what every thread did when: see Trace
-    name: str = ""  # of the source, for its results and the zones that are on it
+    # Of the source, for its results, the zones that are on it, and {source}; of an address, that of `name_sources`.
+    name: str = ""
     # Instead of `source`; names are those of `name_sources`.
     sources: Sequence[str | Path] | Mapping[str, str | Path | Source] = ()
 
     def __post_init__(self) -> None:
-        """Take paths as the addresses that they are."""
+        """Take paths as the addresses that they are. Raises: UsageError for one output or source where several go."""
+        for what, given in (("sinks", self.sinks), ("sources", self.sources)):
+            if isinstance(given, (str, Path)):  # whose letters would be addresses
+                raise UsageError(f"pipeline: expected {what} as a list, got {redact(str(given))!r}; put it into one")
         several = self.sources
         named = {n: address(one) for n, one in several.items()} if isinstance(several, Mapping) else None
         object.__setattr__(self, "source", address(self.source))
@@ -91,10 +95,10 @@ class Pipeline:
         stop = stop or threading.Event()
         if (self.source is None) == (not self.sources):
             raise UsageError(f"pipeline: expected a source or sources, got {'none' if self.source is None else 'both'}")
-        check_zoned([sink for sink in self.sinks if isinstance(sink, str)], has_zones=bool(self.options.zones))
+        outputs = [sink for sink in self.sinks if isinstance(sink, str)]
+        check_needs(outputs, has_zones=bool(self.options.zones), has_tracks=self.options.track)
         if not self.sources:
-            check_sources(self.options.zones, [self.name] if self.name else [])
-            return (self.with_its_name() if self.name else self)._run_one(stop)
+            return self.of_one()._run_one(stop)
         started = time.perf_counter()
         each = self.of_each()
         with self.shared_engine(stop) as engine:
@@ -129,6 +133,18 @@ class Pipeline:
 
     def _hooks_of(self, name: str) -> Hooks:
         return self.hooks if isinstance(self.hooks, Hooks) else self.hooks(name)
+
+    def of_one(self) -> Pipeline:
+        """Return the pipeline of the only source, with its name where it has one.
+
+        Raises: UsageError for a zone of a source that there is not.
+        """
+        named = self
+        if isinstance(self.source, str) and not self.name:
+            ((name, source),) = name_sources([self.source]).items()
+            named = replace(self, source=source, name=name)
+        check_sources(self.options.zones, [named.name] if named.name else [])
+        return named.with_its_name() if named.name else named
 
     def of_each(self) -> dict[str, Pipeline]:
         """Return a pipeline per source, by name. Raises: UsageError if outputs of several would be the same."""

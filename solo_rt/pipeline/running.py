@@ -25,6 +25,7 @@ from solo_rt.pipeline.workers import run_in_turn, run_threaded, stoppable
 from solo_rt.result import Result
 from solo_rt.sink import Sink
 from solo_rt.source import Source, SourceInfo, StateChange
+from solo_rt.track.zones import check_sources
 from solo_rt.types import Instances
 
 log = logging.getLogger(__name__)
@@ -83,15 +84,17 @@ def run(
     With `gpu_labels`, frames that the source leaves on a GPU are painted, labelled and given to the sinks there.
     Setting `stop` ends the run early: frames under way still reach the sinks, unless a stage hangs. A sink that fails
     ends alone; the report says what it lacks. Raises: what a stage, the source, a hook or a sink of one's own raises,
-    after all threads have ended; SinkError when no sink is left; SourceError if there was no frame at all.
+    after all threads have ended; SinkError when no sink is left; SourceError if there was no frame at all; UsageError
+    for zones of a source by name, which it has none of here.
     """
-    stop = stop or threading.Event()
+    stop, options = stop or threading.Event(), options or Options()
+    check_sources(options.zones, [])
     outputs = Outputs(stop=stop)
     for sink in sinks:
         outputs.add(sink, stays_open=True)
     hooks = hooks or Hooks()
     with telling_failure(hooks):
-        return Run(source, engine, outputs, options or Options(), hooks, stop, gpu_labels).finish()
+        return Run(source, engine, outputs, options, hooks, stop, gpu_labels).finish()
 
 
 class Run:

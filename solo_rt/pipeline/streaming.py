@@ -23,7 +23,7 @@ from solo_rt.pipeline.workers import LEAVE_SECONDS
 from solo_rt.render import DEFAULT_STYLE, Style
 from solo_rt.result import Result
 from solo_rt.source import Source
-from solo_rt.track.zones import Zone, check_sources
+from solo_rt.track.zones import Zone
 
 
 def stream(
@@ -103,8 +103,7 @@ def stream(
             raise UsageError("stream: expected a source or sources, got none")
         yield from _stream_all(replace(pipeline, sources=source), render=render)
     else:
-        check_sources(zones, [])
-        yield from _stream_one(replace(pipeline, source=source), threading.Event(), render=render)
+        yield from _stream_one(replace(pipeline, source=source).of_one(), threading.Event(), render=render)
 
 
 def _stream_one(pipeline: Pipeline, stop: threading.Event, *, render: bool) -> Generator[Result, None, None]:

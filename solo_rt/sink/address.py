@@ -8,7 +8,8 @@ from solo_rt.errors import UsageError
 
 FOLDERS = ("labels", "crops")  # of PNG files
 ZONED = ("events", "counts")  # tables of what zones tell
-FILES = ("coco", "mots", "ytvis", *ZONED)
+TRACKED = ("mots", "ytvis")  # objects by track
+FILES = ("coco", *TRACKED, *ZONED)
 
 
 def split(uri: str) -> tuple[str, str]:
@@ -23,8 +24,11 @@ def pattern(uri: str) -> str:
     return f"{path.rstrip('/') or '/'}/*.png" if kind in FOLDERS else path
 
 
-def check_zoned(uris: Iterable[str], *, has_zones: bool) -> None:
-    """Raise UsageError for an output of what zones tell where there are none."""
+def check_needs(uris: Iterable[str], *, has_zones: bool, has_tracks: bool) -> None:
+    """Raise UsageError for an output of what zones tell, or of tracked objects, where there are none."""
     for uri in uris:
-        if split(uri)[0] in ZONED and not has_zones:
+        kind = split(uri)[0]
+        if kind in ZONED and not has_zones:
             raise UsageError(f"output {uri}: it holds what zones tell, and there are none; name them with --zones FILE")
+        if kind in TRACKED and not has_tracks:
+            raise UsageError(f"output {uri}: it holds objects that are followed, and none are; add --track")

@@ -41,8 +41,11 @@ class Zone:
             raise self.error(f"expected dwell as seconds above 0, got {self.dwell}")
         if self.dwell is not None and self.is_line:
             raise self.error("expected no dwell: nothing is in a line")
-        if self.size is not None and not all(0 < length < 1 << 16 for length in self.size):
+        if self.size is not None and not (len(self.size) == 2 and all(0 < length < 1 << 16 for length in self.size)):
             raise self.error(f"expected size = [width, height] in pixels, got {list(self.size)}")
+        classes: object = self.classes
+        if isinstance(classes, str):  # whose letters would be names
+            raise self.error(f"expected classes as a tuple of names, got {classes!r}; one alone is ({classes!r},)")
         self._check_points()
 
     @property
@@ -64,6 +67,9 @@ class Zone:
         least, what = (2, "points") if self.is_line else (3, "corners")
         if not least <= len(self.points) <= MOST_POINTS:
             raise self.error(f"expected {least} to {MOST_POINTS} {what}, got {len(self.points)}")
+        for number, pair in enumerate(self.points, 1):
+            if np.shape(pair) != (2,):
+                raise self.error(f"expected point {number} as two numbers, x and y, got {pair!r:.60}")
         points, picture = np.array(self.points, np.float64), np.array(self.size or (1, 1))
         for number, point in enumerate(points, 1):
             if not ((point >= 0) & (point <= picture)).all():
