@@ -128,6 +128,25 @@ def test_a_flag_counts_more_than_a_variable_and_that_more_than_the_file(
     assert settings(out).get("conf") == expected
 
 
+@pytest.mark.parametrize(
+    ("variable", "file", "expected"),
+    [
+        (None, "true", ('"127.0.0.1:8088"', "file solo.toml")),
+        ("1", None, ('"127.0.0.1:8088"', "environment variable SOLO_RT_RUN_SERVE")),
+        ("false", '"0.0.0.0:80"', None),
+        (None, "false", None),
+        ("localhost:0", "true", ('"localhost:0"', "environment variable SOLO_RT_RUN_SERVE")),
+    ],
+)
+def test_an_option_that_may_stand_alone_may_be_switched(solo, write, monkeypatch, variable, file, expected):
+    monkeypatch.setenv("SOLO_RT_CONFIG", write("" if file is None else f"[run]\nserve = {file}\n"))
+    if variable is not None:
+        monkeypatch.setenv("SOLO_RT_RUN_SERVE", variable)
+    code, out, err = solo("run", "--source", "x", "--print-config")
+    assert (code, err, settings(out).get("serve")) == (0, "", expected)
+    assert "serve-token" not in settings(out), "a secret that there is not is not shown as one"
+
+
 def test_a_value_of_every_origin_reaches_the_command(solo, write, monkeypatch, tmp_path):
     monkeypatch.setenv("SOLO_RT_RUN_MAX_FRAMES", "2")
     monkeypatch.setenv("SOLO_RT_RUN_JSON", "true")

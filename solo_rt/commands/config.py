@@ -22,6 +22,7 @@ from solo_rt.uri import expand_home, redact
 
 PREFIX = "SOLO_RT_"
 FILE = "SOLO_RT_CONFIG"  # environment variable: the file, where --config names none
+SWITCHED = ("1", "0", "true", "false")  # as variables, of an option that may also stand alone
 
 
 class Setting(NamedTuple):
@@ -77,8 +78,13 @@ class Configured(click.Command):
 
 def _read_flag(command: Configured, name: str, value: object) -> object:
     """Return the value that was typed; of an option that may stand alone, and does, the one it has then."""
-    alone = {o.name: o.flag_value for o in command.options.values() if not o.is_flag and isinstance(o.flag_value, str)}
-    return alone[name] if name in alone and not isinstance(value, str) else value
+    option = next((o for o in command.options.values() if o.name == name and _may_stand_alone(o)), None)
+    return value if option is None or isinstance(value, str) else option.flag_value
+
+
+def _may_stand_alone(option: click.Option) -> bool:
+    """Return whether an option has a value, and one of its own where none is typed behind it."""
+    return not option.is_flag and isinstance(option.flag_value, str)
 
 
 def _siblings(context: click.Context) -> Iterable[click.Command]:
@@ -95,7 +101,8 @@ def _from_environment(command: Configured) -> dict[str, Setting]:
         if not text:  # as good as not set, which not every starter of processes can say
             continue
         try:
-            value = click.BOOL(text) if option.is_flag else shlex.split(text) if option.multiple else text
+            is_switch = option.is_flag or (_may_stand_alone(option) and text.lower() in SWITCHED)
+            value = click.BOOL(text) if is_switch else shlex.split(text) if option.multiple else text
         except (click.BadParameter, ValueError) as error:
             raise UsageError(f"environment variable {variable}: {error}") from error
         _take(found, option, value, f"environment variable {variable}")
@@ -134,6 +141,8 @@ def _check_type(option: click.Option, value: object, where: str) -> None:
         kinds, expected = (int,), "a whole number"
     elif isinstance(option.type, CountOr):
         kinds, expected = (int, str), "a whole number or a word"
+    elif _may_stand_alone(option):
+        kinds, expected = (bool, str), "true, false or a string"
     else:
         kinds, expected = (str,), "a string"
     values = value if isinstance(value, list) and option.multiple else [value]
@@ -148,6 +157,8 @@ def _take(found: dict[str, Setting], option: click.Option, value: object, origin
         if not value:
             return
         value = option.flag_value
+    elif _may_stand_alone(option) and isinstance(value, bool):
+        value = option.flag_value if value else None
     if option.multiple and not isinstance(value, list):
         value = [value]  # one needs no brackets
     found[str(option.name)] = Setting(value, origin)
@@ -177,7 +188,7 @@ def _describe(command: Configured, context: click.Context, found: Mapping[str, S
         value, origin = found.get(str(option.name), Setting(option.get_default(context), "default"))
         if option.is_flag and not option.is_bool_flag:
             value = value == option.flag_value
-        elif isinstance(option.type, Secret) and value:
+        elif isinstance(option.type, Secret) and isinstance(value, str) and value:
             value = "***"
         elif isinstance(value, (str, bool, int, float, list, tuple)):
             typed = option.type_cast_value(context, value)
