@@ -147,6 +147,12 @@ def test_an_option_that_may_stand_alone_may_be_switched(solo, write, monkeypatch
     assert "serve-token" not in settings(out), "a secret that there is not is not shown as one"
 
 
+def test_a_path_in_a_file_may_begin_with_the_home_folder(solo, write, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")  # no shell is there to put it in
+    _, _, err = solo("run", "--source", "x", "--config", write('[run]\nzones = "~/street.toml"\n'))
+    assert "cannot read the zone file '/home/me/street.toml'" in err
+
+
 def test_a_value_of_every_origin_reaches_the_command(solo, write, monkeypatch, tmp_path):
     monkeypatch.setenv("SOLO_RT_RUN_MAX_FRAMES", "2")
     monkeypatch.setenv("SOLO_RT_RUN_JSON", "true")

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from solo_rt.uri import expand_home
+
 
 class Secret(click.types.StringParamType):
     """A text that is not shown to anybody."""
@@ -31,7 +33,7 @@ class CountOr(click.ParamType):  # type: ignore[type-arg]
 
 
 class LocalPath(click.Path):
-    """A path of this machine; an address of another, which would become one, is refused."""
+    """A path of this machine, `~` the home folder; an address of another, which would become one, is refused."""
 
     def __init__(self, *, exists: bool = False, dir_okay: bool = True) -> None:
         super().__init__(exists=exists, dir_okay=dir_okay, path_type=Path)
@@ -40,7 +42,7 @@ class LocalPath(click.Path):
         """Return the path."""
         if isinstance(value, str) and "://" in value:
             self.fail(f"expected a path, got an address, {value}", param, ctx)
-        return super().convert(value, param, ctx)
+        return super().convert(expand_home(value) if isinstance(value, str) else value, param, ctx)
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]
