@@ -8,6 +8,7 @@ of all pixels stay on the network's grid for the same reason.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field
 from fractions import Fraction
@@ -70,7 +71,7 @@ class Frame:
     index: int = 0  # position in the source, from 0; dropped frames leave gaps
     pts: int = 0  # presentation time in units of time_base
     time_base: Fraction = Fraction(1, 1000)
-    captured_at: float = 0.0  # time.monotonic() when the decoder returned it, seconds
+    captured_at: float = field(default_factory=time.monotonic)  # when the decoder returned it, seconds
     matrix: ColourMatrix = "bt601"  # meaning of U and V; ignored for rgb24
     full_range: bool = False  # Y in 0..255 instead of 16..235; ignored for rgb24
     name: str = ""  # file name of a picture; empty for video

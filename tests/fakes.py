@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import faulthandler
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -123,7 +121,6 @@ def colour_frame(index: int, *, height: int = 48, width: int = 80) -> Frame:
         index=index,
         pts=index,
         time_base=Fraction(1, 30),
-        captured_at=time.monotonic(),
     )
 
 
@@ -160,7 +157,7 @@ class FakeSource:
             self._gate(index)
             if self._error is not None and index == self._fail_at:
                 raise self._error
-            yield replace(colour_frame(index), captured_at=time.monotonic())
+            yield colour_frame(index)
 
     def stop(self) -> None:
         pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from fractions import Fraction
 
 import cv2
@@ -102,6 +103,13 @@ def test_frame_knows_its_size_and_time():
     assert (frame.height, frame.width) == (4, 5)
     assert frame.time_s == pytest.approx(1001 / 30000)
     assert Frame(frame.planes, "rgb24", pts=1500).time_s == 1.5  # milliseconds unless told otherwise
+
+
+def test_a_frame_is_captured_when_it_is_made_unless_told_otherwise():
+    before = time.monotonic()
+    frame = Frame(yuv_planes(4, 4), "yuv420p")
+    assert before <= frame.captured_at <= time.monotonic(), "one of time 0 would be dropped as too old"
+    assert Frame(frame.planes, "yuv420p", captured_at=1.5).captured_at == 1.5
 
 
 def test_frame_refuses_planes_that_do_not_belong_together():
