@@ -91,7 +91,7 @@ def test_a_full_disk_is_a_sink_error(tmp_path: Path) -> None:
     assert psutil.Process().num_fds() == before
 
 
-def test_a_disk_that_fills_up_leaves_one_torn_line_at_most(tmp_path: Path) -> None:
+def test_a_disk_that_fills_up_leaves_no_torn_line(tmp_path: Path) -> None:
     body = """
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
         sink = open_sink(path, info=info())
@@ -110,7 +110,8 @@ def test_a_disk_that_fills_up_leaves_one_torn_line_at_most(tmp_path: Path) -> No
     count = int(first.split()[0])
     assert "File too large" in first
     assert "it failed before" in second
-    *whole, _torn = path.read_text().split("\n")
+    *whole, torn = path.read_text().split("\n")
+    assert torn == ""
     assert [json.loads(line).get("frame") for line in whole] == [None, *range(count)]
 
 
@@ -195,7 +196,7 @@ def test_an_end_that_cannot_be_written_is_a_sink_error(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_heals_gets_the_rest_behind_a_gap(tmp_path: Path) -> None:
-    """The torn line goes away, and what is missing is said in its place."""
+    """What is missing is said in its place."""
     body = """
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
         sink = open_sink(path, info=info())

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable
 
+from solo_rt.errors import SinkError
 from solo_rt.sink.output_file import OutputFile
 
 
@@ -13,7 +14,7 @@ class LineFile:
     """Whole lines in a file of its own, the first of them written with the second.
 
     Every line reaches the operating system before `write` returns: a killed process leaves at most one torn line, the
-    last, and what a full disk tears goes away with `resume`.
+    last; what a full disk tears goes away at once.
     """
 
     def __init__(self, uri: str, first: bytes = b"") -> None:
@@ -32,8 +33,12 @@ class LineFile:
         """Add lines. Raises: SinkError."""
         self._file.written = self.results
         data = lines if self._whole else self._first + lines
-        with self._file.writing():
-            self._file.append(data)
+        try:
+            with self._file.writing():
+                self._file.append(data)
+        except SinkError:
+            self._file.cut(self._whole)
+            raise
         self._whole += len(data)
 
     def resume(self) -> None:

@@ -66,6 +66,12 @@ class OutputFile:
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]
 
+    def cut(self, size: int) -> None:
+        """Take away what a failed write has left behind the first `size` bytes, if that can be."""
+        if self.is_regular:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, size)
+
     def resume(self, size: int) -> bool:
         """Go on behind the first `size` bytes, or in a new file where this one is gone; return whether that is so.
 
