@@ -63,6 +63,12 @@ def test_a_name_that_comes_twice_is_numbered(tmp_path: Path) -> None:
     assert names(tmp_path / "out") == ["a.jpg", "a_000001.jpg", "a_000002.jpg"]
 
 
+def test_a_number_that_is_in_a_name_already_takes_nobodys_place(tmp_path: Path) -> None:
+    called = ["a_000002.png", "a.png", "a.png"]
+    write(f"{tmp_path}/out/", [rgb_frame(noise(i), index=i, name=name) for i, name in enumerate(called)])
+    assert names(tmp_path / "out") == ["a.jpg", "a_000002.jpg", "a_000002_000002.jpg"]
+
+
 def test_numbers_are_not_kept(tmp_path: Path) -> None:
     with open_sink(f"{tmp_path}/out/", info=info()) as sink:
         for i in range(3):

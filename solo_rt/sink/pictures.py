@@ -48,7 +48,7 @@ class FrameFiles:
     def write(self, frame: Frame, encode: Callable[[], bytes], *, part: str = "") -> None:
         """Write what `encode` returns as the file of a frame, or of a `part` of it. Raises: SinkError."""
         name = f"{Path(frame.name).stem or f'{frame.index:06d}'}{part}"
-        if name in self._names:
+        while name in self._names:
             name = f"{name}_{frame.index:06d}"
         path = self._folder / f"{name}{self._suffix}"
         try:
