@@ -152,7 +152,7 @@ def test_missing_frames_do_no_harm():
     assert [ids(tracker.follow(seen(box(10 + 1.5 * t, 30)), t * PERIOD)[0]) for t in times] == [[1]] * len(times)
 
 
-@pytest.mark.parametrize("jump", [-5.0, 0.0, 60.0])
+@pytest.mark.parametrize("jump", [-5.0, 60.0])
 def test_where_time_jumps_what_stands_stays_and_what_moved_is_looked_for_where_it_was(jump):
     tracker = Tracker()
     for i in range(10):
@@ -164,9 +164,19 @@ def test_where_time_jumps_what_stands_stays_and_what_moved_is_looked_for_where_i
     assert ids(tracker.follow(seen(box(10, 80), box(100, 60)), now + PERIOD)[0]) == [1, 3]
 
 
-def test_what_is_hidden_while_time_stands_still_is_gone():
-    frames = [seen(box(10, 10)), seen(), seen(box(10, 10))]
-    assert follow(frames, period=0.0) == [[1], [], [2]]
+def test_a_time_that_comes_twice_does_no_harm():
+    tracker, now = Tracker(), 0.0
+    for i in range(20):
+        now += 0.0 if i in (10, 11) else PERIOD
+        tracked, trails = tracker.follow(seen() if i == 11 else seen(box(4 * i, 10)), now)
+        assert ids(tracked) == ([] if i == 11 else [1])
+    assert len(trails[0]) == 19
+
+
+@pytest.mark.parametrize(("lacking", "expected"), [(24, 1), (26, 2)])
+def test_what_is_hidden_while_time_stands_still_is_gone_after_as_many_frames_as_a_second_has(lacking, expected):
+    frames = [seen(box(10, 10)), *[seen()] * lacking, seen(box(10, 10))]
+    assert follow(frames, period=0.0) == [[1], *[[]] * lacking, [expected]]
 
 
 def test_frames_of_another_size_begin_anew():

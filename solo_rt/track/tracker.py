@@ -24,6 +24,7 @@ from solo_rt.types import Instances, Trail
 LEAST_SCORE = 0.1  # of an instance that may go on with a track; those below `conf` begin none
 _SURE_SCORE = 0.5  # an instance with less must be found twice in a row until it is shown
 _LOST_SECONDS = 1.0  # that a track waits for its object, as in ByteTrack; with 0.5 or 2, IDF1 differs by 0.6 at most
+_STANDSTILL_SECONDS = 1 / 25  # that a frame at the time of the one before is counted as: hidden tracks must end
 _MOST_LOST = 200  # tracks; those that wait for longest go first
 _TRAIL_SECONDS, _TRAIL_POINTS = 2.0, 256
 # Overlaps that are needed, see `overlap`:
@@ -107,7 +108,7 @@ class Tracker:
         if len(found) and grid != self._grid:
             self._tracks, self._motion, self._grid = [], Motion(), grid
         seconds, self._time = time_s - self._time, time_s
-        if 0 < seconds <= _LOST_SECONDS:
+        if 0 <= seconds <= _LOST_SECONDS:
             self._motion.advance(seconds, hidden=self._hidden() > 0)
             return seconds
         self._motion.stop()
@@ -152,7 +153,7 @@ class Tracker:
         """End the tracks that were hidden for too long, or before they were known."""
         for i, track in enumerate(self._tracks):
             if i not in seen:
-                track.hidden += seconds
+                track.hidden += seconds or _STANDSTILL_SECONDS
         order = sorted(range(len(self._tracks)), key=lambda i: self._tracks[i].hidden)
         kept = [i for i in order if i in seen or (self._tracks[i].id and self._tracks[i].hidden <= _LOST_SECONDS)]
         kept = sorted(kept[: len(seen) + _MOST_LOST])
