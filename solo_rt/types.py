@@ -180,11 +180,14 @@ class Instances:
         return len(self.scores)
 
     def __iter__(self) -> Iterator[Instances]:
-        return (self[[i]] for i in range(len(self)))
+        return (self[i] for i in range(len(self)))
 
-    def __getitem__(self, index: slice | list[int] | NDArray[np.bool_] | NDArray[np.integer]) -> Instances:
-        """Return the chosen instances in the given order; `index` is a slice, indices or a boolean mask [N]."""
-        chosen = np.arange(len(self))[index]
+    def __getitem__(self, index: int | slice | list[int] | NDArray[np.bool_] | NDArray[np.integer]) -> Instances:
+        """Return the chosen instances in the given order; `index` is a number, a slice, numbers or a boolean mask [N].
+
+        Raises: IndexError.
+        """
+        chosen = np.atleast_1d(np.arange(len(self))[index])
         parts = [self.masks.data[self.masks.offsets[i] : self.masks.offsets[i + 1]] for i in chosen]
         masks = Masks(
             data=np.concatenate(parts) if parts else np.empty(0, np.uint8),

@@ -143,6 +143,8 @@ def test_crop_is_a_view_of_the_data():
         ([4, 0, 0], [4, 0, 0]),
         (np.array([True, False, False, False, False, True]), [0, 5]),
         (np.array([-1]), [5]),
+        (2, [2]),
+        (np.int64(-1), [5]),
         ([], []),
         (slice(0, 0), []),
         (np.zeros(6, np.bool_), []),
@@ -169,6 +171,8 @@ def test_iterating_gives_instances_of_one():
     ones = list(found)
     assert [len(one) for one in ones] == [1] * 6
     assert [float(one.scores[0]) for one in ones] == found.scores.tolist()
+    with pytest.raises(IndexError):
+        found[6]
 
 
 def test_instances_refuse_lengths_that_differ():
