@@ -22,7 +22,7 @@ from solo_rt.files import file_sha256
 from solo_rt.pipeline import Pipeline
 from solo_rt.pipeline.opening import PLACE
 from solo_rt.sink import check_video
-from solo_rt.sink.address import check_zoned, split
+from solo_rt.sink.address import check_needs, split
 from solo_rt.uri import expand_home, redact, scheme
 
 STOP_SECONDS = 10.0  # from a signal to the end of the process: the cluster has to be told
@@ -55,7 +55,7 @@ def run_fleet(
     for output in outputs:
         if PLACE not in output:
             raise UsageError(f"output {redact(output)}: with --cluster its name needs {PLACE}, as in {PLACE}.jsonl")
-    check_zoned(outputs, has_zones=bool(pipeline.options.zones))
+    check_needs(outputs, has_zones=bool(pipeline.options.zones), has_tracks=pipeline.options.track)
     check_video(pipeline.video, outputs, gpu=None)  # those of the cluster's machines
     replace(pipeline, sources=sources, sinks=outputs).of_each()  # refuses outputs of several that would be the same
     assert pipeline.model is None or isinstance(pipeline.model, (str, Path))
