@@ -121,14 +121,12 @@ def evaluate(
         if path is not None:
             check_recordable(path, precision)
     semantic = is_semantic(path, files)
-    if semantic and (exact or conf):
-        raise UsageError("--exact and --conf are for models that find instances; leave them out")
+    if semantic:
+        _check_pixels(exact=exact, conf=conf, workers=workers, pictures=pictures)
+    elif scales is not None or flip:
+        raise UsageError("--scales and --flip are for models that give every pixel a class; leave them out")
     if test_scale is not None and not (exact and path is not None and path.suffix == ".pt"):
         raise UsageError("--test-scale is for --exact of a checkpoint, whose input can have any size; leave it out")
-    if not semantic and (scales is not None or flip):
-        raise UsageError("--scales and --flip are for models that give every pixel a class; leave them out")
-    if semantic and workers is not None and pictures is not None:
-        raise UsageError("--pictures of labels are drawn by one process; leave --workers out")
     from solo_rt.commands.evaluation import Evaluation
     from solo_rt.train.evaluate.semantic import Counted
     from solo_rt.train.evaluate.shards import WHOLE, Subject, merge_parts
@@ -189,6 +187,14 @@ def _check(
     from solo_rt.train.evaluate.shards import Shard
 
     return Shard(int(found[1]), int(found[2]))
+
+
+def _check_pixels(*, exact: bool, conf: float, workers: int | None, pictures: Path | None) -> None:
+    """Raise UsageError for options that are not for labels of pixels."""
+    if exact or conf:
+        raise UsageError("--exact and --conf are for models that find instances; leave them out")
+    if workers is not None and pictures is not None:
+        raise UsageError("--pictures of labels are drawn by one process; leave --workers out")
 
 
 def _factors(text: str) -> tuple[float, ...]:
