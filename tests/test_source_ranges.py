@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 from clips import H264, write_clip
@@ -96,3 +97,19 @@ def test_an_end_that_is_missing_is_damage_of_the_last_range_alone(tmp_path):
     damages = [frames(path, one)[2] for one in ranges]
     assert damages[0] is None
     assert "ends at" in damages[-1]
+
+
+def test_a_hole_between_two_ranges_is_damage_of_the_one_before_it(tmp_path):
+    path = tmp_path / "clip.mkv"
+    write_clip(path, count=120, codec="ffv1", options={"g": "1"})
+    with av.open(str(path)) as container:
+        at = {packet.pts: packet.pos for packet in container.demux(video=0) if packet.size}
+    border = cut(str(path), 2.0)[0].stop
+    first, last = (at[pts] for pts in (sorted(at)[sorted(at).index(border) - 10], border))
+    content = path.read_bytes()
+    path.write_bytes(content[:first] + bytes(last - first) + content[last:])
+    given = [frames(path, one) for one in cut(str(path), 2.0)]
+    whole, _, damage = frames(path)
+    assert [frame.pts for found, _, _ in given for frame in found] == [frame.pts for frame in whole]
+    assert [damage for _, _, damage in given] == [damage, None]
+    assert "1 gap of " in damage

@@ -126,9 +126,9 @@ class VideoSource(Source):
             pts = pts + step if picture.pts is None else picture.pts
             if self._is_before(pts):
                 continue
+            losses.count_picture(pts, picture.duration)  # of the first one behind a part as well: what lacks before it
             if self._part.stop is not None and pts >= self._part.stop:
                 return
-            losses.count_picture(pts, picture.duration)
             self.lead += self._part.start is not None and pts < self._part.start
             if self._given == 0:
                 self._is_turned = is_turned(picture)
