@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from fake_ray import FakeRay, LostActor
 from fakes import write_tiny_model
 
 from solo_rt import Pipeline, __version__
+from solo_rt.cluster import crew as crew_module
 from solo_rt.cluster import process_archive, room
 from solo_rt.cluster.actor import Actor, check
 from solo_rt.cluster.actors import Actors, RayWorker
@@ -237,12 +239,40 @@ class Scripted:
         return workers[-1:]
 
 
-def test_a_worker_with_another_engine_than_the_first_ends_the_run():
-    crew = Crew(Pipeline(), Scripted([Ready("openvino cpu bf16")], [Ready("onnxruntime cpu")]))
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (
+            Ready("onnxruntime cpu"),
+            "w1 computes on onnxruntime cpu, others on openvino cpu bf16, so that results",
+        ),
+        (UsageError("expected solo-rt 2, got 1"), "expected solo-rt 2, got 1; the others go on, and another one is"),
+    ],
+)
+def test_a_worker_that_cannot_begin_is_done_without_as_long_as_others_work(monkeypatch, caplog, said, words):
+    employer = Scripted([Ready("openvino cpu bf16")], [said], [said])
+    crew = Crew(Pipeline(), employer)
+    for _ in range(2):
+        crew.fill(5)
+        list(crew.listen(0))
+    assert words in caplog.text
+    assert crew.idle() == employer.hired[:1]
     crew.fill(5)
-    list(crew.listen(0))
+    assert len(employer.hired) == 2, "nobody else is hired for a while"
+    now = time.monotonic()
+    monkeypatch.setattr("solo_rt.cluster.crew.time.monotonic", lambda: now + crew_module.HIRE_SECONDS)
     crew.fill(5)
-    with pytest.raises(EngineError, match="w1 computes on onnxruntime cpu, others on openvino cpu bf16, so that"):
+    assert len(employer.hired) == 3
+
+
+def test_a_worker_that_cannot_begin_ends_a_run_in_which_nobody_works():
+    employer = Scripted([Ready("cpu"), Outcome(is_last=True)], [UsageError("no model")])
+    crew = Crew(Pipeline(), employer)
+    for _ in range(2):
+        crew.fill(1)
+        list(crew.listen(0))
+    crew.fill(1)
+    with pytest.raises(UsageError, match=r"^no model$"):
         list(crew.listen(0))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -14,6 +15,7 @@ from solo_rt.pipeline import Pipeline
 
 MOST_WORKERS = 1024
 MOST_DEATHS = 3  # of workers one after the other that open the model
+HIRE_SECONDS = 30.0  # without a new worker, once one could not begin
 log = logging.getLogger("solo_rt")
 
 
@@ -73,11 +75,14 @@ class Crew:
         self._deaths = 0  # of workers that opened the model, since one was ready
         self.died = 0  # of them all
         self._is_open = False  # the model, by one of them
+        self._hires_from = 0.0  # by time.monotonic()
         self._is_found = bool(engine)  # not chosen by a worker of this run
         self._take(engine)
 
     def fill(self, wanted: int) -> None:
         """Hire workers until there are as many as are wanted and allowed."""
+        if time.monotonic() < self._hires_from:
+            return
         while len(self._workers) < min(wanted, self._employer.size if self._is_open else 1):
             self._workers.append(self._employer.hire(Start(self._pipeline, log.level)))
 
@@ -88,7 +93,8 @@ class Crew:
     def listen(self, seconds: float) -> Iterator[tuple[Worker, Message | str]]:
         """Yield what workers say of their jobs within so many seconds; of one that has ended, how.
 
-        Raises: what keeps a worker from opening the model; EngineError where one has another engine than the first.
+        Raises: what keeps a worker from opening the model, and EngineError where one has another engine than the first
+        or one after the other ends before it is ready, if no other one is.
         """
         for worker in self._employer.wait(self._workers, seconds):
             try:
@@ -97,8 +103,8 @@ class Crew:
                 yield worker, self._bury(worker)
                 continue
             if isinstance(message, SoloRTError):
-                raise self._explained(message)
-            if isinstance(message, Ready):
+                self._dismiss(worker, message)
+            elif isinstance(message, Ready):
                 self._welcome(worker, message.engine)
             elif isinstance(message, Said):
                 log.log(message.level, "%s%s", f"{worker.job.video}: " if worker.job else "", message.text)
@@ -126,7 +132,8 @@ class Crew:
             self._take(engine)
         if without_threads(engine) != self._engine:
             error = f"worker {worker.name} computes on {engine}, others on {self._engine}, so that results would differ"
-            raise self._explained(EngineError(error))
+            self._dismiss(worker, EngineError(error))
+            return
         worker.engine, self._deaths, self._is_open = engine, 0, True
 
     def _explained(self, error: SoloRTError) -> SoloRTError:
@@ -142,5 +149,21 @@ class Crew:
         self.died += worker.job is not None or not worker.engine
         self._deaths += not worker.engine
         if self._deaths == MOST_DEATHS:
-            raise EngineError(f"{MOST_DEATHS} workers ended while they opened the model, the last one with {how}")
+            self._deaths = 0
+            self._do_without(
+                EngineError(f"{MOST_DEATHS} workers ended while they opened the model, the last one with {how}")
+            )
         return how
+
+    def _dismiss(self, worker: Worker, error: SoloRTError) -> None:
+        """End a worker that cannot begin, as one on a machine with another version. Raises: as `_do_without`."""
+        self._workers.remove(worker)
+        worker.end()
+        self._do_without(error)
+
+    def _do_without(self, error: SoloRTError) -> None:
+        """Go on with those that are ready. Raises: the error, explained, where nobody is."""
+        if not any(worker.engine for worker in self._workers):
+            raise self._explained(error)
+        log.warning("%s; the others go on, and another one is tried in %g s", error, HIRE_SECONDS)
+        self._hires_from = time.monotonic() + HIRE_SECONDS
