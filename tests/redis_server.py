@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ class RedisServer:
         self.start()
 
     def start(self) -> None:
-        """Start it and return once it listens."""
+        """Start it and return once it listens, and has read what it had."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_until(self._listens)
 
@@ -57,4 +58,10 @@ class RedisServer:
 
     def _listens(self) -> bool:
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+            probe.settimeout(1.0)
+            if probe.connect_ex(("127.0.0.1", self.port)) != 0:
+                return False
+            with suppress(OSError):  # one with TLS takes it for nonsense
+                probe.sendall(b"PING\r\n")
+                return not probe.recv(64).startswith(b"-LOADING")
+            return True
