@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from unicodedata import normalize
 
 
 def scheme(uri: str) -> str:
@@ -28,8 +29,11 @@ def split_name(uri: str) -> tuple[str, str]:
 
     Without one the name is empty.
     """
-    found = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]*)=(.+)", uri, re.DOTALL)
-    return ("", uri) if found is None else (found[1], found[2])
+    name, separator, address = uri.partition("=")
+    name = normalize("NFC", name)  # as most keyboards write ü: one letter
+    if separator and address and re.fullmatch(r"[^\W_][\w.-]*", name):
+        return name, address
+    return "", uri
 
 
 def redact(uri: str) -> str:

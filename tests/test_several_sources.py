@@ -149,22 +149,34 @@ def test_names_are_short_and_unique_and_hold_no_secret() -> None:
     uris = [
         "films/cam0.avi", "other/cam0.mp4", "camera:0", "/dev/video1", "-", "screen:",
         "rtsp://admin:geheim@10.0.0.7:554/live/1?token=geheim", "test://?seed=1", "test://?seed=2",
+        "東京 駅.mp4", "nu\u0308rnberg.mp4", "caf\udce9.mp4",
     ]  # fmt: skip
     assert list(name_sources(uris)) == [
         "cam0", "cam0-2", "camera-0", "video1", "source", "screen", "10.0.0.7-554-live-1", "source-2", "source-3",
+        "東京-駅", "nürnberg", "caf",
     ]  # fmt: skip
 
 
 def test_names_can_be_given(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a=b.mp4").touch()
-    named = name_sources(["x/door.mp4", "door=rtsp://u:p@host/1?a=b", "a=b.mp4", "test://?seed=1", "2nd.cam=camera:0"])
+    named = name_sources(
+        [
+            "x/door.mp4",
+            "door=rtsp://u:p@host/1?a=b",
+            "a=b.mp4",
+            "test://?seed=1",
+            "2nd.cam=camera:0",
+            "su\u0308d=test://",
+        ]
+    )
     assert named == {
         "door-2": "x/door.mp4",
         "door": "rtsp://u:p@host/1?a=b",
         "a-b": "a=b.mp4",
         "source": "test://?seed=1",
         "2nd.cam": "camera:0",
+        "süd": "test://",
     }
     with pytest.raises(UsageError, match="two sources are called a;"):
         name_sources(["a=1.mp4", "a=2.mp4"])

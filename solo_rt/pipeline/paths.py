@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
+from unicodedata import normalize
 
 from solo_rt.errors import UsageError
 from solo_rt.sink import refuse_overwrite
@@ -45,7 +46,7 @@ def name_sources(uris: Sequence[str]) -> dict[str, str]:
 def _short_name(uri: str) -> str:
     shown = redact(uri).partition("?")[0]
     base = shown.partition("://")[2] if scheme(uri) else Path(shown).stem if "/" in shown or "." in shown else shown
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", base).strip("-.") or "source"
+    return re.sub(r"[^\w.-]+", "-", normalize("NFC", base)).strip("-.") or "source"
 
 
 def refuse_overwriting(source: str | None, model: Path | None, outputs: Sequence[str]) -> None:
