@@ -52,7 +52,7 @@ def test_a_run_killed_again_and_again_ends_like_one_that_was_not(tmp_path: Path)
     [
         (signal.SIGINT, 130, "100000 steps on 1 x cpu"),  # before there are workers
         (signal.SIGTERM, 143, "100000 steps on 1 x cpu"),
-        (signal.SIGHUP, 129, "1/100000 "),
+        (signal.SIGHUP, 129, "/100000 loss"),  # in the middle
     ],
 )
 def test_a_signal_finishes_the_step_and_leaves_a_checkpoint(
