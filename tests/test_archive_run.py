@@ -30,6 +30,7 @@ from solo_rt.cluster.processes import Processes
 from solo_rt.cluster.worker import Start
 from solo_rt.engine import without_threads
 from solo_rt.errors import EngineError, UsageError
+from solo_rt.render import Style
 from solo_rt.track.zones import Zone
 
 COUNTS = {"day/one.mkv": 5, "day/two.mkv": 7, "long.mkv": 600}
@@ -171,6 +172,8 @@ def test_other_options_and_another_model_are_refused(made, tmp_path):
     process_archive(archive(made, tmp_path, "day"))
     with pytest.raises(UsageError, match="made with another conf;"):
         process_archive(archive(made, tmp_path, "day", conf=0.5))
+    with pytest.raises(UsageError, match="made with another draw and another alpha;"):
+        process_archive(archive(made, tmp_path, "day", style=Style(boxes=True, alpha=0.5)))
     with pytest.raises(UsageError, match="made with another output;"):
         process_archive(archive(made, tmp_path, "day", outputs=["{source}.csv"]))
     (made / "other").mkdir()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from solo_rt import __version__
+from solo_rt import __version__, defaults
 from solo_rt.cluster.crew import check_workers
 from solo_rt.cluster.manifest import FILE
 from solo_rt.cluster.outputs import DEFAULT, check_outputs, check_paths
@@ -102,11 +102,14 @@ class Archive:
         assert one.model is None or isinstance(one.model, (str, Path))
         of_all = replace(one.options, zones=tuple(replace(zone, origin="") for zone in one.options.zones))
         options = {name.replace("_", "-"): value for name, value in asdict(of_all).items() if name != "sync"}
+        style = options.pop("style")
+        drawn = [part for part in defaults.PARTS if style[part]]
         settings = {
             "solo-rt": __version__,
             "model": file_sha256(find_model(one.model)),
             "output": list(self.outputs),
             **options,
+            **{"draw": drawn, "alpha": style["alpha"], "outline": style["outline"]},
             **{name: value for name, value in asdict(one.video).items() if name != "segment"},
             "backend": one.backend,
             "device": one.device,
