@@ -49,14 +49,15 @@ def so_far(processed: int, seconds: float, *, p95: float = 0.05, instances: int 
 def test_programs_get_milliseconds_and_the_rate_of_the_last_seconds(clock, capsys):
     choose_format("json")
     reporter = Reporter()
-    for processed, seconds in ((10, 1.0), (20, 2.0), (30, 3.0), (90, 6.0)):
+    for processed, seconds in ((10, 1.0), (20, 2.0), (30, 3.0), (90, 6.0), (150, 7.0), (160, 8.0)):
         clock.now += progress.LOG_SECONDS
         reporter(so_far(processed, seconds, dropped=2))
     said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    assert [each["fps"] for each in said] == [10, 10, 10, 20]  # at last 60 frames since second 3
+    # From its fourth line on since second 3, 6 and 6: three seconds before, or the line before if that is longer ago.
+    assert [each["fps"] for each in said] == [10, 10, 10, 20, 60, 35]
     assert said[-1]["latency"] == {"p50_ms": 30, "p95_ms": 50}
     assert said[-1]["stages"] == {"infer": {"p50_ms": 20, "p95_ms": 40}}
-    assert (said[-1]["frames"], said[-1]["dropped"]) == (90, 2)
+    assert (said[-1]["frames"], said[-1]["dropped"]) == (160, 2)
 
 
 def test_lines_come_every_few_seconds_and_say_what_was_dropped(clock, capsys):
