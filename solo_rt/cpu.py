@@ -14,6 +14,7 @@ from pathlib import Path
 PIXELS_PER_THREAD = 1 << 20  # of a codec: H.264 of 720p takes 4 ms to decode, 10 ms to encode
 ISA = "ONEDNN_MAX_CPU_ISA"  # environment variable: instructions that OpenVINO must do without
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
+MADV_HUGEPAGE, HUGE_PAGE = 14, 2 << 20  # of Linux; the size is that of x86 and of most ARM
 
 
 def allowed_cores() -> list[int]:
@@ -55,15 +56,27 @@ def sleeping_threads() -> dict[str, str]:
 
 
 def keep_memory() -> None:
-    """Have this process keep the memory that it frees, where its C library is glibc.
+    """Have this process keep the memory that it frees, in large pages, where its C library is glibc.
 
     Each step of training allocates what the one before has freed; the system would hand it out page by page, cleared,
-    which takes a tenth of the step.
+    which takes a tenth of the step. Large pages, which the processor finds faster, save about as much again.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_MMAP_MAX, 0)
-        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "mallopt"):
+        return
+    library.mallopt(M_MMAP_MAX, 0)
+    library.mallopt(M_TRIM_THRESHOLD, -1)  # never
+    # What the heap will grow into: addresses only, until they are used.
+    library.malloc.argtypes, library.malloc.restype = (ctypes.c_size_t,), ctypes.c_void_p
+    library.free.argtypes = (ctypes.c_void_p,)
+    library.madvise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+    size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    block = library.malloc(size)
+    if block is None:  # a limit of the user's, or of a system that promises only what it has
+        return
+    start = -(-block // HUGE_PAGE) * HUGE_PAGE
+    library.madvise(start, block + size - start, MADV_HUGEPAGE)  # may be refused: then pages are small
+    library.free(block)
 
 
 def processor(root: Path = Path("/")) -> str:

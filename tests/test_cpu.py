@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -96,6 +97,43 @@ for _ in range(5):
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     first, *others = map(int, child.stdout.split())
     assert min(others) < 8 <= first
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of glibc")
+def test_memory_that_is_kept_lies_in_large_pages():
+    choice = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if not choice.exists() or "[never]" in choice.read_text():
+        pytest.skip("the system has none")
+    code = """
+import re, sys
+from solo_rt.cpu import keep_memory
+if sys.argv[1] == "kept":
+    keep_memory()
+block = bytearray(64 << 20)
+print(sum(int(count) for count in re.findall(r"AnonHugePages: *(\\d+)", open("/proc/self/smaps").read())))
+"""
+
+    def kibibytes(how):
+        child = subprocess.run(
+            [sys.executable, "-c", code, how], capture_output=True, text=True, timeout=120, check=True
+        )
+        return int(child.stdout)
+
+    assert kibibytes("kept") >= 60 << 10
+    assert "[always]" in choice.read_text() or kibibytes("not") == 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of glibc")
+def test_memory_is_kept_where_no_more_may_be_promised():
+    code = """
+import resource
+from solo_rt.cpu import keep_memory
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+keep_memory()
+print(len(bytearray(64 << 20)))
+"""
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert int(child.stdout) == 64 << 20
 
 
 @pytest.mark.parametrize(

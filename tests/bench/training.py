@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,8 +76,12 @@ def take_steps(
 ) -> None:
     """Train as long as `goes_on()` says so and tell, after each step, the seconds of its stretches and `cpu`.
 
-    `cpu` is the CPU time of all threads in all stretches but loading.
+    `cpu` is the CPU time of all threads in all stretches but loading. Memory is kept as `train` keeps it.
     """
+    with suppress(ImportError):  # older trees do not
+        from solo_rt.cpu import keep_memory
+
+        keep_memory()
     height, width = (int(side) for side in arguments.imgsz.split("x"))
     recipe = adapt(
         RECIPES[find_recipe(arguments.model, arguments.data)],
