@@ -492,7 +492,7 @@ def test_a_folder_without_permission_is_said_before_the_work(street: Path, tmp_p
 def test_the_default_model_keeps_its_masks(tmp_path: Path, solo: Solo) -> None:
     output = tmp_path / "nano.int8.onnx"
     code, out, _ = solo(
-        "quantize", "solov2-nano", "--calib", "test://?seed=500&frames=160", "-o", str(output), "--json"
+        "quantize", "solov2-nano", "--calib", "test://?seed=500&frames=425", "-o", str(output), "--json"
     )
     said = json.loads(out)
     assert (code, said["metric"], said["lost"] < 0.04) == (0, "masks", True)
