@@ -35,8 +35,10 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the name, the command and its arguments."""
-        return super().resolve_command(ctx, self.join(args))
+        """Return the name as it was typed, which help repeats, the command and its arguments."""
+        joined = self.join(args)
+        name, found, rest = super().resolve_command(ctx, joined)
+        return name if joined == args else " ".join(args[:2]), found, rest
 
 
 @click.group(
@@ -100,10 +102,9 @@ def complain(message: str, code: int) -> int:
 
 def _with_help(error: click.ClickException, arguments: Sequence[str]) -> str:
     """Return what is wrong with a command line, and where to read on."""
-    arguments = commands.join(arguments)
-    text, command = error.format_message(), " ".join(["solo-rt", *arguments[:1]])
-    if not arguments or arguments[0] not in commands.commands:
-        command = "solo-rt"
+    joined = commands.join(arguments)
+    typed = arguments[: 1 + len(arguments) - len(joined)] if joined and joined[0] in commands.commands else []
+    text, command = error.format_message(), " ".join(["solo-rt", *typed])
     if command == "solo-rt run" and ("'--source'" in text or "unexpected extra argument" in text):
         text = text.rstrip(".") + "; the video goes behind --source"
     if command == "solo-rt" and "--config" in text:

@@ -140,4 +140,4 @@ def test_the_command_is_typed_in_two_words(solo, tmp_path):
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert solo("bench", "compare", *paths, "--anyway")[0] == 0
     code, _, err = solo("bench", "compare", paths[0])
-    assert (code, "(see solo-rt bench-compare --help)" in err) == (2, True)
+    assert (code, "(see solo-rt bench compare --help)" in err) == (2, True)

@@ -70,6 +70,7 @@ def test_the_dots_of_a_chart_say_their_precision(monkeypatch):
 
 def test_the_help_names_all_precisions(solo):
     shown = " ".join(solo("bench", "sweep", "--help")[1].split())
+    assert shown.startswith("Usage: solo-rt bench sweep [OPTIONS]")
     assert f"Of {', '.join(PRECISIONS[:-1])} and {PRECISIONS[-1]}." in shown
 
 
