@@ -9,9 +9,12 @@ import ctypes
 import math
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PIXELS_PER_THREAD = 1 << 20  # of a codec: H.264 of 720p takes 4 ms to decode, 10 ms to encode
+SPIN_COUNT = "GOMP_SPINCOUNT"  # environment variable of GNU's OpenMP, which PyTorch brings along
 ISA = "ONEDNN_MAX_CPU_ISA"  # environment variable: instructions that OpenVINO must do without
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 MADV_HUGEPAGE, HUGE_PAGE = 14, 2 << 20  # of Linux; the size is that of x86 and of most ARM
@@ -46,13 +49,22 @@ def is_busy() -> bool:
         return False
 
 
-def sleeping_threads() -> dict[str, str]:
-    """Return the variables with which OpenMP's threads sleep soon when they have nothing to do; none if the user says.
+@contextmanager
+def sleeping_threads() -> Iterator[None]:
+    """Let the threads of OpenMP in a library that is loaded inside sleep soon when they have nothing to do.
 
-    Unasked they spin for milliseconds, and take the cores from our kernels and from the processes that load pictures.
-    OpenMP reads them when PyTorch is loaded.
+    Unasked they spin for milliseconds, and take the cores from our kernels, from the processes that load pictures and
+    from whatever else runs: on two busy cores a network in PyTorch takes four times as long. OpenMP reads the variable
+    when PyTorch is loaded; what the user says stays.
     """
-    return {} if {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys() else {"GOMP_SPINCOUNT": "1000"}
+    if {SPIN_COUNT, "OMP_WAIT_POLICY"} & os.environ.keys():
+        yield
+        return
+    os.environ[SPIN_COUNT] = "1000"
+    try:
+        yield
+    finally:
+        os.environ.pop(SPIN_COUNT, None)
 
 
 def keep_memory() -> None:

@@ -10,9 +10,11 @@ from command_line import Solo
 from hypothesis import settings
 
 import solo_rt  # noqa: F401
+from solo_rt.cpu import SPIN_COUNT
 
 _cache = tempfile.TemporaryDirectory()
 os.environ["SOLO_RT_CACHE"] = _cache.name  # of this run alone, and of the processes it starts
+os.environ.setdefault(SPIN_COUNT, "1000")  # on a busy machine PyTorch's threads spin for most of the time otherwise
 settings.register_profile("solo-rt", deadline=None)  # how long an example takes is up to what else the machine does
 settings.load_profile("solo-rt")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from solo_rt import cpu
-from solo_rt.cpu import codec_threads, is_busy, sleeping_threads, usable_cores
+from solo_rt.cpu import SPIN_COUNT, codec_threads, is_busy, sleeping_threads, usable_cores
 
 
 @pytest.fixture(autouse=True)
@@ -75,11 +76,18 @@ def test_a_machine_is_busy_when_more_want_to_run_than_it_has_cores(monkeypatch):
 
 
 def test_threads_sleep_unless_the_user_says_how_they_wait(monkeypatch):
-    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+    for name in (SPIN_COUNT, "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
-    assert sleeping_threads() == {"GOMP_SPINCOUNT": "1000"}
-    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
-    assert sleeping_threads() == {}
+    with sleeping_threads():
+        assert os.environ[SPIN_COUNT] == "1000"
+    assert SPIN_COUNT not in os.environ
+    for name, value in ((SPIN_COUNT, "7"), ("OMP_WAIT_POLICY", "active")):
+        with monkeypatch.context() as patched:
+            patched.setenv(name, value)
+            before = dict(os.environ)
+            with sleeping_threads():
+                assert dict(os.environ) == before
+            assert dict(os.environ) == before
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of glibc")

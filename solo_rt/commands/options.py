@@ -12,6 +12,7 @@ import click
 
 from solo_rt import defaults
 from solo_rt.commands.config import Configured
+from solo_rt.cpu import sleeping_threads
 from solo_rt.errors import UsageError
 
 MOST_IN_BATCH = 256  # pictures that a model takes at once: more would only take memory
@@ -86,12 +87,14 @@ def print_json(record: object) -> None:
 
 
 def require_torch(command: str) -> None:
-    """Raise UsageError where the training extra is not installed."""
+    """Load PyTorch, whose idle threads sleep. Raises: UsageError where the training extra is not installed."""
     from importlib.util import find_spec
 
     missing = [name for name in ("torch", "onnx", "onnxscript") if find_spec(name) is None]
     if missing:
         raise UsageError(f"{command} needs {', '.join(missing)}; install them with pip install 'solo-rt[train]'")
+    with sleeping_threads():
+        import torch  # noqa: F401
 
 
 def require_onnx(command: str) -> None:

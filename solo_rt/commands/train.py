@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ from solo_rt.commands.lines import tell
 from solo_rt.commands.options import check_writable, command, require_torch
 from solo_rt.commands.parameters import CountOr, Grids, LocalPath, PhaseText, Size
 from solo_rt.commands.progress import show_progress
-from solo_rt.cpu import keep_memory, sleeping_threads
+from solo_rt.cpu import keep_memory
 from solo_rt.defaults import MODEL
 from solo_rt.device import Device
 from solo_rt.errors import UsageError
@@ -139,7 +138,6 @@ def train(
     on. An earlier checkpoint, --resume FILE, wants a folder that holds none later.
     """
     require_torch("train")
-    os.environ.update(sleeping_threads())
     keep_memory()
     from solo_rt.engine.precision import has_bf16
     from solo_rt.train.models import check_model

@@ -6,6 +6,7 @@ import importlib.util
 import logging
 from pathlib import Path
 
+from solo_rt.cpu import sleeping_threads
 from solo_rt.device import Device
 from solo_rt.engine.base import Engine, FrameEngine
 from solo_rt.engine.contract import try_out
@@ -161,7 +162,8 @@ def _open_own(
     if backend == "torch":
         if lanes not in (None, 1):
             raise UsageError(f"expected 1 lane with the torch backend, got {lanes}; export the checkpoint for more")
-        from solo_rt.train.engine.fast import open_torch
+        with sleeping_threads():
+            from solo_rt.train.engine.fast import open_torch
 
         engine = open_torch(path, device=device, threads=threads, is_fp32=is_fp32)
     else:

@@ -188,7 +188,8 @@ def environment() -> dict[str, str]:
     """Return what `train` makes of this environment before it loads PyTorch."""
     from solo_rt.cpu import sleeping_threads  # older trees have none
 
-    return {**os.environ, **sleeping_threads()}
+    with sleeping_threads():
+        return dict(os.environ)
 
 
 def start(path: str, arguments: argparse.Namespace, amp: str) -> subprocess.Popen[str]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from solo_rt.cpu import SPIN_COUNT
 from solo_rt.device import Device
 from solo_rt.engine.threads import describe
 from solo_rt.errors import EngineError, SpecError
@@ -114,3 +118,13 @@ def test_an_engine_has_the_settings_of_cudnn_for_itself() -> None:
     other.join()
     assert seen == [(False, True, False), (True, False, True)]
     assert look() == before
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="PyTorch brings GNU's OpenMP there")
+@pytest.mark.parametrize("arguments", [["inspect"], ["run", "--source", "test://?frames=1", "--model"]])
+def test_threads_of_pytorch_sleep_when_they_have_nothing_to_do(checkpoint: Path, arguments: list[str]) -> None:
+    environment = {**os.environ, "OMP_DISPLAY_ENV": "verbose"}
+    environment.pop(SPIN_COUNT)
+    command = [sys.executable, "-m", "solo_rt", *arguments, str(checkpoint)]
+    child = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=True)
+    assert f"{SPIN_COUNT} = '1000'" in child.stderr
