@@ -19,7 +19,7 @@ struct Job {
   const T* dy;           // backward only
   T* out;                // y or dx
   const float* factors;  // [kFactors][width]: scale, offset, slope; in the gradient also mean, descent and level
-  float* partials;       // [pieces][kPartials][width]
+  float* partials;       // [pieces][kPartials][width] and a gap
 };
 
 constexpr int64_t kFactors = 6;
@@ -125,7 +125,7 @@ SOLO_INLINE void run(const Job<T>& job, Pass pass, int64_t piece) {
   const ChannelRows& rows = job.norm.rows;
   const int64_t width = rows.width(), start = piece * rows.piece();
   const int64_t count = std::min(rows.piece(), rows.numbers() - start);
-  float* partials = job.partials + piece * kPartials * width;
+  float* partials = job.partials + piece * rows.step(kPartials);
   const T* x = job.x + start;
   switch (pass) {
     case Pass::kSum:
@@ -179,9 +179,8 @@ Status check_call(const BatchNorm& norm, int threads, Isa isa, int64_t workspace
 
 int64_t batch_norm_workspace(const BatchNorm& norm) {
   if (!norm.rows.are_sane()) return -1;
-  const int64_t rows = kFactors + kPartials * norm.rows.pieces();
-  return rows * norm.rows.width() * static_cast<int64_t>(sizeof(float)) +
-         3 * norm.rows.channels * static_cast<int64_t>(sizeof(double));
+  const int64_t floats = kFactors * norm.rows.width() + norm.rows.pieces() * norm.rows.step(kPartials);
+  return floats * static_cast<int64_t>(sizeof(float)) + 3 * norm.rows.channels * static_cast<int64_t>(sizeof(double));
 }
 
 template <typename T>

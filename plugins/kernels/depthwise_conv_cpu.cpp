@@ -11,6 +11,8 @@ constexpr int64_t kPerThread = 1 << 17;  // numbers written that outweigh the st
 
 enum class Pass { kForward, kInput, kWeights };
 
+int64_t partials_step(const DepthwiseConv& conv) { return kTaps * conv.channels + kGap; }
+
 template <typename T>
 struct Job {
   DepthwiseConv conv;
@@ -21,7 +23,7 @@ struct Job {
   const float* taps;       // [kTaps][channels]
   const T* zeros;          // [channels], what is read outside
   const int32_t* columns;  // [out_width][3] what three taps read of a row of x, [width][3] where x was brought to
-  float* partials;         // [pieces][kTaps][channels]
+  float* partials;         // [pieces][kTaps][channels] and a gap
 };
 
 // The numbers that the taps meet at one place, `count` of them: others are outside, and 0.
@@ -125,7 +127,7 @@ SOLO_INLINE void run(const Job<T>& job, Pass pass, int64_t piece) {
     const T* from = job.dy + piece / conv.height * height * width * channels;
     write_row(job, from, rows, width, conv.width, job.columns + 3 * width, job.out + piece * conv.width * channels);
   } else {
-    float* sums = job.partials + piece * kTaps * channels;
+    float* sums = job.partials + piece * partials_step(conv);
     std::fill_n(sums, kTaps * channels, 0.0f);
     for (int64_t row = piece * job.rows; row < std::min((piece + 1) * job.rows, conv.batch * height); ++row) {
       const T* dy = job.dy + row * width * channels;
@@ -199,7 +201,8 @@ int64_t depthwise_conv_workspace(const DepthwiseConv& conv) {
   const int64_t spread = 2 * conv.dilation + 1 - 2 * conv.padding;
   if (conv.height < spread || conv.width < spread) return -1;
   const int64_t columns = 3 * (conv.width + conv.out_width());
-  return ((kTaps + 1 + kTaps * pieces_of(conv)) * conv.channels + columns) * static_cast<int64_t>(sizeof(float));
+  const int64_t partials = pieces_of(conv) * partials_step(conv);
+  return ((kTaps + 1) * conv.channels + columns + partials) * static_cast<int64_t>(sizeof(float));
 }
 
 template <typename T>
@@ -222,7 +225,7 @@ Status depthwise_conv_gradient(const DepthwiseConv& conv, const T* x, const T* d
     for (int tap = 0; tap < kTaps; ++tap) {
       double sum = 0;
       for (int64_t piece = 0; piece < pieces_of(conv); ++piece) {
-        sum += static_cast<double>(job.partials[(piece * kTaps + tap) * conv.channels + c]);
+        sum += static_cast<double>(job.partials[piece * partials_step(conv) + tap * conv.channels + c]);
       }
       dweights[c * kTaps + tap] = static_cast<float>(sum);
     }

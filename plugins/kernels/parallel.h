@@ -17,6 +17,8 @@ inline int threads_for_masks(int64_t masks, int threads) {
   return masks < kFewMasks ? 1 : static_cast<int>(std::min<int64_t>(threads, masks));
 }
 
+constexpr int64_t kGap = 16;  // floats to leave between what two threads add to: for a line they share both would wait
+
 constexpr int64_t kMostWorkspace = int64_t{1} << 40;  // bytes: more than any picture needs, far from 2^63
 
 // Bytes of a workspace of which every thread has a part and all share another; -1 if they are more than kMostWorkspace.

@@ -16,7 +16,7 @@ struct Job {
   const T* dy;          // backward only
   T* out;               // y or dx
   const float* slopes;  // [width]
-  float* partials;      // [pieces][width]: of the slopes' gradient
+  float* partials;      // [pieces][width] and a gap: of the slopes' gradient
 };
 
 template <typename T>
@@ -50,7 +50,8 @@ SOLO_INLINE void run(const Job<T>& job, Pass pass, int64_t piece) {
   const int64_t width = job.rows.width(), start = piece * job.rows.piece();
   const int64_t count = std::min(job.rows.piece(), job.rows.numbers() - start);
   if (pass == Pass::kForward) return forward(job.x + start, count, width, job.slopes, job.out + start);
-  backward(job.x + start, job.dy + start, count, width, job.slopes, job.out + start, job.partials + piece * width);
+  backward(job.x + start, job.dy + start, count, width, job.slopes, job.out + start,
+           job.partials + piece * job.rows.step(1));
 }
 
 // Behind the totals of the slopes' gradient, double [channels].
@@ -76,8 +77,8 @@ Status run_all(const Prelu& prelu, const T* x, const T* dy, Pass pass, int threa
 
 int64_t prelu_workspace(const Prelu& prelu) {
   if (!prelu.rows.are_sane()) return -1;
-  return (1 + prelu.rows.pieces()) * prelu.rows.width() * static_cast<int64_t>(sizeof(float)) +
-         prelu.rows.channels * static_cast<int64_t>(sizeof(double));
+  const int64_t floats = prelu.rows.width() + prelu.rows.pieces() * prelu.rows.step(1);
+  return floats * static_cast<int64_t>(sizeof(float)) + prelu.rows.channels * static_cast<int64_t>(sizeof(double));
 }
 
 template <typename T>
