@@ -147,3 +147,12 @@ def test_a_job_that_has_not_moved_promises_nothing(clock, capsys):
         clock.now += progress.JOB_LOG_SECONDS
         show(0, 10, "loading")
     assert capsys.readouterr().err == "0/10 loading\n"
+
+
+def test_brackets_of_what_a_job_does_are_no_colours_on_a_terminal(monkeypatch, capsys):
+    for name, value in (("TERM", "xterm"), ("COLUMNS", "120")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with show_progress() as show:
+        show(1, 2, "reading [red]lot[/red].mp4")
+    assert "reading [red]lot[/red].mp4" in capsys.readouterr().err
