@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -142,6 +143,13 @@ def test_options_of_eval_that_do_not_go_together_are_refused(solo, tmp_path):
         code, _, err = solo("eval", *arguments)
         assert (code, err.count("\n")) == (2, 1), err
         assert expected in err
+
+
+def test_what_cannot_be_recorded_is_refused_before_it_is_measured(solo, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "onnx" else found(name))
+    code, _, err = solo("eval", "--data", "coco:none", "--record")
+    assert (code, err) == (2, "solo-rt: error: eval --record needs onnx; install it with pip install onnx\n")
 
 
 def test_data_sets_that_are_none_are_refused(solo, pictures, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -16,12 +16,11 @@ from solo_rt.builder.quantise import quantise
 from solo_rt.device import Device
 from solo_rt.engine import Engine, cpu_candidates, open_candidate
 from solo_rt.engine.fastest import Candidate
-from solo_rt.engine.model_file import OnnxModel, read_spec
+from solo_rt.engine.model_file import OnnxModel, read_spec, record_costs
 from solo_rt.engine.precision import INT8_OTHERWISE, has_int8
 from solo_rt.engine.threads import default_threads
 from solo_rt.errors import EngineError, UsageError
 from solo_rt.progress import Show
-from solo_rt.spec import METADATA_KEY
 from solo_rt.types import Frame
 
 KEPT_BACK = 4  # every fourth picture measures what the others calibrated
@@ -106,12 +105,8 @@ def write_cost(target: Path, source: Path, cost: float) -> None:
 
     Measured without instructions for INT8 it is noted for CPUs that have them as well: there it is less.
     """
-    spec, model = read_spec(source), onnx.load(target)
     costs = dict.fromkeys(("int8",) if has_int8() else ("int8", INT8_OTHERWISE), round(cost, 4))
-    kept = {entry.key: entry.value for entry in model.metadata_props}
-    said = replace(spec, costs={**spec.costs, **costs}).to_json()
-    onnx.helper.set_model_props(model, kept | {METADATA_KEY: said})
-    onnx.save(model, target)
+    record_costs(target, read_spec(source), costs)
 
 
 def lost_agreement(source: Path, target: Path, calibration: Calibration) -> Loss:

@@ -1,6 +1,6 @@
 """From an ONNX file to the network that TensorRT is given.
 
-This and the modules it takes its passes from decide what is built of a file, so the key of a plan holds their hash.
+This, the modules it takes its passes from and `compiler` decide what is built of a file: a plan's key has their hash.
 """
 
 from __future__ import annotations

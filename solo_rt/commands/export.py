@@ -103,12 +103,12 @@ def _note_cost(path: Path, pictures: Iterable[Frame]) -> tuple[str, float]:
     """Note what bf16 loses in the ONNX file at `path`; return of what, and how much. Raises: as `measure_loss`."""
     from solo_rt.builder.comparison import measure_loss
     from solo_rt.engine import open_engine
-    from solo_rt.train.export.onnx_file import record_cost
+    from solo_rt.engine.model_file import record_costs
 
     def engine(precision: Literal["fp32", "bf16"]) -> Engine:
         return open_engine(path, backend="openvino", device="cpu", precision=precision)
 
     with closing(engine("fp32")) as whole, closing(engine("bf16")) as half:
         what, cost = measure_loss(whole, half, pictures)
-    record_cost(path, whole.spec, "bf16", round(cost, 4))
+    record_costs(path, whole.spec, {"bf16": round(cost, 4)})
     return what, round(cost, 4)

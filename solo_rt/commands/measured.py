@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from solo_rt.commands.options import require_torch
+from solo_rt.commands.options import require_onnx, require_torch
 from solo_rt.device import Device
 from solo_rt.errors import UsageError
 
@@ -79,7 +79,11 @@ def measured_spec(path: Path) -> ModelSpec:
 
 
 def check_recordable(path: Path, precision: Precision) -> None:
-    """Raise UsageError unless what is measured is a file that keeps numbers, and has those to compare these with."""
+    """Raise UsageError unless what is measured is a file that keeps numbers, and has those to compare these with.
+
+    And where onnx is not installed, which writes them.
+    """
+    require_onnx("eval --record")
     instead = {
         ".pt": "export the checkpoint first",
         ".engine": "measure the .onnx file itself, without --backend tensorrt",
@@ -105,13 +109,11 @@ def record_metrics(model: str, metrics: Mapping[str, float], *, names: Sequence[
         raise UsageError(
             f"--record {path}: there is no {names[0]}: the data has nothing of the model's classes; choose other data"
         )
-    require_torch("eval --record")
-    from solo_rt.engine.model_file import read_spec
-    from solo_rt.train.export.onnx_file import record_cost
-    from solo_rt.train.export.onnx_file import record_metrics as write_metrics
+    from solo_rt.engine import model_file
 
-    spec, rounded = read_spec(path), {name: round(metrics[name], 4) for name in names}
+    spec, rounded = model_file.read_spec(path), {name: round(metrics[name], 4) for name in names}
     if precision == "fp32":
-        write_metrics(path, spec, rounded)
+        model_file.record_metrics(path, spec, rounded)
     else:
-        record_cost(path, spec, precision, round(spec.provenance.metrics[names[0]] - rounded[names[0]], 4))
+        cost = round(spec.provenance.metrics[names[0]] - rounded[names[0]], 4)
+        model_file.record_costs(path, spec, {precision: cost})

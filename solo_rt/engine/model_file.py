@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +11,7 @@ from typing import NamedTuple
 from solo_rt import defaults
 from solo_rt.engine.onnx_file import read_metadata
 from solo_rt.errors import SpecError, UsageError
+from solo_rt.files import replace_file
 from solo_rt.spec import METADATA_KEY, ModelSpec
 from solo_rt.uri import expand_home
 
@@ -78,3 +81,24 @@ def read_spec(path: Path) -> ModelSpec:
         return ModelSpec.from_json(text)
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from error
+
+
+def write_spec(path: Path, spec: ModelSpec) -> None:
+    """Put `spec` into the ONNX file at `path`, replacing the one it has, whole or not at all; needs onnx."""
+    import onnx
+
+    model = onnx.load(path)
+    kept = {entry.key: entry.value for entry in model.metadata_props} | {METADATA_KEY: spec.to_json()}
+    onnx.helper.set_model_props(model, kept)
+    replace_file(path, model.SerializeToString())
+
+
+def record_metrics(path: Path, spec: ModelSpec, metrics: Mapping[str, float]) -> None:
+    """Add `metrics` to the provenance of the ONNX file at `path`, whose spec is `spec`."""
+    merged = {**spec.provenance.metrics, **metrics}
+    write_spec(path, replace(spec, provenance=replace(spec.provenance, metrics=merged)))
+
+
+def record_costs(path: Path, spec: ModelSpec, costs: Mapping[str, float]) -> None:
+    """Note in the ONNX file at `path`, whose spec is `spec`, what precisions cost: see `ModelSpec.costs`."""
+    write_spec(path, replace(spec, costs={**spec.costs, **costs}))

@@ -29,6 +29,7 @@ OURS = {"plugins": "plugin library", "passes_sha256": "solo-rt"}  # what is told
 PASSES = tuple(
     Path(__file__).parent.parent / name
     for name in (
+        "builder/compiler.py",
         "builder/labels.py",
         "builder/network.py",
         "builder/precision.py",

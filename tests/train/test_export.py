@@ -19,14 +19,14 @@ from solo_rt import engine as engine_module
 from solo_rt.builder import comparison, engine_spec
 from solo_rt.engine import Engine, open_engine
 from solo_rt.engine import precision as precision_module
-from solo_rt.engine.model_file import read_spec
+from solo_rt.engine.model_file import read_spec, record_metrics
 from solo_rt.errors import EngineError, ExportError, SinkError, SourceError, SpecError, UsageError
 from solo_rt.spec import METADATA_KEY, ModelSpec
 from solo_rt.train import export as export_module
 from solo_rt.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from solo_rt.train.export import export, static_graph
 from solo_rt.train.export.graph import StaticGraph
-from solo_rt.train.export.onnx_file import OPSET, record_metrics
+from solo_rt.train.export.onnx_file import OPSET
 from solo_rt.train.models import build_model
 
 

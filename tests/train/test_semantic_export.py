@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from solo_rt.builder import engine_spec
 from solo_rt.builder.network import typed_model
 from solo_rt.engine import open_engine
+from solo_rt.engine.model_file import write_spec
 from solo_rt.errors import ExportError, SpecError, UsageError
 from solo_rt.pipeline import stream
 from solo_rt.render.palette import PALETTE
@@ -26,7 +27,7 @@ from solo_rt.train.export import export
 from solo_rt.train.export.channels_last import put_classes_last
 from solo_rt.train.export.coarse import labels_of_coarse, leave_coarse
 from solo_rt.train.export.graph import probe
-from solo_rt.train.export.onnx_file import write_graph, write_spec
+from solo_rt.train.export.onnx_file import write_graph
 from solo_rt.train.export.semantic import labels_of, semantic_graph
 from solo_rt.train.models import build_model
 from solo_rt.train.models.semantic import SemanticNetwork, SemanticOutput

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from solo_rt.decode import decode_semantic
 from solo_rt.decoders import SemanticDecoder
+from solo_rt.engine.model_file import write_spec
 from solo_rt.errors import UsageError
 from solo_rt.preprocess import Letterbox
 from solo_rt.spec import ModelSpec
 from solo_rt.train.export.graph import Arrays
-from solo_rt.train.export.onnx_file import write_spec
 
 TAIL = ("Resize", "ArgMax", "Cast")
 ENLARGED: dict[bytes, Literal["corners", "half_pixel"]] = {
