@@ -153,7 +153,7 @@ def test_what_cannot_be_recorded_is_refused_before_it_is_measured(solo, monkeypa
 
 
 def test_data_sets_that_are_none_are_refused(solo, pictures, tmp_path):
-    assert "expected one of coco:DIR" in solo("eval", "--data", pictures)[2]
+    assert "expected one with objects (coco:DIR, casia:DIR" in solo("eval", "--data", pictures)[2]
     assert "instances.json" in solo("eval", "--data", f"coco:{tmp_path}")[2]
     (tmp_path / "images").mkdir()
     (tmp_path / "instances.json").write_text("{}")

@@ -16,7 +16,7 @@ from torch import Tensor
 from solo_rt.decoders import Rgb
 from solo_rt.errors import UsageError
 from solo_rt.train.data.base import TrainingSet
-from solo_rt.train.data.instances import SCHEMES, InstanceSet, open_instances
+from solo_rt.train.data.instances import SCHEMES, InstanceSet, open_instances, unknown_instances
 from solo_rt.train.data.instances.augment import Scales
 from solo_rt.train.data.instances.training import InstanceTrainingSet, open_instance_training
 from solo_rt.train.data.instances.world import held_out_world
@@ -119,7 +119,7 @@ def _instance_task(
         data = WorldDataset(seed=seed, imgsz=imgsz)
         return Task(data, losses, shuffled=False, tall=None, held_out=held_out, measure=measure, draw=draw)
     if uri.partition(":")[0] not in SCHEMES:
-        raise UsageError(f"--data {uri}: expected {WORLD} or one of {', '.join(f'{name}:DIR' for name in SCHEMES)}")
+        raise unknown_instances(f"--data {uri}", WORLD)
     if recipe.scales is None:
         data = open_instance_training(uri, imgsz=imgsz, augmented=augment)
     else:  # pictures at the published sizes, batches as large as their largest picture

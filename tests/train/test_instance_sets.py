@@ -274,7 +274,7 @@ def test_files_that_are_no_annotations_are_refused(tmp_path, text, expected):
 
 def test_addresses_that_are_none_are_refused(tmp_path):
     for uri in ("coco", "imagenet:/data", str(tmp_path)):
-        with pytest.raises(UsageError, match="expected one of coco:DIR, casia:DIR, cityscapes:DIR"):
+        with pytest.raises(UsageError, match=r"expected one with objects \(coco:DIR, casia:DIR, .*; classes"):
             open_instances(uri)
     with pytest.raises(DatasetError, match=r"instances_val2017\.json with .*val2017/ or .*instances\.json with"):
         open_instances(f"coco:{tmp_path}")

@@ -290,7 +290,7 @@ def test_every_reader_has_its_legend() -> None:
         "folder",
     }
     assert voc_palette(21) == voc.LEGEND.palette == (*lip.LEGEND.palette, (0, 64, 128))
-    with pytest.raises(UsageError, match=r"data set 'city': expected world: or one of cityscapes:DIR, voc:DIR"):
+    with pytest.raises(UsageError, match=r"data set 'city': expected one with classes of pixels \(world:, cityscapes"):
         open_semantic("city")
 
 

@@ -209,7 +209,7 @@ def test_data_sets_open_by_address_with_the_augmentation_that_suits_them() -> No
     assert default_augmentation("cityscapes").crop == (512, 1024)
     assert default_augmentation("cityscapes").short_side is None
     assert default_augmentation("voc") == default_augmentation("ade20k", (480, 480))
-    with pytest.raises(UsageError, match=r"data set 'nothing:': expected world: or one of .*folder:DIR"):
+    with pytest.raises(UsageError, match=r"data set 'nothing:': expected one with classes of pixels .*folder:DIR"):
         open_training_set("nothing:")
 
 

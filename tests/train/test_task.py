@@ -64,7 +64,7 @@ def test_pictures_are_as_large_as_the_recipe_says(coco: str) -> None:
 
 
 def test_addresses_that_are_none_are_refused() -> None:
-    with pytest.raises(UsageError, match="--data nowhere: expected world: or one of coco:DIR"):
+    with pytest.raises(UsageError, match=r"--data nowhere: expected one with objects \(world:, coco:DIR"):
         make_task(NANO, "nowhere", imgsz=(64, 96))
-    with pytest.raises(UsageError, match="data set 'nowhere': expected world: or one of"):
+    with pytest.raises(UsageError, match="data set 'nowhere': expected one with classes of pixels"):
         make_task(FAST, "nowhere", imgsz=(64, 96))

@@ -11,7 +11,7 @@ from solo_rt.train.data.instances.cityscapes import open_cityscapes
 from solo_rt.train.data.instances.coco import open_coco
 from solo_rt.train.data.instances.mask_files import open_masks
 
-__all__ = ["SCHEMES", "AnnotatedPicture", "Annotation", "InstanceSet", "open_instances"]
+__all__ = ["SCHEMES", "AnnotatedPicture", "Annotation", "InstanceSet", "open_instances", "unknown_instances"]
 
 SCHEMES = {"coco": open_coco, "casia": open_coco, "cityscapes": open_cityscapes, "masks": open_masks}
 
@@ -29,7 +29,7 @@ def open_instances(
     """
     kind, colon, rest = uri.partition(":")
     if not colon or kind not in SCHEMES:
-        raise UsageError(f"data set {uri!r}: expected one of {', '.join(f'{name}:DIR' for name in SCHEMES)}")
+        raise unknown_instances(f"data set {uri!r}")
     if split not in ("train", "val"):
         raise UsageError(f"--split {split}: expected train or val; the labels of this test set are not public")
     place, _, query = rest.partition("?")
@@ -41,3 +41,9 @@ def open_instances(
         else:
             raise UsageError(f"data set {uri!r}: expected ?images=N or ?classes=NAME,NAME, got {name}={value}")
     return SCHEMES[kind](place, split=split, classes=classes, images=images)
+
+
+def unknown_instances(what: str, *others: str) -> UsageError:
+    """Return what is said of an address that is none of these sets, nor of `others`."""
+    known = ", ".join((*others, *(f"{name}:DIR" for name in SCHEMES)))
+    return UsageError(f"{what}: expected one with objects ({known}); classes of pixels are for semantic models")

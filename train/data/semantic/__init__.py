@@ -59,8 +59,10 @@ def open_semantic(uri: str, *, split: str = "val") -> SemanticSet:
     if kind == "world" and not place:
         return training_world() if split == "train" else held_out_world()
     if not colon or kind not in READERS:
-        known = ", ".join(f"{name}:DIR" for name in READERS)
-        raise UsageError(f"data set {uri!r}: expected world: or one of {known}")
+        known = ", ".join(("world:", *(f"{name}:DIR" for name in READERS)))
+        raise UsageError(
+            f"data set {uri!r}: expected one with classes of pixels ({known}); objects are for instance models"
+        )
     return READERS[kind](_find(kind, place), split=split)
 
 
