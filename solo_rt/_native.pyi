@@ -11,6 +11,9 @@ Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 Pixels = Float32 | NDArray[np.int16]  # bfloat16 as int16
 
+ALL_FLUSHES: int
+
+def set_flushes(wanted: int) -> int: ...
 def instruction_sets() -> list[str]: ...
 def solov2_decode(
     scores: Float32,

@@ -18,7 +18,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 # From the ground up. A room is a module or a package with all that is in it; rooms of one floor do not know each other.
 FLOORS = [
     {"errors", "_native", "defaults", "events", "cpu", "progress"},
-    {"types", "device", "uri", "files", "documents", "world"},
+    {"types", "device", "uri", "files", "documents", "world", "denormals"},
     {"decoders", "colour"},
     {"spec", "render"},
     {"preprocess", "result"},

@@ -91,7 +91,7 @@ def _smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _scale(low: float, high: float) -> tuple[float, float, list[float]]:
     """Return round limits that hold `low` and `high`, and the ticks between them."""
-    if high - low < 1e-12 * max(abs(low), abs(high), 1e-300):
+    if high - low <= 1e-12 * max(abs(low), abs(high)):
         low, high = low - (abs(low) * 0.5 or 0.5), high + (abs(high) * 0.5 or 0.5)
     raw = (high - low) / TICKS
     magnitude = 10.0 ** math.floor(math.log10(raw))

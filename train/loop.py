@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from solo_rt.denormals import flushed_denormals
 from solo_rt.errors import DatasetError, SinkError, UsageError
 from solo_rt.train.beginning import begin, make_folder, task_of
 from solo_rt.train.checkpoint import save_step
@@ -71,7 +72,7 @@ def train(
     if settings.tensorboard:
         require_tensorboard()
     stop = stop or threading.Event()
-    with join_job(settings.device, timeout=settings.timeout) as job:
+    with flushed_denormals(), join_job(settings.device, timeout=settings.timeout) as job:
         say = on_start if job.leads else lambda line: None
         state, task = begin(recipe, out, settings, job, say)
         recipe = state.recipe

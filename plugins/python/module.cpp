@@ -1,6 +1,8 @@
 // The Python face of the kernels: checks shapes, releases the GIL, turns statuses into exceptions.
 #include "module.h"
 
+#include "denormals.h"
+
 namespace solo::python {
 
 void check(Status status, const char* kernel) {
@@ -30,6 +32,9 @@ Isa isa_of(const std::string& name) {
 
 PYBIND11_MODULE(_native, m) {
   m.doc() = "CPU kernels of solo-rt.";
+  m.attr("ALL_FLUSHES") = solo::kFlushes;
+  m.def("set_flushes", &solo::set_flushes, "What the processor takes denormals for, in this thread; see denormals.h.",
+        solo::python::py::arg("wanted"));
   solo::python::bind_decode(m);
   solo::python::bind_masks(m);
   solo::python::bind_pixels(m);

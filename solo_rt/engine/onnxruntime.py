@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from solo_rt.denormals import flushed_denormals
 from solo_rt.device import Device
 from solo_rt.engine.contract import check_ports
 from solo_rt.engine.onnx_file import heads_alone
@@ -40,7 +41,9 @@ class OnnxRuntimeEngine:
             providers.insert(0, (CUDA, {"device_id": str(wanted)}))
         try:
             content = heads_alone(path.read_bytes(), spec.output_shapes)
-            session = ort.InferenceSession(content, _session_options(threads, self.lanes), providers=providers)
+            options = _session_options(threads, self.lanes)
+            with flushed_denormals():  # the first session of a process changes the thread that opens it, for good
+                session = ort.InferenceSession(content, options, providers=providers)
         except Exception as error:  # ONNX Runtime's own exceptions have no narrower common base
             raise EngineError(f"{path}: ONNX Runtime cannot load the model: {_one_line(error)}") from error
         has_cuda = CUDA in session.get_providers()
@@ -64,7 +67,8 @@ class OnnxRuntimeEngine:
         names, call = list(self.spec.output_shapes), ort.RunOptions()
         self._calls.append(call)
         try:
-            return dict(zip(names, session.run(names, dict(inputs), call), strict=True))
+            with flushed_denormals():
+                return dict(zip(names, session.run(names, dict(inputs), call), strict=True))
         except Exception as error:  # as above
             raise EngineError(f"ONNX Runtime failed on a frame: {_one_line(error)}") from error
         finally:
@@ -88,6 +92,7 @@ def _session_options(threads: int, lanes: int) -> ort.SessionOptions:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     # Between two operators idle threads would spin on the cores that decoding, drawing and encoding need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")  # on its own threads
     options.log_severity_level = 4  # what goes wrong arrives as an exception
     return options
 

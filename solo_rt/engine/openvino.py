@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 
 from solo_rt import _native
 from solo_rt.cpu import instructions, processor
+from solo_rt.denormals import flushed_denormals
 from solo_rt.device import Device
 from solo_rt.engine import compiled_cache
 from solo_rt.engine.contract import check_ports
@@ -78,8 +79,9 @@ class OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": "bf16" if is_bf16 else "f32",  # it would take bfloat16 unasked
         }
         try:
-            model = _compiled(path.read_bytes(), list(spec.output_shapes), settings)
-            requests = [model.create_infer_request() for _ in range(self.lanes)]
+            with flushed_denormals():  # the model's threads are started here
+                model = _compiled(path.read_bytes(), list(spec.output_shapes), settings)
+                requests = [model.create_infer_request() for _ in range(self.lanes)]
         except (RuntimeError, SpecError) as error:
             raise EngineError(f"{path}: OpenVINO cannot load the model: {_reason(error)}") from error
         shapes = _shapes(model.outputs)

@@ -8,6 +8,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
@@ -18,6 +19,7 @@ import cv2
 import pytest
 import torch
 from runs import assert_same_run, settings, tiny
+from torch import Tensor
 
 from solo_rt.device import Device
 from solo_rt.errors import SinkError, SoloRTError, UsageError
@@ -66,6 +68,24 @@ def test_steps_are_reported_and_logged(tmp_path: Path) -> None:
     assert [line["step"] for line in lines] == [2, 4, 5]
     assert lines[0]["total"] == pytest.approx(lines[0]["focal"] + lines[0]["dice"], rel=1e-5)
     assert cv2.imread(str(tmp_path / "run" / "curves.png")).ndim == 3
+
+
+def test_denormals_are_zero_in_all_threads_of_a_run(tmp_path: Path) -> None:
+    def weakened() -> Tensor:
+        return torch.full((1 << 20,), 1e-19) * 1e-20
+
+    def run() -> tuple[list[bool], bool]:
+        torch.set_num_threads(2)
+        found: list[bool] = []
+        train(tiny(2), tmp_path / "run", settings(), on_step=lambda progress: found.append(bool(weakened().any())))
+        return found, bool(weakened()[0] > 0)
+
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(1) as other:  # whose threads of PyTorch are its own
+            assert other.submit(run).result() == ([False, False], True)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_hours_of_a_resumed_run_are_those_of_both_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from solo_rt.builder.agreement import agreement
 from solo_rt.decode import decode, decode_semantic
 from solo_rt.decoders import DetectionsDecoder, SemanticDecoder, SoloDecoder
 from solo_rt.device import Device
-from solo_rt.engine import open_engine
+from solo_rt.engine import Engine, open_engine
 from solo_rt.engine.base import FrameEngine
 from solo_rt.engine.contract import try_out
 from solo_rt.errors import EngineError, UsageError
@@ -33,7 +33,7 @@ from solo_rt.spec import Provenance
 from solo_rt.train.checkpoint import Checkpoint, save_checkpoint
 from solo_rt.train.engine import fast
 from solo_rt.train.engine.decoder import DeviceDecoder
-from solo_rt.train.engine.exact import CheckpointEngine
+from solo_rt.train.engine.exact import CheckpointEngine, open_checkpoint
 from solo_rt.train.engine.fast import TorchEngine, open_torch
 from solo_rt.train.engine.half_network import half_precision, to_half
 from solo_rt.train.export import static_graph
@@ -270,6 +270,32 @@ def test_on_the_cpu_a_checkpoint_has_the_threads_that_are_asked_for(tmp_path: Pa
                 assert others.submit(torch.get_num_threads).result() == asked, "a pipeline computes on its own thread"
         open_engine(path, device="cpu").close()
         assert torch.get_num_threads() == 3, "nobody asked for another number"
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("opened_by", [open_engine, open_checkpoint])
+def test_on_the_cpu_denormals_are_zero_in_all_threads(tmp_path: Path, opened_by: Callable[..., Engine]) -> None:
+    class Weaken(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            return image * 1e-20
+
+    path = tmp_path / "x.pt"
+    weights = build_model("fast-scnn", 3).state_dict()
+    save_checkpoint(Checkpoint("fast-scnn", CLASSES, weights, 0, {}, {}, imgsz=(64, 96)), path)
+
+    def compute() -> tuple[bool, bool]:
+        torch.set_num_threads(2)
+        with closing(opened_by(path, device=Device("cpu") if opened_by is open_checkpoint else "cpu")) as engine:
+            assert isinstance(engine, CheckpointEngine)
+            engine._module = Weaken()
+            found = engine.infer({"image": np.full((1, 3, 1024, 1024), 1e-19, np.float32)})["labels"]
+        return bool(found.any()), bool(np.float32(1e-20) * np.float32(1e-19) > 0)
+
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(1) as other:  # whose threads of PyTorch are its own
+            assert other.submit(compute).result() == (False, True)
     finally:
         torch.set_num_threads(before)
 

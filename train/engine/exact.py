@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from solo_rt.denormals import flushed_denormals
 from solo_rt.device import Device
 from solo_rt.engine.threads import describe
 from solo_rt.errors import EngineError
@@ -71,7 +72,7 @@ class CheckpointEngine:
         """Return the outputs by name. Raises: EngineError."""
         if self._module is None:
             raise EngineError("the engine is closed; open another one")
-        with torch.inference_mode(), cudnn_set(exact=True):
+        with torch.inference_mode(), cudnn_set(exact=True), flushed_denormals():
             found = self._module(torch.from_numpy(inputs[self.spec.input.name]).to(self._device))
         tensors = found if isinstance(found, tuple) else (found,)
         return {name: tensor.cpu().numpy() for name, tensor in zip(self._outputs, tensors, strict=True)}
@@ -84,6 +85,7 @@ class CheckpointEngine:
         self._module = None
 
 
+@flushed_denormals()  # by PyTorch's threads too, which loading may start
 def open_checkpoint(
     path: Path, *, device: Device, imgsz: tuple[int, int] | None = None, output_kind: OutputKind | None = None
 ) -> CheckpointEngine:

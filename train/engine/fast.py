@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from solo_rt.denormals import flushed_denormals
 from solo_rt.device import Device
 from solo_rt.engine.base import Engine
 from solo_rt.errors import EngineError, UsageError
@@ -122,6 +123,7 @@ def on_stream(stream: Stream, device: torch.device) -> AbstractContextManager[ob
     return torch.cuda.stream(torch.cuda.ExternalStream(stream.handle, device))
 
 
+@flushed_denormals()  # by PyTorch's threads too, which loading may start
 def open_torch(path: Path, *, device: Device, threads: int | None = None, is_fp32: bool = False) -> Engine:
     """Return the engine that runs the checkpoint at `path`: `TorchEngine` on a GPU, `CheckpointEngine` on the CPU.
 
