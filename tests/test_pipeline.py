@@ -15,10 +15,10 @@ from solo_rt.engine import open_engine
 from solo_rt.errors import SourceError, UsageError
 from solo_rt.pipeline import Hooks, Pipeline, run, stream
 from solo_rt.pipeline import report as report_module
+from solo_rt.pipeline.opening_thread import open_interruptibly
 from solo_rt.pipeline.options import Options
 from solo_rt.pipeline.report import RunningTimes
 from solo_rt.pipeline.timing import Histogram
-from solo_rt.pipeline.workers import open_interruptibly
 from solo_rt.source import StateChange
 
 pytestmark = pytest.mark.usefixtures("never_hang")

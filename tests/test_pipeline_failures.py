@@ -15,8 +15,8 @@ from solo_rt.errors import EngineError, SinkError, SourceError
 from solo_rt.pipeline import Hooks, Pipeline, run, stream
 from solo_rt.pipeline import stage as stage_module
 from solo_rt.pipeline import stages as stages_module
+from solo_rt.pipeline.opening_thread import open_interruptibly
 from solo_rt.pipeline.options import Options
-from solo_rt.pipeline.workers import open_interruptibly
 from solo_rt.source import StateChange
 
 pytestmark = pytest.mark.usefixtures("never_hang")

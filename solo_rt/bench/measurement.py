@@ -32,7 +32,7 @@ from solo_rt.engine.precision import costs_here
 from solo_rt.errors import SoloRTError
 from solo_rt.files import file_sha256
 from solo_rt.pipeline import Options
-from solo_rt.pipeline.workers import open_interruptibly
+from solo_rt.pipeline.opening_thread import open_interruptibly
 from solo_rt.progress import Show
 from solo_rt.uri import expand_home
 

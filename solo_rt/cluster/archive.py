@@ -20,7 +20,7 @@ from solo_rt.errors import UsageError
 from solo_rt.files import file_sha256
 from solo_rt.gpu.nvcodec import gpu_of
 from solo_rt.pipeline import Pipeline
-from solo_rt.pipeline.opening import PLACE
+from solo_rt.pipeline.paths import PLACE
 from solo_rt.sink import check_video, records
 from solo_rt.sink.address import check_needs, split
 from solo_rt.source.ranges import WHOLE, Range, cut

@@ -11,7 +11,7 @@ from typing import Literal
 
 from solo_rt.errors import EngineError
 from solo_rt.pipeline import Hooks, Pipeline
-from solo_rt.pipeline.opening import PLACE
+from solo_rt.pipeline.paths import PLACE
 from solo_rt.pipeline.report import Progress, RunReport
 from solo_rt.result import Result
 from solo_rt.sink.broker_address import BROKERS

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from solo_rt.cluster.videos import Video
 from solo_rt.errors import UsageError
-from solo_rt.pipeline.opening import PLACE
+from solo_rt.pipeline.paths import PLACE
 from solo_rt.sink import pictures, records
 from solo_rt.sink.address import FILES, split
 from solo_rt.sink.encoding import CONTAINERS

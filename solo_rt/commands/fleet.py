@@ -20,7 +20,7 @@ from solo_rt.engine import find_model
 from solo_rt.errors import UsageError
 from solo_rt.files import file_sha256
 from solo_rt.pipeline import Pipeline
-from solo_rt.pipeline.opening import PLACE
+from solo_rt.pipeline.paths import PLACE
 from solo_rt.sink import check_video
 from solo_rt.sink.address import check_needs, split
 from solo_rt.uri import expand_home, redact, scheme

@@ -13,7 +13,7 @@ from solo_rt.commands.summary import sum_up
 from solo_rt.commands.terminal import drain_stderr
 from solo_rt.errors import UsageError
 from solo_rt.pipeline import Hooks, Pipeline
-from solo_rt.pipeline.opening import PLACE
+from solo_rt.pipeline.paths import PLACE
 from solo_rt.sink.window import URI as WINDOW
 
 STOP_SECONDS = 3.0  # from a signal to the end of the process

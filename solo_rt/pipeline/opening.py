@@ -17,16 +17,16 @@ from solo_rt.engine.base import FrameEngine
 from solo_rt.errors import UsageError
 from solo_rt.gpu.labels import open_gpu_labels
 from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU, VideoDecoder, gpu_of
+from solo_rt.pipeline.opening_thread import Opening, T
 from solo_rt.pipeline.options import Options, choose_lanes
 from solo_rt.pipeline.outputs import Outputs
-from solo_rt.pipeline.paths import address, name_sources, refuse_overwriting
+from solo_rt.pipeline.paths import PLACE, address, name_sources, refuse_overwriting
 from solo_rt.pipeline.report import RunReport
 from solo_rt.pipeline.running import Hooks, Run, telling_failure
 from solo_rt.pipeline.sharing import one_by_one, share
 from solo_rt.pipeline.side_by_side import run_side_by_side, sum_up
 from solo_rt.pipeline.stages import check_options
 from solo_rt.pipeline.trace import Trace
-from solo_rt.pipeline.workers import Opening, T
 from solo_rt.sink import Sink, VideoOptions, check_video, open_sink, wants_sound
 from solo_rt.sink.address import check_needs
 from solo_rt.source import Source, SourceInfo, check_decoder, open_source
@@ -34,7 +34,6 @@ from solo_rt.spec import ModelSpec
 from solo_rt.track.zones import check_sources, zones_of
 from solo_rt.uri import expand_home, redact
 
-PLACE = "{source}"  # in the address of an output: the name of its source
 NULL = "null://"
 
 

@@ -13,6 +13,8 @@ from solo_rt.sink import refuse_overwrite
 from solo_rt.sink.address import pattern
 from solo_rt.uri import redact, scheme, split_name
 
+PLACE = "{source}"  # in the address of an output: the name of its source
+
 T = TypeVar("T")
 
 

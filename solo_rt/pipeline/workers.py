@@ -13,10 +13,8 @@ import math
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, wait
 from contextlib import closing
 from itertools import pairwise, takewhile
-from typing import Generic, Protocol, TypeVar
 
 from solo_rt.errors import EngineError
 from solo_rt.pipeline.channel import Channel, Closed
@@ -27,14 +25,7 @@ POLL_SECONDS = 0.1  # how often a waiting caller looks at its stop event and rep
 LEAVE_SECONDS = 5.0  # how long to wait for a thread that sits in a native call before it is left behind
 GIVE_UP_SECONDS = 1.5  # how long a run that was stopped waits for one frame under way
 
-T = TypeVar("T", bound="Closable")
 log = logging.getLogger(__name__)
-
-
-class Closable(Protocol):
-    """Whatever must be closed once it is open."""
-
-    def close(self) -> None: ...
 
 
 def run_in_turn(jobs: Iterator[Job], stages: Sequence[Stage]) -> Generator[Job, None, None]:
@@ -109,46 +100,6 @@ def run_threaded(
                 waiting_since = None
                 yield job
                 del job  # or the picture would live until the next one arrives
-
-
-class Opening(Generic[T]):
-    """What is being opened, on a thread of its own so that the calling thread stays able to handle signals.
-
-    Python runs signal handlers on the main thread only, and not while that sits in a native call such as reading a
-    file from a server that does not answer. Unless it `may_hang`, a process that ends waits for it: native code that
-    goes on while the interpreter takes itself down can crash it.
-    """
-
-    def __init__(self, open_it: Callable[[], T], *, may_hang: bool = True) -> None:
-        self._future: Future[T] = Future()
-        threading.Thread(target=self._open, args=(open_it,), name="solo-rt open", daemon=may_hang).start()
-
-    def wait(self, stop: threading.Event) -> T:
-        """Return what is open then. Raises: what opening it raises; KeyboardInterrupt once `stop` is set."""
-        while not wait([self._future], POLL_SECONDS).done:
-            if stop.is_set():
-                raise KeyboardInterrupt
-        return self._future.result()
-
-    def close(self) -> None:
-        """Close what was opened, now or as soon as it is."""
-        self._future.add_done_callback(lambda done: None if done.exception() else done.result().close())
-
-    def _open(self, open_it: Callable[[], T]) -> None:
-        try:
-            self._future.set_result(open_it())
-        except BaseException as error:
-            self._future.set_exception(error)
-
-
-def open_interruptibly(open_it: Callable[[], T], stop: threading.Event) -> T:
-    """Return `open_it()`, unless `stop` is set before: then it is closed again. Raises: see `Opening.wait`."""
-    opening = Opening(open_it)
-    try:
-        return opening.wait(stop)
-    except BaseException:
-        opening.close()
-        raise
 
 
 class _Workers:
