@@ -17,7 +17,7 @@ from solo_rt.engine.base import FrameEngine
 from solo_rt.errors import UsageError
 from solo_rt.gpu.labels import open_gpu_labels
 from solo_rt.gpu.nvcodec import CAN_STAY_ON_GPU, VideoDecoder, gpu_of
-from solo_rt.pipeline.opening_thread import Opening, T
+from solo_rt.pipeline.opening_thread import Opening, Openings
 from solo_rt.pipeline.options import Options, choose_lanes
 from solo_rt.pipeline.outputs import Outputs
 from solo_rt.pipeline.paths import PLACE, address, name_sources, refuse_overwriting
@@ -228,56 +228,59 @@ class Pipeline:
 
         Raises: UsageError, SourceError, EngineError, before anything is opened if that can be known.
         """
-        gpu = gpu_of(self.device)
-        self._check(names, gpu)
-
-        def finish(doing: str, opening: Opening[T]) -> T:
-            if hooks.on_step is not None:
-                hooks.on_step(doing)
-            return opening.wait(stop)
-
-        def begin_engine(*, live: bool) -> Callable[[], Engine]:
-            opened = self._opened_engine()
-            if opened is not None:
-                return partial(one_by_one, opened, live=live)
-            opening = stack.enter_context(closing(Opening(lambda: self.open_model(live=live), may_hang=False)))
-            return lambda: one_by_one(finish("loading the model", opening), live=live)
-
-        def start_source(*, on_gpu: bool) -> Source:
-            uri = self.source
-            if not isinstance(uri, str):
-                assert uri is not None
-                assert not isinstance(uri, Path)
-                return uri
-            opening = Opening(
-                lambda: open_source(
-                    uri,
-                    decoder=self.decoder,
-                    gpu=gpu,
-                    on_gpu=on_gpu,
-                    sound=wants_sound(self.video, names),
-                    retry_for=self.retry_for,
-                    stall_after=self.stall_after,
-                )
-            )
-            return finish("opening the source", stack.enter_context(closing(opening)))
-
+        self._check(names, gpu_of(self.device))
+        openings = Openings(stack, stop, hooks.on_step)
         # The lanes of the engine depend on whether the source is live; no file is, so both are opened at once. NVDEC,
         # which no live source has, needs the engine first: frames stay on the GPU if it takes them there, and paints
         # all that `render` would.
         if self.decoder == "cpu":
-            ahead = begin_engine(live=False) if self._is_of_a_file() else None
-            source = start_source(on_gpu=False)
-            finish_engine = ahead or begin_engine(live=source.info.live)
+            finish_engine = self._begin_engine(openings, live=False) if self._is_of_a_file() else None
+            source = self._open_source(openings, names, on_gpu=False)
+            finish_engine = finish_engine or self._begin_engine(openings, live=source.info.live)
             return source, finish_engine(), False
-        engine = begin_engine(live=False)()
-        is_painting = isinstance(engine, FrameEngine) and is_painted(engine.spec.decoder)
-        # A CPU paints what is tracked, and looks at outlines and at how the picture moves.
+        engine = self._begin_engine(openings, live=False)()
+        on_gpu = may_stay and CAN_STAY_ON_GPU and self._is_painted_by(engine)
+        return self._open_source(openings, names, on_gpu=on_gpu), engine, on_gpu
+
+    def _begin_engine(self, openings: Openings, *, live: bool) -> Callable[[], Engine]:
+        """Begin to open the engine, unless it is open, and return what waits for it."""
+        opened = self._opened_engine()
+        if opened is not None:
+            return partial(one_by_one, opened, live=live)
+        opening = openings.begin(lambda: self.open_model(live=live), may_hang=False)
+        return lambda: one_by_one(openings.finish(opening, "loading the model"), live=live)
+
+    def _open_source(self, openings: Openings, names: Sequence[str], *, on_gpu: bool) -> Source:
+        """Return the source, opened unless it was before."""
+        uri = self.source
+        if not isinstance(uri, str):
+            assert uri is not None
+            assert not isinstance(uri, Path)
+            return uri
+        opening = openings.begin(
+            lambda: open_source(
+                uri,
+                decoder=self.decoder,
+                gpu=gpu_of(self.device),
+                on_gpu=on_gpu,
+                sound=wants_sound(self.video, names),
+                retry_for=self.retry_for,
+                stall_after=self.stall_after,
+            )
+        )
+        return openings.finish(opening, "opening the source")
+
+    def _is_painted_by(self, engine: Engine) -> bool:
+        """Return whether the engine paints all that is to be seen."""
         options = self.options
+        # A CPU paints what is tracked, and looks at outlines and at how the picture moves.
         needs_planes = options.track or options.refine or options.keyframe_interval is not None
-        needs_planes = needs_planes or not options.style.fits_engines
-        on_gpu = may_stay and CAN_STAY_ON_GPU and is_painting and not needs_planes
-        return start_source(on_gpu=on_gpu), engine, on_gpu
+        return (
+            isinstance(engine, FrameEngine)
+            and is_painted(engine.spec.decoder)
+            and options.style.fits_engines
+            and not needs_planes
+        )
 
     def _open_sink(self, uri: str, info: SourceInfo, spec: ModelSpec, gpu: int, stop: threading.Event) -> Sink:
         return open_sink(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from contextlib import ExitStack, closing
 from typing import Generic, Protocol, TypeVar
 
 POLL_SECONDS = 0.1  # how often who waits looks at its stop event
@@ -46,6 +47,23 @@ class Opening(Generic[T]):
             self._future.set_result(open_it())
         except BaseException as error:
             self._future.set_exception(error)
+
+
+class Openings:
+    """What one run opens: `stack` closes it, `stop` ends the waiting, and `on_step` is told what is waited for."""
+
+    def __init__(self, stack: ExitStack, stop: threading.Event, on_step: Callable[[str], None] | None) -> None:
+        self._stack, self._stop, self._on_step = stack, stop, on_step
+
+    def begin(self, open_it: Callable[[], T], *, may_hang: bool = True) -> Opening[T]:
+        """Begin to open what is closed with the run, or as soon as it is open if the run ends before."""
+        return self._stack.enter_context(closing(Opening(open_it, may_hang=may_hang)))
+
+    def finish(self, opening: Opening[T], doing: str) -> T:
+        """Return what is open then. Raises: see `Opening.wait`."""
+        if self._on_step is not None:
+            self._on_step(doing)
+        return opening.wait(self._stop)
 
 
 def open_interruptibly(open_it: Callable[[], T], stop: threading.Event) -> T:
