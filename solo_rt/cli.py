@@ -20,7 +20,7 @@ from solo_rt.commands import COMMANDS
 from solo_rt.commands.interrupts import Interrupts
 from solo_rt.commands.lines import FORMATTER, choose_format, tell
 from solo_rt.commands.options import log
-from solo_rt.commands.terminal import patient_stderr
+from solo_rt.commands.terminal import patient_stderr, write_any_text
 from solo_rt.errors import SoloRTError
 
 
@@ -60,6 +60,7 @@ for command in COMMANDS:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code; every failure is one line on stderr."""
+    write_any_text()
     with patient_stderr():
         choose_format("text")
         handler = logging.StreamHandler(sys.stderr)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -342,6 +344,17 @@ def test_doctor_survives_what_is_broken(solo, monkeypatch):
 
 def test_version_is_that_of_the_package(solo):
     assert solo("--version") == (0, f"solo-rt {solo_rt.__version__}\n", "")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_any_name_is_printed_on_any_terminal(tiny, tmp_path, encoding):
+    """As of a file that was unpacked from another system; the help has a letter that is not in Latin-1."""
+    model = shutil.copy(tiny, tmp_path / "caf\udce9.onnx")
+    settings = {**os.environ, "PYTHONIOENCODING": f"{encoding}:strict"}
+    for arguments, said in ((["inspect", model], b"caf\\udce9.onnx"), (["run", "--help"], b"rtsp://")):
+        command = [sys.executable, "-m", "solo_rt", *arguments]
+        done = subprocess.run(command, capture_output=True, env=settings, timeout=120, check=False)
+        assert (done.returncode, said in done.stdout) == (0, True), done.stderr
 
 
 def test_verbose_logs_the_choice_of_the_engine(tiny):

@@ -71,7 +71,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
                 torch.save(record, file)
                 digest = seal(file)
             _digest_path(path).unlink(missing_ok=True)  # a kill leaves a file without a digest, not with a wrong one
-        replace_file(_digest_path(path), f"{digest}  {path.name}\n".encode(), durable=True)
+        replace_file(_digest_path(path), f"{digest}  {path.name}\n".encode(errors="surrogateescape"), durable=True)
     except (OSError, RuntimeError) as error:  # torch turns what the file raises into RuntimeError
         raise SinkError(f"cannot write checkpoint {path}: {error}; free some space or choose another --out") from error
 

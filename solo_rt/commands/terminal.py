@@ -1,4 +1,7 @@
-"""Standard error that holds nobody up: who reads it may be slow, stand still, leave, or never have been there."""
+"""Standard output that takes any text, and standard error that holds nobody up.
+
+Who reads the latter may be slow, stand still, leave, or never have been there.
+"""
 
 from __future__ import annotations
 
@@ -62,6 +65,15 @@ class Patient(io.TextIOBase):
             with suppress(OSError):  # the reader has left, or its disk is full: there is nobody to tell
                 while piece:
                     piece = piece[os.write(self._descriptor, piece) :]
+
+
+def write_any_text() -> None:
+    """Let `sys.stdout` write what its encoding has no bytes for as escapes, as stderr does, and not fail.
+
+    A file name may be no UTF-8, and a terminal may have fewer letters than a help text.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

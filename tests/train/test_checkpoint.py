@@ -67,6 +67,13 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "x.pt").step == 8
 
 
+def test_the_digest_of_a_file_whose_name_is_no_utf8_is_what_sha256sum_reads(tmp_path: Path) -> None:
+    save_checkpoint(make(7), tmp_path / "caf\udce9.pt")
+    assert load_checkpoint(tmp_path / "caf\udce9.pt").step == 7
+    checked = subprocess.run(["sha256sum", "-c", "caf\udce9.pt.sha256"], cwd=tmp_path, capture_output=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+
+
 def test_a_checkpoint_and_its_digest_are_on_the_disk_at_the_return(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -410,6 +410,15 @@ def test_of_masks_without_parts_a_tenth_is_held_out_whatever_else_there_is(tmp_p
         open_instances(f"masks:{few}")
 
 
+def test_a_name_that_is_no_utf8_is_one_of_masks_without_parts(tmp_path: Path) -> None:
+    write_cells(tmp_path, map(str, range(30)))
+    (tmp_path / "7").rename(tmp_path / "caf\udce9")
+    data = [open_instances(f"masks:{tmp_path}", split=split) for split in ("train", "val")]
+    pictures = {name: part[number] for part in data for number, name in enumerate(part.names)}
+    assert len(pictures) == 30
+    assert len(pictures["caf\udce9/images/7.png"].annotations) == 2
+
+
 def test_masks_that_do_not_fit_are_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"expected pictures of part val in .*, as NAME/images/ and NAME/masks/"):
         open_instances(f"masks:{tmp_path}")

@@ -118,7 +118,8 @@ def _find_pairs(folder: Path) -> dict[str, Files]:
 
 
 def _is_held_out(name: str) -> bool:
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % HELD_OUT == 0
+    digest = hashlib.sha256(name.encode(errors="surrogateescape")).digest()  # of its bytes, which may be no UTF-8
+    return int.from_bytes(digest[:4], "big") % HELD_OUT == 0
 
 
 def _read_name(path: Path) -> str:
