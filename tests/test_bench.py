@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import os
 import threading
@@ -13,6 +14,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from clips import write_clip
 from fakes import STREET_SPEC, TINY_SPEC, FakeEngine, FakeSource, write_street_model, write_tiny_model
 
 from solo_rt.bench import clip as clips
@@ -279,6 +281,39 @@ def test_the_command_prints_and_writes_it_all(solo, tiny, tmp_path):
     picture = cv2.imread(str(files[2]))
     assert picture.shape[1] == 960
     assert (picture < 200).any()
+
+
+def test_a_clip_and_a_model_may_be_called_by_what_is_no_utf8(solo, tiny, tmp_path):
+    clip, model = tmp_path / "caf\udce9.mkv", tiny.rename(tmp_path / "caf\udce9.onnx")
+    write_clip(clip, count=20)
+    files = [tmp_path / "a.json", tmp_path / "a.md"]
+    options = ["--json", files[0], "--markdown", files[1], "--chart", tmp_path / "a.png"]
+    code, _, err = solo("bench", "--quick", "--model", model, "--source", clip, "--device", "cpu", *options)
+    assert code == 0, err
+    record = read_record(files[0])
+    assert (record["clip"]["name"], record["model"]["file"]) == ("caf\udce9.mkv", "caf\udce9.onnx")
+    assert "clip: caf\\udce9.mkv" in files[1].read_text()
+
+
+@pytest.mark.parametrize("kind", ["json", "markdown", "chart"])
+def test_what_was_measured_is_written_if_nobody_reads_it_and_printed_if_it_cannot_be_written(
+    solo, tiny, tmp_path, monkeypatch, kind
+):
+    output = tmp_path / ("a.png" if kind == "chart" else "a")
+    arguments = ["bench", "--quick", "--model", tiny, "--source", CLIP, "--device", "cpu", f"--{kind}", output]
+
+    class Left(io.StringIO):
+        def write(self, _):
+            raise BrokenPipeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", Left())
+        assert solo(*arguments)[0] == 1
+    assert output.stat().st_size > 100
+    output.unlink()
+    monkeypatch.setattr(Subject, "warm_up", lambda self, seconds: output.mkdir(exist_ok=True) or 0.0)
+    code, out, err = solo(*arguments)
+    assert (code, "| network" in out, "Is a directory" in err) == (4, True, True), err
 
 
 def test_a_failure_is_said_and_what_was_measured_is_written(solo, tiny, tmp_path, monkeypatch):

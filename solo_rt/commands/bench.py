@@ -92,9 +92,7 @@ def bench(
     record, code = _take(lambda stop, on_step: measure(order, stop=stop, on_step=on_step, against=against))
     if record is None:
         return code
-    _finish(record, to_markdown(record), json_file, markdown)
-    if chart is not None:
-        _draw(chart, draw_record(record))
+    _finish(record, to_markdown(record), lambda: draw_record(record), json_file, markdown, chart)
     return code or _complain([record])
 
 
@@ -170,9 +168,7 @@ def bench_sweep(
         return code
     if not records:
         raise EngineError("nothing could be measured; the lines above say why")
-    _finish(records, to_markdown(records, refused), json_file, markdown)
-    if chart is not None:
-        _draw(chart, draw_sweep(records))
+    _finish(records, to_markdown(records, refused), lambda: draw_sweep(records), json_file, markdown, chart)
     return code or _complain(records)
 
 
@@ -229,23 +225,33 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _finish(record: object, text: str, json_file: Path | None, markdown: Path | None) -> None:
-    """Print what was measured, and write it where that was asked for."""
+def _finish(
+    record: object,
+    text: str,
+    draw: Callable[[], NDArray[np.uint8]],
+    json_file: Path | None,
+    markdown: Path | None,
+    chart: Path | None,
+) -> None:
+    """Write what was measured where that was asked for, and print it, whichever of the two cannot be done.
+
+    Bytes of file names that are no UTF-8 stay escaped, as in `print_json`.
+    """
     import json
 
+    from solo_rt.bench.chart import write_chart
     from solo_rt.files import replace_file
 
-    click.echo(text.rstrip())
-    if json_file is not None:
-        replace_file(json_file, json.dumps(record, indent=1, ensure_ascii=False).encode())
-    if markdown is not None:
-        replace_file(markdown, text.encode())
-
-
-def _draw(chart: Path, picture: NDArray[np.uint8]) -> None:
-    from solo_rt.bench.chart import write_chart
-
-    write_chart(chart, picture)
+    try:
+        if json_file is not None:
+            content = json.dumps(record, indent=1, ensure_ascii=False)
+            replace_file(json_file, content.encode(errors="backslashreplace"))
+        if markdown is not None:
+            replace_file(markdown, text.encode(errors="backslashreplace"))
+        if chart is not None:
+            write_chart(chart, draw())
+    finally:
+        click.echo(text.rstrip())
 
 
 def _complain(records: Sequence[Mapping[str, Any]]) -> int:
