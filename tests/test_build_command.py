@@ -220,7 +220,7 @@ def test_a_plan_gets_its_name_once_it_was_compared_on_the_gpu_that_was_asked_for
     opened: list[object] = []
 
     def compare(model: Path, candidate: object, precision: str, uri: str | None) -> dict[str, float]:
-        assert not list(tmp_path.glob("cache/*"))
+        assert not list(tmp_path.glob("cache/*.engine*"))
         if not agrees:
             raise EngineError("differs too much")
         return {"found": 1.0}
@@ -338,3 +338,17 @@ def test_a_user_without_a_home_folder_hears_of_it_before_the_work(
     with pytest.raises(CacheError, match="set SOLO_RT_CACHE"):
         build_checked(find_model(), BuildOptions(), output=given, is_checked=False)
     assert builder.built == 0
+
+
+@pytest.mark.parametrize("output", [None, "a.engine"])
+def test_a_cache_that_cannot_be_written_is_found_before_the_work(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, output: str | None
+) -> None:
+    """As in a container whose user may not write to its home folder."""
+    builder = Builder(monkeypatch, tmp_path)
+    monkeypatch.setenv("SOLO_RT_CACHE", str(tmp_path / "file" / "cache"))
+    (tmp_path / "file").touch()
+    given = None if output is None else tmp_path / output
+    with pytest.raises(EngineError, match=r"cache: cannot be written: Not a directory; set SOLO_RT_CACHE"):
+        build_checked(find_model(), BuildOptions(), output=given, is_checked=False)
+    assert (builder.built, given is not None and given.exists()) == (0, False)

@@ -10,7 +10,7 @@ import pytest
 from fakes import TINY_SPEC
 
 from solo_rt.engine.plan import Plan, PlanKey, PlanPrecision, make_plan, plan_path, write_plan
-from solo_rt.engine.plan_cache import check_trust, find_plan, note_built
+from solo_rt.engine.plan_cache import NOTES, check_trust, find_plan, note_built
 from solo_rt.errors import CacheError, EngineError
 from solo_rt.files import cache_folder, file_sha256
 
@@ -98,6 +98,10 @@ def test_only_what_was_built_here_is_opened_without_being_asked(model: Path) -> 
         check_trust(plan)
     note_built(plan)
     check_trust(plan)
+    (cache_folder() / NOTES).unlink()
+    (cache_folder() / NOTES).mkdir()  # which is no file that could be read, whoever asks
+    with pytest.raises(EngineError, match="use --trust"):
+        check_trust(plan)
 
 
 def test_a_user_without_a_home_folder_is_told_where_to_have_a_cache(

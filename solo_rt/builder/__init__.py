@@ -27,7 +27,7 @@ from solo_rt.engine.plan import (
     read_plan,
     write_plan,
 )
-from solo_rt.engine.plan_cache import check_trust, note_built
+from solo_rt.engine.plan_cache import check_notes, check_trust, note_built
 from solo_rt.engine.tensorrt import TensorRtEngine
 from solo_rt.errors import EngineError, UsageError
 from solo_rt.files import cache_folder
@@ -69,7 +69,7 @@ def build_checked(
     Raises: UsageError, also for pictures on which the model finds nothing; EngineError, also when the plan sees too
     little; CacheError.
     """
-    kept = cache_folder()  # which has to know what was built here, wherever that is: now, and not after the work
+    kept = cache_folder()  # which has to know what was built here, wherever that is
     if output is not None and output.suffix != SUFFIX:
         raise UsageError(f"--output {output}: expected a file that ends in {SUFFIX}")
     with ExitStack() as stack:
@@ -93,6 +93,7 @@ def build_checked(
         found = None if rebuild else _built_before(target, key)
         if found is not None and (found.agreement or not is_checked):
             return Built(found, False)
+        check_notes()
         if is_checked:
             _check_pictures(path, calibration)
         content = build(

@@ -46,11 +46,20 @@ def find_plan(model: Path, machine: Mapping[str, str], *, is_fp32: bool = False)
 
 def note_built(plan: Plan) -> None:
     """Remember that a plan was built by this user. Raises: EngineError, CacheError."""
+    _note(f"{plan.sha256}\n")
+
+
+def check_notes() -> None:
+    """Raise EngineError or CacheError, before the work, where a plan that is built could not be noted."""
+    _note("")
+
+
+def _note(line: str) -> None:
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / NOTES).open("a") as file:
-            file.write(f"{plan.sha256}\n")
+            file.write(line)
     except OSError as error:
         raise EngineError(f"{folder}: cannot be written: {error.strerror}; set {CACHE} to another folder") from error
 
@@ -59,7 +68,7 @@ def check_trust(plan: Plan) -> None:
     """Raise EngineError unless a plan was built by this user."""
     try:
         noted = (cache_folder() / NOTES).read_text().split()
-    except FileNotFoundError:
+    except OSError:  # CacheError is one as well
         noted = []
     if plan.sha256 not in noted:
         raise EngineError(
