@@ -6,6 +6,7 @@ Imports inside functions and under TYPE_CHECKING count like any other: they are 
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -158,3 +159,9 @@ def test_every_public_name_can_be_imported():
         assert getattr(solo_rt, name).__name__ == name
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = solo_rt.nothing
+
+
+@pytest.mark.parametrize("module", sorted(m for m, path in SOURCES.items() if m and "\n__all__ = " in path.read_text()))
+def test_what_a_room_says_it_has_is_there(module):
+    room = importlib.import_module(f"solo_rt.{module}")
+    assert [name for name in room.__all__ if not hasattr(room, name)] == []

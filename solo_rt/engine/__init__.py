@@ -17,7 +17,7 @@ from solo_rt.engine.threads import CPU_LANES, default_threads, without_threads
 from solo_rt.errors import UsageError
 
 __all__ = [
-    "BACKENDS", "PRECISIONS", "Engine", "FrameEngine", "Precision", "choose_backend", "chosen", "cpu_candidates",
+    "BACKENDS", "PRECISIONS", "Engine", "FrameEngine", "Precision", "candidate_of", "choose_backend", "cpu_candidates",
     "find_model", "open_candidate", "open_engine", "shipped_models", "without_threads",
 ]  # fmt: skip
 
