@@ -21,10 +21,11 @@ def refine(instances: Instances, frame: Frame) -> Instances:
     """
     frame.require_planes()
     size, masks = (frame.height, frame.width), instances.masks
-    if instances.frame_size != size or max(size) > MOST_PIXELS:
+    if instances.frame_size != size:
+        raise UsageError(f"refine: expected instances of a frame of {size}, got those of {instances.frame_size}")
+    if max(size) > MOST_PIXELS:
         raise UsageError(
-            f"refine: expected instances of a frame of {size}, at most {MOST_PIXELS} pixels a side, "
-            f"got those of {instances.frame_size}"
+            f"refine: expected a frame of at most {MOST_PIXELS} pixels a side, got {size[1]}x{size[0]}; leave it out"
         )
     if len(instances) == 0 or 1 / max(masks.step) < COARSE_PIXELS:
         return instances
