@@ -39,6 +39,13 @@ def test_a_machine_is_described_in_its_own_words(tmp_path):
     assert {"gpu", "board", "power_mode"}.isdisjoint(found)
 
 
+@pytest.mark.parametrize("package", ["openvino", "tensorrt-cu13", "tensorrt-cu12", "torch"])
+def test_what_computes_is_among_the_versions_as_pip_knows_it(tmp_path, monkeypatch, package):
+    about = f"Metadata-Version: 2.1\nName: {package}\nVersion: 98.7\n"
+    monkeypatch.syspath_prepend(write(tmp_path, {f"{package.replace('-', '_')}-98.7.dist-info/METADATA": about}))
+    assert describe_machine(None, tmp_path)["versions"][package] == "98.7"
+
+
 def test_a_jetson_says_its_board_and_power_mode(tmp_path, monkeypatch):
     program = tmp_path / "nvpmodel"
     program.write_text("#!/bin/sh\necho 'NV Power Mode: MAXN'\n")

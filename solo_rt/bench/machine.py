@@ -29,7 +29,8 @@ PACKAGES = (
     "onnxruntime",
     "onnxruntime-gpu",
     "openvino",
-    "tensorrt",
+    *("tensorrt", "tensorrt-cu12", "tensorrt-cu13"),
+    "torch",
 )
 
 
