@@ -153,9 +153,11 @@ def _cuda_kernels() -> str:
 
 
 def _plugins() -> str:
-    from solo_rt.engine.tensorrt_library import find_plugins
+    from solo_rt.engine.tensorrt_library import find_plugins, plugins_revision
 
-    return str(find_plugins())
+    path = find_plugins()
+    plugins_revision(path)  # it can be loaded, and is of this version
+    return str(path)
 
 
 def _tensorrt() -> str:

@@ -335,6 +335,16 @@ def test_doctor_looks_for_the_tensorrt_that_would_be_used(solo, monkeypatch):
     assert (finding["found"], finding["detail"]) == (True, "10.3.0")
 
 
+@pytest.mark.parametrize("subject", ["CUDA kernels", "TensorRT plugins"])
+def test_doctor_finds_no_library_that_cannot_be_loaded(solo, monkeypatch, tmp_path, subject):
+    library = tmp_path / "lib.so"
+    library.write_text("cut off")
+    for variable in ("SOLO_RT_KERNELS", "SOLO_RT_PLUGINS"):
+        monkeypatch.setenv(variable, str(library))
+    (finding,) = [f for f in json.loads(solo("doctor", "--json")[1]) if f["subject"] == subject]
+    assert (finding["found"], "lib.so: it cannot be loaded" in finding["detail"]) == (False, True)
+
+
 def test_doctor_survives_what_is_broken(solo, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     code, out, _ = solo("doctor", "--json")
