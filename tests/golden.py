@@ -1,4 +1,4 @@
-"""Makes the golden files of tests/data; `scripts/golden` runs it, tests/train/test_golden.py checks that they agree.
+"""Makes the golden files of tests/data; `scripts/golden` runs it, tests/test_golden.py checks that they agree.
 
 `tiny.onnx` is a seeded SOLOv2 small enough to commit; `tiny.npz` holds a picture of the procedural world, what PyTorch
 makes of it, and what the numpy reference decodes from that.

@@ -14,7 +14,8 @@ typedef struct SoloLabel {
 /* Pastes labels [count], each over those before it, as far as the picture reaches, which is SOLO_I420 or SOLO_NV12.
  *
  * The text of a label is how much of each pixel it covers, uint8 [height, width], and then of each chroma sample,
- * uint8 [height / 2, width / 2]. To the same bytes as draw_label of solo_rt/lettering.py, one label after the other.
+ * uint8 [height / 2, width / 2]. To the same bytes as draw_label of solo_rt/render/lettering.py, one label
+ * after the other.
  */
 SOLO_CUDA_API int solo_cuda_paste_labels(const SoloPicture* picture /* host */, const SoloLabel* labels,
                                          const uint8_t* coverage, int32_t count, void* stream);
