@@ -297,6 +297,26 @@ def test_which_cpus_have_instructions_for_it(
     assert precision.has_int8.__wrapped__() is expected
 
 
+@pytest.mark.parametrize(
+    ("held_to", "int8", "bf16"),
+    [
+        ("", True, True),
+        ("AVX512_CORE_AMX", True, True),
+        ("AVX512_CORE_VNNI", True, False),
+        ("avx2_vnni", True, False),
+        ("AVX512_CORE", False, False),
+        ("avx2", False, False),
+    ],
+)
+def test_what_the_engines_must_do_without_the_cpu_has_not(
+    held_to: str, int8: bool, bf16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(precision, "cpu_field", lambda name: "avx2 avx_vnni avx512_vnni avx512_bf16 amx_int8 amx_bf16")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", held_to)
+    assert (precision.has_int8.__wrapped__(), precision.has_bf16.__wrapped__()) == (int8, bf16)
+
+
 def test_int8_that_is_asked_for_is_that_file_whatever_it_costs(shipped: Path) -> None:
     assert candidates(shipped, "onnxruntime", "int8") == ["onnxruntime int8"]
     with closing(open_engine(shipped, backend="onnxruntime", precision="int8", threads=1)) as opened:

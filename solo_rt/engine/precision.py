@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 import platform
 import re
 from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
 
-from solo_rt.cpu import cpu_field
+from solo_rt.cpu import ISA, cpu_field
 from solo_rt.errors import EngineError, UsageError
 from solo_rt.spec import ModelSpec
 
@@ -20,6 +21,9 @@ MOST_LOST = 0.001  # of AP, mIoU or agreement, a share of 1, that a lower precis
 # As Linux calls what multiplies bfloat16, and what adds products of 8 bits in 32.
 _BF16_FLAGS = ("avx512_bf16", "amx_bf16")
 _INT8_FLAGS = ("avx512_vnni", "avx_vnni", "amx_int8")
+# What oneDNN, by which OpenVINO and PyTorch compute, may be held to that lacks these, by the names of `ISA`.
+_WITHOUT_INT8 = ("SSE41", "AVX", "AVX2", "AVX512_CORE")
+_WITHOUT_BF16 = (*_WITHOUT_INT8, "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE_VNNI")
 _X86 = ("x86_64", "AMD64")
 INT8_OTHERWISE = "int8_avx2"  # in a model's record: what INT8 costs where `has_int8` is false
 
@@ -27,13 +31,20 @@ INT8_OTHERWISE = "int8_avx2"  # in a model's record: what INT8 costs where `has_
 @cache
 def has_bf16() -> bool:
     """Return whether this CPU multiplies bfloat16 in hardware; elsewhere it would be slower than float32."""
-    return not set(_BF16_FLAGS).isdisjoint(cpu_field("flags").split())
+    return not set(_BF16_FLAGS).isdisjoint(cpu_field("flags").split()) and _held_to() not in _WITHOUT_BF16
 
 
 @cache
 def has_int8() -> bool:
     """Return whether this CPU adds products of 8 bits in 32; an x86 without VNNI adds them two by two in 16."""
-    return platform.machine() not in _X86 or not set(_INT8_FLAGS).isdisjoint(cpu_field("flags").split())
+    if platform.machine() not in _X86:
+        return True
+    return not set(_INT8_FLAGS).isdisjoint(cpu_field("flags").split()) and _held_to() not in _WITHOUT_INT8
+
+
+def _held_to() -> str:
+    """Return the newest instructions that oneDNN may use, by its name; empty where nobody says."""
+    return os.environ.get(ISA, "").upper()
 
 
 def lower_precisions(engine: str) -> list[Precision]:
