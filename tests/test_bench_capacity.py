@@ -8,6 +8,7 @@ import pytest
 from test_bench_compare import LAYER, RECORD
 
 from solo_rt.bench.capacity import plan_archive, plan_cameras, read_machine
+from solo_rt.bench.laps import Lap, summarise
 from solo_rt.errors import UsageError
 
 LAYERS = {
@@ -50,6 +51,13 @@ def test_a_camera_that_is_too_much_for_a_machine_is_refused():
 def test_what_was_not_measured_well_is_refused(output, message):
     with pytest.raises(UsageError, match=message):
         read_machine(MEASURED, output)
+
+
+def test_one_lap_makes_nothing_sure():
+    """As of a measurement that was interrupted in its second round."""
+    once = {**LAYER, "fps": 110.0, **summarise([Lap(110, 1.0)])}
+    with pytest.raises(UsageError, match="one lap of 'pipeline to JSON lines', by which nothing is sure; let solo-rt"):
+        read_machine({**RECORD, "layers": {"pipeline to JSON lines": once}}, "json")
 
 
 @pytest.fixture

@@ -53,13 +53,15 @@ class Plan:
 def read_machine(record: Mapping[str, Any], output: Output) -> Machine:
     """Return what a record of `solo-rt bench --json` says of its machine.
 
-    Raises: UsageError where the layer was not measured, or so unsteadily that nothing is sure.
+    Raises: UsageError where the layer was not measured, or once, or so unsteadily that nothing is sure.
     """
     layers, name, clip = record["layers"], LAYERS[output], record["clip"]
     if name not in layers:
         raise UsageError(f"the measurement has no layer {name!r}; let solo-rt bench end")
+    if "interval" not in layers[name]:
+        raise UsageError(f"the measurement has one lap of {name!r}, by which nothing is sure; let solo-rt bench end")
     fps = layers[name]["fps"]
-    sure = fps - layers[name].get("interval", 0.0)
+    sure = fps - layers[name]["interval"]
     if not 0 < sure < math.inf:
         raise UsageError(
             f"{name}: {fps:.1f} frames/s were measured so unsteadily that nothing is sure; measure on an idle machine"
