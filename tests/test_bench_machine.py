@@ -6,6 +6,7 @@ import ctypes
 from types import SimpleNamespace
 
 import pytest
+from children import wait_until
 
 from solo_rt.bench import energy, load, machine, meter
 from solo_rt.bench.energy import open_counters, rapl
@@ -213,11 +214,21 @@ def test_tegrastats_adds_up_the_power_of_the_board(tmp_path, monkeypatch):
     program.write_text(f"#!/bin/sh\necho '{line}'; echo '{line}'; touch {done}; exec sleep 60\n")
     program.chmod(0o755)
     monkeypatch.setattr(energy.shutil, "which", lambda name: str(program))
-    from children import wait_until
-
     with open_counters(None, tmp_path) as counters:
         wait_until(done.exists)
         assert counters["board"]() == pytest.approx(2 * 5.0 * 0.2)
+
+
+def test_tegrastats_that_has_ended_counts_nothing(tmp_path, monkeypatch):
+    """As where it lacks a device: nothing would be taken for no energy."""
+    program = tmp_path / "tegrastats"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(energy.shutil, "which", lambda name: str(program))
+    with open_counters(None, tmp_path) as counters:
+        wait_until(lambda: counters["board"]() is None, within=10)
+        lap = metered(lambda seconds: Lap(1, seconds), list(counters.values()))(1.0)
+    assert lap.joules is None
 
 
 @pytest.mark.parametrize(

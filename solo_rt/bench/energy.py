@@ -54,7 +54,7 @@ def rapl(package: Path) -> Joules:
 
 @contextmanager
 def tegrastats(program: str) -> Iterator[Joules]:
-    """Give what adds up the power of a whole Jetson board, line by line; None where the lines do not tell it."""
+    """Give what adds up the power of a whole Jetson board, line by line; None where no line comes, or tells it."""
     with tempfile.TemporaryDirectory() as folder:
         lines = Path(folder) / "lines"
         with lines.open("wb") as output:
@@ -65,7 +65,8 @@ def tegrastats(program: str) -> Iterator[Joules]:
         def count() -> float | None:
             powers = [board_power(line) for line in lines.read_text().splitlines(keepends=True) if line.endswith("\n")]
             known = [power for power in powers if power is not None]
-            return None if powers and not known else sum(known) * 1e-3 * TEGRASTATS_MS
+            is_silent = process.poll() is not None or (powers and not known)
+            return None if is_silent else sum(known) * 1e-3 * TEGRASTATS_MS
 
         try:
             yield count
